@@ -1,0 +1,23 @@
+"""Errors that a user can act on. Each message is one sentence: what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+
+class ZhseqError(Exception):
+    """Base of every deliberate error; command lines print it and exit with status 2."""
+
+
+class InputError(ZhseqError):
+    """A text, option or file given by the user cannot be used."""
+
+
+class CorpusError(ZhseqError):
+    """A corpus is missing, damaged or holds a record that cannot be read."""
+
+
+class CheckpointError(ZhseqError):
+    """A model directory is missing, damaged or made for another task."""
+
+
+class ConfigError(ZhseqError):
+    """A setting has an unknown name, a wrong type or an impossible value."""

@@ -1,0 +1,117 @@
+"""Batches: padded tensors, length buckets, and shards of a batch for several processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Ints = npt.NDArray[np.int64]
+IGNORED = -100
+"""Target of a position that is not scored, as in `torch.nn.functional.cross_entropy`."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One padded batch; every tensor has the batch as its first dimension.
+
+    Attributes:
+        ids: Character ids, (batch, length) int64, `pad_id` as padding.
+        mask: True at real positions, (batch, length) bool; real positions come first in each row.
+        targets: What is to be predicted at each position, (batch, length) int64, `IGNORED` where nothing is.
+        bigram_ids: Ids of the pairs (this character, next one), (batch, length) int64, 0 as padding.
+        word_ids: Dictionary words by position and slot, (batch, length, slots) int64, 0 in empty slots.
+        word_weights: Weight of each of these, (batch, length, slots) float32, 0 in empty slots.
+        head: Name of the output that `targets` belong to, for models with several.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    targets: Tensor | None = None
+    bigram_ids: Tensor | None = None
+    word_ids: Tensor | None = None
+    word_weights: Tensor | None = None
+    head: str = ""
+
+    @property
+    def lengths(self) -> Tensor:
+        """Real positions in each row, (batch,) int64."""
+        return self.mask.sum(dim=1)
+
+    @property
+    def weight(self) -> int:
+        """Number of scored positions: the share of this batch in a mean over positions."""
+        return int((self.targets != IGNORED).sum()) if self.targets is not None else int(self.mask.sum())
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on another device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def shard(self, rank: int, world_size: int) -> Batch:
+        """Return every `world_size`-th row from `rank` on: one process's part of a global batch."""
+        return self._map(lambda tensor: tensor[rank::world_size])
+
+    def _map(self, function: object) -> Batch:
+        fields = {
+            field.name: function(value)  # type: ignore[operator]
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return dataclasses.replace(self, **fields)
+
+
+def gather_ragged(flat: npt.NDArray[np.generic], offsets: Ints, rows: Ints) -> tuple[npt.NDArray[np.generic], Ints]:
+    """Take rows of a ragged array.
+
+    Args:
+        flat: All values, (values, ...).
+        offsets: Where each row begins, and the end of the last, (rows + 1,).
+        rows: Which rows to take, (taken,).
+
+    Returns:
+        The values of these rows one after the other, and their lengths, (taken,).
+    """
+    lengths = offsets[rows + 1] - offsets[rows]
+    total = int(lengths.sum())
+    starts = np.repeat(offsets[rows] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+    return flat[starts + np.arange(total)], lengths
+
+
+def scatter_rows(padded: npt.NDArray[np.generic], values: npt.NDArray[np.generic], begins: Ints, lengths: Ints) -> None:
+    """Write ragged `values` into `padded` in place, row i at columns begins[i] to begins[i] + lengths[i]."""
+    total = int(lengths.sum())
+    row_index = np.repeat(np.arange(len(lengths)), lengths)
+    within = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    padded[row_index, np.repeat(begins, lengths) + within] = values
+
+
+def length_buckets(lengths: Ints, tokens_per_batch: int, *, seed: Sequence[int], max_rows: int = 1024) -> list[Ints]:
+    """Group sequences of similar length into batches of about equal size, in an order that depends on `seed` alone.
+
+    Args:
+        lengths: Length of each sequence, (sequences,).
+        tokens_per_batch: Most padded positions in a batch; a longer sequence gets a batch of its own.
+        seed: Seeds of the shuffle, for example (seed, epoch).
+        max_rows: Most sequences in a batch.
+
+    Returns:
+        Index arrays that together hold each sequence once.
+    """
+    rng = np.random.default_rng(list(seed))
+    order = rng.permutation(len(lengths))
+    order = order[np.argsort(lengths[order], kind="stable")[::-1]]
+    sorted_lengths = lengths[order]
+    batches, start = [], 0
+    while start < len(order):
+        rows = max(1, min(max_rows, tokens_per_batch // max(1, int(sorted_lengths[start]))))
+        batches.append(order[start : start + rows])
+        start += rows
+    return [batches[index] for index in rng.permutation(len(batches))]

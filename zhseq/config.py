@@ -1,0 +1,102 @@
+"""Settings as frozen dataclasses: one way to override them, to write them down and to read them back."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from zhseq.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def override(config: T, assignments: Iterable[str]) -> T:
+    """Return `config` with each `key.subkey=value` applied.
+
+    Values are Python literals or bare words: `training.learning_rate=1e-3`, `model.hidden_sizes=(640,640)`,
+    `training.device=cpu`.
+
+    Raises:
+        ConfigError: A key is unknown (the message names the valid ones), or a value has the wrong type or is refused.
+    """
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator:
+            raise ConfigError(f"'{assignment}' is not of the form key=value, for example training.learning_rate=1e-3")
+        config = _replace(config, key.strip().split("."), _literal(text.strip()), key.strip())
+    return config
+
+
+def to_dict(config: object) -> dict[str, Any]:
+    """Return a dataclass as plain JSON-ready values."""
+    return dataclasses.asdict(config)  # type: ignore[call-overload,no-any-return]
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
+    """Build a dataclass from plain values, as read from JSON.
+
+    Raises:
+        ConfigError: A key is unknown or missing or has the wrong type; the message names `source`.
+    """
+    hints = get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise ConfigError(f"{source}: unknown setting '{unknown[0]}'; valid are {', '.join(fields)}")
+    arguments: dict[str, Any] = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
+            arguments[name] = from_dict(hints[name], value, source=f"{source}: {name}")  # type: ignore[arg-type]
+        else:
+            arguments[name] = _coerce(value, hints[name], f"{source}: {name}")
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise ConfigError(f"{source}: a setting is missing ({error})") from error
+
+
+def _replace(config: T, path: list[str], value: object, key: str) -> T:
+    hints = get_type_hints(type(config))
+    if path[0] not in hints:
+        raise ConfigError(f"unknown setting '{key}': there is no '{path[0]}'; valid here are {', '.join(hints)}")
+    current = getattr(config, path[0])
+    if len(path) > 1:
+        if not dataclasses.is_dataclass(current):
+            raise ConfigError(f"unknown setting '{key}': '{path[0]}' has no parts")
+        new: object = _replace(current, path[1:], value, key)
+    elif dataclasses.is_dataclass(current):
+        names = ", ".join(field.name for field in dataclasses.fields(current))
+        raise ConfigError(f"'{key}' is a group of settings; set one of its parts: {names}")
+    else:
+        new = _coerce(value, hints[path[0]], key)
+    return dataclasses.replace(config, **{path[0]: new})  # type: ignore[type-var]
+
+
+def _literal(text: str) -> object:
+    try:
+        return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text.lower(), text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _coerce(value: object, hint: Any, key: str) -> object:
+    """Return `value` as the type that `hint` names: whole numbers pass as floats and lists as tuples, nothing else."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _coerce(value, next(argument for argument in arguments if argument is not type(None)), key)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if origin is tuple:
+        items = list(value) if isinstance(value, (list, tuple)) else [value]
+        return tuple(_coerce(item, arguments[0], key) for item in items)
+    if origin is not None and isinstance(value, origin):
+        return value
+    if origin is None and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    name = getattr(hint, "__name__", str(hint))
+    raise ConfigError(f"{key} must be of type {name}, but {value!r} is of type {type(value).__name__}")

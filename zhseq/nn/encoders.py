@@ -1,0 +1,149 @@
+"""Sequence encoders: stacked LSTMs in one or both directions, and a window CNN over characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+State = list[tuple[Tensor, Tensor]]
+"""State of a stacked LSTM: for each layer the pair (h, c), each (1, batch, hidden)."""
+
+
+class LockedDropout(nn.Module):
+    """Dropout whose mask is the same at every position of a sequence.
+
+    Source: Gal and Ghahramani (2016); Merity et al. (2018), section 4.2.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Drop whole columns of `vectors`, (batch, length, hidden), and scale the rest; nothing in evaluation."""
+        if not self.training or self.probability == 0:
+            return vectors
+        kept = 1 - self.probability
+        mask = vectors.new_empty(vectors.shape[0], 1, vectors.shape[2]).bernoulli_(kept).div_(kept)
+        return vectors * mask
+
+
+class StackedLSTM(nn.Module):
+    """One-directional LSTM layers whose sizes may differ, with locked dropout between them.
+
+    Each layer is an `nn.LSTM` of its own, so cuDNN on a GPU and oneDNN on a CPU run it as one call. With equal sizes
+    and no dropout it computes what `nn.LSTM(num_layers=n)` does.
+    """
+
+    def __init__(self, input_size: int, hidden_sizes: Sequence[int], dropout: float = 0.0) -> None:
+        super().__init__()
+        sizes = [input_size, *hidden_sizes]
+        self.layers = nn.ModuleList(
+            nn.LSTM(size, hidden, batch_first=True) for size, hidden in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.dropout = LockedDropout(dropout)
+        for layer in self.layers:
+            _initialize_lstm(layer)
+
+    def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Encode (batch, length, input_size) into (batch, length, hidden_sizes[-1]) and the state after it.
+
+        Positions after the end of a shorter row are computed too and must be masked by the caller; they cannot reach
+        the positions before them.
+        """
+        new_state: State = []
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                vectors = self.dropout(vectors)
+            vectors, after = run_lstm(layer, vectors, None if state is None else state[index])
+            new_state.append(after)
+        return vectors, new_state
+
+
+class BiLSTM(nn.Module):
+    """Bidirectional LSTM layers over right-padded batches, without packing.
+
+    The backward direction reads each row reversed within its own length, so padding never reaches a real position.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, dropout: float = 0.0) -> None:
+        super().__init__()
+        sizes = [input_size] + [2 * hidden_size] * (num_layers - 1)
+        self.forwards = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
+        self.backwards = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
+        self.dropout = LockedDropout(dropout)
+        for layer in [*self.forwards, *self.backwards]:
+            _initialize_lstm(layer)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Encode (batch, length, input_size) into (batch, length, 2 * hidden_size).
+
+        Args:
+            vectors: Input, any values at padding.
+            mask: (batch, length) bool, True at real positions, which come first in each row.
+        """
+        reverse = reversal(mask)  # (batch, length)
+        for index, (ahead, back) in enumerate(zip(self.forwards, self.backwards, strict=True)):
+            if index > 0:
+                vectors = self.dropout(vectors)
+            left, _ = run_lstm(ahead, vectors, None)
+            right, _ = run_lstm(back, take_rows(vectors, reverse), None)
+            vectors = torch.cat([left, take_rows(right, reverse)], dim=-1)
+        return vectors
+
+
+class WindowCNN(nn.Module):
+    """A convolution over windows of characters.
+
+    Differs: Ma and Hovy (2016) convolve over the letters inside a word; here the unit is the character and the window
+    runs over its neighbours.
+    """
+
+    def __init__(self, input_size: int, channels: int, width: int = 3) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(input_size, channels, width, padding=width // 2)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Encode (batch, length, input_size) into (batch, length, channels); padding counts as zero vectors."""
+        masked = vectors * mask.unsqueeze(-1).to(vectors.dtype)
+        return torch.relu(self.convolution(masked.transpose(1, 2))).transpose(1, 2)
+
+
+def run_lstm(layer: nn.Module, vectors: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Run one LSTM layer on its fast path: float32/TF32 with cuDNN, autocast's choice elsewhere."""
+    if vectors.device.type == "cuda":
+        # bfloat16 may fall off cuDNN's fast path for recurrent layers; TF32 keeps it.
+        with torch.autocast("cuda", enabled=False):
+            output, after = layer(vectors.float(), state)
+    else:
+        output, after = layer(vectors, state)
+    return output, after
+
+
+def reversal(mask: Tensor) -> Tensor:
+    """Return for each row the column order that reverses its real part and leaves padding in place, (batch, length)."""
+    columns = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    last = mask.sum(dim=1, keepdim=True) - 1
+    return torch.where(mask, last - columns, columns)
+
+
+def take_rows(vectors: Tensor, order: Tensor) -> Tensor:
+    """Reorder the columns of each row: (batch, length, hidden) by (batch, length)."""
+    return vectors.gather(1, order.unsqueeze(-1).expand(-1, -1, vectors.shape[2]))
+
+
+def _initialize_lstm(layer: nn.Module) -> None:
+    """Orthogonal recurrent weights, Xavier input weights, forget-gate bias 1 (Jozefowicz et al., 2015)."""
+    for name, parameter in layer.named_parameters():
+        if name.startswith("weight_hh"):
+            for gate in parameter.data.chunk(4):
+                nn.init.orthogonal_(gate)
+        elif name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(parameter.data)
+        else:
+            nn.init.zeros_(parameter.data)
+            if name.startswith("bias_ih"):
+                size = parameter.shape[0] // 4
+                parameter.data[size : 2 * size] = 1.0

@@ -1,0 +1,95 @@
+"""Length-preserving normalisation: every output character stands at the offset of the input character it came from.
+
+Folded are: full-width forms to ASCII, blanks to U+0020, traditional to simplified characters (OpenCC, one character at
+a time), variant characters (a table of our own) and corner brackets to the quotation marks of simplified text. Because
+no character is added or removed, an offset into the normalised text is an offset into the user's own string.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+import numpy.typing as npt
+
+CodePoints = npt.NDArray[np.uint32]
+
+_UNICODE_SIZE = 0x110000
+_HAN_RANGES = ((0x3400, 0xA000), (0x20000, 0x32400))
+_COMPATIBILITY_RANGES = ((0xF900, 0xFB00), (0x2F800, 0x2FA20))
+_QUOTES = {"「": "“", "」": "”", "『": "‘", "』": "’", "﹁": "“", "﹂": "”", "﹃": "‘", "﹄": "’", "〝": "“", "〞": "”"}
+_BLANKS = "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+
+
+def codepoints(text: str) -> CodePoints:
+    """Return the code points of `text`, shape (characters,), dtype uint32. Lone surrogates are kept as they are."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+def from_codepoints(points: CodePoints) -> str:
+    """Return the string with these code points; the inverse of `codepoints`."""
+    return points.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def normalize(text: str) -> str:
+    """Fold width, script and variants character by character. The result has the length of `text` and is idempotent."""
+    return from_codepoints(_table()[codepoints(text)])
+
+
+def is_han(points: CodePoints) -> npt.NDArray[np.bool_]:
+    """Tell which code points are Chinese characters (including 〇), shape as given, dtype bool."""
+    basic = (points >= 0x3400) & (points < 0xA000)
+    compatibility = (points >= 0xF900) & (points < 0xFB00)
+    extended = (points >= 0x20000) & (points < 0x32400)
+    return np.asarray(basic | compatibility | extended | (points == 0x3007))
+
+
+@lru_cache(maxsize=1)
+def _table() -> CodePoints:
+    """Build the lookup table, shape (0x110000,), dtype uint32: code point -> normalised code point."""
+    table = np.arange(_UNICODE_SIZE, dtype=np.uint32)
+    table[0xFF01:0xFF5F] = np.arange(0x21, 0x7F)
+    for blank in _BLANKS:
+        table[ord(blank)] = 0x20
+    for mark, folded in _QUOTES.items():
+        table[ord(mark)] = ord(folded)
+    for first, end in _COMPATIBILITY_RANGES:
+        for point in range(first, end):
+            folded = unicodedata.normalize("NFKC", chr(point))
+            if len(folded) == 1:
+                table[point] = ord(folded)
+    _fold_script(table)
+    for variant, canonical in _variants():
+        table[ord(variant)] = table[ord(canonical)]
+    # A chain (variant -> traditional -> simplified) is followed to its end, so that normalising twice changes nothing.
+    for _ in range(3):
+        table = table[table]
+    table.flags.writeable = False
+    return table
+
+
+def _fold_script(table: CodePoints) -> None:
+    """Write OpenCC's traditional-to-simplified mapping of single characters into the table."""
+    from opencc import OpenCC  # imported here: loading its dictionaries costs time that not every command needs
+
+    points = np.concatenate([np.arange(first, end, dtype=np.uint32) for first, end in _HAN_RANGES])
+    # Each character stands on a line of its own, so that no phrase rule of OpenCC can apply.
+    separated = np.full(2 * len(points), ord("\n"), dtype=np.uint32)
+    separated[::2] = points
+    converted = OpenCC("t2s").convert(from_codepoints(separated))
+    folded = codepoints(converted)
+    if len(folded) == len(separated) and bool((folded[1::2] == ord("\n")).all()):
+        table[points] = folded[::2]
+        return
+    for point, line in zip(points.tolist(), converted.split("\n"), strict=False):
+        if len(line) == 1:
+            table[point] = ord(line)
+
+
+def _variants() -> list[tuple[str, str]]:
+    """Read the project's own table of variant characters: two columns, variant and canonical form."""
+    text = resources.files("zhseq.text").joinpath("variants.tsv").read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
+    return [(row[0], row[1]) for row in rows]

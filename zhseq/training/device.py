@@ -1,0 +1,58 @@
+"""Which device and precision to train with, and what the processor needs to be fast."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from zhseq.errors import ConfigError
+
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # names of glibc's mallopt parameters
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device named, or the best one there is for `auto`.
+
+    Raises:
+        ConfigError: The device is unknown or this machine does not have it.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available.get(name.partition(":")[0], False):
+        there = ", ".join(kind for kind, is_there in available.items() if is_there)
+        raise ConfigError(f"device '{name}' is not available; on this machine there is: {there}")
+    return torch.device(name)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 matrices in hardware; without that, bfloat16 only costs time."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Return the context in which the forward pass runs."""
+    if precision == "auto":
+        pays = device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
+        precision = "bfloat16" if pays else "float32"
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def tune_process(device: torch.device) -> None:
+    """Set what makes training fast on this device and changes nothing else.
+
+    On a GPU, float32 matrix products use TF32. On a CPU under Linux, the allocator keeps freed memory: the large
+    buffers of each step would otherwise go back to the kernel and be cleared page by page at the next step.
+    """
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+    elif sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+            libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)

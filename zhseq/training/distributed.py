@@ -1,0 +1,79 @@
+"""Several processes, one model: what the loop needs of torch.distributed, and nothing when there is one process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zhseq.batching import Batch
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among all; (0, 1) when it is alone."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process evaluates, logs and saves."""
+        return self.rank == 0
+
+    def agree(self, value: float, device: torch.device) -> float:
+        """Return the main process's value in every process."""
+        if self.size == 1:
+            return value
+        tensor = torch.tensor([value], dtype=torch.float64, device=device if device.type == "cuda" else "cpu")
+        torch.distributed.broadcast(tensor, src=0)
+        return float(tensor)
+
+
+@contextmanager
+def world(device: torch.device) -> Iterator[World]:
+    """Join the processes that `torchrun` started, or be alone without it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World()
+        return
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+class LossModule(nn.Module):
+    """Give DistributedDataParallel the `forward` it wants: this process's share of the loss of a global batch."""
+
+    def __init__(self, model: nn.Module, place: World) -> None:
+        super().__init__()
+        self.model = model
+        self.place = place
+
+    def forward(self, batch: Batch, device: torch.device) -> Tensor:
+        """Return the loss of this process's rows, weighted so that the mean over processes is the global loss."""
+        if self.place.size == 1:
+            return self.model.loss(batch.to(device))  # type: ignore[operator,no-any-return]
+        shard = batch.shard(self.place.rank, self.place.size)
+        if len(shard) == 0 or shard.weight == 0:
+            # Too few rows for every process: this one takes part with a weight of zero.
+            return self.model.loss(batch.to(device)) * 0.0  # type: ignore[operator,no-any-return]
+        share = self.place.size * shard.weight / batch.weight
+        return self.model.loss(shard.to(device)) * share  # type: ignore[operator,no-any-return]
+
+
+def wrap(model: nn.Module, place: World, device: torch.device) -> nn.Module:
+    """Return a module that computes the loss of a batch, synchronised over all processes in its backward pass."""
+    module = LossModule(model, place)
+    if place.size == 1:
+        return module
+    from torch.nn.parallel import DistributedDataParallel
+
+    return DistributedDataParallel(
+        module, device_ids=[device.index or 0] if device.type == "cuda" else None, find_unused_parameters=True
+    )

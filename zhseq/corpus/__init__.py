@@ -1,0 +1,17 @@
+"""Corpora: where they come from, how they are fetched, and readers that turn them into data sets. Imports no torch."""
+
+from zhseq.corpus.poems import SPLITS, DropReport, drop_report, load_poems, select_split, without
+from zhseq.corpus.poetry import POETRY_SOURCES
+from zhseq.corpus.registry import corpora_root, corpus_folder
+
+__all__ = [
+    "POETRY_SOURCES",
+    "SPLITS",
+    "DropReport",
+    "corpora_root",
+    "corpus_folder",
+    "drop_report",
+    "load_poems",
+    "select_split",
+    "without",
+]

@@ -1,0 +1,324 @@
+"""Cleaning of verse: raw records -> lines of Han characters in one simplified script, and a reason for each drop.
+
+All text of a source is laid end to end in one array of code points; classes, breaks and lines are found for the whole
+array at once, so the cost does not depend on the number of poems.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.corpus.tunes import canonical_tune, split_title
+from zhseq.corpus.poetry import CI, QU, SHI, RawPoem
+from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
+
+Ints = npt.NDArray[np.int64]
+Points = npt.NDArray[np.uint32]
+
+_SEPARATOR = "\x1e"
+"""Stands after every record (and between the fields of a record); no corpus text holds this control character."""
+
+# What a code point of the upstream text means. The order of the defects is the order in which they are reported.
+_HAN, _MARK, _NEWLINE, _END, _IGNORED, _NOTE, _ILLEGIBLE, _COMPOSED, _OTHER = range(9)
+
+_MARKS = {"，": "，,", "。": "。.．", "；": "；;", "？": "？", "！": "！!", "：": "：:∶"}
+"""Punctuation that ends a line: the form kept -> the forms read. An ASCII ? is a lost character, not a question."""
+_IGNORED_CHARACTERS = "、“”‘’「」『』\"'《》〈〉· \t\r\u00a0\u200b\u3000\ufeff"
+"""Pauses inside a line, quotation marks, blanks: dropped, and they do not break a line."""
+_NOTE_CHARACTERS = "()（）[]［］〖〗〔〕【】<>|-0123456789"
+_ILLEGIBLE_CHARACTERS = "□■○●◆◇◎?�*＊▆▅"
+_COMPOSED_CHARACTERS = "{}/=+／⿰⿱⿲⿳⿴⿵⿶⿷⿸⿹⿺⿻"
+
+EMPTY = "no text"
+SUSPECTED = "suspected by upstream"
+FRAGMENT = "fragment"
+PROSE = "prose or no punctuation"
+DUPLICATE = "duplicate"
+_DEFECTS = {
+    _NOTE: "editorial notes",
+    _ILLEGIBLE: "illegible characters",
+    _COMPOSED: "composed or private characters",
+    _OTHER: "other symbols",
+}
+REASONS = (EMPTY, SUSPECTED, FRAGMENT, *_DEFECTS.values(), PROSE, DUPLICATE)
+"""Why a record is dropped, in the order in which the tests are made; the first that applies is reported."""
+
+_FRAGMENT_TITLE = re.compile(r"[残断佚逸]?句(?:$|[\s其一二三四五六七八九十(])|存目$")
+_MAX_LINE = 30
+"""Longest line in characters: sung lines stay below it, prose prefaces and unpunctuated text do not."""
+_MIN_LINES = 2
+
+DYNASTIES = ("先秦", "汉", "魏晋", "南北朝", "隋", "唐", "五代", "宋", "金", "元", "明", "清")
+_DYNASTY_NAMES = {
+    "秦": "先秦",
+    "三国": "魏晋",
+    "晋": "魏晋",
+    "魏晋末南北朝初": "南北朝",
+    "五代十国": "五代",
+    "宋末金初": "金",
+    "辽": "金",
+    "金末元初": "金",
+    "南宋": "宋",
+    "北宋": "宋",
+}
+"""Upstream names of periods -> ours. 秦 goes with 先秦, 三国 and 晋 with 魏晋, 辽 (22 poems) and the turns of 金 with 金."""
+
+_REGULATED = {(4, 5): "五绝", (4, 7): "七绝", (8, 5): "五律", (8, 7): "七律"}
+_EVEN = {4: "四言", 5: "五言", 7: "七言"}
+FORMS = (*_REGULATED.values(), "五言", "七言", "四言", "杂言", "词", "曲")
+"""The first four are shapes (lines x characters), not a promise that a poem keeps the rules of tone."""
+
+
+@dataclass(frozen=True)
+class CleanPoems:
+    """Cleaned poems in columns; texts are Han characters only, simplified, variants folded.
+
+    Attributes:
+        ids, titles, authors, dynasties, forms, tunes, sources: one text for each poem.
+        points: code points of all lines of all poems end to end, shape (characters,), dtype uint32.
+        line_lengths: characters in each line, shape (lines,), dtype int64.
+        line_marks: code point of the mark that ends each line, shape (lines,), dtype uint32.
+        poem_lines: lines in each poem, shape (poems,), dtype int64.
+    """
+
+    ids: list[str]
+    titles: list[str]
+    authors: list[str]
+    dynasties: list[str]
+    forms: list[str]
+    tunes: list[str]
+    sources: list[str]
+    points: Points
+    line_lengths: Ints
+    line_marks: Points
+    poem_lines: Ints
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def clean(
+    source: str,
+    records: Sequence[RawPoem],
+    *,
+    skip: Collection[str] = (),
+    composed: Mapping[str, str] = MappingProxyType({}),
+    known_tunes: Collection[str] = (),
+) -> tuple[CleanPoems, Counter[str]]:
+    """Clean the records of one source.
+
+    Args:
+        source: name of the corpus, written into every poem.
+        records: what the reader gave.
+        skip: ids to drop because upstream suspects them.
+        composed: composed notation -> character.
+        known_tunes: tune names that may stand at the head of the title of a ci.
+
+    Returns:
+        The poems that passed, in the order of `records`, and how many were dropped for which reason.
+    """
+    blob = "".join(_compose(record.text, composed) + _SEPARATOR for record in records)
+    raw = codepoints(blob)
+    classes = _classes()[raw]
+    ends = np.flatnonzero(classes == _END)
+    record_of = np.repeat(np.arange(len(records)), np.diff(ends, prepend=-1))
+    first, lengths, marks = _lines(raw, classes)
+    line_record = record_of[first]
+    titles, authors, dynasties, tunes = _fields(records)
+    kinds, tune_names, topics = _kinds_tunes_topics(records, titles, tunes, known_tunes)
+    reasons = _reasons(records, titles, classes, record_of, skip)
+    poem_lines = np.bincount(line_record, minlength=len(records))
+    shortest, longest = _extremes(lengths, poem_lines)
+    _judge_shape(reasons, kinds, poem_lines, shortest, longest)
+
+    kept = np.array([reason == "" for reason in reasons], dtype=bool)
+    chosen = np.flatnonzero(kept).tolist()
+    line_kept = kept[line_record]
+    folded = codepoints(normalize(blob))
+    han = (classes == _HAN) & kept[record_of]
+    poems = CleanPoems(
+        ids=[records[index].id for index in chosen],
+        titles=[topics[index] for index in chosen],
+        authors=[authors[index] for index in chosen],
+        dynasties=[_dynasty(dynasties[index], authors[index], records[index].id) for index in chosen],
+        forms=[_form(kinds[i], int(poem_lines[i]), int(shortest[i]), int(longest[i])) for i in chosen],
+        tunes=[tune_names[index] for index in chosen],
+        sources=[source] * len(chosen),
+        points=folded[han],
+        line_lengths=lengths[line_kept],
+        line_marks=marks[line_kept],
+        poem_lines=poem_lines[kept],
+    )
+    return poems, Counter(reason for reason in reasons if reason)
+
+
+def concatenate(parts: Sequence[CleanPoems]) -> CleanPoems:
+    """Lay the poems of several sources one after another."""
+    columns = {}
+    for name in CleanPoems.__dataclass_fields__:
+        values = [getattr(part, name) for part in parts]
+        columns[name] = np.concatenate(values) if isinstance(values[0], np.ndarray) else [x for v in values for x in v]
+    return CleanPoems(**columns)
+
+
+def select(poems: CleanPoems, chosen: Ints) -> CleanPoems:
+    """Return the poems with these indices, which must ascend."""
+    mask = np.zeros(len(poems), dtype=bool)
+    mask[chosen] = True
+    line_mask = np.repeat(mask, poems.poem_lines)
+    arrays = {
+        "points": np.repeat(line_mask, poems.line_lengths),
+        "line_lengths": line_mask,
+        "line_marks": line_mask,
+        "poem_lines": mask,
+    }
+    columns = {}
+    for name in CleanPoems.__dataclass_fields__:
+        values = getattr(poems, name)
+        columns[name] = values[arrays[name]] if name in arrays else [values[index] for index in chosen.tolist()]
+    return CleanPoems(**columns)
+
+
+@lru_cache(maxsize=1)
+def _classes() -> npt.NDArray[np.uint8]:
+    """Build the class table, shape (0x110000,), dtype uint8."""
+    table = np.full(0x110000, _OTHER, dtype=np.uint8)
+    table[is_han(np.arange(0x110000, dtype=np.uint32))] = _HAN
+    for start, end in ((ord("A"), ord("Z")), (ord("a"), ord("z")), (0xFF10, 0xFF19), (0x2460, 0x2473)):
+        table[start : end + 1] = _NOTE
+    for start, end in ((0xE000, 0xF8FF), (0xF0000, 0x10FFFF)):
+        table[start : end + 1] = _COMPOSED
+    for characters, value in (
+        (_NOTE_CHARACTERS, _NOTE),
+        (_ILLEGIBLE_CHARACTERS, _ILLEGIBLE),
+        (_COMPOSED_CHARACTERS, _COMPOSED),
+        (_IGNORED_CHARACTERS, _IGNORED),
+        ("".join(_MARKS.values()), _MARK),
+        ("\n", _NEWLINE),
+        (_SEPARATOR, _END),
+    ):
+        table[codepoints(characters)] = value
+    return table
+
+
+@lru_cache(maxsize=1)
+def _mark_table() -> Points:
+    """Build the table code point -> mark kept; a paragraph or poem that ends without a mark ends with 。."""
+    table = np.full(0x110000, ord("。"), dtype=np.uint32)
+    for kept, read in _MARKS.items():
+        table[codepoints(read)] = ord(kept)
+    return table
+
+
+def _lines(raw: Points, classes: npt.NDArray[np.uint8]) -> tuple[Ints, Ints, Points]:
+    """Find the lines: maximal runs of Han characters with no break between them.
+
+    Returns:
+        Position of the first character, number of characters, and closing mark, each of shape (lines,).
+    """
+    breaks = (classes == _MARK) | (classes == _NEWLINE) | (classes == _END)
+    break_positions = np.flatnonzero(breaks)
+    han_positions = np.flatnonzero(classes == _HAN)
+    # A character belongs to the first break after it.
+    segment = np.searchsorted(break_positions, han_positions)
+    starts = np.flatnonzero(np.diff(segment, prepend=-1))
+    lengths = np.diff(np.append(starts, len(segment)))
+    return han_positions[starts], lengths, _mark_table()[raw[break_positions[segment[starts]]]]
+
+
+def _compose(text: str, composed: Mapping[str, str]) -> str:
+    """Replace composed notations by their character where it is known."""
+    if "{" not in text:
+        return text
+    return re.sub(r"\{[^{}]*\}", lambda match: composed.get(match.group(), match.group()), text)
+
+
+def _fields(records: Sequence[RawPoem]) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Fold title, author, dynasty and tune of all records, with blanks collapsed."""
+    columns = []
+    for name in ("title", "author", "dynasty", "tune"):
+        text = normalize(_SEPARATOR.join(getattr(record, name) for record in records))
+        columns.append([" ".join(value.split()) for value in text.split(_SEPARATOR)])
+    titles, authors, dynasties, tunes = columns
+    return titles, ["无名氏" if author in ("", "不详", "佚名", "阙名") else author for author in authors], dynasties, tunes
+
+
+def _kinds_tunes_topics(
+    records: Sequence[RawPoem], titles: Sequence[str], tunes: Sequence[str], known_tunes: Collection[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """Return kind, tune and title of every record; a ci without a title of its own is called by its tune."""
+    kinds, names, topics = [], [], []
+    for record, title, field in zip(records, titles, tunes, strict=True):
+        tune, topic = "", title
+        if record.kind in (CI, None):
+            tune, topic = split_title(title, canonical_tune(field), known_tunes)
+        kind = record.kind or (CI if tune in known_tunes else SHI)
+        kinds.append(kind)
+        names.append(tune if kind == CI else "")
+        topics.append(topic or tune or title or field if kind == CI else title)
+    return kinds, names, topics
+
+
+def _reasons(
+    records: Sequence[RawPoem],
+    titles: Sequence[str],
+    classes: npt.NDArray[np.uint8],
+    record_of: Ints,
+    skip: Collection[str],
+) -> list[str]:
+    """Return for each record why its characters, title or id make it unfit, or an empty text."""
+    count = len(records)
+    present = {kind: np.bincount(record_of[classes == kind], minlength=count) > 0 for kind in (_HAN, *_DEFECTS)}
+    reasons = np.full(count, "", dtype=object)
+    # Later assignments win, so the tests run from the last reason to the first.
+    for kind in reversed(list(_DEFECTS)):
+        reasons[present[kind]] = _DEFECTS[kind]
+    reasons[[_FRAGMENT_TITLE.match(title) is not None for title in titles]] = FRAGMENT
+    reasons[[record.id in skip for record in records]] = SUSPECTED
+    reasons[~present[_HAN]] = EMPTY
+    return list(reasons)
+
+
+def _extremes(lengths: Ints, poem_lines: Ints) -> tuple[Ints, Ints]:
+    """Return the length of the shortest and the longest line of each poem; 0 where it has no line."""
+    shortest, longest = np.zeros_like(poem_lines), np.zeros_like(poem_lines)
+    filled = np.flatnonzero(poem_lines)
+    if len(filled):
+        starts = (np.cumsum(poem_lines) - poem_lines)[filled]
+        shortest[filled] = np.minimum.reduceat(lengths, starts)
+        longest[filled] = np.maximum.reduceat(lengths, starts)
+    return shortest, longest
+
+
+def _judge_shape(reasons: list[str], kinds: Sequence[str], poem_lines: Ints, shortest: Ints, longest: Ints) -> None:
+    """Add the reasons that follow from the number and the length of the lines."""
+    couplet = (poem_lines < len(("起", "承", "转", "合"))) & (shortest == longest) & ((longest == 5) | (longest == 7))
+    for index in np.flatnonzero((poem_lines < _MIN_LINES) | couplet).tolist():
+        if not reasons[index] and (poem_lines[index] < _MIN_LINES or kinds[index] == SHI):
+            reasons[index] = FRAGMENT
+    for index in np.flatnonzero(longest > _MAX_LINE).tolist():
+        reasons[index] = reasons[index] or PROSE
+
+
+def _form(kind: str, lines: int, shortest: int, longest: int) -> str:
+    """Name the form of a poem from its kind and its shape."""
+    if kind in (CI, QU):
+        return kind
+    if shortest != longest:
+        return "杂言"
+    return _REGULATED.get((lines, longest), _EVEN.get(longest, "杂言"))
+
+
+def _dynasty(name: str, author: str, identity: str) -> str:
+    """Fold an upstream period; 楚辞 holds both 先秦 poets and their 汉 followers."""
+    if "/楚辞/" in identity and author not in ("屈原", "宋玉"):
+        return "汉"
+    return _DYNASTY_NAMES.get(name, name)

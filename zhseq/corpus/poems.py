@@ -1,0 +1,230 @@
+"""The merged set of poems: read, cleaned, freed of copies, split, and kept as Arrow files for the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock
+
+from zhseq.corpus import cleaning
+from zhseq.corpus.cleaning import CleanPoems
+from zhseq.corpus.dedup import Deduplication, Hashes, deduplicate, line_hashes
+from zhseq.corpus.poetry import CI, POETRY_SOURCES, read_composed, read_skip_list, read_source
+from zhseq.corpus.registry import corpora_root, corpus_folder
+from zhseq.corpus.tunes import collect_tunes
+from zhseq.errors import ConfigError
+from zhseq.text.normalize import codepoints, from_codepoints, normalize
+
+if TYPE_CHECKING:
+    import datasets
+
+CODE_VERSION = 1
+"""To be raised with every change of reading, cleaning or splitting, so that no stale cache is used."""
+
+SPLITS = ("train", "dev", "test")
+_BUCKETS = 100
+_SPLIT_OF_BUCKET = {0: "test", 1: "dev"}
+"""Of 100 buckets of clusters one is test and one dev; all others are train."""
+_QUALITY = ("poetry-source", "chinese-poetry", "werneror-poetry")
+"""Sources from the cleanest edition on (0.8 % of Tang records with stray marks in the first, 9 % in the second)."""
+
+
+@dataclass(frozen=True)
+class DropReport:
+    """What became of the records.
+
+    Attributes:
+        read: source -> records read.
+        dropped: source -> reason -> records dropped.
+    """
+
+    read: dict[str, int]
+    dropped: dict[str, dict[str, int]]
+
+
+def load_poems(
+    root: Path | str | None = None,
+    sources: Sequence[str] = POETRY_SOURCES,
+    *,
+    exclude_ids: Collection[str] = (),
+    exclude_lines: Iterable[str] = (),
+) -> datasets.Dataset:
+    """Load the merged poems of the given sources; the first call builds the Arrow cache, later ones map it.
+
+    Columns: `id`, `form`, `title`, `author`, `dynasty`, `lines` (texts of Han characters, simplified, no
+    punctuation), `marks` (one character for each line: the mark that follows it), `tune` (ci, else empty), `source`,
+    `split` (train, dev or test; all editions of a poem are in one split).
+
+    Args:
+        root: directory of the corpora; by default `corpora_root()`.
+        sources: poetry archives to merge, some of `POETRY_SOURCES`.
+        exclude_ids: ids to leave out, see `without`.
+        exclude_lines: lines whose poems are to be left out, see `without`.
+
+    Raises:
+        ConfigError: an unknown source.
+        CorpusError: a source is not there, or one of its records is broken.
+    """
+    import datasets  # imported here: it takes most of a second, which a bare command line should not pay
+
+    dataset = datasets.load_from_disk(str(_cache(root, sources)))
+    return without(dataset, exclude_ids, exclude_lines) if exclude_ids or exclude_lines else dataset
+
+
+def drop_report(root: Path | str | None = None, sources: Sequence[str] = POETRY_SOURCES) -> DropReport:
+    """Return how many records were read and dropped; takes the same arguments as `load_poems`, raises the same."""
+    return DropReport(**json.loads((_cache(root, sources) / "drops.json").read_text(encoding="utf-8")))
+
+
+def select_split(dataset: datasets.Dataset, split: str) -> datasets.Dataset:
+    """Return the poems of one split.
+
+    Raises:
+        ConfigError: `split` is not train, dev or test.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"Expected a split, one of {', '.join(SPLITS)}, found {split!r}.")
+    return dataset.select(np.flatnonzero(_column(dataset, "split") == split))
+
+
+def without(dataset: datasets.Dataset, ids: Collection[str] = (), lines: Iterable[str] = ()) -> datasets.Dataset:
+    """Leave out held-out poems.
+
+    Args:
+        dataset: result of `load_poems`.
+        ids: ids of poems to leave out. An id names the edition that was kept; to be safe against other editions give
+            the lines.
+        lines: lines of held-out poems in any script, punctuation ignored. A poem is left out when at least half of
+            its lines are among them, the measure by which two editions are one poem.
+    """
+    keep = ~np.isin(_column(dataset, "id"), np.array(list(ids), dtype=object))
+    held_out = _hash_lines([_han_only(line) for line in lines])
+    if len(held_out):
+        column = dataset.data.column("lines").combine_chunks() if dataset._indices is None else None
+        texts = column.flatten().to_pylist() if column is not None else [x for poem in dataset["lines"] for x in poem]
+        counts = np.array([len(poem) for poem in dataset["lines"]]) if column is None else np.diff(column.offsets.to_numpy())
+        shared = np.bincount(np.repeat(np.arange(len(counts)), counts), np.isin(_hash_lines(texts), held_out), len(counts))
+        keep &= (shared == 0) | (2 * shared < counts)
+    return dataset.select(np.flatnonzero(keep))
+
+
+def _column(dataset: datasets.Dataset, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """Return a text column as an array of Python strings, shape (rows,), dtype object."""
+    return np.array(dataset.with_format("arrow")[name].to_pylist(), dtype=object)
+
+
+def _han_only(text: str) -> str:
+    """Normalise a line and keep its Han characters."""
+    points = codepoints(normalize(text))
+    return from_codepoints(points[cleaning.is_han(points)])
+
+
+def _hash_lines(lines: Sequence[str]) -> Hashes:
+    """Hash texts, shape (lines,), dtype uint64; empty texts are left out."""
+    lines = [line for line in lines if line]
+    return line_hashes(codepoints("".join(lines)), np.array([len(line) for line in lines], dtype=np.int64))
+
+
+def _cache(root: Path | str | None, sources: Sequence[str]) -> Path:
+    """Return the directory of the Arrow cache, built if it is not there yet."""
+    unknown = [source for source in sources if source not in POETRY_SOURCES]
+    if unknown or not sources:
+        raise ConfigError(f"Expected poetry sources, some of {', '.join(POETRY_SOURCES)}, found {unknown or 'none'}.")
+    base = corpora_root() if root is None else Path(root)
+    sources = [source for source in POETRY_SOURCES if source in sources]
+    folders = {source: corpus_folder(source, base) for source in sources}
+    target = base / ".cache" / f"poems-{_fingerprint(folders)}"
+    if target.exists():
+        return target
+    target.parent.mkdir(exist_ok=True)
+    # Only the holder of the lock builds, so whatever temporary directory it finds was left behind by a killed run.
+    with FileLock(target.parent / "poems.lock"):
+        for stale in target.parent.glob("poems-*.part"):
+            shutil.rmtree(stale)
+        if not target.exists():
+            part = target.with_suffix(".part")
+            _build(folders, part)
+            part.rename(target)
+    return target
+
+
+def _fingerprint(folders: dict[str, Path]) -> str:
+    """Hash all that the result depends on: code version, variant table, and size and time of every corpus file."""
+    digest = hashlib.sha256(f"{CODE_VERSION}".encode())
+    digest.update(resources.files("zhseq.text").joinpath("variants.tsv").read_bytes())
+    for source, folder in folders.items():
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            status = path.stat()
+            digest.update(f"{source}/{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _build(folders: dict[str, Path], target: Path) -> None:
+    """Read, clean, de-duplicate and split the poems, and write them with the drop report into `target`."""
+    import datasets
+
+    records = {source: read_source(source, folder) for source, folder in folders.items()}
+    every = [record for source in records.values() for record in source]
+    tune_fields = normalize("\n".join(sorted({record.tune for record in every}))).split("\n")
+    ci_titles = normalize("\n".join(record.title for record in every if record.kind == CI)).split("\n")
+    known_tunes = collect_tunes(tune_fields, ci_titles)
+    parts, dropped = [], {}
+    for source, folder in folders.items():
+        part, drops = cleaning.clean(
+            source,
+            records[source],
+            skip=read_skip_list(source, folder),
+            composed=read_composed(source, folder),
+            known_tunes=known_tunes,
+        )
+        parts.append(part)
+        dropped[source] = drops
+    poems = cleaning.concatenate(parts)
+    result = deduplicate(poems, [_QUALITY.index(source) for source in poems.sources])
+    kept = cleaning.select(poems, result.kept)
+    all_counts, kept_counts = Counter(poems.sources), Counter(kept.sources)
+    for source, drops in dropped.items():
+        drops[cleaning.DUPLICATE] = all_counts[source] - kept_counts[source]
+    bars_disabled = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        datasets.Dataset(_table(kept, result)).save_to_disk(str(target))
+    finally:
+        if not bars_disabled:
+            datasets.enable_progress_bars()
+    report = DropReport({source: len(found) for source, found in records.items()}, {s: dict(d) for s, d in dropped.items()})
+    (target / "drops.json").write_text(json.dumps(vars(report), ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _table(poems: CleanPoems, result: Deduplication) -> Any:
+    """Lay the poems out as an Arrow table, one row for each."""
+    import pyarrow as pa
+
+    line_ends = np.cumsum(poems.line_lengths)
+    flat = from_codepoints(np.insert(poems.points, line_ends[:-1], ord("\n"))).split("\n") if len(line_ends) else []
+    offsets = np.append(0, np.cumsum(poems.poem_lines)).astype(np.int32)
+    marks = from_codepoints(poems.line_marks)
+    buckets = (result.cluster_keys % np.uint64(_BUCKETS)).tolist()
+    return pa.table(
+        {
+            "id": poems.ids,
+            "form": poems.forms,
+            "title": poems.titles,
+            "author": poems.authors,
+            "dynasty": poems.dynasties,
+            "lines": pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat, pa.string())),
+            "marks": [marks[start:end] for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)],
+            "tune": poems.tunes,
+            "source": poems.sources,
+            "split": [_SPLIT_OF_BUCKET.get(bucket, "train") for bucket in buckets],
+        },
+    )

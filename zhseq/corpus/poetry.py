@@ -1,0 +1,269 @@
+"""Readers of the upstream poetry formats: files as published -> raw records, nothing cleaned or dropped yet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zhseq.errors import CorpusError
+
+POETRY_SOURCES = ("chinese-poetry", "poetry-source", "werneror-poetry")
+"""Poetry archives, in the order in which they are read."""
+
+SHI, CI, QU = "诗", "词", "曲"
+
+
+@dataclass(frozen=True)
+class RawPoem:
+    """One upstream record.
+
+    Attributes:
+        id: upstream id, or `source/path#number` (counted from 0 inside the file) where upstream has none.
+        title: upstream title, unchanged; for ci without a title of its own, empty.
+        author: upstream author, unchanged, may be empty.
+        dynasty: upstream name of the period, unchanged.
+        kind: 诗, 词 or 曲, as upstream files it; `None` where only the title can tell.
+        tune: upstream tune name of a ci (`rhythmic`), or empty.
+        text: paragraphs joined by line feeds, unchanged.
+    """
+
+    id: str
+    title: str
+    author: str
+    dynasty: str
+    kind: str | None
+    tune: str
+    text: str
+
+
+def read_source(name: str, folder: Path) -> list[RawPoem]:
+    """Read every record of one poetry archive.
+
+    Args:
+        name: one of `POETRY_SOURCES`.
+        folder: directory into which the archive was unpacked.
+
+    Raises:
+        CorpusError: a file is missing, is not UTF-8, or holds a record that cannot be read (names file and line).
+    """
+    return list(_READERS[name](folder))
+
+
+def read_skip_list(name: str, folder: Path) -> frozenset[str]:
+    """Return the ids of the records that upstream itself suspects of being damaged."""
+    if name != "chinese-poetry":
+        return frozenset()
+    ids = set()
+    for path in sorted((folder / "全唐诗" / "error").glob("*.json")):
+        ids.update(_text(record, "id", path, number) for number, record in enumerate(_records(path)))
+    return frozenset(ids)
+
+
+def read_composed(name: str, folder: Path) -> dict[str, str]:
+    """Return upstream's table of composed notations such as `{上休下鳥}` -> the character, where just one is known."""
+    path = folder / "全唐诗" / "表面结构字.json"
+    if name != "chinese-poetry" or not path.exists():
+        return {}
+    table = load_json(path)
+    if not isinstance(table, dict):
+        raise CorpusError(f"{path}: expected an object of composed characters, found {type(table).__name__}; get it anew.")
+    return {
+        notation: glyphs[0]["font"]
+        for notation, glyphs in table.items()
+        if len(glyphs) == 1 and len(glyphs[0].get("font", "")) == 1
+    }
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file whole.
+
+    Raises:
+        CorpusError: the file is missing or not UTF-8; in the second case the message names the line.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: expected a corpus file here, found none; run `python -m zhseq.corpus get` anew.") from None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CorpusError(f"{path}, line {line}: expected UTF-8 text, found byte 0x{data[error.start]:02x}; get it anew.") from None
+
+
+def load_json(path: Path) -> Any:
+    """Parse one JSON file.
+
+    Raises:
+        CorpusError: as for `read_text`, or the text is not JSON (names the line).
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise CorpusError(f"{path}, line {error.lineno}: expected JSON, found a {error.msg.lower()}; get it anew.") from None
+
+
+def _records(path: Path) -> list[Mapping[str, Any]]:
+    """Parse a JSON file that must be a list of objects."""
+    records = load_json(path)
+    if not isinstance(records, list):
+        raise CorpusError(f"{path}: expected a JSON list of records, found {type(records).__name__}; get it anew.")
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise _broken(path, number, f"an object, found {type(record).__name__}")
+    return records
+
+
+def _text(record: Mapping[str, Any], field: str, path: Path, number: int, default: str | None = None) -> str:
+    """Return one text field of a record; `default` stands in for a missing or null one."""
+    value = record.get(field)
+    if value is None:
+        value = default
+    if not isinstance(value, str):
+        raise _broken(path, number, f"text in field {field!r}, found {type(value).__name__}")
+    return value
+
+
+def _paragraphs(record: Mapping[str, Any], field: str, path: Path, number: int) -> str:
+    """Return the paragraphs of a record joined by line feeds."""
+    value = record.get(field)
+    if not isinstance(value, list) or not all(isinstance(paragraph, str) for paragraph in value):
+        raise _broken(path, number, f"a list of texts in field {field!r}, found {type(value).__name__}")
+    return "\n".join(value)
+
+
+def _broken(path: Path, number: int, what: str) -> CorpusError:
+    """Make the error for a record whose content is not as expected; JSON does not keep lines, so it gives the number."""
+    return CorpusError(f"{path}, record {number + 1}: expected {what}; get the corpus anew or repair the file.")
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Return the files that match, in an order that does not depend on the file system."""
+    paths = sorted(folder.glob(pattern))
+    if not paths:
+        raise CorpusError(f"{folder}: expected files {pattern}, found none; run `python -m zhseq.corpus get` anew.")
+    return paths
+
+
+@dataclass(frozen=True)
+class _JsonFormat:
+    """How one family of JSON files names its fields and what all its records have in common."""
+
+    pattern: str
+    dynasty: str
+    kind: str | None
+    text: str = "paragraphs"
+    author: str | None = None
+
+
+_CHINESE_POETRY = (
+    _JsonFormat("全唐诗/poet.tang.*.json", "唐", SHI),
+    _JsonFormat("全唐诗/唐诗补录.json", "唐", SHI),
+    _JsonFormat("全唐诗/唐诗三百首.json", "唐", SHI),
+    _JsonFormat("全唐诗/poet.song.*.json", "宋", SHI),
+    _JsonFormat("宋词/*.json", "宋", CI),
+    _JsonFormat("五代诗词/*/*.json", "五代", CI),
+    _JsonFormat("元曲/*.json", "元", QU),
+    _JsonFormat("诗经/*.json", "先秦", SHI, text="content", author="无名氏"),
+    _JsonFormat("楚辞/*.json", "先秦", SHI, text="content"),
+    _JsonFormat("曹操诗集/*.json", "三国", SHI, author="曹操"),
+    _JsonFormat("纳兰性德/*.json", "清", None, text="para"),
+)
+
+
+def _read_chinese_poetry(folder: Path) -> Iterator[RawPoem]:
+    """Read the archive `chinese-poetry`; `全唐诗/error` holds only copies and is read by `read_skip_list`."""
+    for layout in _CHINESE_POETRY:
+        for path in _files(folder, layout.pattern):
+            stem = f"chinese-poetry/{path.relative_to(folder).as_posix()}"
+            for number, record in enumerate(_records(path)):
+                tune = _text(record, "rhythmic", path, number, "")
+                title = _text(record, "title", path, number, "")
+                yield RawPoem(
+                    id=_text(record, "id", path, number, f"{stem}#{number}"),
+                    title="" if title == tune else title,
+                    author=layout.author or _text(record, "author", path, number),
+                    dynasty=layout.dynasty,
+                    # A collection of ci may hold a few shi: those have no tune.
+                    kind=layout.kind if tune or layout.kind != CI else None,
+                    tune=tune,
+                    text=_paragraphs(record, layout.text, path, number),
+                )
+    yield from _read_qianjiashi(folder / "蒙学" / "qianjiashi.json")
+
+
+def _read_qianjiashi(path: Path) -> Iterator[RawPoem]:
+    """Read 千家诗: sections of poems, the dynasty in brackets before the author as in （唐）孟浩然."""
+    book = load_json(path)
+    sections = book.get("content") if isinstance(book, dict) else None
+    if not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
+        raise CorpusError(f"{path}: expected an object with a list of sections, found something else; get it anew.")
+    number = 0
+    for poem in (poem for section in sections for poem in section.get("content", [])):
+        author = _text(poem, "author", path, number, "")
+        dynasty, _, name = author.removeprefix("（").rpartition("）")
+        # Poems of one title stand as a list of sub-chapters in the place of the paragraphs.
+        parts = [part for part in poem.get("paragraphs", []) if isinstance(part, dict)]
+        for part in parts or [poem]:
+            yield RawPoem(
+                id=f"chinese-poetry/蒙学/{path.name}#{number}",
+                title=" ".join(filter(None, [_text(poem, "chapter", path, number, ""), part.get("subchapter")])),
+                author=name,
+                dynasty=dynasty or "宋",
+                kind=SHI,
+                tune="",
+                text=_paragraphs(part, "paragraphs", path, number),
+            )
+            number += 1
+
+
+def _read_poetry_source(folder: Path) -> Iterator[RawPoem]:
+    """Read the archive `poetry-source`: `source/{诗,词,曲}/DYNASTY/*.base.json`."""
+    for path in _files(folder, "source/*/*/*.base.json"):
+        kind = path.parts[-3]
+        for number, record in enumerate(_records(path)):
+            yield RawPoem(
+                id=_text(record, "id", path, number),
+                title=_text(record, "title", path, number),
+                author=_text(record, "authorName", path, number),
+                dynasty=_text(record, "dynasty", path, number),
+                kind=kind,
+                tune="",
+                text=_paragraphs(record, "content", path, number),
+            )
+
+
+_CSV_HEADER = ["题目", "朝代", "作者", "内容"]
+
+
+def _read_werneror(folder: Path) -> Iterator[RawPoem]:
+    """Read the archive `werneror-poetry`: one CSV file for each period."""
+    for path in _files(folder, "*.csv"):
+        rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+        try:
+            for number, row in enumerate(rows):
+                if number == 0 and row == _CSV_HEADER:
+                    continue
+                if number == 0 or len(row) != len(_CSV_HEADER):
+                    expected = "the header" if number == 0 else "the fields"
+                    raise CorpusError(
+                        f"{path}, line {rows.line_num}: expected {expected} {','.join(_CSV_HEADER)}, "
+                        f"found {len(row)} fields; get the corpus anew or repair the file."
+                    )
+                title, dynasty, author, text = row
+                identity = f"werneror-poetry/{path.name}#{number - 1}"
+                yield RawPoem(identity, title, author, dynasty, SHI, "", text)
+        except csv.Error as error:
+            raise CorpusError(f"{path}, line {rows.line_num}: expected quoted CSV, found: {error}; get it anew.") from None
+
+
+_READERS: dict[str, Callable[[Path], Iterator[RawPoem]]] = {
+    "chinese-poetry": _read_chinese_poetry,
+    "poetry-source": _read_poetry_source,
+    "werneror-poetry": _read_werneror,
+}

@@ -55,6 +55,8 @@ _FRAGMENT_TITLE = re.compile(r"[残断佚逸]?句(?:$|[\s其一二三四五六�
 _MAX_LINE = 30
 """Longest line in characters: sung lines stay below it, prose prefaces and unpunctuated text do not."""
 _MIN_LINES = 2
+_MIN_EVEN_LINES = 4
+"""A shi of lines of one length needs four of them: a lone couplet is a quotation of a lost poem."""
 
 DYNASTIES = ("先秦", "汉", "魏晋", "南北朝", "隋", "唐", "五代", "宋", "金", "元", "明", "清")
 _DYNASTY_NAMES = {
@@ -139,6 +141,8 @@ def clean(
     shortest, longest = _extremes(lengths, poem_lines)
     _judge_shape(reasons, kinds, poem_lines, shortest, longest)
 
+    even = np.where(shortest == longest, longest, 0)
+
     kept = np.array([reason == "" for reason in reasons], dtype=bool)
     chosen = np.flatnonzero(kept).tolist()
     line_kept = kept[line_record]
@@ -149,7 +153,7 @@ def clean(
         titles=[topics[index] for index in chosen],
         authors=[authors[index] for index in chosen],
         dynasties=[_dynasty(dynasties[index], authors[index], records[index].id) for index in chosen],
-        forms=[_form(kinds[i], int(poem_lines[i]), int(shortest[i]), int(longest[i])) for i in chosen],
+        forms=[_form(kinds[index], tune_names[index], poem_lines.item(index), even.item(index)) for index in chosen],
         tunes=[tune_names[index] for index in chosen],
         sources=[source] * len(chosen),
         points=folded[han],
@@ -260,7 +264,9 @@ def _kinds_tunes_topics(
         tune, topic = "", title
         if record.kind in (CI, None):
             tune, topic = split_title(title, canonical_tune(field), known_tunes)
-        kind = record.kind or (CI if tune in known_tunes else SHI)
+        if record.kind is None and tune not in known_tunes:
+            tune, topic = "", title
+        kind = record.kind or (CI if tune else SHI)
         kinds.append(kind)
         names.append(tune if kind == CI else "")
         topics.append(topic or tune or title or field if kind == CI else title)
@@ -300,7 +306,7 @@ def _extremes(lengths: Ints, poem_lines: Ints) -> tuple[Ints, Ints]:
 
 def _judge_shape(reasons: list[str], kinds: Sequence[str], poem_lines: Ints, shortest: Ints, longest: Ints) -> None:
     """Add the reasons that follow from the number and the length of the lines."""
-    couplet = (poem_lines < len(("起", "承", "转", "合"))) & (shortest == longest) & ((longest == 5) | (longest == 7))
+    couplet = (poem_lines < _MIN_EVEN_LINES) & (shortest == longest) & np.isin(longest, list(_EVEN))
     for index in np.flatnonzero((poem_lines < _MIN_LINES) | couplet).tolist():
         if not reasons[index] and (poem_lines[index] < _MIN_LINES or kinds[index] == SHI):
             reasons[index] = FRAGMENT
@@ -308,13 +314,19 @@ def _judge_shape(reasons: list[str], kinds: Sequence[str], poem_lines: Ints, sho
         reasons[index] = reasons[index] or PROSE
 
 
-def _form(kind: str, lines: int, shortest: int, longest: int) -> str:
-    """Name the form of a poem from its kind and its shape."""
-    if kind in (CI, QU):
+def _form(kind: str, tune: str, lines: int, length: int) -> str:
+    """Name the form of a poem.
+
+    Args:
+        kind: 诗, 词 or 曲.
+        tune: tune of a ci; collections of ci hold quatrains such as 竹枝词 that have none of the known ones.
+        lines: number of lines.
+        length: characters in each line, 0 where lines differ.
+    """
+    shape = _REGULATED.get((lines, length), _EVEN.get(length, "杂言"))
+    if kind == QU or (kind == CI and (tune or (lines, length) not in _REGULATED)):
         return kind
-    if shortest != longest:
-        return "杂言"
-    return _REGULATED.get((lines, longest), _EVEN.get(longest, "杂言"))
+    return shape
 
 
 def _dynasty(name: str, author: str, identity: str) -> str:

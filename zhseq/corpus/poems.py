@@ -27,7 +27,7 @@ from zhseq.text.normalize import codepoints, from_codepoints, normalize
 if TYPE_CHECKING:
     import datasets
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """To be raised with every change of reading, cleaning or splitting, so that no stale cache is used."""
 
 SPLITS = ("train", "dev", "test")

@@ -52,7 +52,9 @@ def resolve(model: str | os.PathLike[str]) -> Path:
         return Path(snapshot_download(str(model), allow_patterns=["*.json", "*.safetensors", "*.txt", "*.tsv", "*.md"]))
     except Exception as error:  # the hub client raises many kinds; all mean that the model cannot be had
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"'{model}' is no local directory and could not be fetched as a repository: {reason}") from error
+        raise CheckpointError(
+            f"'{model}' is no local directory and could not be fetched as a repository: {reason}"
+        ) from error
 
 
 def read_config(directory: Path, kind: str) -> dict[str, Any]:
@@ -102,7 +104,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing; fetch or train the model again") from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or is no safetensors file ({error}); fetch or train it again") from error
+        raise CheckpointError(
+            f"{path} is damaged or is no safetensors file ({error}); fetch or train it again"
+        ) from error
 
 
 def save(
@@ -148,6 +152,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = Fal
 
     try:
         save_file({name: stored(tensor) for name, tensor in tensors.items()}, path)
+        path.chmod(0o644)  # the library makes files that only their owner can read
     except SafetensorError as error:
         raise CheckpointError(f"{path} could not be written ({error}); the previous state is intact") from error
 

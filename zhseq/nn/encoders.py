@@ -111,7 +111,9 @@ class WindowCNN(nn.Module):
         return torch.relu(self.convolution(masked.transpose(1, 2))).transpose(1, 2)
 
 
-def run_lstm(layer: nn.Module, vectors: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def run_lstm(
+    layer: nn.Module, vectors: Tensor, state: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Run one LSTM layer on its fast path: float32/TF32 with cuDNN, autocast's choice elsewhere."""
     if vectors.device.type == "cuda":
         # bfloat16 may fall off cuDNN's fast path for recurrent layers; TF32 keeps it.

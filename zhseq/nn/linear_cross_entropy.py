@@ -33,9 +33,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
         rows = hidden.shape[0]
         block = _CPU_ROWS if hidden.device.type == "cpu" else _DEVICE_ROWS
         wide = torch.promote_types(dtype, torch.float32)
@@ -71,6 +69,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         scale = gradients[0] / ctx.rows
         saved = [
-            (tensor.to(scale.dtype) * scale).to(dtype) for tensor, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+            (tensor.to(scale.dtype) * scale).to(dtype)
+            for tensor, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         ]
         return (*saved, None, None)

@@ -48,9 +48,7 @@ class Vocab:
             self._table[point] = index
 
     @classmethod
-    def build(
-        cls, texts: Iterable[str], max_size: int, *, min_count: int = 1, symbols: Sequence[str] = ()
-    ) -> Vocab:
+    def build(cls, texts: Iterable[str], max_size: int, *, min_count: int = 1, symbols: Sequence[str] = ()) -> Vocab:
         """Make a vocabulary of the most frequent characters of `texts`.
 
         Args:

@@ -62,7 +62,15 @@ def train(
         optimizer = _optimizer(model, config)
         average = Average(model, config.ema_decay) if config.ema_decay else None
         parts = {"model": model, "optimizer": optimizer, "average": average}
-        state: dict[str, Any] = {"step": 0, "epoch": 0, "batch": 0, "best": None, "details": {}, "bad": 0, "seconds": 0.0}
+        state: dict[str, Any] = {
+            "step": 0,
+            "epoch": 0,
+            "batch": 0,
+            "best": None,
+            "details": {},
+            "bad": 0,
+            "seconds": 0.0,
+        }
         directory.mkdir(parents=True, exist_ok=True)
         if resume:
             state.update(load_state(directory, parts))
@@ -116,7 +124,10 @@ def _optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
     """AdamW with weight decay on matrices only: biases and the like are not shrunk."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [parameter for parameter in parameters if parameter.dim() >= 2], "weight_decay": config.weight_decay},
+        {
+            "params": [parameter for parameter in parameters if parameter.dim() >= 2],
+            "weight_decay": config.weight_decay,
+        },
         {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0},
     ]
     return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True)

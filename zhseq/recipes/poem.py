@@ -1,0 +1,273 @@
+"""Train the poem language model: data with control prefixes, evaluation in bits per Han character, checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from zhseq import checkpoint
+from zhseq.batching import IGNORED, Batch, gather_ragged, length_buckets, scatter_rows
+from zhseq.config import to_dict
+from zhseq.errors import ConfigError, CorpusError
+from zhseq.models.language_model import LanguageModel, LanguageModelConfig
+from zhseq.text.normalize import is_han, normalize
+from zhseq.text.vocab import Vocab
+from zhseq.training import Evaluation, TrainingConfig, train
+from zhseq.training.device import autocast, pick_device
+from zhseq.verse import FORMS, LINE, MAX_TITLE, control_symbol, encode_poems
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+KIND = "poem-language-model"
+VOCAB_FILE = "vocab.txt"
+CONTROL_FIELDS = ("form", "dynasty", "author")
+
+
+@dataclass(frozen=True)
+class PoemDataConfig:
+    """What the model reads in training."""
+
+    tokens_per_batch: int = 4096
+    """Padded symbols in a batch."""
+    max_symbols: int = 100
+    """Longer poems are cut after the last line that fits."""
+    vocab_size: int = 8800
+    """Characters and special symbols the model can write."""
+    max_authors: int = 1000
+    """Authors with a control symbol of their own: those with the most poems."""
+    drop_form: float = 0.1
+    """Share of poems whose form is withheld in training; likewise below."""
+    drop_dynasty: float = 0.5
+    drop_author: float = 0.6
+    drop_title: float = 0.6
+    dev_poems: int = 2000
+    """Poems of the four regulated forms on which the run is evaluated."""
+
+    def __post_init__(self) -> None:
+        for name in ("drop_form", "drop_dynasty", "drop_author", "drop_title"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"data.{name} must lie in 0 to 1, but is {getattr(self, name)}")
+        for name in ("tokens_per_batch", "max_symbols", "vocab_size", "dev_poems"):
+            if getattr(self, name) < 8:
+                raise ConfigError(f"data.{name} must be at least 8, but is {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class PoemModelConfig:
+    """Shape of the model; the vocabulary comes from the corpus."""
+
+    embedding_dim: int = 224
+    hidden_sizes: tuple[int, ...] = (640, 640)
+    input_dropout: float = 0.05
+    hidden_dropout: float = 0.05
+    output_dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class PoemRecipe:
+    """All settings of a training of the poem model; the defaults made the shipped one."""
+
+    data: PoemDataConfig = field(default_factory=PoemDataConfig)
+    model: PoemModelConfig = field(default_factory=PoemModelConfig)
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            max_steps=10500, learning_rate=2e-3, warmup_steps=400, ema_decay=0.999, evaluate_every=1000
+        )
+    )
+
+
+@dataclass(frozen=True)
+class EncodedPoems:
+    """Poems as flat arrays: symbols, titles and control ids, with the place where each begins."""
+
+    symbols: npt.NDArray[np.int64]
+    symbol_offsets: npt.NDArray[np.int64]
+    titles: npt.NDArray[np.int64]
+    title_offsets: npt.NDArray[np.int64]
+    controls: npt.NDArray[np.int64]
+    """Ids of the control symbols of form, dynasty and author, (poems, 3); 0 where there is none."""
+
+    def __len__(self) -> int:
+        return len(self.controls)
+
+
+def build_vocab(poems: Dataset, config: PoemDataConfig) -> tuple[Vocab, int]:
+    """Make the vocabulary of a training set.
+
+    Returns:
+        The vocabulary and how many of its first symbols the model can write; the control symbols come after them.
+    """
+    characters = Vocab.build(("".join(lines) for lines in poems["lines"] if lines), config.vocab_size, symbols=(LINE,))
+    forms = sorted(set(poems["form"]))
+    dynasties = sorted(set(poems["dynasty"]) - {""})
+    named = Counter(author for author in poems["author"] if author not in ("", "佚名", "无名氏"))
+    authors = [
+        author for author, _ in sorted(named.most_common(config.max_authors), key=lambda item: (-item[1], item[0]))
+    ]
+    groups = zip(CONTROL_FIELDS, (forms, dynasties, authors), strict=True)
+    controls = [control_symbol(kind, value) for kind, values in groups for value in values]
+    return Vocab([*characters.symbols, *controls]), len(characters)
+
+
+def encode(poems: Dataset, vocab: Vocab, max_symbols: int) -> EncodedPoems:
+    """Turn a dataset of poems into flat arrays."""
+    symbols, symbol_offsets = encode_poems(vocab, poems["lines"], max_symbols)
+    named = [
+        tune + title if tune not in title else title for tune, title in zip(poems["tune"], poems["title"], strict=True)
+    ]
+    titles = [title[:MAX_TITLE] for title in normalize("\n".join(named)).split("\n")]
+    controls = [
+        [vocab.id(symbol) if (symbol := control_symbol(kind, value)) in vocab else 0 for value in poems[kind]]
+        for kind in CONTROL_FIELDS
+    ]
+    return EncodedPoems(
+        symbols=symbols,
+        symbol_offsets=symbol_offsets,
+        titles=vocab.encode("".join(titles)),
+        title_offsets=np.concatenate([[0], np.cumsum([len(title) for title in titles])]).astype(np.int64),
+        controls=np.array(controls, dtype=np.int64).T.reshape(-1, len(CONTROL_FIELDS)),
+    )
+
+
+class PoemBatches(Sequence[Batch]):
+    """The batches of one epoch: each poem once, each part of its prefix dropped at random."""
+
+    def __init__(self, poems: EncodedPoems, config: PoemDataConfig, bos_id: int, seed: int, epoch: int) -> None:
+        self.poems = poems
+        self.bos_id = bos_id
+        rng = np.random.default_rng([seed, epoch, 1])
+        drop = np.array([config.drop_form, config.drop_dynasty, config.drop_author])
+        kept = rng.random(poems.controls.shape) >= drop
+        self.controls = np.where(kept, poems.controls, 0)
+        keep_title = rng.random(len(poems)) >= config.drop_title
+        self.title_lengths = np.diff(poems.title_offsets) * keep_title
+        lengths = (self.controls > 0).sum(axis=1) + self.title_lengths + np.diff(poems.symbol_offsets)
+        self.buckets = length_buckets(lengths, config.tokens_per_batch, seed=(seed, epoch, 2))
+
+    def __len__(self) -> int:
+        return len(self.buckets)
+
+    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+        rows = self.buckets[index]
+        return make_batch(self.poems, rows, self.controls[rows], self.title_lengths[rows], self.bos_id)
+
+
+def make_batch(
+    poems: EncodedPoems,
+    rows: npt.NDArray[np.int64],
+    controls: npt.NDArray[np.int64],
+    title_lengths: npt.NDArray[np.int64],
+    bos_id: int,
+) -> Batch:
+    """Assemble `controls title <bos> symbols` for some poems; only the poem's own symbols are targets."""
+    present = controls > 0
+    symbols, symbol_lengths = gather_ragged(poems.symbols, poems.symbol_offsets, rows)
+    titles, all_title_lengths = gather_ragged(poems.titles, poems.title_offsets, rows)
+    titles = titles[np.repeat(title_lengths > 0, all_title_lengths)]
+    begins = present.sum(axis=1) + title_lengths  # the place of <bos>, the first whose next symbol is a target
+    ends = begins + symbol_lengths
+    ids = np.zeros((len(rows), int(ends.max()) + 1), dtype=np.int64)
+    for column in range(controls.shape[1]):
+        chosen = present[:, column]
+        ids[np.flatnonzero(chosen), present[chosen, :column].sum(axis=1)] = controls[chosen, column]
+    scatter_rows(ids, titles, present.sum(axis=1), title_lengths)
+    ids[np.arange(len(rows)), begins] = bos_id
+    scatter_rows(ids, symbols, begins + 1, symbol_lengths)
+    targets = np.full((len(rows), ids.shape[1] - 1), IGNORED, dtype=np.int64)
+    scatter_rows(targets, symbols, begins, symbol_lengths)
+    mask = np.arange(targets.shape[1]) < ends[:, None]
+    return Batch(torch.from_numpy(ids[:, :-1].copy()), torch.from_numpy(mask), torch.from_numpy(targets))
+
+
+def form_only_batches(poems: EncodedPoems, tokens_per_batch: int, bos_id: int) -> list[Batch]:
+    """Return batches in which each poem is given its form and nothing else."""
+    controls = poems.controls * np.array([1, 0, 0])
+    nothing = np.zeros(len(poems), dtype=np.int64)
+    lengths = np.diff(poems.symbol_offsets)
+    buckets = length_buckets(lengths, tokens_per_batch, seed=(0,))
+    return [make_batch(poems, rows, controls[rows], nothing[rows], bos_id) for rows in buckets]
+
+
+def evaluator(poems: Dataset, vocab: Vocab, recipe: PoemRecipe) -> Any:
+    """Return a function that gives a model's bits per Han character on `poems`, form given, as `Evaluation`."""
+    encoded = encode(poems, vocab, max_symbols=1 << 30)
+    batches = form_only_batches(encoded, 2 * recipe.data.tokens_per_batch, vocab.bos_id)
+    han = int(sum(is_han_count(lines) for lines in poems["lines"]))
+    device = pick_device(recipe.training.device)
+
+    @torch.no_grad()
+    def evaluate(model: LanguageModel) -> Evaluation:
+        nats = torch.zeros((), dtype=torch.float64, device=device)
+        with autocast(device, recipe.training.precision):
+            for batch in batches:
+                nats += model.token_losses(batch.to(device)).double().sum()
+        bits = float(nats) / math.log(2) / han
+        return Evaluation(-bits, {"bits_per_han": bits})
+
+    return evaluate
+
+
+def is_han_count(lines: Sequence[str]) -> int:
+    """Return the number of Chinese characters in some lines."""
+    from zhseq.text.normalize import codepoints
+
+    return int(is_han(codepoints("".join(lines))).sum())
+
+
+def select_dev(poems: Dataset, limit: int) -> Dataset:
+    """Return the first `limit` dev poems, by id, that have one of the four regulated forms."""
+    forms, ids = poems["form"], poems["id"]
+    rows = sorted((row for row in range(len(poems)) if forms[row] in FORMS), key=lambda row: ids[row])
+    return poems.select(rows[:limit])
+
+
+def train_poem(
+    recipe: PoemRecipe, directory: Path, *, resume: bool = False, poems: Dataset | None = None
+) -> Evaluation:
+    """Train a poem model on the poetry corpora and keep the best checkpoint in `directory`/best.
+
+    Args:
+        recipe: All settings.
+        directory: The run.
+        resume: Go on with the run that is there.
+        poems: Poem records with a `split` column; by default all of the poetry corpora.
+
+    Raises:
+        CorpusError: The corpora are missing or hold no training poems.
+    """
+    if poems is None:
+        from zhseq.corpus import load_poems
+
+        poems = load_poems()
+    splits = np.array(poems["split"])
+    training, dev = (poems.select(np.flatnonzero(splits == name)) for name in ("train", "dev"))
+    if len(training) == 0 or len(dev) == 0:
+        raise CorpusError(f"the corpus has {len(training)} training and {len(dev)} dev poems; both must be above 0")
+    vocab, output_size = build_vocab(training, recipe.data)
+    encoded = encode(training, vocab, recipe.data.max_symbols)
+    torch.manual_seed(recipe.training.seed)
+    model = LanguageModel(LanguageModelConfig(len(vocab), output_size, **to_dict(recipe.model)))
+
+    def batches(epoch: int) -> PoemBatches:
+        return PoemBatches(encoded, recipe.data, vocab.bos_id, recipe.training.seed, epoch)
+
+    def save_best(best: LanguageModel, evaluation: Evaluation) -> None:
+        save(directory / "best", best, vocab, {"recipe": to_dict(recipe), "evaluation": evaluation.details})
+
+    evaluate = evaluator(select_dev(dev, recipe.data.dev_poems), vocab, recipe)
+    return train(model, batches, evaluate, save_best, recipe.training, directory=directory, resume=resume)
+
+
+def save(directory: Path, model: LanguageModel, vocab: Vocab, training: dict[str, Any]) -> None:
+    """Write a poem model as a checkpoint directory; `training` records how it was made."""
+    config = {"kind": KIND, "version": 1, "model": to_dict(model.config), "training": training}
+    checkpoint.save(directory, config=config, tensors=model.state_dict(), files={VOCAB_FILE: vocab.save})

@@ -1,0 +1,118 @@
+"""Poems as text and as symbols: forms, punctuation, and the control prefix of the language model. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.text.normalize import codepoints, normalize
+from zhseq.text.vocab import Vocab
+
+LINE = "<line>"
+"""Symbol between two lines of a poem."""
+MAX_TITLE = 12
+"""Characters of a title that the model reads; longer titles are cut."""
+
+_LINE_MARK, _END_MARK = "\n", "\r"  # stand for `<line>` and `<eos>` while many poems are encoded at once
+
+
+@dataclass(frozen=True)
+class Form:
+    """The outward shape of a poem: how many lines, how long, and what stands behind each."""
+
+    name: str
+    line_lengths: tuple[int, ...]
+    """Characters in each line."""
+    marks: str
+    """One punctuation mark for each line."""
+
+    def layout(self, lines: Sequence[str]) -> list[str]:
+        """Put the punctuation behind the lines and print each couplet on a row of its own."""
+        rows, row = [], ""
+        for line, mark in zip(lines, self.marks, strict=True):
+            row += line + mark
+            if mark in "。？！":
+                rows.append(row)
+                row = ""
+        return [*rows, row] if row else rows
+
+
+def regular_form(name: str, lines: int, length: int) -> Form:
+    """Return a form of equally long lines with a comma and a full stop in turn."""
+    return Form(name, (length,) * lines, "，。" * (lines // 2) + "。" * (lines % 2))
+
+
+FORMS = {
+    form.name: form
+    for form in (
+        regular_form("五绝", 4, 5),
+        regular_form("七绝", 4, 7),
+        regular_form("五律", 8, 5),
+        regular_form("七律", 8, 7),
+    )
+}
+"""The four regulated shapes (绝句 quatrain, 律诗 eight lines; of five or seven characters), by name."""
+
+
+def form_of(lines: Sequence[str]) -> str | None:
+    """Return the name of the regulated shape of these lines, or None."""
+    lengths = tuple(len(line) for line in lines)
+    return next((form.name for form in FORMS.values() if form.line_lengths == lengths), None)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What a poem is asked to be; an empty string leaves the model free."""
+
+    form: str = ""
+    dynasty: str = ""
+    author: str = ""
+    title: str = ""
+
+    @property
+    def symbols(self) -> list[str]:
+        """Control symbols for form, dynasty and author, in the order in which the model reads them."""
+        named = (("form", self.form), ("dynasty", self.dynasty), ("author", self.author))
+        return [control_symbol(kind, value) for kind, value in named if value]
+
+
+def control_symbol(kind: str, value: str) -> str:
+    """Return the vocabulary symbol of a control, `<form:七绝>` for example."""
+    return f"<{kind}:{value}>"
+
+
+def encode_prefix(vocab: Vocab, controls: Controls) -> list[int]:
+    """Return the ids the model reads before the first character: controls it knows, title, `<bos>`."""
+    ids = [vocab.id(symbol) for symbol in controls.symbols if symbol in vocab]
+    title: list[int] = vocab.encode(normalize(controls.title)[:MAX_TITLE]).tolist() if controls.title else []
+    return [*ids, *title, vocab.bos_id]
+
+
+def encode_poems(
+    vocab: Vocab, poems: Sequence[Sequence[str]], max_symbols: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Encode the lines of many poems at once.
+
+    Args:
+        vocab: With the symbol `<line>`.
+        poems: The lines of each poem, normalised and without punctuation.
+        max_symbols: A longer poem is cut after the last line that fits, and then has no `<eos>`.
+
+    Returns:
+        All symbols one poem after the other (`a b c <line> d e f <eos>`), and where each poem begins, (poems + 1,).
+    """
+    texts = []
+    for lines in poems:
+        text = _LINE_MARK.join(lines) + _END_MARK
+        if len(text) > max_symbols:
+            text = text[: max(text.rfind(_LINE_MARK, 0, max_symbols), 0)] or text[:max_symbols]
+        texts.append(text)
+    points = codepoints("".join(texts))
+    ids = vocab.encode("".join(texts))
+    ids[points == ord(_LINE_MARK)] = vocab.id(LINE)
+    ids[points == ord(_END_MARK)] = vocab.eos_id
+    offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
+    return ids, offsets

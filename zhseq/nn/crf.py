@@ -175,7 +175,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         """Like `decode`, with the scores (batch,) of the paths; a row without a legal path gets -1 and -infinity."""
         emissions, support = self._prepare(emissions, mask, allowed_tags=allowed_tags)
         paths, feasible = best_paths(emissions, self._scores(), support)
-        scores = self._path_score(emissions, paths, support.mask)
+        scores = self._path_score(emissions, paths.clamp_min(0), support.mask)
         return paths, scores.masked_fill(~feasible, -torch.inf).to(emissions.dtype)
 
     @torch.no_grad()
@@ -210,7 +210,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         emissions, support = self._prepare(emissions, mask, allowed_tags=allowed_tags)
         paths, feasible = k_best_paths(emissions, self._scores(), support, k)
         rows = torch.arange(len(emissions), device=emissions.device).repeat_interleave(k)
-        scores = self._path_score(emissions[rows], paths.flatten(0, 1), support.mask[rows]).view(-1, k)
+        scores = self._path_score(emissions[rows], paths.flatten(0, 1).clamp_min(0), support.mask[rows]).view(-1, k)
         if log_probabilities:
             everything = Support(support.mask, support.reach)
             scores = scores - log_partition(emissions, self._scores(), everything)[:, None]

@@ -1,0 +1,170 @@
+"""Best paths of the CRF against brute force and against pytorch-crf; forbidden transitions are never decoded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchcrf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.nn.test_crf import CASES, all_paths, bmes, random_batch, random_crf
+from zhseq.errors import InputError
+from zhseq.nn import viterbi
+from zhseq.nn.crf import CRF
+
+
+def unpadded(paths: Tensor) -> list[list[int]]:
+    return [[tag for tag in row if tag >= 0] for row in paths.tolist()]
+
+
+@pytest.mark.parametrize("copies", [1, 4], ids=["in log space", "sparse"])
+@pytest.mark.parametrize(("num_tags", "tables", "lengths"), CASES)
+def test_viterbi_equals_brute_force(num_tags: int, tables: dict[str, Tensor], lengths: list[int], copies: int):
+    crf = random_crf(num_tags, **tables)
+    lengths = lengths * copies
+    emissions, mask = random_batch(lengths, num_tags)
+    paths, scores = crf.viterbi(emissions, mask)
+    assert torch.equal(paths, crf.decode(emissions, mask))
+    assert torch.equal(paths >= 0, mask)
+    for row, length in enumerate(lengths):
+        best = all_paths(crf, emissions[row], length)[0]
+        assert tuple(paths[row, :length].tolist()) == best.tags
+        assert float(scores[row]) == pytest.approx(best.score, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("tables", [{}, bmes(5)], ids=["all transitions", "BMES"])
+@pytest.mark.parametrize("batch", [3, 40])
+def test_viterbi_equals_pytorch_crf(tables: dict[str, Tensor], batch: int):
+    crf = random_crf(20, **tables)
+    emissions, mask = random_batch([1 + 7 * row % 50 for row in range(batch)], 20)
+    reference = torchcrf.CRF.decode(crf, emissions.nan_to_num(0.0), mask)
+    assert unpadded(crf.decode(emissions, mask)) == reference
+
+
+@pytest.mark.parametrize(("num_tags", "tables", "lengths"), CASES)
+@pytest.mark.parametrize("k", [1, 2, 7, 50])
+def test_nbest_equals_brute_force(num_tags: int, tables: dict[str, Tensor], lengths: list[int], k: int):
+    crf = random_crf(num_tags, **tables)
+    emissions, mask = random_batch(lengths, num_tags)
+    paths, scores = crf.nbest(emissions, mask, k)
+    assert paths.shape == (len(lengths), k, max(lengths))
+    for row, length in enumerate(lengths):
+        expected = all_paths(crf, emissions[row], length)[:k]
+        found = [tuple(path) for path in unpadded(paths[row])]
+        assert found == [path.tags for path in expected] + [()] * (k - len(expected))
+        missing = [-torch.inf] * (k - len(expected))
+        assert scores[row].tolist() == pytest.approx([path.score for path in expected] + missing, rel=1e-5, abs=1e-5)
+
+
+def test_probabilities_of_all_paths_sum_to_one():
+    crf = random_crf(4, **bmes(1))
+    emissions, mask = random_batch([4, 2], 4)
+    _, log_probabilities = crf.nbest(emissions, mask, 30, log_probabilities=True)
+    torch.testing.assert_close(log_probabilities.exp().sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize("batch", [2, 12])
+def test_partial_labelling_holds(batch: int):
+    crf = random_crf(8, **bmes(2))
+    lengths = [3 + row % 2 for row in range(batch)]
+    emissions, mask = random_batch(lengths, 8)
+    allowed_tags = torch.rand(emissions.shape, generator=torch.Generator().manual_seed(3)) < 0.7
+    allowed_tags[..., 3] = True  # a word of one character is legal everywhere
+    paths, scores = crf.viterbi(emissions, mask, allowed_tags=allowed_tags)
+    best_two, _ = crf.nbest(emissions, mask, 2, allowed_tags=allowed_tags)
+    for row, length in enumerate(lengths):
+        expected = all_paths(crf, emissions[row], length, allowed_tags[row])
+        assert tuple(paths[row, :length].tolist()) == expected[0].tags
+        assert float(scores[row]) == pytest.approx(expected[0].score, rel=1e-5)
+        assert [tuple(path) for path in unpadded(best_two[row])] == [path.tags for path in expected[:2]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    scales=st.lists(st.sampled_from([0.0, 1.0, 30.0, 300.0, 1e4, 1e6]), min_size=1, max_size=9),
+    length=st.integers(1, 4),
+    copies=st.sampled_from([1, 9]),
+)
+def test_forbidden_transitions_are_never_decoded(seed: int, scales: list[float], length: int, copies: int):
+    """Rows of very different scales share a batch; decoded paths are legal, and as good as the best one."""
+    crf = random_crf(8, seed, **bmes(2))
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.tensor(scales * copies)[:, None, None]
+    emissions = scale * torch.randn(len(scale), length, 8, generator=generator)
+    paths, scores = crf.viterbi(emissions)
+    assert bool(crf.is_legal(paths).all())
+    assert bool(crf.is_legal(crf.nbest(emissions, k=2)[0].flatten(0, 1)[::2]).all())
+    for row in range(len(scales)):
+        best = all_paths(crf, emissions[row], length)[0]
+        assert float(scores[row]) == pytest.approx(best.score, rel=1e-5, abs=1e-4)
+
+
+def test_ordinary_emissions_never_take_the_slow_way(monkeypatch: pytest.MonkeyPatch):
+    crf = random_crf(40, **bmes(10))
+    emissions, mask = random_batch([60, 1, 45, 7] * 3, 40, scale=5.0)
+    expected = torch.cat([crf.decode(emissions[row : row + 4], mask[row : row + 4]) for row in (0, 4, 8)])
+
+    def refuse(*_: object) -> tuple[Tensor, Tensor]:
+        raise AssertionError("fell back to log space")
+
+    monkeypatch.setattr(viterbi, "_best_paths_in_log_space", refuse)
+    assert torch.equal(crf.decode(emissions, mask), expected)
+
+
+def test_sequences_that_leave_the_range_of_a_float_are_decoded_in_log_space():
+    crf = CRF(8, **bmes(2))
+    emissions = torch.zeros(10, 6, 8)
+    emissions[..., [0, 2]] = -300.0  # B and E of the first label
+    emissions[:5, 1:5, 1] = 200.0  # its M, which outweighs them in the first five rows
+    emissions[5:, :, 3] = 1.0
+    paths = crf.decode(emissions)
+    assert paths.tolist() == [[0, 1, 1, 1, 1, 2]] * 5 + [[3] * 6] * 5
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+def test_no_legal_path_is_an_error_in_decode_and_minus_infinity_in_viterbi(batch: int):
+    crf = CRF(4, **bmes(1))
+    emissions = torch.zeros(batch, 2, 4)
+    allowed_tags = torch.ones(emissions.shape, dtype=torch.bool)
+    allowed_tags[-1, 1] = torch.tensor([False, True, False, False])  # M cannot end a sequence
+    with pytest.raises(InputError, match=rf"legal tagging of sequence {batch - 1} \(2 characters\), found none"):
+        crf.decode(emissions, allowed_tags=allowed_tags)
+    paths, scores = crf.viterbi(emissions, allowed_tags=allowed_tags)
+    assert paths[-1].tolist() == [-1, -1]
+    assert scores.isinf().tolist() == [False] * (batch - 1) + [True]
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+def test_nan_emissions_are_refused(batch: int):
+    emissions = torch.zeros(batch, 3, 4)
+    emissions[-1, 1, 2] = torch.nan
+    with pytest.raises(InputError, match=rf"sequence {batch - 1} .* check the emissions for NaN"):
+        CRF(4, **bmes(1)).decode(emissions)
+
+
+def test_rows_do_not_depend_on_their_batch_or_padding():
+    crf = random_crf(8, **bmes(2))
+    lengths = [7, 1, 12, 4, 9, 3, 2, 11, 5, 8]
+    emissions, mask = random_batch(lengths, 8)
+    together = crf.decode(emissions, mask)
+    three, _ = crf.nbest(emissions, mask, 3)
+    for row, length in enumerate(lengths):
+        alone = emissions[row : row + 1, :length]
+        assert torch.equal(crf.decode(alone)[0], together[row, :length])
+        assert torch.equal(crf.nbest(alone, k=3)[0][0], three[row, :, :length])
+
+
+def test_nbest_refuses_k_of_zero():
+    with pytest.raises(ValueError, match="expected k of at least 1, got 0"):
+        CRF(3).nbest(torch.zeros(1, 2, 3), k=0)
+
+
+def test_decoding_needs_no_gradient_and_works_in_inference_mode():
+    crf = random_crf(8, **bmes(2))
+    emissions, mask = random_batch([6] * 9, 8)
+    expected = crf.decode(emissions.requires_grad_(), mask)
+    with torch.inference_mode():
+        assert torch.equal(crf.decode(emissions.detach(), mask), expected)

@@ -9,19 +9,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.corpus.tunes import canonical_tune, split_title
+from zhseq.corpus.columns import CleanPoems, Ints, Points
 from zhseq.corpus.poetry import CI, QU, SHI, RawPoem
-from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
-
-Ints = npt.NDArray[np.int64]
-Points = npt.NDArray[np.uint32]
+from zhseq.corpus.tunes import canonical_tune, split_title
+from zhseq.text.normalize import codepoints, is_han, normalize
 
 _SEPARATOR = "\x1e"
 """Stands after every record (and between the fields of a record); no corpus text holds this control character."""
@@ -58,6 +55,8 @@ _MIN_LINES = 2
 _MIN_EVEN_LINES = 4
 """A shi of lines of one length needs four of them: a lone couplet is a quotation of a lost poem."""
 
+_NO_AUTHOR = ("", "不详", "佚名", "阙名")
+
 DYNASTIES = ("先秦", "汉", "魏晋", "南北朝", "隋", "唐", "五代", "宋", "金", "元", "明", "清")
 _DYNASTY_NAMES = {
     "秦": "先秦",
@@ -71,40 +70,12 @@ _DYNASTY_NAMES = {
     "南宋": "宋",
     "北宋": "宋",
 }
-"""Upstream names of periods -> ours. 秦 goes with 先秦, 三国 and 晋 with 魏晋, 辽 (22 poems) and the turns of 金 with 金."""
+"""Upstream names of periods -> ours: 秦 joins 先秦, 三国 and 晋 join 魏晋, 辽 (22 poems) and the turns of 金 join 金."""
 
-_REGULATED = {(4, 5): "五绝", (4, 7): "七绝", (8, 5): "五律", (8, 7): "七律"}
+REGULATED = {(4, 5): "五绝", (4, 7): "七绝", (8, 5): "五律", (8, 7): "七律"}
 _EVEN = {4: "四言", 5: "五言", 7: "七言"}
-FORMS = (*_REGULATED.values(), "五言", "七言", "四言", "杂言", "词", "曲")
+FORMS = (*REGULATED.values(), "五言", "七言", "四言", "杂言", "词", "曲")
 """The first four are shapes (lines x characters), not a promise that a poem keeps the rules of tone."""
-
-
-@dataclass(frozen=True)
-class CleanPoems:
-    """Cleaned poems in columns; texts are Han characters only, simplified, variants folded.
-
-    Attributes:
-        ids, titles, authors, dynasties, forms, tunes, sources: one text for each poem.
-        points: code points of all lines of all poems end to end, shape (characters,), dtype uint32.
-        line_lengths: characters in each line, shape (lines,), dtype int64.
-        line_marks: code point of the mark that ends each line, shape (lines,), dtype uint32.
-        poem_lines: lines in each poem, shape (poems,), dtype int64.
-    """
-
-    ids: list[str]
-    titles: list[str]
-    authors: list[str]
-    dynasties: list[str]
-    forms: list[str]
-    tunes: list[str]
-    sources: list[str]
-    points: Points
-    line_lengths: Ints
-    line_marks: Points
-    poem_lines: Ints
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 def clean(
@@ -162,33 +133,6 @@ def clean(
         poem_lines=poem_lines[kept],
     )
     return poems, Counter(reason for reason in reasons if reason)
-
-
-def concatenate(parts: Sequence[CleanPoems]) -> CleanPoems:
-    """Lay the poems of several sources one after another."""
-    columns = {}
-    for name in CleanPoems.__dataclass_fields__:
-        values = [getattr(part, name) for part in parts]
-        columns[name] = np.concatenate(values) if isinstance(values[0], np.ndarray) else [x for v in values for x in v]
-    return CleanPoems(**columns)
-
-
-def select(poems: CleanPoems, chosen: Ints) -> CleanPoems:
-    """Return the poems with these indices, which must ascend."""
-    mask = np.zeros(len(poems), dtype=bool)
-    mask[chosen] = True
-    line_mask = np.repeat(mask, poems.poem_lines)
-    arrays = {
-        "points": np.repeat(line_mask, poems.line_lengths),
-        "line_lengths": line_mask,
-        "line_marks": line_mask,
-        "poem_lines": mask,
-    }
-    columns = {}
-    for name in CleanPoems.__dataclass_fields__:
-        values = getattr(poems, name)
-        columns[name] = values[arrays[name]] if name in arrays else [values[index] for index in chosen.tolist()]
-    return CleanPoems(**columns)
 
 
 @lru_cache(maxsize=1)
@@ -252,7 +196,7 @@ def _fields(records: Sequence[RawPoem]) -> tuple[list[str], list[str], list[str]
         text = normalize(_SEPARATOR.join(getattr(record, name) for record in records))
         columns.append([" ".join(value.split()) for value in text.split(_SEPARATOR)])
     titles, authors, dynasties, tunes = columns
-    return titles, ["无名氏" if author in ("", "不详", "佚名", "阙名") else author for author in authors], dynasties, tunes
+    return titles, ["无名氏" if author in _NO_AUTHOR else author for author in authors], dynasties, tunes
 
 
 def _kinds_tunes_topics(
@@ -323,8 +267,8 @@ def _form(kind: str, tune: str, lines: int, length: int) -> str:
         lines: number of lines.
         length: characters in each line, 0 where lines differ.
     """
-    shape = _REGULATED.get((lines, length), _EVEN.get(length, "杂言"))
-    if kind == QU or (kind == CI and (tune or (lines, length) not in _REGULATED)):
+    shape = REGULATED.get((lines, length), _EVEN.get(length, "杂言"))
+    if kind == QU or (kind == CI and (tune or (lines, length) not in REGULATED)):
         return kind
     return shape
 

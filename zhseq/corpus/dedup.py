@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.corpus.cleaning import CleanPoems, Ints, Points
+from zhseq.corpus.cleaning import REGULATED
+from zhseq.corpus.columns import CleanPoems, Ints, Points
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -54,7 +55,7 @@ def deduplicate(poems: CleanPoems, source_rank: npt.ArrayLike) -> Deduplication:
     """
     count = len(poems)
     left, right = same_poems(line_hashes(poems.points, poems.line_lengths), poems.poem_lines)
-    regulated = np.array([form in ("五绝", "七绝", "五律", "七律") for form in poems.forms], dtype=bool)
+    regulated = np.array([form in REGULATED.values() for form in poems.forms], dtype=bool)
     texts = _text_hashes(poems)
     order = np.lexsort((texts, np.asarray(source_rank), _rare_characters(poems), -poems.poem_lines, ~regulated))
     rank = np.empty(count, dtype=np.int64)

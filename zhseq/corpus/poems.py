@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from zhseq.corpus import cleaning
-from zhseq.corpus.cleaning import CleanPoems
+from zhseq.corpus.cleaning import DUPLICATE, clean
+from zhseq.corpus.columns import CleanPoems, concatenate, select
 from zhseq.corpus.dedup import Deduplication, Hashes, deduplicate, line_hashes
 from zhseq.corpus.poetry import CI, POETRY_SOURCES, read_composed, read_skip_list, read_source
 from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.corpus.tunes import collect_tunes
 from zhseq.errors import ConfigError
-from zhseq.text.normalize import codepoints, from_codepoints, normalize
+from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
 
 if TYPE_CHECKING:
     import datasets
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """To be raised with every change of reading, cleaning or splitting, so that no stale cache is used."""
 
 SPLITS = ("train", "dev", "test")
@@ -93,7 +93,7 @@ def select_split(dataset: datasets.Dataset, split: str) -> datasets.Dataset:
     """
     if split not in SPLITS:
         raise ConfigError(f"Expected a split, one of {', '.join(SPLITS)}, found {split!r}.")
-    return dataset.select(np.flatnonzero(_column(dataset, "split") == split))
+    return dataset.select(np.flatnonzero(np.array(_column(dataset, "split").to_pylist()) == split))
 
 
 def without(dataset: datasets.Dataset, ids: Collection[str] = (), lines: Iterable[str] = ()) -> datasets.Dataset:
@@ -106,26 +106,27 @@ def without(dataset: datasets.Dataset, ids: Collection[str] = (), lines: Iterabl
         lines: lines of held-out poems in any script, punctuation ignored. A poem is left out when at least half of
             its lines are among them, the measure by which two editions are one poem.
     """
-    keep = ~np.isin(_column(dataset, "id"), np.array(list(ids), dtype=object))
+    keep = np.array([identity not in ids for identity in _column(dataset, "id").to_pylist()], dtype=bool)
     held_out = _hash_lines([_han_only(line) for line in lines])
     if len(held_out):
-        column = dataset.data.column("lines").combine_chunks() if dataset._indices is None else None
-        texts = column.flatten().to_pylist() if column is not None else [x for poem in dataset["lines"] for x in poem]
-        counts = np.array([len(poem) for poem in dataset["lines"]]) if column is None else np.diff(column.offsets.to_numpy())
-        shared = np.bincount(np.repeat(np.arange(len(counts)), counts), np.isin(_hash_lines(texts), held_out), len(counts))
+        column = _column(dataset, "lines")
+        hashes = _hash_lines(column.flatten().to_pylist())
+        counts = column.value_lengths().to_numpy()
+        poem_of = np.repeat(np.arange(len(counts)), counts)
+        shared = np.bincount(poem_of[np.isin(hashes, held_out)], minlength=len(counts))
         keep &= (shared == 0) | (2 * shared < counts)
     return dataset.select(np.flatnonzero(keep))
 
 
-def _column(dataset: datasets.Dataset, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-    """Return a text column as an array of Python strings, shape (rows,), dtype object."""
-    return np.array(dataset.with_format("arrow")[name].to_pylist(), dtype=object)
+def _column(dataset: datasets.Dataset, name: str) -> Any:
+    """Return a column as one Arrow array, which knows of no rows that a selection has left out."""
+    return dataset.with_format("arrow")[name].combine_chunks()
 
 
 def _han_only(text: str) -> str:
     """Normalise a line and keep its Han characters."""
     points = codepoints(normalize(text))
-    return from_codepoints(points[cleaning.is_han(points)])
+    return from_codepoints(points[is_han(points)])
 
 
 def _hash_lines(lines: Sequence[str]) -> Hashes:
@@ -158,9 +159,10 @@ def _cache(root: Path | str | None, sources: Sequence[str]) -> Path:
 
 
 def _fingerprint(folders: dict[str, Path]) -> str:
-    """Hash all that the result depends on: code version, variant table, and size and time of every corpus file."""
+    """Hash all that the result depends on: code version, normalisation, size and time of every corpus file."""
     digest = hashlib.sha256(f"{CODE_VERSION}".encode())
-    digest.update(resources.files("zhseq.text").joinpath("variants.tsv").read_bytes())
+    for name in ("normalize.py", "variants.tsv"):
+        digest.update(resources.files("zhseq.text").joinpath(name).read_bytes())
     for source, folder in folders.items():
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             status = path.stat()
@@ -179,7 +181,7 @@ def _build(folders: dict[str, Path], target: Path) -> None:
     known_tunes = collect_tunes(tune_fields, ci_titles)
     parts, dropped = [], {}
     for source, folder in folders.items():
-        part, drops = cleaning.clean(
+        part, drops = clean(
             source,
             records[source],
             skip=read_skip_list(source, folder),
@@ -188,12 +190,12 @@ def _build(folders: dict[str, Path], target: Path) -> None:
         )
         parts.append(part)
         dropped[source] = drops
-    poems = cleaning.concatenate(parts)
+    poems = concatenate(parts)
     result = deduplicate(poems, [_QUALITY.index(source) for source in poems.sources])
-    kept = cleaning.select(poems, result.kept)
+    kept = select(poems, result.kept)
     all_counts, kept_counts = Counter(poems.sources), Counter(kept.sources)
     for source, drops in dropped.items():
-        drops[cleaning.DUPLICATE] = all_counts[source] - kept_counts[source]
+        drops[DUPLICATE] = all_counts[source] - kept_counts[source]
     bars_disabled = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
@@ -201,13 +203,16 @@ def _build(folders: dict[str, Path], target: Path) -> None:
     finally:
         if not bars_disabled:
             datasets.enable_progress_bars()
-    report = DropReport({source: len(found) for source, found in records.items()}, {s: dict(d) for s, d in dropped.items()})
+    report = DropReport(
+        read={source: len(found) for source, found in records.items()},
+        dropped={source: dict(drops) for source, drops in dropped.items()},
+    )
     (target / "drops.json").write_text(json.dumps(vars(report), ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _table(poems: CleanPoems, result: Deduplication) -> Any:
     """Lay the poems out as an Arrow table, one row for each."""
-    import pyarrow as pa
+    import pyarrow as pa  # type: ignore[import-untyped]
 
     line_ends = np.cumsum(poems.line_lengths)
     flat = from_codepoints(np.insert(poems.points, line_ends[:-1], ord("\n"))).split("\n") if len(line_ends) else []

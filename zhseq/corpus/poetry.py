@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,14 @@ def read_source(name: str, folder: Path) -> list[RawPoem]:
     Raises:
         CorpusError: a file is missing, is not UTF-8, or holds a record that cannot be read (names file and line).
     """
-    return list(_READERS[name](folder))
+    return [poem for record in _READERS[name](folder) for poem in _split_series(record)]
 
 
 def read_skip_list(name: str, folder: Path) -> frozenset[str]:
     """Return the ids of the records that upstream itself suspects of being damaged."""
     if name != "chinese-poetry":
         return frozenset()
-    ids = set()
+    ids: set[str] = set()
     for path in sorted((folder / "全唐诗" / "error").glob("*.json")):
         ids.update(_text(record, "id", path, number) for number, record in enumerate(_records(path)))
     return frozenset(ids)
@@ -71,7 +72,7 @@ def read_composed(name: str, folder: Path) -> dict[str, str]:
         return {}
     table = load_json(path)
     if not isinstance(table, dict):
-        raise CorpusError(f"{path}: expected an object of composed characters, found {type(table).__name__}; get it anew.")
+        raise CorpusError(f"{path}: expected an object of notations, found {type(table).__name__}; get it anew.")
     return {
         notation: glyphs[0]["font"]
         for notation, glyphs in table.items()
@@ -88,12 +89,13 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise CorpusError(f"{path}: expected a corpus file here, found none; run `python -m zhseq.corpus get` anew.") from None
+        raise CorpusError(f"{path}: expected a corpus file, found none; get the corpus anew.") from None
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise CorpusError(f"{path}, line {line}: expected UTF-8 text, found byte 0x{data[error.start]:02x}; get it anew.") from None
+        byte = f"0x{data[error.start]:02x}"
+        raise CorpusError(f"{path}, line {line}: expected UTF-8 text, found byte {byte}; get it anew.") from None
 
 
 def load_json(path: Path) -> Any:
@@ -105,7 +107,31 @@ def load_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise CorpusError(f"{path}, line {error.lineno}: expected JSON, found a {error.msg.lower()}; get it anew.") from None
+        raise CorpusError(f"{path}, line {error.lineno}: expected JSON, found {error.msg!r}; get it anew.") from None
+
+
+_HEADING = re.compile(r"[【（(]?(其[一二三四五六七八九十]+)[】）)]?[：:。]?")
+"""A paragraph that only counts the poems of a series, as in 【其一】."""
+
+
+def _split_series(record: RawPoem) -> list[RawPoem]:
+    """Part a record that holds a whole series, each poem under a heading of its own, into its poems."""
+    if "其" not in record.text:
+        return [record]
+    paragraphs = record.text.split("\n")
+    headings = [(index, match.group(1)) for index, p in enumerate(paragraphs) if (match := _HEADING.fullmatch(p))]
+    if not headings or headings[0][0] != 0:
+        return [record]
+    ends = [index for index, _ in headings[1:]] + [len(paragraphs)]
+    return [
+        replace(
+            record,
+            id=f"{record.id}#{number}",
+            title=f"{record.title} {heading}",
+            text="\n".join(paragraphs[start + 1 : end]),
+        )
+        for number, ((start, heading), end) in enumerate(zip(headings, ends, strict=True))
+    ]
 
 
 def _records(path: Path) -> list[Mapping[str, Any]]:
@@ -138,7 +164,7 @@ def _paragraphs(record: Mapping[str, Any], field: str, path: Path, number: int) 
 
 
 def _broken(path: Path, number: int, what: str) -> CorpusError:
-    """Make the error for a record whose content is not as expected; JSON does not keep lines, so it gives the number."""
+    """Make the error for a record of an unexpected kind. A parsed file has no lines any more: it gives the number."""
     return CorpusError(f"{path}, record {number + 1}: expected {what}; get the corpus anew or repair the file.")
 
 
@@ -259,7 +285,8 @@ def _read_werneror(folder: Path) -> Iterator[RawPoem]:
                 identity = f"werneror-poetry/{path.name}#{number - 1}"
                 yield RawPoem(identity, title, author, dynasty, SHI, "", text)
         except csv.Error as error:
-            raise CorpusError(f"{path}, line {rows.line_num}: expected quoted CSV, found: {error}; get it anew.") from None
+            place = f"{path}, line {rows.line_num}"
+            raise CorpusError(f"{place}: expected quoted CSV, found: {error}; get it anew.") from None
 
 
 _READERS: dict[str, Callable[[Path], Iterator[RawPoem]]] = {

@@ -1,29 +1,163 @@
-"""Which corpora there are, and where they are put."""
+"""Which corpora there are, where they come from and where they are put."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from zhseq.errors import CorpusError
+from zhseq.errors import ConfigError, CorpusError
+
+KINDS = ("poetry", "tagging", "text")
+"""Groups of corpora; `get` takes the name of a group for all of its members."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A packed copy of (part of) a corpus, as mirrors keep it.
+
+    Attributes:
+        file: file name, ending in `.tar.xz` (a directory tree) or `.xz` (one file).
+        sha256: checksum of the archive.
+        size: size of the archive in bytes.
+        top: leading part of the paths inside to be taken off, as `msra_ner/`, or empty.
+    """
+
+    file: str
+    sha256: str
+    size: int
+    top: str = ""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Files of one upstream repository at one commit.
+
+    Attributes:
+        repository: `OWNER/NAME` on GitHub.
+        ref: full commit, or a tag where upstream has released under one.
+        paths: patterns of the upstream paths that belong to the corpus.
+        source: leading part of the upstream paths to be taken off.
+        target: leading part to be put in its place.
+        zip_bytes: where not 0, `paths` is one zip file; the first `zip_bytes` bytes of its largest member are the
+            file `target`, and the rest (a test part) is left out.
+    """
+
+    repository: str
+    ref: str
+    paths: tuple[str, ...]
+    source: str = ""
+    target: str = ""
+    zip_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One entry of the manifest.
+
+    Attributes:
+        name: name of the corpus and of its directory.
+        kind: one of `KINDS`.
+        purpose: what it is for, one sentence.
+        licence: licence as stated upstream.
+        files: number of files once unpacked.
+        size: bytes once unpacked.
+        tree_sha256: checksum of the unpacked tree, see `tree_checksum`.
+        archives: packed copies.
+        upstream: where the files come from; empty when they were compiled from so many places that only the packed
+            copy can be had.
+    """
+
+    name: str
+    kind: str
+    purpose: str
+    licence: str
+    files: int
+    size: int
+    tree_sha256: str
+    archives: tuple[Archive, ...]
+    upstream: tuple[Upstream, ...]
+
+
+@lru_cache(maxsize=1)
+def manifest() -> dict[str, Corpus]:
+    """Return all corpora by name, in the order of the manifest."""
+    entries = json.loads(resources.files("zhseq.corpus").joinpath("manifest.json").read_text(encoding="utf-8"))
+    return {entry["name"]: corpus_from_entry(entry) for entry in entries}
+
+
+def corpus_from_entry(entry: dict[str, Any]) -> Corpus:
+    """Make a `Corpus` from its JSON object."""
+    archives = tuple(Archive(**archive) for archive in entry["archives"])
+    upstream = tuple(Upstream(**{**source, "paths": tuple(source["paths"])}) for source in entry["upstream"])
+    return Corpus(**{**entry, "archives": archives, "upstream": upstream})
+
+
+def find_corpora(names: Iterable[str]) -> list[Corpus]:
+    """Look corpora up by their names or by the name of their kind, without repeats.
+
+    Raises:
+        ConfigError: an unknown name; the message gives the known ones.
+    """
+    found: dict[str, Corpus] = {}
+    for name in names:
+        members = [corpus for corpus in manifest().values() if name in (corpus.name, corpus.kind)]
+        if not members:
+            known = ", ".join((*manifest(), *KINDS))
+            raise ConfigError(f"Expected the name of a corpus or of a kind, found {name!r}; choose from {known}.")
+        found.update((corpus.name, corpus) for corpus in members)
+    return list(found.values())
 
 
 def corpora_root() -> Path:
-    """Return where corpora live: `$ZHSEQ_CORPORA`, else `corpora/` of the source checkout, else of the current directory."""
+    """Return where corpora live: `$ZHSEQ_CORPORA`, or `corpora/` in the checkout, or else in the current directory."""
     if configured := os.environ.get("ZHSEQ_CORPORA"):
         return Path(configured)
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parent
+    checkout = Path(__file__).resolve().parents[2]
     return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "corpora"
 
 
-def corpus_folder(name: str, root: Path) -> Path:
-    """Return the directory of an unpacked corpus.
+def corpus_folder(name: str, root: Path | str | None = None) -> Path:
+    """Return the directory of an unpacked corpus; `root` is `corpora_root()` by default.
 
     Raises:
         CorpusError: it is not there.
     """
-    folder = root / name
+    folder = (corpora_root() if root is None else Path(root)) / name
     if not folder.is_dir():
-        raise CorpusError(f"{folder}: expected the corpus {name} here, found none; run `python -m zhseq.corpus get {name}`.")
+        raise CorpusError(
+            f"{folder}: expected the corpus {name} here, found none; run `python -m zhseq.corpus get {name}`."
+        )
     return folder
+
+
+def tree_files(folder: Path) -> list[Path]:
+    """Return all files below a directory, sorted by their path as UTF-8."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(files, key=lambda path: path.relative_to(folder).as_posix().encode())
+
+
+def tree_checksum(folder: Path) -> str:
+    """Return the SHA-256 of the sorted list of `SHA-256 of the file, two blanks, path, line feed` below a directory.
+
+    It is the same however the files were packed, and so checks a download whose packed bytes nobody promises.
+    """
+    digest = hashlib.sha256()
+    for path in tree_files(folder):
+        digest.update(f"{file_checksum(path)}  {path.relative_to(folder).as_posix()}\n".encode())
+    return digest.hexdigest()
+
+
+def file_checksum(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -30,9 +30,9 @@ _ALIASES = {
     "浣溪纱": "浣溪沙", "浣沙溪": "浣溪沙", "一翦梅": "一剪梅", "怨王孙": "忆王孙",
     "甘州": "八声甘州", "长相思令": "长相思", "双红豆": "长相思", "喜迁莺令": "喜迁莺",
     "苍梧谣": "十六字令", "归字谣": "十六字令", "重叠金": "菩萨蛮", "思佳客": "鹧鸪天", "龙吟曲": "水龙吟",
-    "庆春宫": "庆宫春", "解连环": "解连环", "玉连环": "解连环", "胜胜慢": "声声慢", "明月引": "江城梅花引",
+    "庆春宫": "庆宫春", "胜胜慢": "声声慢", "绿头鸭": "多丽", "锁寒窗": "琐窗寒", "锁窗寒": "琐窗寒",
 }  # fmt: skip
-"""Other names of common tunes -> the name under which most poems stand. Only names that mean one tune alone are here."""
+"""Other names of common tunes -> the name under which most poems stand. A name that two tunes share is not here."""
 
 
 def collect_tunes(names: Iterable[str], titles: Iterable[str]) -> frozenset[str]:

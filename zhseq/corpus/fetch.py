@@ -1,0 +1,239 @@
+"""Getting a corpus: from upstream, a mirror or a directory into `corpora/`, verified, all of it or nothing."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import lzma
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from zhseq.corpus.download import download
+from zhseq.corpus.registry import Archive, Corpus, Upstream, file_checksum, tree_checksum, tree_files
+from zhseq.errors import CorpusError
+
+GITHUB = "https://codeload.github.com"
+_BLOCK = 1 << 20
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
+
+
+def get(
+    corpus: Corpus,
+    root: Path,
+    *,
+    from_dir: Path | None = None,
+    mirror: str | None = None,
+    github: str = GITHUB,
+) -> bool:
+    """Put a corpus into `root/NAME`, from a directory, a mirror or else from upstream.
+
+    The files are unpacked beside the target, checked, written through to the disk and then moved into place by one
+    rename, so a kill at any moment leaves either nothing or all. What a killed run has left is cleared by the next.
+
+    Args:
+        corpus: entry of the manifest.
+        root: directory of the corpora, made if it is not there.
+        from_dir: directory below which the archives lie.
+        mirror: address under which the archives lie.
+        github: address of the tar service of GitHub.
+
+    Returns:
+        True when the corpus was fetched, False when it was there already.
+
+    Raises:
+        CorpusError: nothing to fetch from, a wrong checksum, an archive with unsafe paths, a full disk.
+    """
+    target = root / corpus.name
+    cache = root / ".cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    # Only the holder of the lock unpacks, so a temporary directory that it finds was left by a killed run.
+    with FileLock(cache / f"{corpus.name}.lock"):
+        part = root / f".{corpus.name}.part"
+        _remove(part)
+        if target.exists():
+            _verify(corpus, target, f"delete {target} and get it anew")
+            return False
+        try:
+            part.mkdir()
+            if from_dir is not None or mirror:
+                _unpack_archives(corpus, part, cache, from_dir, mirror)
+            else:
+                _unpack_upstream(corpus, part, cache, github)
+            _verify(corpus, part, "try again or take the archive from another place")
+            _flush(part)
+            part.rename(target)
+            _flush_directory(root)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise CorpusError(
+                f"{root}: expected {corpus.size / 1e6:.0f} MB of free space to unpack {corpus.name}, "
+                "found a full disk; make room and run the command again."
+            ) from None
+        finally:
+            _remove(part)
+    return True
+
+
+def _unpack_archives(corpus: Corpus, part: Path, cache: Path, from_dir: Path | None, mirror: str | None) -> None:
+    """Unpack the packed copies of a corpus, found below a directory or downloaded from a mirror."""
+    for archive in corpus.archives:
+        if from_dir is not None:
+            path = _find(archive, from_dir)
+            _check_archive(archive, path, "take the archive from another place")
+        else:
+            path = cache / "downloads" / archive.file
+            download(f"{str(mirror).rstrip('/')}/{archive.file}", path)
+            try:
+                _check_archive(archive, path, "it was removed, run the command again")
+            except CorpusError:
+                path.unlink()
+                raise
+        _unpack(archive, path, part)
+        if from_dir is None:
+            path.unlink()
+
+
+def _find(archive: Archive, folder: Path) -> Path:
+    """Find an archive anywhere below a directory."""
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: expected a directory that holds {archive.file}, found none; check --from.")
+    found = sorted(folder.rglob(archive.file))
+    if not found:
+        raise CorpusError(f"{folder}: expected {archive.file} in it or below, found none; check --from.")
+    return found[0]
+
+
+def _check_archive(archive: Archive, path: Path, remedy: str) -> None:
+    """Compare size and checksum of an archive with the manifest."""
+    size = path.stat().st_size
+    if size != archive.size:
+        raise CorpusError(f"{path}: expected {archive.size} bytes, found {size}; {remedy}.")
+    checksum = file_checksum(path)
+    if checksum != archive.sha256:
+        raise CorpusError(f"{path}: expected SHA-256 {archive.sha256}, found {checksum}; {remedy}.")
+
+
+def _unpack(archive: Archive, path: Path, part: Path) -> None:
+    """Unpack one archive into a directory."""
+    with _readable(path):
+        if archive.file.endswith(".tar.xz"):
+            with tarfile.open(path, "r:xz") as tar:
+                for member in tqdm(tar, desc=archive.file, unit=" files", disable=None):
+                    if member.isdir() or member.name == archive.top.rstrip("/"):
+                        continue
+                    _extract(tar, member, member.name.removeprefix(archive.top), part, path)
+        else:
+            with lzma.open(path) as packed, (part / archive.file.removesuffix(".xz")).open("wb") as file:
+                shutil.copyfileobj(packed, file, _BLOCK)
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, part: Path, source: Path) -> None:
+    """Write one regular file of a tar below `part`; links, devices and paths that lead out of it are refused."""
+    path = PurePosixPath(name)
+    if not member.isreg() or path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name:
+        raise CorpusError(f"{source}: expected plain files below one directory, found {member.name!r}; do not use it.")
+    target = part.joinpath(*path.parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    tar.extract(member.replace(name=path.as_posix(), deep=False), part, filter="data")
+
+
+def _unpack_upstream(corpus: Corpus, part: Path, cache: Path, github: str) -> None:
+    """Download the upstream repositories of a corpus and take the files out that belong to it."""
+    if not corpus.upstream:
+        raise CorpusError(
+            f"{corpus.name}: expected a place to fetch it from, found none, for it was compiled from many; "
+            "give the directory of the packed copy with --from or its address with --url."
+        )
+    for upstream in corpus.upstream:
+        path = cache / "downloads" / f"{upstream.repository.replace('/', '-')}-{upstream.ref}.tar.gz"
+        download(f"{github}/{upstream.repository}/tar.gz/{upstream.ref}", path)
+        try:
+            with _readable(path), tarfile.open(path, "r:gz") as tar:
+                _take(upstream, tar, part, path)
+        except CorpusError:
+            path.unlink()  # its bytes are of no use: the next run must not trust them
+            raise
+    for upstream in corpus.upstream:
+        (cache / "downloads" / f"{upstream.repository.replace('/', '-')}-{upstream.ref}.tar.gz").unlink(missing_ok=True)
+
+
+def _take(upstream: Upstream, tar: tarfile.TarFile, part: Path, source: Path) -> None:
+    """Take the files of a corpus out of the tar of an upstream repository, whose paths begin with `REPOSITORY-REF/`."""
+    for member in tqdm(tar, desc=upstream.repository, unit=" files", disable=None):
+        _, _, path = member.name.partition("/")
+        if not member.isreg() or not any(_matches(path, pattern) for pattern in upstream.paths):
+            continue
+        if upstream.zip_bytes:
+            _take_from_zip(upstream, tar, member, part)
+        else:
+            _extract(tar, member, upstream.target + path.removeprefix(upstream.source), part, source)
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Tell whether a path matches a pattern whose `*` stays inside one directory."""
+    return path.count("/") == pattern.count("/") and fnmatchcase(path, pattern)
+
+
+def _take_from_zip(upstream: Upstream, tar: tarfile.TarFile, member: tarfile.TarInfo, part: Path) -> None:
+    """Write the first bytes of the largest member of a zip file that lies in a tar."""
+    packed = tar.extractfile(member)
+    assert packed is not None  # a regular file
+    with zipfile.ZipFile(packed) as archive:
+        largest = max(archive.infolist(), key=lambda info: info.file_size)
+        with archive.open(largest) as content:
+            (part / upstream.target).write_bytes(content.read(upstream.zip_bytes))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn the many errors of a damaged archive into one sentence."""
+    try:
+        yield
+    except (*_DAMAGE, EOFError, ValueError) as error:
+        raise CorpusError(f"{path}: expected a whole archive, found a damaged one ({error}); get it anew.") from None
+
+
+def _verify(corpus: Corpus, folder: Path, remedy: str) -> None:
+    """Compare an unpacked tree with the manifest."""
+    checksum = tree_checksum(folder)
+    if checksum != corpus.tree_sha256:
+        raise CorpusError(
+            f"{corpus.name}: expected {corpus.files} files with tree checksum {corpus.tree_sha256}, "
+            f"found {len(tree_files(folder))} files with {checksum}; {remedy}."
+        )
+
+
+def _flush(folder: Path) -> None:
+    """Write a tree through to the disk, so that a rename cannot reach it before the content does."""
+    for path in tree_files(folder):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        _flush_directory(path)
+
+
+def _flush_directory(path: Path) -> None:
+    """Write the entries of a directory through to the disk, where the system can do that."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a directory tree if it is there."""
+    if path.exists():
+        shutil.rmtree(path)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.text.normalize import codepoints, normalize
+from zhseq.errors import InputError
+from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
 LINE = "<line>"
 """Symbol between two lines of a poem."""
+UNKNOWN_BITS = 16.5
+"""Bits to spell out a character that the vocabulary lacks, on top of those of `<unk>`: one of about 92,000 others."""
 MAX_TITLE = 12
 """Characters of a title that the model reads; longer titles are cut."""
 
@@ -61,6 +64,57 @@ def form_of(lines: Sequence[str]) -> str | None:
     """Return the name of the regulated shape of these lines, or None."""
     lengths = tuple(len(line) for line in lines)
     return next((form.name for form in FORMS.values() if form.line_lengths == lengths), None)
+
+
+def place_start(start: str, form: Form) -> str:
+    """Fit the beginning of a poem into a form.
+
+    Args:
+        start: Chinese characters; punctuation is accepted exactly where the form has it.
+        form: The form.
+
+    Returns:
+        The characters of `start` without punctuation, otherwise untouched.
+
+    Raises:
+        InputError: The form cannot begin like this; the message says why.
+    """
+    marks = {sum(form.line_lengths[: index + 1]): mark for index, mark in enumerate(form.marks)}
+    placed, expects_mark = "", False
+    for character in start:
+        if expects_mark and character == marks[len(placed)]:
+            expects_mark = False
+            continue
+        if not bool(is_han(codepoints(character))[0]):
+            raise InputError(_misplaced(character, len(placed), marks, form))
+        placed += character
+        expects_mark = len(placed) in marks
+    room = sum(form.line_lengths)
+    if len(placed) > room:
+        raise InputError(f"the start has {len(placed)} characters, but a {form.name} has {room}; give fewer")
+    whole = [
+        placed[end - length : end] for end, length in zip(marks, form.line_lengths, strict=True) if end <= len(placed)
+    ]
+    if len(set(whole)) < len(whole):
+        raise InputError("the start holds the same line twice, and a poem may not; change one of the two")
+    return placed
+
+
+def fits(start: str, form: Form) -> bool:
+    """Tell whether a poem of this form can begin with `start`."""
+    try:
+        place_start(start, form)
+    except InputError:
+        return False
+    return True
+
+
+def _misplaced(character: str, place: int, marks: dict[int, str], form: Form) -> str:
+    shown = f"'{character}' (U+{ord(character):04X})" if character.isprintable() else f"U+{ord(character):04X}"
+    if character in "，。、；：？！,.;:?!":
+        expected = f"a '{marks[place]}'" if place in marks else "no punctuation"
+        return f"the start has {shown} after {place} characters, where a {form.name} has {expected}"
+    return f"a poem is made of Chinese characters, but the start holds {shown}; leave it out"
 
 
 @dataclass(frozen=True)

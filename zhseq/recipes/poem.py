@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from zhseq import checkpoint
-from zhseq.batching import IGNORED, Batch, gather_ragged, length_buckets, scatter_rows
+from zhseq.batching import Batch, length_buckets
 from zhseq.config import to_dict
 from zhseq.errors import ConfigError, CorpusError
 from zhseq.models.language_model import LanguageModel, LanguageModelConfig
-from zhseq.text.normalize import is_han, normalize
+from zhseq.poem_batches import EncodedPoems, make_batch
+from zhseq.poet import KIND, VOCAB_FILE
+from zhseq.scoring import score_poems
+from zhseq.text.normalize import normalize
 from zhseq.text.vocab import Vocab
 from zhseq.training import Evaluation, TrainingConfig, train
-from zhseq.training.device import autocast, pick_device
 from zhseq.verse import FORMS, LINE, MAX_TITLE, control_symbol, encode_poems
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-KIND = "poem-language-model"
-VOCAB_FILE = "vocab.txt"
 CONTROL_FIELDS = ("form", "dynasty", "author")
 
 
@@ -83,21 +81,6 @@ class PoemRecipe:
             max_steps=10500, learning_rate=2e-3, warmup_steps=400, ema_decay=0.999, evaluate_every=1000
         )
     )
-
-
-@dataclass(frozen=True)
-class EncodedPoems:
-    """Poems as flat arrays: symbols, titles and control ids, with the place where each begins."""
-
-    symbols: npt.NDArray[np.int64]
-    symbol_offsets: npt.NDArray[np.int64]
-    titles: npt.NDArray[np.int64]
-    title_offsets: npt.NDArray[np.int64]
-    controls: npt.NDArray[np.int64]
-    """Ids of the control symbols of form, dynasty and author, (poems, 3); 0 where there is none."""
-
-    def __len__(self) -> int:
-        return len(self.controls)
 
 
 def build_vocab(poems: Dataset, config: PoemDataConfig) -> tuple[Vocab, int]:
@@ -161,66 +144,16 @@ class PoemBatches(Sequence[Batch]):
         return make_batch(self.poems, rows, self.controls[rows], self.title_lengths[rows], self.bos_id)
 
 
-def make_batch(
-    poems: EncodedPoems,
-    rows: npt.NDArray[np.int64],
-    controls: npt.NDArray[np.int64],
-    title_lengths: npt.NDArray[np.int64],
-    bos_id: int,
-) -> Batch:
-    """Assemble `controls title <bos> symbols` for some poems; only the poem's own symbols are targets."""
-    present = controls > 0
-    symbols, symbol_lengths = gather_ragged(poems.symbols, poems.symbol_offsets, rows)
-    titles, all_title_lengths = gather_ragged(poems.titles, poems.title_offsets, rows)
-    titles = titles[np.repeat(title_lengths > 0, all_title_lengths)]
-    begins = present.sum(axis=1) + title_lengths  # the place of <bos>, the first whose next symbol is a target
-    ends = begins + symbol_lengths
-    ids = np.zeros((len(rows), int(ends.max()) + 1), dtype=np.int64)
-    for column in range(controls.shape[1]):
-        chosen = present[:, column]
-        ids[np.flatnonzero(chosen), present[chosen, :column].sum(axis=1)] = controls[chosen, column]
-    scatter_rows(ids, titles, present.sum(axis=1), title_lengths)
-    ids[np.arange(len(rows)), begins] = bos_id
-    scatter_rows(ids, symbols, begins + 1, symbol_lengths)
-    targets = np.full((len(rows), ids.shape[1] - 1), IGNORED, dtype=np.int64)
-    scatter_rows(targets, symbols, begins, symbol_lengths)
-    mask = np.arange(targets.shape[1]) < ends[:, None]
-    return Batch(torch.from_numpy(ids[:, :-1].copy()), torch.from_numpy(mask), torch.from_numpy(targets))
-
-
-def form_only_batches(poems: EncodedPoems, tokens_per_batch: int, bos_id: int) -> list[Batch]:
-    """Return batches in which each poem is given its form and nothing else."""
-    controls = poems.controls * np.array([1, 0, 0])
-    nothing = np.zeros(len(poems), dtype=np.int64)
-    lengths = np.diff(poems.symbol_offsets)
-    buckets = length_buckets(lengths, tokens_per_batch, seed=(0,))
-    return [make_batch(poems, rows, controls[rows], nothing[rows], bos_id) for rows in buckets]
-
-
-def evaluator(poems: Dataset, vocab: Vocab, recipe: PoemRecipe) -> Any:
+def evaluator(poems: Dataset, vocab: Vocab, recipe: PoemRecipe) -> Callable[[LanguageModel], Evaluation]:
     """Return a function that gives a model's bits per Han character on `poems`, form given, as `Evaluation`."""
-    encoded = encode(poems, vocab, max_symbols=1 << 30)
-    batches = form_only_batches(encoded, 2 * recipe.data.tokens_per_batch, vocab.bos_id)
-    han = int(sum(is_han_count(lines) for lines in poems["lines"]))
-    device = pick_device(recipe.training.device)
+    lines, forms = list(poems["lines"]), list(poems["form"])
 
-    @torch.no_grad()
     def evaluate(model: LanguageModel) -> Evaluation:
-        nats = torch.zeros((), dtype=torch.float64, device=device)
-        with autocast(device, recipe.training.precision):
-            for batch in batches:
-                nats += model.token_losses(batch.to(device)).double().sum()
-        bits = float(nats) / math.log(2) / han
+        scores = score_poems(model, vocab, lines, forms, recipe.training.precision)
+        bits = sum(score.bits for score in scores) / sum(score.han for score in scores)
         return Evaluation(-bits, {"bits_per_han": bits})
 
     return evaluate
-
-
-def is_han_count(lines: Sequence[str]) -> int:
-    """Return the number of Chinese characters in some lines."""
-    from zhseq.text.normalize import codepoints
-
-    return int(is_han(codepoints("".join(lines))).sum())
 
 
 def select_dev(poems: Dataset, limit: int) -> Dataset:

@@ -70,7 +70,7 @@ _DYNASTY_NAMES = {
     "南宋": "宋",
     "北宋": "宋",
 }
-"""Upstream names of periods -> ours: 秦 joins 先秦, 三国 and 晋 join 魏晋, 辽 (22 poems) and the turns of 金 join 金."""
+"""Upstream names of periods -> ours: 三国 and 晋 join 魏晋; 辽 (22 poems) and the turns of 金 join 金."""
 
 REGULATED = {(4, 5): "五绝", (4, 7): "七绝", (8, 5): "五律", (8, 7): "七律"}
 _EVEN = {4: "四言", 5: "五言", 7: "七言"}

@@ -1,0 +1,105 @@
+"""`python -m zhseq.corpus list | get NAME... | stats NAME`: what corpora there are, fetching them, counting them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from zhseq.cli import run_main
+from zhseq.corpus.fetch import get
+from zhseq.corpus.poetry import POETRY_SOURCES
+from zhseq.corpus.registry import corpora_root, corpus_folder, find_corpora, manifest
+
+_MERGED = "poems"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = _parser().parse_args(arguments)
+    root = options.root or corpora_root()
+    if options.command == "list":
+        return _list(root)
+    if options.command == "get":
+        return _get(root, options.names, options.from_dir, options.url)
+    return _stats(root, options.name, options.plot)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(prog="python -m zhseq.corpus", description="Corpora: list, get, stats.")
+    parser.add_argument("--root", type=Path, help="directory of the corpora (default: $ZHSEQ_CORPORA or ./corpora)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="show the corpora that are known and which of them are here")
+    getter = commands.add_parser("get", help="download, verify and unpack corpora")
+    getter.add_argument("names", nargs="+", metavar="NAME", help="corpora, or poetry, tagging, text for all of a kind")
+    place = getter.add_mutually_exclusive_group()
+    place.add_argument("--from", dest="from_dir", type=Path, metavar="DIR", help="directory that holds the archives")
+    place.add_argument("--url", metavar="URL", help="mirror of the archives (default: $ZHSEQ_CORPORA_MIRROR)")
+    stats = commands.add_parser("stats", help="count what a corpus holds")
+    stats.add_argument("name", metavar="NAME", help=f"a corpus, or {_MERGED} for the merged poetry")
+    stats.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the counts too (poetry only)")
+    return parser
+
+
+def _list(root: Path) -> int:
+    """Print the manifest as a table."""
+    from zhseq.corpus.stats import text_table
+
+    rows = [
+        (
+            corpus.name,
+            corpus.kind,
+            "yes" if (root / corpus.name).is_dir() else "no",
+            f"{sum(archive.size for archive in corpus.archives) / 1e6:.1f}",
+            f"{corpus.size / 1e6:.1f}",
+            corpus.licence,
+        )
+        for corpus in manifest().values()
+    ]
+    print(f"corpora in {root}\n")
+    print(text_table(("name", "kind", "here", "packed MB", "MB", "licence"), rows))
+    for corpus in manifest().values():
+        print(f"\n{corpus.name}: {corpus.purpose}.")
+        for place in dict.fromkeys(f"https://github.com/{up.repository} at {up.ref}" for up in corpus.upstream):
+            print(f"  {place}")
+    return 0
+
+
+def _get(root: Path, names: Sequence[str], from_dir: Path | None, url: str | None) -> int:
+    """Fetch corpora one after another."""
+    mirror = url or os.environ.get("ZHSEQ_CORPORA_MIRROR")
+    for corpus in find_corpora(names):
+        fetched = get(corpus, root, from_dir=from_dir, mirror=mirror)
+        state = "is now in" if fetched else "is already in"
+        print(
+            f"{corpus.name} {state} {root / corpus.name} ({corpus.files} files, {corpus.size / 1e6:.1f} MB, verified)"
+        )
+    return 0
+
+
+def _stats(root: Path, name: str, plot: Path | None) -> int:
+    """Count a corpus and, for poetry, draw the counts."""
+    from zhseq.corpus.stats import file_tables, poem_stats, poem_tables
+    from zhseq.errors import ConfigError
+
+    if name == _MERGED or name in POETRY_SOURCES:
+        stats = poem_stats(root, POETRY_SOURCES if name == _MERGED else [name])
+        print(poem_tables(stats))
+        if plot:
+            from zhseq.corpus.plot import plot_poems
+
+            plot_poems(stats, plot)
+            print(f"\nplot written to {plot}")
+        return 0
+    if plot:
+        raise ConfigError(f"Expected {_MERGED} or a poetry corpus with --plot, found {name!r}; leave --plot out.")
+    for corpus in find_corpora([name]):
+        print(f"{corpus.name}: {corpus.purpose}.\n")
+        print(file_tables(corpus_folder(corpus.name, root)))
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

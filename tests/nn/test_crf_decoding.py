@@ -13,6 +13,7 @@ from tests.nn.test_crf import CASES, all_paths, bmes, random_batch, random_crf
 from zhseq.errors import InputError
 from zhseq.nn import viterbi
 from zhseq.nn.crf import CRF
+from zhseq.nn.lattice import Scores, Support, exponentiated
 
 
 def unpadded(paths: Tensor) -> list[list[int]]:
@@ -112,6 +113,22 @@ def test_ordinary_emissions_never_take_the_slow_way(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(viterbi, "_best_paths_in_log_space", refuse)
     assert torch.equal(crf.decode(emissions, mask), expected)
+
+
+def test_products_that_are_trusted_equal_the_sums_in_log_space():
+    vouched = 0
+    for seed in range(60):
+        scale = (1.0, 10.0, 30.0, 60.0, 300.0)[seed % 5]
+        crf = random_crf(8, seed, **(bmes(2) if seed % 2 else {}))
+        emissions = random_batch([13] * 4, 8, seed, scale)[0]
+        support = Support(torch.ones(4, 13, dtype=torch.bool), crf._reachable(13))
+        scores = Scores(*(score.detach() for score in crf._scores()))
+        products, trusted = viterbi.max_product(emissions, exponentiated(scores, torch.float32)[0], support)
+        sums, _ = viterbi.max_plus(emissions, scores, support)
+        found = (products.log() - products.amax(-1, keepdim=True).log())[:, trusted]
+        torch.testing.assert_close(found, (sums - sums.amax(-1, keepdim=True))[:, trusted], rtol=1e-5, atol=1e-4)
+        vouched += int(trusted.sum())
+    assert 80 <= vouched < 240
 
 
 def test_sequences_that_leave_the_range_of_a_float_are_decoded_in_log_space():

@@ -204,11 +204,12 @@ class _ScaledPartition(torch.autograd.Function):
         final = after[lengths - 1, 0, torch.arange(batch, device=mask.device)]  # (batch, tags)
         fixed = peaks.transitions * (lengths - 1) + peaks.start + peaks.end
         peak_and_scale = peak.to(dtype) + scale[:, 0, :, 0].log().T
-        result = (peak_and_scale * mask).sum(1) + (final @ last).log() + fixed
+        ended = final @ last  # (batch,)
+        result = (peak_and_scale * mask).sum(1) + ended.log() + fixed
 
         floor = torch.finfo(dtype).tiny * 1e10  # headroom, so that sums of what was lost stay below the precision
         trusted = _above(floor, after, scale.clamp_max(1.0), _reach_of(support, scores, length)[:, :directions])
-        trusted &= result > -torch.inf
+        trusted &= ended >= floor
         if gradient:
             backward = after[:, 1].reshape(-1, tags)[order].view(length, batch, tags)
             joint = before[:, 0] * backward  # proportional to the marginals of each character

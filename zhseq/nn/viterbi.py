@@ -80,11 +80,10 @@ def k_best_paths(emissions: Tensor, scores: Scores, support: Support, k: int) ->
         active = mask[:, position, None]
         longer = (suffix + relative[:, position].gather(1, tag))[..., None] + into[tag]  # (batch, k, tags)
         best, flat = (longer + values[position - 1][:, None]).flatten(1).topk(k)
-        parent = torch.where(active, flat // tags, same)
         suffix = torch.where(active, longer.flatten(1).gather(1, flat), suffix)
         totals = torch.where(active, best, totals)
         tag = torch.where(active, flat % tags, tag)
-        history.append((parent, tag))
+        history.append((flat // tags, tag))  # (parent, tag); on padding nobody asks for the parent
     paths = torch.empty(batch, k, length, dtype=torch.int64, device=mask.device)
     beam = same
     for position, (parent, tag) in enumerate(reversed(history)):
@@ -140,7 +139,7 @@ def max_product(emissions: Tensor, weights: Scores, support: Support) -> tuple[T
         torch.mul(best, locals_[position], out=steps[position])
         if position % RESCALE_EVERY == RESCALE_EVERY - 1:
             torch.amax(steps[position], 0, keepdim=True, out=scale[position])
-            steps[position].div_(scale[position].clamp_min_(tiny).div_(HEADROOM))
+            steps[position].div_(scale[position].div_(HEADROOM).clamp_min_(tiny))
     reach = values.new_ones(length, tags, dtype=torch.bool) if support.reach is None else support.reach[:length, 0, 0]
     floor = _floor(values)
     if bool(((values.amin(2) * scale.amin(2) >= floor) | ~reach).all()):

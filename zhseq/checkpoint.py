@@ -157,7 +157,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = Fal
         raise CheckpointError(f"{path} could not be written ({error}); the previous state is intact") from error
 
 
-class staged:  # noqa: N801 - used as a context manager, like contextlib's
+class staged:
     """Collect files in a temporary directory beside `directory`, and move them in only when all are written."""
 
     def __init__(self, directory: Path) -> None:

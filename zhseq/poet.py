@@ -16,6 +16,7 @@ from zhseq.config import from_dict
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.generation import NoRepeatedLine, Sampling, sample
 from zhseq.models.language_model import LanguageModel, LanguageModelConfig
+from zhseq.nn.initialization import uninitialized
 from zhseq.scoring import Score, score_poems
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
@@ -101,9 +102,8 @@ class Poet:
                 f"{directory / VOCAB_FILE} has {len(vocab)} symbols, but {source} speaks of {settings.vocab_size}; "
                 "they are not of the same model"
             )
-        with torch.device("meta"):
+        with uninitialized():
             network = LanguageModel(settings)
-        network.to_empty(device="cpu")  # no time is spent on random weights that are overwritten at once
         checkpoint.read_weights(directory, network)
         return cls(network, vocab, device)
 

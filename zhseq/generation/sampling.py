@@ -14,7 +14,7 @@ from zhseq.errors import InputError
 from zhseq.models.language_model import LanguageModel
 
 # Characters that can be drawn at one place; what lies beyond has almost no probability, and sorting it would cost time.
-_CANDIDATES = 512
+_CANDIDATES = 256
 
 
 @dataclass(frozen=True)

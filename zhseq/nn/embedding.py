@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zhseq.batching import Batch
 from zhseq.errors import ConfigError
+from zhseq.nn.initialization import embedding_table
 
 WORD_SETS = 4
 """SoftLexicon sets of a character: words that begin at it, contain it, end at it, are it."""
@@ -46,9 +47,10 @@ class SequenceEmbedding(nn.Module):
     def __init__(self, config: EmbeddingConfig) -> None:
         super().__init__()
         self.config = config
-        self.characters = _table(config.vocab_size, config.embedding_dim)
-        self.bigrams = _table(config.bigram_vocab_size, config.bigram_dim) if config.bigram_vocab_size else None
-        self.words = _table(config.word_vocab_size, config.word_dim) if config.word_vocab_size else None
+        self.characters = embedding_table(config.vocab_size, config.embedding_dim)
+        bigrams, words = config.bigram_vocab_size, config.word_vocab_size
+        self.bigrams = embedding_table(bigrams, config.bigram_dim) if bigrams else None
+        self.words = embedding_table(words, config.word_dim) if words else None
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the input vectors of a batch, (batch, length, output_dim).
@@ -60,7 +62,8 @@ class SequenceEmbedding(nn.Module):
             assert batch.bigram_ids is not None, "this model reads bigrams, but the batch has none"
             parts.append(self.bigrams(batch.bigram_ids))
         if self.words is not None:
-            assert batch.word_ids is not None and batch.word_weights is not None, "the batch has no dictionary words"
+            assert batch.word_ids is not None, "this model reads dictionary words, but the batch has none"
+            assert batch.word_weights is not None
             parts.append(self._word_sets(batch.word_ids, batch.word_weights))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
@@ -74,12 +77,3 @@ class SequenceEmbedding(nn.Module):
             mode="sum",
         )  # (batch * length * 4, word_dim)
         return bags.view(batch, length, WORD_SETS * self.config.word_dim)
-
-
-def _table(rows: int, dim: int) -> nn.Embedding:
-    """Return an embedding whose vectors have a length of about 1, and 0 for padding."""
-    table = nn.Embedding(rows, dim, padding_idx=0)
-    nn.init.normal_(table.weight, std=dim**-0.5)
-    with torch.no_grad():
-        table.weight[0].zero_()
-    return table

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from zhseq.nn.initialization import initialize_lstm
+
 State = list[tuple[Tensor, Tensor]]
 """State of a stacked LSTM: for each layer the pair (h, c), each (1, batch, hidden)."""
+
+
+_FEW_STEPS = 2  # symbols read at once while a poem is written: a character, or one and a line separator
 
 
 class LockedDropout(nn.Module):
@@ -41,11 +47,11 @@ class StackedLSTM(nn.Module):
         super().__init__()
         sizes = [input_size, *hidden_sizes]
         self.layers = nn.ModuleList(
-            nn.LSTM(size, hidden, batch_first=True) for size, hidden in zip(sizes[:-1], sizes[1:], strict=True)
+            nn.LSTM(size, hidden, batch_first=True) for size, hidden in pairwise(sizes)
         )
         self.dropout = LockedDropout(dropout)
         for layer in self.layers:
-            _initialize_lstm(layer)
+            initialize_lstm(layer)
 
     def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Encode (batch, length, input_size) into (batch, length, hidden_sizes[-1]) and the state after it.
@@ -75,7 +81,7 @@ class BiLSTM(nn.Module):
         self.backwards = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
         self.dropout = LockedDropout(dropout)
         for layer in [*self.forwards, *self.backwards]:
-            _initialize_lstm(layer)
+            initialize_lstm(layer)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Encode (batch, length, input_size) into (batch, length, 2 * hidden_size).
@@ -114,14 +120,30 @@ class WindowCNN(nn.Module):
 def run_lstm(
     layer: nn.Module, vectors: Tensor, state: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Run one LSTM layer on its fast path: float32/TF32 with cuDNN, autocast's choice elsewhere."""
+    """Run one LSTM layer the way that is fastest where it runs; all ways compute the same.
+
+    A GPU takes cuDNN in float32/TF32. A CPU takes oneDNN for whole sequences, but single cells for a step or two:
+    oneDNN would rearrange all weights for each call, which costs more than the step itself.
+    """
     if vectors.device.type == "cuda":
         # bfloat16 may fall off cuDNN's fast path for recurrent layers; TF32 keeps it.
         with torch.autocast("cuda", enabled=False):
             output, after = layer(vectors.float(), state)
+    elif state is not None and vectors.shape[1] <= _FEW_STEPS and not torch.is_grad_enabled():
+        return _run_cells(layer, vectors, state)
     else:
         output, after = layer(vectors, state)
     return output, after
+
+
+def _run_cells(layer: nn.Module, vectors: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    weights = [getattr(layer, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    hidden, cell = state[0][0], state[1][0]
+    outputs = []
+    for step in range(vectors.shape[1]):
+        hidden, cell = torch.lstm_cell(vectors[:, step], [hidden, cell], *weights)
+        outputs.append(hidden)
+    return torch.stack(outputs, dim=1), (hidden.unsqueeze(0), cell.unsqueeze(0))
 
 
 def reversal(mask: Tensor) -> Tensor:
@@ -134,18 +156,3 @@ def reversal(mask: Tensor) -> Tensor:
 def take_rows(vectors: Tensor, order: Tensor) -> Tensor:
     """Reorder the columns of each row: (batch, length, hidden) by (batch, length)."""
     return vectors.gather(1, order.unsqueeze(-1).expand(-1, -1, vectors.shape[2]))
-
-
-def _initialize_lstm(layer: nn.Module) -> None:
-    """Orthogonal recurrent weights, Xavier input weights, forget-gate bias 1 (Jozefowicz et al., 2015)."""
-    for name, parameter in layer.named_parameters():
-        if name.startswith("weight_hh"):
-            for gate in parameter.data.chunk(4):
-                nn.init.orthogonal_(gate)
-        elif name.startswith("weight_ih"):
-            nn.init.xavier_uniform_(parameter.data)
-        else:
-            nn.init.zeros_(parameter.data)
-            if name.startswith("bias_ih"):
-                size = parameter.shape[0] // 4
-                parameter.data[size : 2 * size] = 1.0

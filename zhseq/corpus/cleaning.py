@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -52,6 +53,7 @@ _FRAGMENT_TITLE = re.compile(r"[残断佚逸]?句(?:$|[\s其一二三四五六�
 _MAX_LINE = 30
 """Longest line in characters: sung lines stay below it, prose prefaces and unpunctuated text do not."""
 _MIN_LINES = 2
+_MIN_CHARACTERS = 10
 _MIN_EVEN_LINES = 4
 """A shi of lines of one length needs four of them: a lone couplet is a quotation of a lost poem."""
 
@@ -108,11 +110,8 @@ def clean(
     titles, authors, dynasties, tunes = _fields(records)
     kinds, tune_names, topics = _kinds_tunes_topics(records, titles, tunes, known_tunes)
     reasons = _reasons(records, titles, classes, record_of, skip)
-    poem_lines = np.bincount(line_record, minlength=len(records))
-    shortest, longest = _extremes(lengths, poem_lines)
-    _judge_shape(reasons, kinds, poem_lines, shortest, longest)
-
-    even = np.where(shortest == longest, longest, 0)
+    shape = _shape(lengths, line_record, len(records))
+    _judge_shape(reasons, kinds, shape)
 
     kept = np.array([reason == "" for reason in reasons], dtype=bool)
     chosen = np.flatnonzero(kept).tolist()
@@ -124,13 +123,15 @@ def clean(
         titles=[topics[index] for index in chosen],
         authors=[authors[index] for index in chosen],
         dynasties=[_dynasty(dynasties[index], authors[index], records[index].id) for index in chosen],
-        forms=[_form(kinds[index], tune_names[index], poem_lines.item(index), even.item(index)) for index in chosen],
+        forms=[
+            _form(kinds[index], tune_names[index], shape.lines.item(index), shape.even.item(index)) for index in chosen
+        ],
         tunes=[tune_names[index] for index in chosen],
         sources=[source] * len(chosen),
         points=folded[han],
         line_lengths=lengths[line_kept],
         line_marks=marks[line_kept],
-        poem_lines=poem_lines[kept],
+        poem_lines=shape.lines[kept],
     )
     return poems, Counter(reason for reason in reasons if reason)
 
@@ -183,7 +184,8 @@ def _lines(raw: Points, classes: npt.NDArray[np.uint8]) -> tuple[Ints, Ints, Poi
 
 
 def _compose(text: str, composed: Mapping[str, str]) -> str:
-    """Replace composed notations by their character where it is known."""
+    """Replace composed notations by their character where it is known, and a stray separator by a sign of damage."""
+    text = text.replace(_SEPARATOR, "\ufffd")
     if "{" not in text:
         return text
     return re.sub(r"\{[^{}]*\}", lambda match: composed.get(match.group(), match.group()), text)
@@ -193,7 +195,9 @@ def _fields(records: Sequence[RawPoem]) -> tuple[list[str], list[str], list[str]
     """Fold title, author, dynasty and tune of all records, with blanks collapsed."""
     columns = []
     for name in ("title", "author", "dynasty", "tune"):
-        text = normalize(_SEPARATOR.join(getattr(record, name) for record in records))
+        text = _SEPARATOR.join(getattr(record, name).replace(_SEPARATOR, " ") for record in records)
+        # A lone surrogate, which JSON can spell, has no place in an Arrow text.
+        text = normalize(text.encode("utf-8", "replace").decode("utf-8"))
         columns.append([" ".join(value.split()) for value in text.split(_SEPARATOR)])
     titles, authors, dynasties, tunes = columns
     return titles, ["无名氏" if author in _NO_AUTHOR else author for author in authors], dynasties, tunes
@@ -237,24 +241,37 @@ def _reasons(
     return list(reasons)
 
 
-def _extremes(lengths: Ints, poem_lines: Ints) -> tuple[Ints, Ints]:
-    """Return the length of the shortest and the longest line of each poem; 0 where it has no line."""
-    shortest, longest = np.zeros_like(poem_lines), np.zeros_like(poem_lines)
-    filled = np.flatnonzero(poem_lines)
+@dataclass(frozen=True)
+class _Shape:
+    """Lines, characters, longest line and common line length (0 where lines differ) of each record."""
+
+    lines: Ints
+    characters: Ints
+    longest: Ints
+    even: Ints
+
+
+def _shape(lengths: Ints, line_record: Ints, records: int) -> _Shape:
+    """Measure the lines of each record; all four arrays have the shape (records,), dtype int64."""
+    lines = np.bincount(line_record, minlength=records)
+    shortest, longest, characters = np.zeros((3, records), dtype=np.int64)
+    filled = np.flatnonzero(lines)
     if len(filled):
-        starts = (np.cumsum(poem_lines) - poem_lines)[filled]
+        starts = (np.cumsum(lines) - lines)[filled]
         shortest[filled] = np.minimum.reduceat(lengths, starts)
         longest[filled] = np.maximum.reduceat(lengths, starts)
-    return shortest, longest
+        characters[filled] = np.add.reduceat(lengths, starts)
+    return _Shape(lines, characters, longest, np.where(shortest == longest, longest, 0))
 
 
-def _judge_shape(reasons: list[str], kinds: Sequence[str], poem_lines: Ints, shortest: Ints, longest: Ints) -> None:
+def _judge_shape(reasons: list[str], kinds: Sequence[str], shape: _Shape) -> None:
     """Add the reasons that follow from the number and the length of the lines."""
-    couplet = (poem_lines < _MIN_EVEN_LINES) & (shortest == longest) & np.isin(longest, list(_EVEN))
-    for index in np.flatnonzero((poem_lines < _MIN_LINES) | couplet).tolist():
-        if not reasons[index] and (poem_lines[index] < _MIN_LINES or kinds[index] == SHI):
+    short = (shape.lines < _MIN_LINES) | (shape.characters < _MIN_CHARACTERS)
+    couplet = (shape.lines < _MIN_EVEN_LINES) & np.isin(shape.even, list(_EVEN))
+    for index in np.flatnonzero(short | couplet).tolist():
+        if not reasons[index] and (short[index] or kinds[index] == SHI):
             reasons[index] = FRAGMENT
-    for index in np.flatnonzero(longest > _MAX_LINE).tolist():
+    for index in np.flatnonzero(shape.longest > _MAX_LINE).tolist():
         reasons[index] = reasons[index] or PROSE
 
 

@@ -67,6 +67,7 @@ def plot_poems(stats: PoemStats, path: Path) -> None:
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
         raise ConfigError("Expected matplotlib for --plot, found none; run `pip install 'zhseq[plot]'`.") from None
     font = _chinese_font()
@@ -77,7 +78,8 @@ def plot_poems(stats: PoemStats, path: Path) -> None:
         "text.color": _INK,
     }
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(12, 8.5), layout="constrained")
+        # Pads are inches around every axes.
+        figure = Figure(figsize=(12, 8.5), layout=ConstrainedLayoutEngine(w_pad=0.2, h_pad=0.15))
         FigureCanvasAgg(figure)
         axes = figure.subplots(2, 2)
         _bars(axes[0, 0], "Poems by form", {names.get(k, k): v for k, v in stats.forms.items()})

@@ -27,7 +27,7 @@ from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
 if TYPE_CHECKING:
     import datasets
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """To be raised with every change of reading, cleaning or splitting, so that no stale cache is used."""
 
 SPLITS = ("train", "dev", "test")

@@ -268,7 +268,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
     def _reachable(self, length: int) -> Tensor | None:
         if not self._constrained:
             return None
-        if self._reach is None or len(self._reach) < length or self._reach.device != self.allowed.device:
+        if self._reach is None or self._reach.shape[1] < length or self._reach.device != self.allowed.device:
             self._reach = reachable(self.allowed_ends, self.allowed, max(length, 64))
         return self._reach
 

@@ -41,7 +41,7 @@ class Support:
 
     Attributes:
         mask: (batch, length) bool, True for real characters, which come first in every row.
-        reach: (at least length, 2, 1 or batch, tags) bool or None: tags that legal paths can reach from the start
+        reach: (2, at least length, 1 or batch, tags) bool or None: tags that legal paths can reach from the start
             (first) and from the end (second), see `reachable`. None: all of them.
         allowed_tags: (batch, length, tags) bool or None: the tags a partial labelling leaves to each character.
     """
@@ -58,10 +58,10 @@ def reachable(first: Tensor, moves: Tensor, length: int, local: Tensor | None = 
         first: (2, tags) bool, the tags a sequence may start with and those it may end with.
         moves: (tags, tags) bool, allowed transitions from row to column.
         length: Characters to go.
-        local: (length, 2, batch, tags) bool or None: allowed tags of each character, in both reading directions.
+        local: (2, length, batch, tags) bool or None: allowed tags of each character, in both reading directions.
 
     Returns:
-        (length, 2, 1 or batch, tags) bool.
+        (2, length, 1 or batch, tags) bool.
     """
     weights = torch.stack([moves, moves.T]).float()
     state = first[:, None, :]  # (2, 1, tags)
@@ -70,9 +70,9 @@ def reachable(first: Tensor, moves: Tensor, length: int, local: Tensor | None = 
         if position:
             state = torch.bmm(state.float(), weights) > 0
         if local is not None:
-            state = state & local[position]
+            state = state & local[:, position]
         steps.append(state)
-    return torch.stack(steps)
+    return torch.stack(steps, 1)
 
 
 def log_partition(emissions: Tensor, scores: Scores, support: Support) -> Tensor:
@@ -101,7 +101,7 @@ def exact_log_partition(emissions: Tensor, scores: Scores, support: Support) -> 
     """The same as `log_partition` in log space: slow, memory hungry, and safe for emissions of any size."""
     dtype = _sum_dtype(emissions)
     transitions, start, end = (score.to(dtype).clamp_min(IMPOSSIBLE) for score in scores)
-    emissions = emissions.to(dtype).clamp_min(IMPOSSIBLE).masked_fill(~support.mask[..., None], 0.0)
+    emissions = emissions.to(dtype).masked_fill(~support.mask[..., None], 0.0)
     if support.allowed_tags is not None:
         emissions = emissions.masked_fill(~(support.allowed_tags | ~support.mask[..., None]), IMPOSSIBLE)
     state = start + emissions[:, 0]
@@ -134,9 +134,12 @@ def relative_emissions(emissions: Tensor, support: Support) -> tuple[Tensor, Ten
         emissions = emissions.masked_fill(~support.allowed_tags, -torch.inf)
     lowest = torch.finfo(emissions.dtype).min  # a character without any allowed tag keeps minus infinity, not NaN
     peak = emissions.amax(-1, keepdim=True).clamp_min(lowest)
-    relative = emissions - peak
-    padding = ~support.mask
-    return relative.masked_fill_(padding[..., None], 0.0), peak[..., 0].masked_fill(padding, 0.0)
+    relative, peak = emissions - peak, peak[..., 0]
+    if not bool(support.mask.all()):
+        padding = ~support.mask
+        relative.masked_fill_(padding[..., None], 0.0)
+        peak = peak.masked_fill(padding, 0.0)
+    return relative, peak
 
 
 def exponentiated(scores: Scores, dtype: torch.dtype) -> tuple[Scores, Scores]:
@@ -151,30 +154,31 @@ def _sum_dtype(emissions: Tensor) -> torch.dtype:
     return torch.float32 if emissions.device.type == "mps" else torch.float64  # Apple GPUs have no doubles
 
 
-def _scan(first: Tensor, weights: Tensor, local: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _scan(first: Tensor, weights: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
     """Sums over all partial paths, in each direction, before and after the emission of each character.
 
     Args:
         first: (directions, 1, tags).
         weights: (directions, tags, tags).
-        local: (length, directions, batch, tags).
+        local: (directions, length, batch, tags), exponentiated emissions; overwritten with the sums after them.
 
     Returns:
-        before and after, shaped like `local`; and (length, directions, batch, 1), what `after` was divided by.
+        The sums before the emissions, shaped like `local`; and (directions, length, batch, 1), what those after the
+        emissions were divided by.
     """
-    before, after = torch.empty_like(local), torch.empty_like(local)
+    before = torch.empty_like(local)
+    before[:, 0] = first
     scale = local.new_ones(*local.shape[:3], 1)
-    before[0] = first
     tiny = torch.finfo(local.dtype).tiny
-    befores, afters, locals_ = before.unbind(), after.unbind(), local.unbind()
-    for position in range(len(locals_)):
+    befores, afters, scales = before.unbind(1), local.unbind(1), scale.unbind(1)
+    for position in range(len(afters)):
         if position:
             torch.bmm(afters[position - 1], weights, out=befores[position])
-        torch.mul(befores[position], locals_[position], out=afters[position])
+        afters[position].mul_(befores[position])
         if position % RESCALE_EVERY == RESCALE_EVERY - 1:
-            torch.amax(afters[position], -1, keepdim=True, out=scale[position])
-            afters[position].div_(scale[position].clamp_min_(tiny))
-    return before, after, scale
+            torch.amax(afters[position], -1, keepdim=True, out=scales[position])
+            afters[position].div_(scales[position].clamp_min_(tiny))
+    return before, scale
 
 
 class _ScaledPartition(torch.autograd.Function):
@@ -191,31 +195,30 @@ class _ScaledPartition(torch.autograd.Function):
         (weights, first, last), peaks = exponentiated(scores, dtype)
         batch, length, tags = relative.shape
         directions = 1 + gradient
-        local = torch.empty(length, directions, batch, tags, dtype=dtype, device=relative.device)
-        local[:, 0] = relative.transpose(0, 1)
-        local[:, 0].exp_()
-        order = reverse_index(mask) if gradient else lengths
+        after = torch.empty(directions, length, batch, tags, dtype=dtype, device=relative.device)
+        after[0] = relative.transpose(0, 1)
+        after[0].exp_()
+        order = reverse_index(mask)
         if gradient:
-            local[:, 1] = local[:, 0].reshape(-1, tags)[order].view(length, batch, tags)
-        before, after, scale = _scan(
-            torch.stack([first, last])[:directions, None], torch.stack([weights, weights.T])[:directions], local
+            torch.index_select(after[0].view(-1, tags), 0, order, out=after[1].view(-1, tags))
+        before, scale = _scan(
+            torch.stack([first, last])[:directions, None], torch.stack([weights, weights.T])[:directions], after
         )
 
-        final = after[lengths - 1, 0, torch.arange(batch, device=mask.device)]  # (batch, tags)
+        ended = after[0, lengths - 1, torch.arange(batch, device=mask.device)] @ last  # (batch,)
         fixed = peaks.transitions * (lengths - 1) + peaks.start + peaks.end
-        peak_and_scale = peak.to(dtype) + scale[:, 0, :, 0].log().T
-        ended = final @ last  # (batch,)
+        peak_and_scale = peak.to(dtype) + scale[0, :, :, 0].log().T
         result = (peak_and_scale * mask).sum(1) + ended.log() + fixed
 
         floor = torch.finfo(dtype).tiny * 1e10  # headroom, so that sums of what was lost stay below the precision
-        trusted = _above(floor, after, scale.clamp_max(1.0), _reach_of(support, scores, length)[:, :directions])
+        trusted = _above(floor, after, scale.clamp_max(1.0), _reach_of(support, scores, length)[:directions])
         trusted &= ended >= floor
         if gradient:
-            backward = after[:, 1].reshape(-1, tags)[order].view(length, batch, tags)
-            joint = before[:, 0] * backward  # proportional to the marginals of each character
+            backward = after[1].view(-1, tags)[order].view(length, batch, tags)
+            joint = before[0].mul_(backward)  # proportional to the marginals of each character
             total = joint.sum(-1)  # (length, batch)
             trusted &= ((total >= floor**0.5) | ~mask.T).all(0)
-            ctx.save_for_backward(joint, total, after[:, 0], backward, weights, mask, trusted)
+            ctx.save_for_backward(joint, total, after[0], backward, weights, mask, trusted)
             ctx.dtypes = tuple(tensor.dtype for tensor in (emissions, transitions, start, end))
         ctx.mark_non_differentiable(trusted)
         return result, trusted
@@ -229,7 +232,7 @@ class _ScaledPartition(torch.autograd.Function):
         marginals = joint * share
         last = marginals[mask.sum(1) - 1, torch.arange(batch, device=mask.device)]
         following = (backward[1:] * share[1:]).view(-1, tags)
-        counts = weights * (forward[:-1].reshape(-1, tags).T @ following)
+        counts = weights * (forward[:-1].view(-1, tags).T @ following)
         results: Sequence[Tensor] = (marginals.transpose(0, 1), counts, marginals[0].sum(0), last.sum(0))
         contiguous = torch.contiguous_format
         return (
@@ -242,12 +245,12 @@ class _ScaledPartition(torch.autograd.Function):
 def _reach_of(support: Support, scores: Scores, length: int) -> Tensor:
     if support.allowed_tags is None:
         if support.reach is None:
-            return torch.ones(length, 2, 1, 1, dtype=torch.bool, device=support.mask.device)
-        return support.reach[:length]
+            return torch.ones(2, length, 1, 1, dtype=torch.bool, device=support.mask.device)
+        return support.reach[:, :length]
     allowed = (support.allowed_tags | ~support.mask[..., None]).transpose(0, 1)  # (length, batch, tags)
     mirrored = allowed.flatten(0, 1)[reverse_index(support.mask)].view_as(allowed)
     ends = torch.stack([scores.start, scores.end]) > -torch.inf
-    return reachable(ends, scores.transitions > -torch.inf, length, torch.stack([allowed, mirrored], 1))
+    return reachable(ends, scores.transitions > -torch.inf, length, torch.stack([allowed, mirrored]))
 
 
 def _above(floor: float, values: Tensor, scale: Tensor, reach: Tensor) -> Tensor:
@@ -255,12 +258,12 @@ def _above(floor: float, values: Tensor, scale: Tensor, reach: Tensor) -> Tensor
 
     Args:
         floor: The bound.
-        values: (length, directions, batch, tags), divided by the scale since.
-        scale: (length, directions, batch, 1), at most 1.
-        reach: (length, directions, 1 or batch, tags) bool.
+        values: (directions, length, batch, tags), divided by the scale since.
+        scale: (directions, length, batch, 1), at most 1.
+        reach: (directions, length, 1 or batch, tags) bool.
     """
     if reach.shape[2] == 1:  # first a bound for the whole batch, which nearly always suffices
         lowest = values.amin(2, keepdim=True) * scale.amin(2, keepdim=True)
         if bool(((lowest >= floor) | ~reach).all()):
             return torch.ones(values.shape[2], dtype=torch.bool, device=values.device)
-    return ((values * scale >= floor) | ~reach).all(-1).all(1).all(0)
+    return ((values * scale >= floor) | ~reach).all(-1).all(0).all(0)

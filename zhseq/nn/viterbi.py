@@ -127,20 +127,19 @@ def max_product(emissions: Tensor, weights: Scores, support: Support) -> tuple[T
         trusted: (batch,) bool, False where a reachable score left the range of a float.
     """
     relative, _ = relative_emissions(emissions, support)
-    local = relative.exp_().permute(1, 2, 0).contiguous()  # (length, tags, batch)
-    length, tags, batch = local.shape
-    values, scale = torch.empty_like(local), local.new_ones(length, 1, batch)
+    values = relative.exp_().permute(1, 2, 0).contiguous()  # (length, tags, batch), overwritten step by step
+    length, tags, batch = values.shape
+    scale = values.new_ones(length, 1, batch)
     into = _sparse_rows(weights.transitions.T)
-    tiny = torch.finfo(local.dtype).tiny
-    steps, locals_ = values.unbind(), local.unbind()
-    torch.mul(locals_[0], weights.start[:, None] * HEADROOM, out=steps[0])
+    tiny = torch.finfo(values.dtype).tiny
+    steps = values.unbind()
+    steps[0].mul_(weights.start[:, None] * HEADROOM)
     for position in range(1, length):
-        best = torch.sparse.mm(into, steps[position - 1], "amax")
-        torch.mul(best, locals_[position], out=steps[position])
+        steps[position].mul_(torch.sparse.mm(into, steps[position - 1], "amax"))
         if position % RESCALE_EVERY == RESCALE_EVERY - 1:
             torch.amax(steps[position], 0, keepdim=True, out=scale[position])
             steps[position].div_(scale[position].div_(HEADROOM).clamp_min_(tiny))
-    reach = values.new_ones(length, tags, dtype=torch.bool) if support.reach is None else support.reach[:length, 0, 0]
+    reach = values.new_ones(length, tags, dtype=torch.bool) if support.reach is None else support.reach[0, :length, 0]
     floor = _floor(values)
     if bool(((values.amin(2) * scale.amin(2) >= floor) | ~reach).all()):
         return values.transpose(1, 2).contiguous(), torch.ones(batch, dtype=torch.bool)

@@ -101,7 +101,7 @@ class Vocab:
 
     def save(self, path: Path) -> None:
         """Write one symbol a line; blanks, control characters and backslashes as Python escapes."""
-        path.write_text("".join(_escape(symbol) + "\n" for symbol in self._symbols), encoding="utf-8")
+        path.write_text("".join(escape(symbol) + "\n" for symbol in self._symbols), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Vocab:
@@ -112,16 +112,18 @@ class Vocab:
         """
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
-            return cls([_unescape(line) for line in lines if line])
+            return cls([unescape(line) for line in lines if line])
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} is not a vocabulary file ({error}); fetch the checkpoint again") from error
 
 
-def _escape(symbol: str) -> str:
+def escape(symbol: str) -> str:
+    """Return the symbol as it stands in a list with one symbol a line."""
     if symbol.isprintable() and "\\" not in symbol and symbol != " ":
         return symbol
     return "".join(f"\\U{ord(character):08x}" for character in symbol)
 
 
-def _unescape(line: str) -> str:
+def unescape(line: str) -> str:
+    """Return the symbol that a line of such a list stands for."""
     return line.encode("ascii").decode("unicode_escape") if line.startswith("\\") else line

@@ -1,0 +1,225 @@
+"""Train character, bigram and word vectors on raw text: what the tagger starts from.
+
+All three are skip-gram vectors with negative sampling (Mikolov et al., 2013) by gensim, over the same lines of text:
+once as characters, once as overlapping pairs of characters, once as dictionary words in jieba's segmentation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.config import override
+from zhseq.errors import CheckpointError, ConfigError, CorpusError
+from zhseq.text.normalize import normalize
+from zhseq.text.vocab import escape, unescape
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+Vectors = npt.NDArray[np.float32]
+UNITS = ("char", "bigram", "word")
+"""What has vectors; each has a list `UNIT.txt` and a table `UNIT` in `vectors.safetensors`."""
+TABLES_FILE = "vectors.safetensors"
+_LINES_AT_ONCE = 2000
+
+
+@dataclass(frozen=True)
+class VectorsRecipe:
+    """Settings of the vectors; the defaults made those that the shipped taggers start from."""
+
+    characters: int = 20_000_000
+    """Characters of text to read, taken from all files of the corpus; 0: everything."""
+    news_share: float = 0.5
+    """Share of them from files whose name begins with `news`, where there are such."""
+    char_dim: int = 64
+    bigram_dim: int = 64
+    word_dim: int = 50
+    char_min_count: int = 5
+    """Rarer characters get no vector; likewise below."""
+    bigram_min_count: int = 20
+    word_min_count: int = 5
+    window: int = 5
+    """Units on each side that are predicted."""
+    epochs: int = 2
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("char_dim", "bigram_dim", "word_dim", "window", "epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        if not 0 <= self.news_share <= 1:
+            raise ConfigError(f"news_share must lie in 0 to 1, but is {self.news_share}")
+
+
+def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `vectors` to the commands of `python -m zhseq.train`."""
+    parser = commands.add_parser("vectors", help="train character, bigram and word vectors on raw text")
+    parser.add_argument(
+        "--text", default="raw", metavar="NAME|PATH", help="a corpus, a directory of .txt files or a file"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the vectors go")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
+    parser.set_defaults(run=main)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Train vectors as the command line asks; return the exit status."""
+    recipe = override(VectorsRecipe(), options.set)
+    sizes = train_vectors(find_files(options.text), recipe, options.out)
+    print(", ".join(f"{size} {unit}s" for unit, size in sizes.items()) + f"; vectors in {options.out}")
+    return 0
+
+
+def find_files(text: str) -> list[Path]:
+    """Return the text files of a named corpus, of a directory, or the one file.
+
+    Raises:
+        CorpusError: There are none.
+    """
+    from zhseq.corpus.registry import corpus_folder
+
+    path = Path(text)
+    if path.is_file():
+        return [path]
+    folder = path if path.is_dir() else corpus_folder(text)
+    if not (files := sorted(folder.glob("*.txt"))):
+        raise CorpusError(f"{folder}: expected files named *.txt with one text a line, found none")
+    return files
+
+
+def train_vectors(files: list[Path], recipe: VectorsRecipe, directory: Path) -> dict[str, int]:
+    """Train all three kinds of vectors and save them.
+
+    Returns:
+        How many of each unit have a vector.
+    """
+    tables: dict[str, tuple[list[str], Vectors]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        lines = Path(scratch) / "lines"
+        _write(lines, (line + "\n" for line in sample_lines(files, recipe)))
+        segmenters: dict[str, Callable[[Iterable[str]], Iterator[str]]] = {
+            "char": lambda texts: (" ".join(_compact(text)) + "\n" for text in texts),
+            "bigram": lambda texts: (" ".join(_bigrams(_compact(text))) + "\n" for text in texts),
+            "word": _segmented,
+        }
+        for unit, segment in segmenters.items():
+            tokens = Path(scratch) / unit
+            with lines.open(encoding="utf-8") as stream:
+                _write(tokens, segment(stream))
+            dim, least = getattr(recipe, f"{unit}_dim"), getattr(recipe, f"{unit}_min_count")
+            tables[unit] = _skip_gram(tokens, dim, least, recipe)
+            tokens.unlink()
+    save_vectors(directory, tables)
+    return {unit: len(symbols) for unit, (symbols, _) in tables.items()}
+
+
+def sample_lines(files: list[Path], recipe: VectorsRecipe) -> Iterator[str]:
+    """Yield normalised lines, in random order within blocks of a file, about `recipe.characters` characters in all.
+
+    The news files share their part evenly, the others theirs; what a small file cannot give is not made up for.
+    """
+    news = [file for file in files if file.name.startswith("news")]
+    share = recipe.news_share if news and len(news) < len(files) else float(bool(news))
+    rng = np.random.default_rng(recipe.seed)
+    for file in files:
+        members, part = (len(news), share) if file in news else (len(files) - len(news), 1 - share)
+        wanted = recipe.characters * part / members if recipe.characters else float("inf")
+        text = file.read_text(encoding="utf-8", errors="replace")
+        keep = wanted / max(1, len(text))
+        lines = [line for line in text.split("\n") if len(line) > 1]
+        rows = np.flatnonzero(rng.random(len(lines)) < keep)
+        rng.shuffle(rows)
+        for start in range(0, len(rows), _LINES_AT_ONCE):
+            block = "\n".join(lines[row] for row in rows[start : start + _LINES_AT_ONCE].tolist())
+            yield from normalize(block).split("\n")
+
+
+def _compact(text: str) -> str:
+    return "".join(text.split())
+
+
+def _bigrams(text: str) -> list[str]:
+    return [text[index : index + 2] for index in range(len(text) - 1)]
+
+
+def _segmented(texts: Iterable[str]) -> Iterator[str]:
+    """Segment by jieba's dictionary alone: a word its statistics invent could never be looked up again."""
+    import logging
+
+    import jieba
+
+    jieba.setLogLevel(logging.WARNING)
+    for text in texts:
+        yield " ".join(" ".join(jieba.cut(text.strip(), HMM=False)).split()) + "\n"
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        stream.writelines(lines)
+
+
+def _skip_gram(tokens: Path, dim: int, min_count: int, recipe: VectorsRecipe) -> tuple[list[str], Vectors]:
+    """Return the units, the most frequent first, and their vectors scaled to a mean length of 1."""
+    try:
+        from gensim.models import Word2Vec
+    except ImportError as error:
+        raise ConfigError("training vectors needs gensim: pip install 'zhseq[vectors]'") from error
+    settings: dict[str, Any] = {"sg": 1, "negative": 5, "sample": 1e-4, "workers": 1, "seed": recipe.seed}
+    try:
+        model = Word2Vec(
+            corpus_file=str(tokens),
+            vector_size=dim,
+            min_count=min_count,
+            window=recipe.window,
+            epochs=recipe.epochs,
+            **settings,
+        )
+    except RuntimeError as error:
+        raise CorpusError(f"the text is too short: no unit occurs {min_count} times; give more text") from error
+    vectors = np.asarray(model.wv.vectors, dtype=np.float32)
+    vectors = vectors / max(float(np.linalg.norm(vectors, axis=1).mean()), 1e-12)
+    return list(model.wv.index_to_key), vectors
+
+
+def save_vectors(directory: Path, tables: dict[str, tuple[list[str], Vectors]]) -> None:
+    """Write each list of units as plain text, and the vectors as float16."""
+    import torch
+
+    from zhseq import checkpoint
+
+    with checkpoint.staged(directory) as stage:
+        for unit, (symbols, _) in tables.items():
+            (stage / f"{unit}.txt").write_text("".join(escape(symbol) + "\n" for symbol in symbols), encoding="utf-8")
+        tensors = {unit: torch.from_numpy(vectors) for unit, (_, vectors) in tables.items()}
+        checkpoint.write_tensors(stage / TABLES_FILE, tensors, half=True)
+
+
+def load_vectors(directory: Path) -> dict[str, tuple[list[str], Vectors]]:
+    """Read what `save_vectors` wrote: for each unit its symbols, the most frequent first, and (symbols, dim) float32.
+
+    Raises:
+        CheckpointError: A file is missing or damaged.
+    """
+    from zhseq import checkpoint
+
+    tensors = checkpoint.read_tensors(directory / TABLES_FILE)
+    tables = {}
+    for unit in UNITS:
+        path = directory / f"{unit}.txt"
+        try:
+            symbols = [unescape(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+            vectors = tensors[unit].float().numpy()
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path} or its vectors cannot be read ({error}); train them again") from error
+        if len(symbols) != len(vectors):
+            raise CheckpointError(f"{path} holds {len(symbols)} units for {len(vectors)} vectors; train them again")
+        tables[unit] = (symbols, vectors)
+    return tables

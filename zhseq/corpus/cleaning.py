@@ -198,7 +198,7 @@ def _fields(records: Sequence[RawPoem]) -> tuple[list[str], list[str], list[str]
         text = _SEPARATOR.join(getattr(record, name).replace(_SEPARATOR, " ") for record in records)
         # A lone surrogate, which JSON can spell, has no place in an Arrow text.
         text = normalize(text.encode("utf-8", "replace").decode("utf-8"))
-        columns.append([" ".join(value.split()) for value in text.split(_SEPARATOR)])
+        columns.append([" ".join(value.split()) for value in text.split(_SEPARATOR)][: len(records)])
     titles, authors, dynasties, tunes = columns
     return titles, ["无名氏" if author in _NO_AUTHOR else author for author in authors], dynasties, tunes
 

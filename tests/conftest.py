@@ -1,0 +1,50 @@
+"""A tiny poem model with random weights, shared by the tests that need some model and not a good one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from zhseq.models.language_model import LanguageModel, LanguageModelConfig
+from zhseq.poet import Poet
+from zhseq.recipes.poem import save
+from zhseq.text.vocab import SPECIALS, Vocab
+from zhseq.verse import LINE
+
+CHARACTERS = (
+    "春夏秋冬风花雪月山水云雨江河天地日夜人心酒诗梅兰竹菊松柏鸟鱼来去归行坐看听闻知思忆别离愁乐长短高低远近东西南北"
+)
+CONTROLS = (
+    "<form:五绝>",
+    "<form:七绝>",
+    "<form:五律>",
+    "<form:七律>",
+    "<dynasty:唐>",
+    "<author:李白>",
+    "<author:杜甫>",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_vocab() -> Vocab:
+    """About sixty characters, one of them no Chinese character, and some controls."""
+    return Vocab([*SPECIALS, LINE, *CHARACTERS, "A", *CONTROLS])
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, tiny_vocab: Vocab) -> Path:
+    """The checkpoint directory of an untrained model."""
+    torch.manual_seed(0)
+    size = len(tiny_vocab)
+    model = LanguageModel(LanguageModelConfig(size, size - len(CONTROLS), embedding_dim=12, hidden_sizes=(20, 16)))
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    save(directory, model, tiny_vocab, {})
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_poet(tiny_model_dir: Path) -> Poet:
+    """The same model, loaded."""
+    return Poet.load(tiny_model_dir)

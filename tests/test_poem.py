@@ -1,0 +1,113 @@
+"""The command line of the poet, end to end in processes of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from zhseq.cli import run_main
+from zhseq.poem import main
+
+
+def poem(*arguments, model):
+    command = [sys.executable, "-W", "error", "-m", "zhseq.poem", "--model", str(model), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def front_door(tiny_model_dir, capsys, monkeypatch):
+    """Run the command inside this process, which is quicker, and return exit status, output and messages."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["zhseq.poem", "--model", str(tiny_model_dir), *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            run_main(main)
+        return exit_.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_writes_poems_and_nothing_else(tiny_model_dir):
+    done = poem("--start", "春", "--form", "五绝", "--num", "2", "--seed", "4", model=tiny_model_dir)
+    assert (done.returncode, done.stderr) == (0, b"")
+    first, second = done.stdout.decode().split("\n\n")
+    assert first != second
+    assert all(text.startswith("春") and len(text.strip()) == 25 for text in (first, second))
+
+
+def test_json_output_has_all_parts(front_door):
+    _, output, _ = front_door("--start", "风", "--title", "山", "--author", "李白", "--json", "--num", "3")
+    records = [json.loads(line) for line in output.splitlines()]
+    assert len(records) == 3
+    assert records[0].keys() == {"form", "title", "author", "lines", "text", "seed"}
+    assert records[0]["form"] == "七绝"
+
+
+def test_scores_a_file_and_adds_a_total(front_door, tmp_path):
+    file = tmp_path / "poems.txt"
+    file.write_text('春风花月，山水云雨。\n\n{"content": "春风|花月", "form": "五绝"}\n', encoding="utf-8-sig")
+    _, output, _ = front_door("--score", file)
+    first, second, total = map(json.loads, output.splitlines())
+    assert (first["han"], second["han"]) == (8, 4)
+    assert total["bits"] == pytest.approx(first["bits"] + second["bits"])
+    assert total["bits_per_han"] == pytest.approx(total["bits"] / 12)
+    assert total["poems"] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--start", "Hello"],
+        ["--start", "🌸"],
+        ["--start", "  "],
+        ["--start", "春" * 300],
+        ["--form", "六言"],
+        ["--author", "nobody"],
+        ["--num", "0"],
+        ["--temperature", "-2"],
+        ["--device", "tpu"],
+        ["--score", "missing.txt"],
+        ["--score", "."],
+        ["--model", "no/such/model"],
+        ["--model", "."],
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(front_door, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    status, output, message = front_door(*arguments)
+    assert (status, output) == (2, "")
+    assert message.startswith("zhseq: ")
+    assert message.count("\n") == 1
+
+
+def test_bytes_that_are_no_text_are_refused_too(tiny_model_dir):
+    done = poem("--start", b"\xff\xfe".decode("utf-8", "surrogateescape"), model=tiny_model_dir)
+    assert done.returncode == 2
+    assert b"U+DCFF" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xb4\xba\xb7\xe7", "not UTF-8"),
+        (b"", "holds no poem"),
+        (b"\x00\x01", "no Chinese"),
+        ("春\n{".encode(), "line 2"),
+    ],
+)
+def test_files_that_hold_no_poems_are_refused_with_the_place(front_door, tmp_path, content, reason):
+    file = tmp_path / "poems.txt"
+    file.write_bytes(content)
+    status, _, message = front_door("--score", file)
+    assert status == 2
+    assert reason in message
+    assert message.count("\n") == 1
+
+
+def test_a_closed_pipe_is_no_error(tiny_model_dir):
+    command = f"{sys.executable} -m zhseq.poem --model {tiny_model_dir} --num 3000 --form 五绝 | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=120, check=False)
+    assert done.stderr == b""
+    assert len(done.stdout.decode().splitlines()) == 1

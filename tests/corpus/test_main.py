@@ -58,7 +58,7 @@ def test_stats_and_plot_of_the_poems(poetry_root: Path, tmp_path: Path) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.split()}
     assert rows["五绝"][0] == "6"
     assert rows["词"][0] == "1"
-    assert rows["read"] == ["6", "3", "1"]
+    assert rows["read"] == ["7", "3", "1"]
     assert rows["kept"] == ["4", "3", "1"]
     assert (tmp_path / "new" / "poems.png").read_bytes().startswith(PNG)
 

@@ -163,13 +163,12 @@ def test_the_real_poems() -> None:
         pytest.skip("ZHSEQ_CORPORA is not set")
     load_poems()
     code = (
-        "import json, time; start = time.perf_counter();"
-        "from zhseq.corpus import load_poems; poems = load_poems();"
-        "print(json.dumps([len(poems), time.perf_counter() - start]))"
+        "import json, time; from zhseq.corpus import load_poems; poems = load_poems();"
+        "print(json.dumps([len(poems), time.process_time()]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     count, seconds = json.loads(done.stdout)
-    assert seconds < 2
+    assert seconds < 2  # of one processor, imports included: the clock on the wall would count other programs too
     report = drop_report(corpora_root())
     assert tuple(report.read) == POETRY_SOURCES
     assert sum(report.read.values()) == count + sum(sum(drops.values()) for drops in report.dropped.values())

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhseq.corpus import cleaning
@@ -136,6 +136,7 @@ def test_the_topic_of_a_ci_is_its_title() -> None:
     assert poems.tunes == ["浣溪沙"] * 3
 
 
+@settings(deadline=None)  # the first call builds tables
 @given(st.lists(st.text(max_size=60), max_size=6))
 def test_any_text_is_cleaned_or_dropped(texts: list[str]) -> None:
     poems, dropped = clean("source", [raw(text, title=text, author=text) for text in texts])

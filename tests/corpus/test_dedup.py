@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhseq.corpus.cleaning import clean
@@ -46,6 +46,7 @@ def by_definition(poems: list[Poem]) -> set[tuple[int, int]]:
     return found
 
 
+@settings(deadline=None)  # the first call builds tables
 @given(st.lists(st.lists(st.sampled_from("甲乙丙丁戊己庚辛"), min_size=1, max_size=6), max_size=8))
 def test_same_poems_are_those_of_the_definition(poems: list[Poem]) -> None:
     assert pairs(poems) == by_definition(poems)
@@ -112,6 +113,7 @@ def test_likeness_is_not_handed_on_but_the_split_is() -> None:
     assert len(set(result.cluster_keys.tolist())) == 1
 
 
+@settings(deadline=None)  # the first call builds tables
 @given(st.permutations(range(6)))
 def test_the_order_of_the_poems_does_not_matter(order: list[int]) -> None:
     poems = [

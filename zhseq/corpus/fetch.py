@@ -217,7 +217,7 @@ def _verify(corpus: Corpus, folder: Path, remedy: str) -> None:
 def _flush(folder: Path) -> None:
     """Write a tree through to the disk, so that a rename cannot reach it before the content does."""
     for path in tree_files(folder):
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # Windows flushes only what is open for writing
             os.fsync(file.fileno())
     for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
         _flush_directory(path)

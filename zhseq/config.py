@@ -49,7 +49,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
     arguments: dict[str, Any] = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
-            arguments[name] = from_dict(hints[name], value, source=f"{source}: {name}")  # type: ignore[arg-type]
+            arguments[name] = from_dict(hints[name], value, source=f"{source}: {name}")
         else:
             arguments[name] = _coerce(value, hints[name], f"{source}: {name}")
     try:

@@ -46,12 +46,11 @@ class StackedLSTM(nn.Module):
     def __init__(self, input_size: int, hidden_sizes: Sequence[int], dropout: float = 0.0) -> None:
         super().__init__()
         sizes = [input_size, *hidden_sizes]
-        self.layers = nn.ModuleList(
-            nn.LSTM(size, hidden, batch_first=True) for size, hidden in pairwise(sizes)
-        )
-        self.dropout = LockedDropout(dropout)
-        for layer in self.layers:
+        layers = [nn.LSTM(size, hidden, batch_first=True) for size, hidden in pairwise(sizes)]
+        for layer in layers:
             initialize_lstm(layer)
+        self.layers = nn.ModuleList(layers)
+        self.dropout = LockedDropout(dropout)
 
     def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Encode (batch, length, input_size) into (batch, length, hidden_sizes[-1]) and the state after it.
@@ -77,11 +76,12 @@ class BiLSTM(nn.Module):
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
         sizes = [input_size] + [2 * hidden_size] * (num_layers - 1)
-        self.forwards = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
-        self.backwards = nn.ModuleList(nn.LSTM(size, hidden_size, batch_first=True) for size in sizes)
-        self.dropout = LockedDropout(dropout)
-        for layer in [*self.forwards, *self.backwards]:
+        forwards = [nn.LSTM(size, hidden_size, batch_first=True) for size in sizes]
+        backwards = [nn.LSTM(size, hidden_size, batch_first=True) for size in sizes]
+        for layer in [*forwards, *backwards]:
             initialize_lstm(layer)
+        self.forwards, self.backwards = nn.ModuleList(forwards), nn.ModuleList(backwards)
+        self.dropout = LockedDropout(dropout)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Encode (batch, length, input_size) into (batch, length, 2 * hidden_size).

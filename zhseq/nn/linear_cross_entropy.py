@@ -27,7 +27,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: 
     """
     lower = torch.is_autocast_enabled(hidden.device.type)
     dtype = torch.bfloat16 if lower else weight.dtype
-    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, dtype)
+    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, dtype)  # type: ignore[no-untyped-call]
     return loss
 
 

@@ -46,7 +46,7 @@ class TrainingConfig:
         for name in ("epochs", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("max_steps", "warmup_steps", "evaluate_every", "patience", "weight_decay"):
+        for name in ("max_steps", "warmup_steps", "evaluate_every", "patience", "weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"training.{name} must not be negative, but is {getattr(self, name)}")
         if not self.learning_rate > 0 or not self.clip_norm > 0:

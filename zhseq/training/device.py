@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
@@ -19,12 +20,18 @@ def pick_device(name: str) -> torch.device:
     Raises:
         ConfigError: The device is unknown or this machine does not have it.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    counts = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
     if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    if not available.get(name.partition(":")[0], False):
-        there = ", ".join(kind for kind, is_there in available.items() if is_there)
-        raise ConfigError(f"device '{name}' is not available; on this machine there is: {there}")
+        name = next(kind for kind, count in counts.items() if count)
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"  # torchrun: each process has a GPU of its own
+    there = [kind for kind, count in counts.items() if count]
+    if name not in there and name not in [f"{kind}:{index}" for kind in there for index in range(counts[kind])]:
+        raise ConfigError(f"device '{name}' is not available; on this machine there is: {', '.join(there)}")
     return torch.device(name)
 
 

@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from zhseq.batching import Batch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,20 @@ class World:
         """Whether this process evaluates, logs and saves."""
         return self.rank == 0
 
-    def agree(self, value: float, device: torch.device) -> float:
+    def agree(self, value: T) -> T:
         """Return the main process's value in every process."""
         if self.size == 1:
             return value
-        tensor = torch.tensor([value], dtype=torch.float64, device=device if device.type == "cuda" else "cpu")
-        torch.distributed.broadcast(tensor, src=0)
-        return float(tensor)
+        box = [value]
+        torch.distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of `values` over all processes, in every process."""
+        if self.size == 1:
+            return values
+        torch.distributed.all_reduce(values)  # sums in place
+        return values / self.size
 
 
 @contextmanager
@@ -40,6 +50,8 @@ def world(device: torch.device) -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield World()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(torch.distributed.get_rank(), torch.distributed.get_world_size())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,19 +14,23 @@ from torch.optim import AdamW, Optimizer
 from tqdm import tqdm
 
 from zhseq.batching import Batch
-from zhseq.errors import ZhseqError
+from zhseq.errors import ConfigError, ZhseqError
 from zhseq.training.config import Evaluation, TrainingConfig
 from zhseq.training.device import autocast, pick_device, tune_process
 from zhseq.training.distributed import World, world, wrap
+from zhseq.training.log import append_log, open_log
 from zhseq.training.state import Average, load_state, save_state
-
-LOG_FILE = "log.jsonl"
 
 __all__ = ["Evaluation", "TrainingConfig", "TrainingError", "train"]
 
 
+_REMEDY = (
+    "the best checkpoint and the resume state from before are intact; resume, or try a lower training.learning_rate"
+)
+
+
 class TrainingError(ZhseqError):
-    """The training cannot go on, because a loss is not finite."""
+    """The training cannot go on, because a loss or a score is not finite."""
 
 
 def train(
@@ -51,13 +55,14 @@ def train(
         resume: Go on from the state in `directory`, to the numbers that an uninterrupted run gives.
 
     Raises:
-        TrainingError: A loss was not finite.
+        TrainingError: A loss or a score was not finite.
+        ConfigError: There are no batches, or the device is not available.
         CheckpointError: There is nothing to resume from, or the state cannot be saved.
     """
     device = pick_device(config.device)
     tune_process(device)
     torch.manual_seed(config.seed)
-    model.to(device)
+    model.to(device).train()
     with world(device) as place:
         optimizer = _optimizer(model, config)
         average = Average(model, config.ema_decay) if config.ema_decay else None
@@ -74,13 +79,16 @@ def train(
         directory.mkdir(parents=True, exist_ok=True)
         if resume:
             state.update(load_state(directory, parts))
-        elif place.is_main:
-            (directory / LOG_FILE).write_text("", encoding="utf-8")
+        if place.is_main:
+            open_log(directory, state["step"])
         compute_loss = wrap(model, place, device)
         steps_per_epoch = len(batches(0))
+        if steps_per_epoch == 0:
+            raise ConfigError("there is nothing to train on: the first epoch has no batches; give more training texts")
         total = config.max_steps or config.epochs * steps_per_epoch
         every = config.evaluate_every or steps_per_epoch
-        pending: list[Tensor] = []  # losses not yet looked at: looking makes a GPU wait
+        # Losses not yet looked at, each with its epoch and batch: looking makes a GPU wait.
+        pending: list[tuple[int, int, Tensor]] = []
         clock = time.monotonic() - state["seconds"]
 
         with tqdm(total=total, initial=state["step"], unit="step", disable=None if place.is_main else True) as bar:
@@ -99,17 +107,17 @@ def train(
                     state.update(step=state["step"] + 1, batch=index + 1)
                     if average is not None:
                         average.update(state["step"])
-                    pending.append(loss.detach())
+                    pending.append((state["epoch"], index, loss.detach()))
                     bar.update()
 
                     due = state["step"] % every == 0 or state["step"] == total
                     if due or len(pending) >= config.log_every:
-                        mean = _check_finite(pending, state)
+                        mean = _mean_loss(pending, state["step"], place)
                         pending.clear()
                         bar.set_postfix(loss=f"{mean:.4f}", rate=f"{rate:.1e}", refresh=False)
                     if due:
                         state["seconds"] = time.monotonic() - clock
-                        _evaluate(parts, evaluate, save_best, state, place, device)
+                        _evaluate(parts, evaluate, save_best, state, place)
                         if place.is_main:
                             _log(directory, state, mean, rate)
                             save_state(directory, parts, state)
@@ -139,7 +147,6 @@ def _evaluate(
     save_best: Callable[[Any, Evaluation], None],
     state: dict[str, Any],
     place: World,
-    device: torch.device,
 ) -> None:
     """Score the model with its averaged weights, keep the best, count evaluations without progress."""
     model, average = parts["model"], parts["average"]
@@ -147,11 +154,12 @@ def _evaluate(
         average.swap()
     model.eval()
     random_state = torch.get_rng_state()  # an evaluation that draws numbers must not change the training
-    result = evaluate(model) if place.is_main else Evaluation(0.0)
-    score = place.agree(result.score, device)
-    state["last"] = {"score": score, **result.details}
-    if state["best"] is None or score > state["best"]:
-        state.update(best=score, details=result.details, bad=0)
+    result = place.agree(evaluate(model) if place.is_main else Evaluation(0.0))
+    if not math.isfinite(result.score):
+        raise TrainingError(f"the dev score after step {state['step']} is {result.score}, not finite; {_REMEDY}")
+    state["last"] = {"score": result.score, **result.details}
+    if state["best"] is None or result.score > state["best"]:
+        state.update(best=result.score, details=result.details, bad=0)
         if place.is_main:
             save_best(model, result)
     else:
@@ -166,22 +174,18 @@ def _exhausted(state: dict[str, Any], config: TrainingConfig) -> bool:
     return bool(config.patience and state["bad"] >= config.patience)
 
 
-def _check_finite(losses: list[Tensor], state: dict[str, Any]) -> float:
-    """Return the mean of the losses of the last steps; stop if one is not finite."""
-    values = torch.stack(losses)
+def _mean_loss(losses: list[tuple[int, int, Tensor]], step: int, place: World) -> float:
+    """Return the mean of the losses of the last steps, up to `step`, over all processes; stop if one is not finite."""
+    values = place.mean(torch.stack([loss for _, _, loss in losses]))
     finite = values.isfinite()
     if not bool(finite.all()):
         first = int((~finite).nonzero()[0])
-        batch = state["batch"] - len(losses) + first
-        raise TrainingError(
-            f"the loss of batch {batch} in epoch {state['epoch']} (step {state['step'] - len(losses) + first}) is not "
-            "finite; the best checkpoint and the resume state before it are intact; try a lower training.learning_rate"
-        )
+        epoch, batch, _ = losses[first]
+        at = f"batch {batch} in epoch {epoch} (step {step - len(losses) + first + 1})"
+        raise TrainingError(f"the loss of {at} is not finite; {_REMEDY}")
     return float(values.mean())
 
 
 def _log(directory: Path, state: dict[str, Any], loss: float, rate: float) -> None:
-    entry = {key: state[key] for key in ("step", "epoch", "seconds")}
-    entry.update({"loss": loss, "rate": rate, **state["last"]})
-    with (directory / LOG_FILE).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    counters = {key: state[key] for key in ("step", "epoch", "seconds")}
+    append_log(directory, {**counters, "loss": loss, "rate": rate, **state["last"]})

@@ -62,9 +62,11 @@ def save_state(directory: Path, parts: dict[str, Any], progress: dict[str, Any])
     try:
         write_tensors(partial, tensors)
         partial.replace(target)
-    except (OSError, CheckpointError) as error:
+    except OSError as error:
+        message = f"{target} could not be saved ({error.strerror}); the previous state is intact"
+        raise CheckpointError(message) from error
+    finally:
         partial.unlink(missing_ok=True)
-        raise CheckpointError(f"{target} could not be saved ({error}); the previous state is intact") from error
 
 
 def load_state(directory: Path, parts: dict[str, Any]) -> dict[str, Any]:

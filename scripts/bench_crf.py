@@ -1,7 +1,8 @@
 """Time the CRF against pytorch-crf on one thread: loss (forward and backward) and Viterbi decoding.
 
 Both run in the same process on the same parameters and emissions, in turns, round after round; the table shows the
-median of all rounds and the ratio of the medians. pytorch-crf knows no forbidden transitions: in the second half of
+median of all rounds and the ratio of the medians. Times are processor times, which on an idle machine are those of
+the clock and on a busy one leave out the waiting. pytorch-crf knows no forbidden transitions: in the second half of
 the table it does the full work, with forbidden scores of -10,000, and finds the same numbers.
 
     python scripts/bench_crf.py --batch 64 --length 48 --tags 100
@@ -30,14 +31,14 @@ def bmes_tables(num_tags: int) -> dict[str, torch.Tensor]:
 
 
 def alternating_medians(jobs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Median seconds of each job over rounds in which they run one after the other, after one round of warm-up."""
+    """Median processor seconds of each job over rounds in which all run in turn, after one round of warm-up."""
     seconds: list[list[float]] = [[] for _ in jobs]
     for current in range(rounds + 1):
         for job, measured in zip(jobs, seconds, strict=True):
-            begin = time.perf_counter()
+            begin = time.process_time()
             job()
             if current:
-                measured.append(time.perf_counter() - begin)
+                measured.append(time.process_time() - begin)
     return [statistics.median(measured) for measured in seconds]
 
 

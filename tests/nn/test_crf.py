@@ -232,6 +232,15 @@ def test_emissions_of_minus_infinity_forbid_their_tag():
     torch.testing.assert_close(gradient, crf.marginals(emissions, mask, allowed_tags=allowed_tags))
 
 
+def test_devices_without_doubles_get_the_same_sums(monkeypatch: pytest.MonkeyPatch):
+    crf = random_crf(8, **bmes(2))
+    emissions, mask = random_batch([13, 5, 1, 9], 8, scale=10.0)
+    expected = crf.log_partition(emissions, mask), crf.marginals(emissions, mask)
+    monkeypatch.setattr(lattice, "_sum_dtype", lambda _: torch.float32)
+    torch.testing.assert_close(crf.log_partition(emissions, mask), expected[0], rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(crf.marginals(emissions, mask), expected[1], rtol=1e-4, atol=1e-4)
+
+
 def test_partial_labelling_restricts_the_sums():
     crf = random_crf(4, **bmes(1))
     emissions, mask = random_batch([5, 3, 1], 4)

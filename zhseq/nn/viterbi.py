@@ -126,8 +126,10 @@ def max_product(emissions: Tensor, weights: Scores, support: Support) -> tuple[T
         values: (length, batch, tags), 0 where no legal path leads; padding holds no meaning.
         trusted: (batch,) bool, False where a reachable score left the range of a float.
     """
-    relative, _ = relative_emissions(emissions, support)
-    values = relative.exp_().permute(1, 2, 0).contiguous()  # (length, tags, batch), overwritten step by step
+    values = emissions.permute(1, 2, 0).contiguous()  # (length, tags, batch), from here on overwritten in place
+    values.sub_(values.amax(1, keepdim=True)).exp_()
+    if not bool(support.mask.all()):
+        values.masked_fill_(~support.mask.T[:, None, :], 1.0)
     length, tags, batch = values.shape
     scale = values.new_ones(length, 1, batch)
     into = _sparse_rows(weights.transitions.T)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zhseq.text import codepoints, from_codepoints, normalize
+from zhseq.text.normalize import is_han
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates and unassigned code points too
+EVERY_CODE_POINT = np.arange(0x110000, dtype=np.uint32)
+
+
+@settings(deadline=None)
+@given(ANY_TEXT)
+def test_codepoints_round_trip(text: str) -> None:
+    points = codepoints(text)
+    assert points.dtype == np.uint32
+    assert points.tolist() == [ord(character) for character in text]
+    assert from_codepoints(points) == text
+
+
+@settings(deadline=None)
+@given(ANY_TEXT)
+def test_normalize_keeps_length_and_is_idempotent(text: str) -> None:
+    once = normalize(text)
+    assert len(once) == len(text)
+    assert normalize(once) == once
+
+
+@settings(deadline=None)
+@given(ANY_TEXT, ANY_TEXT)
+def test_normalize_reads_each_character_alone(left: str, right: str) -> None:
+    assert normalize(left + right) == normalize(left) + normalize(right)
+
+
+def test_normalize_is_idempotent_on_every_code_point() -> None:
+    once = normalize(from_codepoints(EVERY_CODE_POINT))
+    assert normalize(once) == once
+
+
+def test_only_these_blocks_are_changed() -> None:
+    after = codepoints(normalize(from_codepoints(EVERY_CODE_POINT)))
+    changed = np.flatnonzero(after != EVERY_CODE_POINT)
+    assert 3000 < len(changed) < 20000
+    assert changed.min() == 0xA0  # ASCII is its own normal form
+    assert not ((changed >= 0xD800) & (changed < 0xE000)).any()  # nor has a surrogate another one
+    assert not ((changed >= 0x1F000) & (changed < 0x20000)).any()  # nor an emoji
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ＡＢｃ１２３，！？：；（）", "ABc123,!?:;()"),
+        ("山　水\u00a0月\u2003", "山 水 月 "),
+        ("國風萬葉憂鬱頭髮髮頭", "国风万叶忧郁头发发头"),
+        ("「春」『秋』﹁風﹂", "“春”‘秋’“风”"),
+        ("\uf900\ufa0c\U0002f800", "岂兀丽"),  # compatibility ideographs, the first and last to simplified characters
+        ("爲裏峯羣", "为里峰群"),
+        ("abc 山水。、\n\t", "abc 山水。、\n\t"),
+        ("", ""),
+    ],
+)
+def test_normalize_examples(text: str, expected: str) -> None:
+    assert normalize(text) == expected
+
+
+def test_is_han() -> None:
+    yes, no = "一龥〇㐀𠀀\ufa0c鿿", "aＡ1あ한。，　☃😀\ud840ー"
+    assert is_han(codepoints(yes)).tolist() == [True] * len(yes)
+    assert is_han(codepoints(no)).tolist() == [False] * len(no)

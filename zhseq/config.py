@@ -41,6 +41,8 @@ def from_dict(kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
     Raises:
         ConfigError: A key is unknown or missing or has the wrong type; the message names `source`.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{source} must hold settings by name, but holds a {type(values).__name__}")
     hints = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(fields))
@@ -78,7 +80,7 @@ def _replace(config: T, path: list[str], value: object, key: str) -> T:
 def _literal(text: str) -> object:
     try:
         return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text.lower(), text))
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that ast documents
         return text
 
 

@@ -68,6 +68,13 @@ def test_same_seed_same_poem_whatever_the_number(tiny_poet):
     assert tiny_poet.write(seed=6) != few[0]
 
 
+def test_many_poems_come_in_blocks_and_are_the_same(tiny_poet):
+    request = Request(form="五绝", sampling=Sampling(seed=8))
+    poems = tiny_poet.write_many(request, 300)
+    assert len(set(poems)) == 300
+    assert tiny_poet.write_many(request, 258) == poems[:258]
+
+
 def test_traditional_changes_only_the_script(tiny_poet):
     plain, traditional = (tiny_poet.write(seed=2, traditional=choice) for choice in (False, True))
     assert [len(line) for line in traditional.lines] == [len(line) for line in plain.lines]

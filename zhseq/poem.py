@@ -69,7 +69,7 @@ def _write(poet: Poet, options: argparse.Namespace) -> None:
         traditional=options.traditional,
         sampling=sampling,
     )
-    for index, poem in enumerate(poet.write_many(request, options.num)):
+    for index, poem in enumerate(poet.stream(request, options.num)):
         if options.json:
             print(_as_json(poem, options.seed))
         else:

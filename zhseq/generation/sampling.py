@@ -81,6 +81,7 @@ def sample(
     line_id: int,
     constraints: Sequence[Constraint],
     sampling: Sampling,
+    first: int = 0,
 ) -> Tensor:
     """Write poems of one shape side by side.
 
@@ -92,6 +93,7 @@ def sample(
         line_id: Symbol between two lines.
         constraints: Rules that are applied at each free place.
         sampling: How to draw.
+        first: Number of the first of these poems among all that the seed gives.
 
     Returns:
         Character ids, (rows, lines, longest line) int64, 0 beyond the end of a shorter line.
@@ -99,7 +101,7 @@ def sample(
     rows, device = prefix.shape[0], prefix.device
     poems = torch.zeros(rows, len(forced), max(len(places) for places in forced), dtype=torch.int64, device=device)
     free = sum(character < 0 for places in forced for character in places)
-    chances = _chances(sampling.seed, rows, free).to(device)
+    chances = _chances(sampling.seed, range(first, first + rows), free).to(device)
     closed = torch.where(allowed, 0.0, -torch.inf)
     pending, state, drawn = [prefix], None, 0
     for line, places in enumerate(forced):
@@ -119,9 +121,9 @@ def sample(
     return poems
 
 
-def _chances(seed: int, rows: int, steps: int) -> Tensor:
-    """Return one number in [0, 1) for each poem and draw, (rows, steps) float32; each poem has a stream of its own."""
-    streams = [np.random.default_rng([seed, row]).random(steps, dtype=np.float32) for row in range(rows)]
+def _chances(seed: int, poems: range, draws: int) -> Tensor:
+    """Return one number in [0, 1) for each poem and draw, (poems, draws) float32; each poem has a stream of its own."""
+    streams = [np.random.default_rng([seed, poem]).random(draws, dtype=np.float32) for poem in poems]
     return torch.from_numpy(np.stack(streams))
 
 

@@ -38,29 +38,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
         block = _CPU_ROWS if hidden.device.type == "cpu" else _DEVICE_ROWS
         wide = torch.promote_types(dtype, torch.float32)
         with torch.autocast(hidden.device.type, enabled=False):
-            inputs, output = hidden.to(dtype), weight.to(dtype)
-            grad_hidden = torch.empty_like(inputs)
-            grad_weight = torch.zeros_like(weight, dtype=wide)
-            grad_bias = torch.zeros_like(bias, dtype=wide)
+            # The bias is one more column of the weights, read by one more input that is always 1.
+            inputs = torch.cat([hidden.to(dtype), hidden.new_ones(rows, 1, dtype=dtype)], dim=1)
+            output = torch.cat([weight, bias.unsqueeze(1)], dim=1).to(dtype)
+            grad_inputs = torch.empty_like(inputs)
+            grad_output = torch.zeros_like(output, dtype=wide)
             total = torch.zeros((), dtype=wide, device=hidden.device)
             for start in range(0, rows, block):
                 part = inputs[start : start + block]
                 gold = targets[start : start + block, None]
-                scores = (part @ output.T).to(wide).add_(bias)  # (block, vocab)
-                total -= scores.gather(1, gold).sum()
-                peak = scores.amax(dim=1, keepdim=True)
-                scores.sub_(peak).exp_()
-                normalizer = scores.sum(dim=1, keepdim=True)
-                total += (normalizer.log() + peak).sum()
+                shares = torch.softmax(part @ output.T, dim=1, dtype=wide)  # (block, vocab)
+                total -= shares.gather(1, gold).clamp_min(torch.finfo(wide).tiny).log().sum()
                 if not any(ctx.needs_input_grad[:3]):
                     continue
-                scores.div_(normalizer)
-                scores.scatter_add_(1, gold, torch.full_like(normalizer, -1.0))  # softmax minus one-hot
-                grad_bias += scores.sum(dim=0)
-                lowered = scores.to(dtype)
-                torch.mm(lowered, output, out=grad_hidden[start : start + block])
-                grad_weight += lowered.T @ part
-        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
+                shares.scatter_add_(1, gold, shares.new_full(gold.shape, -1.0))  # softmax minus one-hot
+                lowered = shares.to(dtype)
+                torch.mm(lowered, output, out=grad_inputs[start : start + block])
+                grad_output += lowered.T @ part
+        ctx.save_for_backward(grad_inputs[:, :-1], grad_output[:, :-1], grad_output[:, -1])
         ctx.rows = rows
         ctx.dtypes = (hidden.dtype, weight.dtype, bias.dtype)
         return total / rows
@@ -68,8 +63,5 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         scale = gradients[0] / ctx.rows
-        saved = [
-            (tensor.to(scale.dtype) * scale).to(dtype)
-            for tensor, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        ]
-        return (*saved, None, None)
+        saved = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        return (*((tensor.to(scale.dtype) * scale).to(dtype) for tensor, dtype in saved), None, None)

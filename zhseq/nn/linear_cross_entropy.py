@@ -47,10 +47,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, rows, block):
                 part = inputs[start : start + block]
                 gold = targets[start : start + block, None]
-                shares = torch.softmax(part @ output.T, dim=1, dtype=wide)  # (block, vocab)
-                total -= shares.gather(1, gold).clamp_min(torch.finfo(wide).tiny).log().sum()
+                shares = torch.log_softmax(part @ output.T, dim=1, dtype=wide)  # (block, vocab)
+                total -= shares.gather(1, gold).sum()
                 if not any(ctx.needs_input_grad[:3]):
                     continue
+                shares.exp_()
                 shares.scatter_add_(1, gold, shares.new_full(gold.shape, -1.0))  # softmax minus one-hot
                 lowered = shares.to(dtype)
                 torch.mm(lowered, output, out=grad_inputs[start : start + block])

@@ -1,0 +1,137 @@
+"""The walls of the house: who may import whom. `ARCHITECTURE.md` draws the same picture."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
+
+# From the ground up; a unit imports only what lies below it. Units of one layer do not know each other.
+LAYERS = (
+    {"errors"},
+    {"cli", "config", "text", "checkpoint"},
+    {"batching", "verse"},
+    {"corpus"},
+    {"prosody"},
+    {"nn", "poem_batches", "features"},
+    {"models", "training"},
+    {"generation", "scoring"},
+    {"poet", "tagger"},
+    {"recipes", "formats"},
+    {"poem", "tag", "train", "evaluate", "serve"},
+)
+FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}
+FRONT_DOORS = LAYERS[-1]
+WITHOUT_TORCH = {"errors", "cli", "config", "text", "verse", "prosody", "corpus"}
+TORCH = {"torch", "torchcrf", "safetensors"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all that a file imports, wherever in it the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}, line {node.lineno}: imports are absolute in this project"
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def unit_of(name: str) -> str:
+    """The part of zhseq that a module belongs to: `zhseq.nn.crf` -> `nn`, `zhseq` itself -> ``."""
+    return name.split(".")[1] if "." in name else ""
+
+
+MODULES = {module_name(path): imported(path) for path in sorted(PACKAGE.rglob("*.py"))}
+EDGES = sorted({(module, unit_of(name)) for module in MODULES for name in MODULES[module] if name.startswith("zhseq.")})
+
+
+def test_the_parser_sees_the_imports() -> None:
+    assert ("zhseq.models.language_model", "nn") in EDGES
+    assert ("zhseq.recipes.poem", "training") in EDGES
+    assert "torch.Tensor" in MODULES["zhseq.batching"]
+
+
+def test_every_unit_has_its_place() -> None:
+    homeless = {unit_of(module) for module in MODULES} - set(FLOOR) - {""}
+    assert not homeless, f"give {homeless} a layer in this test and in ARCHITECTURE.md"
+
+
+def test_imports_point_down() -> None:
+    wrong = [
+        f"{module} imports {unit}"
+        for module, unit in EDGES
+        if unit_of(module) not in ("", unit) and FLOOR[unit] >= FLOOR[unit_of(module)]
+    ]
+    assert wrong == []
+
+
+def test_models_and_training_do_not_know_each_other() -> None:
+    for module, unit in EDGES:
+        assert (unit_of(module), unit) not in {("models", "training"), ("training", "models")}, module
+
+
+def test_networks_know_neither_models_nor_recipes() -> None:
+    assert not [
+        module for module, unit in EDGES if unit_of(module) == "nn" and unit in {"models", "recipes", "training"}
+    ]
+
+
+def test_training_knows_nothing_of_poems_or_tags() -> None:
+    others = {"zhseq.training.metrics"}  # counts spans for the recipes; the loop does not use it
+    known = {unit for module, unit in EDGES if unit_of(module) == "training" and module not in others}
+    assert not [module for module in MODULES if unit_of(module) == "training" and others & MODULES[module]]
+    assert known <= {"errors", "batching", "checkpoint", "config", "training"}
+
+
+def test_the_package_itself_imports_no_front_door() -> None:
+    assert not [unit for module, unit in EDGES if module == "zhseq" and unit in FRONT_DOORS]
+
+
+@pytest.mark.parametrize("module", sorted(module for module in MODULES if unit_of(module) in WITHOUT_TORCH))
+def test_text_and_corpora_need_no_torch(module: str) -> None:
+    assert not {name for name in MODULES[module] if name.partition(".")[0] in TORCH}
+    inside = {name.split(".")[1] for name in MODULES[module] if name.startswith("zhseq.")}
+    assert inside <= WITHOUT_TORCH | {unit_of(module)}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_pickle(module: str) -> None:
+    """Weights and tables are read from formats that cannot run code."""
+    forbidden = ("pickle", "cPickle", "dill", "joblib", "shelve", "torch.load", "torch.save")
+    assert not [name for name in MODULES[module] if name.startswith(forbidden)]
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not calls & {"torch.load", "torch.save", "pickle.load", "pickle.loads", "torch.jit.load"}
+    assert "allow_pickle" not in source
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Run a statement in a new process; it must print nothing. Return the modules that are loaded then."""
+    program = f"{statement}\nimport sys; sys.stdout.write(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return set(done.stdout.split(" "))
+
+
+def test_importing_zhseq_is_silent_and_loads_nothing_heavy() -> None:
+    modules = loaded_by("import zhseq; zhseq.__version__")
+    assert "zhseq" in modules
+    assert not modules & {"torch", "numpy", "jieba", "datasets", "opencc", "tqdm", "huggingface_hub"}
+
+
+def test_importing_the_text_code_loads_no_torch() -> None:
+    modules = loaded_by("import zhseq.text, zhseq.verse")
+    assert "numpy" in modules
+    assert "torch" not in modules

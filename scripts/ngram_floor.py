@@ -209,7 +209,7 @@ def _places(offsets: Ids) -> Ids:
 
 @dataclass(frozen=True)
 class Floor:
-    """Bits of an n-gram on poems."""
+    """Bits of an n-gram on poems; a character that the vocabulary lacks costs `<unk>` and `UNKNOWN_BITS`."""
 
     bits_per_han: float
     """Everything that must be produced: characters, separators, end; for each Han character."""
@@ -222,7 +222,6 @@ class Floor:
     han: int
     symbols: int
     unknown: int
-    """Characters that the vocabulary lacks; each costs `<unk>` and `UNKNOWN_BITS`."""
 
 
 def evaluate(model: KneserNey, vocab: Vocab, poems: Sequence[Sequence[str]]) -> Floor:
@@ -276,7 +275,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     begin = time.perf_counter()
     poems = load_poems()
     model, vocab, symbols = train(select_split(poems, "train"), options.order, options.limit)
-    training_seconds = time.perf_counter() - begin
     dev = list(select_dev(select_split(poems, "dev"), options.dev_poems)["lines"])
     report = {
         **vars(evaluate(model, vocab, dev)),
@@ -286,8 +284,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "training_symbols": symbols,
         "ngrams": [len(level.codes) for level in model.levels],
         "discounts": [level.discounts[1:].round(3).tolist() for level in model.levels],
-        "training_seconds": training_seconds,
         "seconds": time.perf_counter() - begin,
+        "processor_seconds": time.process_time(),
         "commit": commit(),
     }
     if options.json:

@@ -107,7 +107,7 @@ def without(dataset: datasets.Dataset, ids: Collection[str] = (), lines: Iterabl
             its lines are among them, the measure by which two editions are one poem.
     """
     keep = np.array([identity not in ids for identity in _column(dataset, "id").to_pylist()], dtype=bool)
-    held_out = _hash_lines([_han_only(line) for line in lines])
+    held_out = _hash_lines(_han_only(lines))
     if len(held_out):
         column = _column(dataset, "lines")
         hashes = _hash_lines(column.flatten().to_pylist())
@@ -123,10 +123,10 @@ def _column(dataset: datasets.Dataset, name: str) -> Any:
     return dataset.with_format("arrow")[name].combine_chunks()
 
 
-def _han_only(text: str) -> str:
-    """Normalise a line and keep its Han characters."""
-    points = codepoints(normalize(text))
-    return from_codepoints(points[is_han(points)])
+def _han_only(lines: Iterable[str]) -> list[str]:
+    """Normalise lines, all at once, and keep their Han characters."""
+    points = codepoints(normalize("\n".join(line.replace("\n", "") for line in lines)))
+    return from_codepoints(points[is_han(points) | (points == ord("\n"))]).split("\n")
 
 
 def _hash_lines(lines: Sequence[str]) -> Hashes:

@@ -112,23 +112,19 @@ def clean(
     reasons = _reasons(records, titles, classes, record_of, skip)
     shape = _shape(lengths, line_record, len(records))
     _judge_shape(reasons, kinds, shape)
-
+    forms = list(map(_form, kinds, tune_names, shape.lines.tolist(), shape.even.tolist()))
     kept = np.array([reason == "" for reason in reasons], dtype=bool)
     chosen = np.flatnonzero(kept).tolist()
     line_kept = kept[line_record]
-    folded = codepoints(normalize(blob))
-    han = (classes == _HAN) & kept[record_of]
     poems = CleanPoems(
         ids=[records[index].id for index in chosen],
         titles=[topics[index] for index in chosen],
         authors=[authors[index] for index in chosen],
         dynasties=[_dynasty(dynasties[index], authors[index], records[index].id) for index in chosen],
-        forms=[
-            _form(kinds[index], tune_names[index], shape.lines.item(index), shape.even.item(index)) for index in chosen
-        ],
+        forms=[forms[index] for index in chosen],
         tunes=[tune_names[index] for index in chosen],
         sources=[source] * len(chosen),
-        points=folded[han],
+        points=codepoints(normalize(blob))[(classes == _HAN) & kept[record_of]],
         line_lengths=lengths[line_kept],
         line_marks=marks[line_kept],
         poem_lines=shape.lines[kept],

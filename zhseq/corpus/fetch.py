@@ -57,7 +57,7 @@ def get(
     cache = root / ".cache"
     cache.mkdir(parents=True, exist_ok=True)
     # Only the holder of the lock unpacks, so a temporary directory that it finds was left by a killed run.
-    with FileLock(cache / f"{corpus.name}.lock"):
+    with FileLock(cache / f"{corpus.name}.lock"), _room_for(corpus, root):
         part = root / f".{corpus.name}.part"
         _remove(part)
         if target.exists():
@@ -73,16 +73,23 @@ def get(
             _flush(part)
             part.rename(target)
             _flush_directory(root)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise CorpusError(
-                f"{root}: expected {corpus.size / 1e6:.0f} MB of free space to unpack {corpus.name}, "
-                "found a full disk; make room and run the command again."
-            ) from None
         finally:
             _remove(part)
     return True
+
+
+@contextmanager
+def _room_for(corpus: Corpus, root: Path) -> Iterator[None]:
+    """Turn the error of a full disk into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise CorpusError(
+            f"{root}: expected {corpus.size / 1e6:.0f} MB of free space to unpack {corpus.name}, "
+            "found a full disk; make room and run the command again."
+        ) from None
 
 
 def _unpack_archives(corpus: Corpus, part: Path, cache: Path, from_dir: Path | None, mirror: str | None) -> None:

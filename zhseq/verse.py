@@ -19,7 +19,9 @@ UNKNOWN_BITS = 16.5
 MAX_TITLE = 12
 """Characters of a title that the model reads; longer titles are cut."""
 
-_LINE_MARK, _END_MARK = "\n", "\r"  # stand for `<line>` and `<eos>` while many poems are encoded at once
+LINE_MARK = "\n"
+"""Stands for `<line>` while many poems are encoded at once."""
+_END_MARK = "\r"  # likewise for `<eos>`
 
 
 @dataclass(frozen=True)
@@ -148,25 +150,32 @@ def encode_prefix(vocab: Vocab, controls: Controls) -> list[int]:
 def encode_poems(
     vocab: Vocab, poems: Sequence[Sequence[str]], max_symbols: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Encode the lines of many poems at once.
+    """Encode the lines of many poems at once; as `encode_texts`, from lists of lines."""
+    return encode_texts(vocab, [LINE_MARK.join(lines) for lines in poems], max_symbols)
+
+
+def encode_texts(
+    vocab: Vocab, poems: Sequence[str], max_symbols: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Encode many poems at once.
 
     Args:
         vocab: With the symbol `<line>`.
-        poems: The lines of each poem, normalised and without punctuation.
+        poems: The text of each poem, normalised and without punctuation, its lines parted by `LINE_MARK`.
         max_symbols: A longer poem is cut after the last line that fits, and then has no `<eos>`.
 
     Returns:
         All symbols one poem after the other (`a b c <line> d e f <eos>`), and where each poem begins, (poems + 1,).
     """
-    texts = []
-    for lines in poems:
-        text = _LINE_MARK.join(lines) + _END_MARK
-        if len(text) > max_symbols:
-            text = text[: max(text.rfind(_LINE_MARK, 0, max_symbols), 0)] or text[:max_symbols]
-        texts.append(text)
-    points = codepoints("".join(texts))
-    ids = vocab.encode("".join(texts))
-    ids[points == ord(_LINE_MARK)] = vocab.id(LINE)
+    texts = [text + _END_MARK if len(text) < max_symbols else _cut(text, max_symbols) for text in poems]
+    joined = "".join(texts)
+    points = codepoints(joined)
+    ids = vocab.encode(joined)
+    ids[points == ord(LINE_MARK)] = vocab.id(LINE)
     ids[points == ord(_END_MARK)] = vocab.eos_id
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64)
     return ids, offsets
+
+
+def _cut(text: str, max_symbols: int) -> str:
+    return text[: max(text.rfind(LINE_MARK, 0, max_symbols), 0)] or text[:max_symbols]

@@ -22,7 +22,7 @@ from zhseq.scoring import score_poems
 from zhseq.text.normalize import normalize
 from zhseq.text.vocab import Vocab
 from zhseq.training import Evaluation, TrainingConfig, train
-from zhseq.verse import FORMS, LINE, MAX_TITLE, control_symbol, encode_poems
+from zhseq.verse import FORMS, LINE, LINE_MARK, MAX_TITLE, control_symbol, encode_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -89,10 +89,11 @@ def build_vocab(poems: Dataset, config: PoemDataConfig) -> tuple[Vocab, int]:
     Returns:
         The vocabulary and how many of its first symbols the model can write; the control symbols come after them.
     """
-    characters = Vocab.build(("".join(lines) for lines in poems["lines"] if lines), config.vocab_size, symbols=(LINE,))
-    forms = sorted(set(poems["form"]))
-    dynasties = sorted(set(poems["dynasty"]) - {""})
-    named = Counter(author for author in poems["author"] if author not in ("", "佚名", "无名氏"))
+    texts = column(poems, "lines", joined_by="")
+    characters = Vocab.build((text for text in texts if text), config.vocab_size, symbols=(LINE,))
+    forms = sorted(set(column(poems, "form")))
+    dynasties = sorted(set(column(poems, "dynasty")) - {""})
+    named = Counter(author for author in column(poems, "author") if author not in ("", "佚名", "无名氏"))
     authors = [
         author for author, _ in sorted(named.most_common(config.max_authors), key=lambda item: (-item[1], item[0]))
     ]
@@ -103,13 +104,12 @@ def build_vocab(poems: Dataset, config: PoemDataConfig) -> tuple[Vocab, int]:
 
 def encode(poems: Dataset, vocab: Vocab, max_symbols: int) -> EncodedPoems:
     """Turn a dataset of poems into flat arrays."""
-    symbols, symbol_offsets = encode_poems(vocab, poems["lines"], max_symbols)
-    named = [
-        tune + title if tune not in title else title for tune, title in zip(poems["tune"], poems["title"], strict=True)
-    ]
+    symbols, symbol_offsets = encode_texts(vocab, column(poems, "lines", joined_by=LINE_MARK), max_symbols)
+    tunes = zip(column(poems, "tune"), column(poems, "title"), strict=True)
+    named = [tune + title if tune not in title else title for tune, title in tunes]
     titles = [title[:MAX_TITLE] for title in normalize("\n".join(named)).split("\n")]
     controls = [
-        [vocab.id(symbol) if (symbol := control_symbol(kind, value)) in vocab else 0 for value in poems[kind]]
+        [vocab.id(symbol) if (symbol := control_symbol(kind, value)) in vocab else 0 for value in column(poems, kind)]
         for kind in CONTROL_FIELDS
     ]
     return EncodedPoems(
@@ -119,6 +119,16 @@ def encode(poems: Dataset, vocab: Vocab, max_symbols: int) -> EncodedPoems:
         title_offsets=np.concatenate([[0], np.cumsum([len(title) for title in titles])]).astype(np.int64),
         controls=np.array(controls, dtype=np.int64).T.reshape(-1, len(CONTROL_FIELDS)),
     )
+
+
+def column(poems: Dataset, name: str, *, joined_by: str | None = None) -> list[str]:
+    """Return a column as a list of strings; a list in each row is joined by Arrow, which takes no Python per line."""
+    import pyarrow.compute
+
+    values = poems.select_columns([name]).with_format("arrow")[:][name]
+    if joined_by is not None:
+        values = pyarrow.compute.binary_join(values, joined_by)
+    return list(values.to_pylist())
 
 
 class PoemBatches(Sequence[Batch]):

@@ -1,0 +1,299 @@
+"""Tag schemes: labelled spans of a text <-> one tag per character.
+
+A tag is a place and a label: `B-PER`. Places are B (begins), I or M (inside), E (ends), S (single character) and O
+(outside of every span). `BIO` has no E and S, `BIOES` and `BMES` differ only in the letter for inside. Joint word
+segmentation and part of speech is `BMES` with the part of speech as label; plain segmentation has an empty label.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.errors import InputError
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+RepairCount = Counter[str]
+"""What had to be mended -> how often."""
+
+OUTSIDE = "O"
+SCHEMES = {"BIO": "BIO", "BIOES": "BIOES", "BMES": "BMEOS"}
+"""Name of a scheme -> its places."""
+
+NO_BEGIN = "span without a beginning"
+NO_END = "span without an end"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A labelled piece of a text: `text[start:end]`, in code points of the original text."""
+
+    start: int
+    end: int
+    label: str
+
+
+@dataclass(frozen=True)
+class TagTable:
+    """What each tag of a model means, for decoding whole arrays of tag ids.
+
+    Attributes:
+        tags: All tags; a tag's id is its place.
+        labels: All labels, sorted.
+        label_ids: Label of each tag, shape (tags,), dtype int64; -1 for O.
+        continues: Tag belongs to a span that an earlier character began (I, M, E), shape (tags,), dtype bool.
+        opens: The next character belongs to the same span (B, I, M of a scheme with E), shape (tags,), dtype bool. In
+            BIO, where only the next tag can tell, it says that the next character may belong to the same span.
+        strict: The scheme marks ends, so a span that just stops is a defect.
+        outside_id: Id of O, or -1 where the tags have none.
+        places: Id of the B, inside, E and S tag of each label, shape (labels, 4), dtype int64; -1 where there is none.
+            In BIO, E stands for I and S for B.
+    """
+
+    tags: tuple[str, ...]
+    labels: tuple[str, ...]
+    label_ids: Ints
+    continues: Bools
+    opens: Bools
+    strict: bool
+    outside_id: int
+    places: Ints
+
+    @classmethod
+    def build(cls, tags: Sequence[str]) -> TagTable:
+        """Make the table of these tags.
+
+        Raises:
+            ValueError: A tag is not of the form `B-LABEL`, `B` or `O`, or occurs twice.
+        """
+        parts = [split_tag(tag) for tag in tags]
+        if len(set(tags)) != len(tags):
+            raise ValueError(
+                f"each tag must occur once, but {[tag for tag, n in Counter(tags).items() if n > 1]} do not"
+            )
+        labels = sorted({label for place, label in parts if place != OUTSIDE})
+        strict = any(place in "MES" for place, _ in parts)
+        places = np.full((len(labels), 4), -1, dtype=np.int64)
+        for index, (place, label) in enumerate(parts):
+            if place != OUTSIDE:
+                places[labels.index(label), "BIES".index(place.replace("M", "I"))] = index
+        if not strict:
+            places[:, 2], places[:, 3] = places[:, 1], places[:, 0]
+        return cls(
+            tags=tuple(tags),
+            labels=tuple(labels),
+            label_ids=np.array([-1 if p == OUTSIDE else labels.index(label) for p, label in parts], dtype=np.int64),
+            continues=np.array([place in "IME" for place, _ in parts], dtype=bool),
+            opens=np.array([place in "BIM" for place, _ in parts], dtype=bool),
+            strict=strict,
+            outside_id=tags.index(OUTSIDE) if OUTSIDE in tags else -1,
+            places=places,
+        )
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """Return place and label of a tag: `B-PER.NAM` -> (B, PER.NAM), `S` -> (S, empty), `O` -> (O, empty).
+
+    Raises:
+        ValueError: The text is no tag.
+    """
+    place, dash, label = tag.partition("-")
+    if len(place) != 1 or place not in "BIMESO" or (place == OUTSIDE and dash) or (dash and not label):
+        raise ValueError(f"expected a tag like B-PER, I-PER, E-PER, S-PER or O, found {tag!r}")
+    return place, label
+
+
+def detect_scheme(tags: Iterable[str]) -> str:
+    """Tell the scheme from the tags that occur: BMES if there is an M, BIOES if there is an E or S, else BIO.
+
+    Raises:
+        ValueError: A text is no tag, or both I and M occur.
+    """
+    places = {split_tag(tag)[0] for tag in set(tags)}
+    if {"I", "M"} <= places:
+        raise ValueError("expected one tag scheme, found tags with I (BIO, BIOES) and tags with M (BMES)")
+    if "I" not in places and places & set("MES"):
+        return "BMES"
+    return "BIOES" if places & set("ES") else "BIO"
+
+
+def scheme_tags(labels: Iterable[str], scheme: str = "BIOES", *, outside: bool = True) -> list[str]:
+    """Return every tag of a scheme for these labels, O first if there is one."""
+    inside = [place for place in _places(scheme) if place != OUTSIDE]
+    return [OUTSIDE] * outside + [_tag(place, label) for label in sorted(set(labels)) for place in inside]
+
+
+def spans_to_tags(spans: Iterable[Span], length: int, scheme: str = "BIOES") -> list[str]:
+    """Write spans as one tag per character; characters of no span get O.
+
+    Args:
+        spans: In any order.
+        length: Characters of the text.
+        scheme: BIO, BIOES or BMES.
+
+    Raises:
+        ValueError: A span is empty or outside of the text, two spans overlap, or the scheme is unknown.
+    """
+    places = _places(scheme)
+    middle = "M" if scheme == "BMES" else "I"
+    closing, single = ("E", "S") if "E" in places else (middle, "B")
+    tags = [OUTSIDE] * length
+    last_end = 0
+    for span in sorted(spans, key=lambda span: span.start):
+        if not last_end <= span.start < span.end <= length:
+            raise ValueError(f"expected spans inside of {length} characters that do not overlap, found {span}")
+        size = span.end - span.start
+        if size == 1:
+            tags[span.start] = _tag(single, span.label)
+        else:
+            tags[span.start] = _tag("B", span.label)
+            tags[span.start + 1 : span.end - 1] = [_tag(middle, span.label)] * (size - 2)
+            tags[span.end - 1] = _tag(closing, span.label)
+        last_end = span.end
+    return tags
+
+
+def tags_to_spans(tags: Sequence[str], scheme: str = "BIOES", repairs: RepairCount | None = None) -> list[Span]:
+    """Read spans from tags, leniently: every run that can be a span is one.
+
+    A tag that continues a span of another label, or no span at all, begins a new one (as conlleval has it); where the
+    scheme marks ends, a span also ends without such a mark. What had to be mended is counted in `repairs`.
+
+    Raises:
+        ValueError: A text is no tag of the scheme.
+    """
+    places = _places(scheme)
+    kinds = sorted(set(tags))
+    for tag in kinds:
+        if split_tag(tag)[0] not in places:
+            raise ValueError(f"expected a tag of the scheme {scheme}, found {tag!r}")
+    ids = {tag: index for index, tag in enumerate(kinds)}
+    table = TagTable.build(kinds)
+    found = np.array([ids[tag] for tag in tags], dtype=np.int64)
+    if repairs is not None:
+        count_repairs(found, table, repairs, strict="E" in places)
+    starts, ends, labels = (column.tolist() for column in spans_from_ids(found, table))
+    return [Span(start, end, table.labels[label]) for start, end, label in zip(starts, ends, labels, strict=True)]
+
+
+def spans_from_ids(tag_ids: Ints, table: TagTable, first: Bools | None = None) -> tuple[Ints, Ints, Ints]:
+    """Find the spans in an array of tags, as leniently as `tags_to_spans`, without a loop.
+
+    Args:
+        tag_ids: Shape (length,), dtype int64.
+        table: Of these tags.
+        first: Where several texts are laid end to end: which characters are the first of a text, shape (length,),
+            dtype bool. No span goes across.
+
+    Returns:
+        Starts, ends (half-open) and label ids, each of shape (spans,), dtype int64, in order.
+    """
+    joined = _joined(tag_ids, table, first)
+    inside = table.label_ids[tag_ids] >= 0
+    starts = np.flatnonzero(inside & ~joined)
+    ends = np.flatnonzero(inside & ~np.append(joined[1:], False)) + 1
+    return starts, ends, table.label_ids[tag_ids[starts]]
+
+
+def count_repairs(
+    tag_ids: Ints, table: TagTable, repairs: RepairCount, *, first: Bools | None = None, strict: bool | None = None
+) -> Ints:
+    """Count the places where tags break their scheme; arguments as those of `spans_from_ids`.
+
+    Args:
+        tag_ids: Shape (length,), dtype int64.
+        table: Of these tags.
+        repairs: The counts are added here.
+        first: Which characters are the first of a text.
+        strict: Whether the scheme marks ends; told from the tags by default.
+
+    Returns:
+        The offending characters, shape (defects,), dtype int64.
+    """
+    joined = _joined(tag_ids, table, first)
+    no_begin = np.flatnonzero(table.continues[tag_ids] & ~joined)
+    no_end = no_begin[:0]
+    if table.strict if strict is None else strict:
+        no_end = np.flatnonzero(table.opens[tag_ids] & ~np.append(joined[1:], False)[: len(tag_ids)])
+    for reason, places in ((NO_BEGIN, no_begin), (NO_END, no_end)):
+        if len(places):
+            repairs[reason] += len(places)
+    return np.unique(np.concatenate([no_begin, no_end]))
+
+
+def ids_from_spans(spans: Sequence[Span], length: int, table: TagTable) -> Ints:
+    """Write spans, in order and without overlap, as an array of tag ids.
+
+    Returns:
+        Shape (length,), dtype int64; characters of no span hold `table.outside_id`, which is -1 where there is no O.
+
+    Raises:
+        InputError: A label has no tag in the table.
+    """
+    ids = np.full(length, table.outside_id, dtype=np.int64)
+    if not spans:
+        return ids
+    known = _label_index(table.labels)
+    try:
+        rows = np.array([(span.start, span.end, known[span.label]) for span in spans], dtype=np.int64)
+    except KeyError as error:
+        raise InputError(
+            f"Expected one of the labels {', '.join(table.labels)}, found {error.args[0]!r}; "
+            "train with the label or leave it out."
+        ) from error
+    starts, ends, labels = rows.T
+    sizes = ends - starts
+    before = np.cumsum(sizes) - sizes
+    inside = np.arange(sizes.sum()) + np.repeat(starts - before, sizes)
+    ids[inside] = np.repeat(table.places[labels, 1], sizes)
+    ids[ends - 1] = table.places[labels, 2]
+    ids[starts] = np.where(sizes == 1, table.places[labels, 3], table.places[labels, 0])
+    return ids
+
+
+def allowed_transitions(tags: Sequence[str]) -> tuple[Bools, Bools, Bools]:
+    """Say which tag may follow which. Where E or S occurs, ends are marked and must be.
+
+    Returns:
+        From tag to tag, shape (tags, tags), and which tags may be first and last, each of shape (tags,), dtype bool.
+    """
+    table = TagTable.build(tags)
+    same = table.label_ids[:, None] == table.label_ids[None, :]
+    join = table.opens[:, None] & table.continues[None, :] & same
+    if table.strict:
+        part = ~table.opens[:, None] & ~table.continues[None, :]
+        return join | part, ~table.continues, ~table.opens
+    part = np.broadcast_to(~table.continues[None, :], join.shape)
+    return join | part, ~table.continues, np.ones(len(tags), dtype=bool)
+
+
+def _joined(tag_ids: Ints, table: TagTable, first: Bools | None) -> Bools:
+    """Tell which characters belong to the span of the character before them, shape (length,), dtype bool."""
+    labels = table.label_ids[tag_ids]
+    joined = np.zeros(len(tag_ids), dtype=bool)
+    joined[1:] = table.continues[tag_ids[1:]] & table.opens[tag_ids[:-1]] & (labels[1:] == labels[:-1])
+    if first is not None:
+        joined &= ~first
+    return joined
+
+
+def _places(scheme: str) -> str:
+    try:
+        return SCHEMES[scheme]
+    except KeyError:
+        raise ValueError(f"expected one of the schemes {', '.join(SCHEMES)}, found {scheme!r}") from None
+
+
+def _tag(place: str, label: str) -> str:
+    return f"{place}-{label}" if label else place
+
+
+@lru_cache(maxsize=64)
+def _label_index(labels: tuple[str, ...]) -> dict[str, int]:
+    return {label: index for index, label in enumerate(labels)}

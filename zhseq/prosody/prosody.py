@@ -1,0 +1,217 @@
+"""What is known of each character: tone and rhyme, with the tunes of ci; the object that all users of rules share."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.errors import InputError
+from zhseq.prosody.patterns import TonePattern, TunePattern, templates
+from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
+from zhseq.text.vocab import Vocab
+
+Booleans = npt.NDArray[np.bool_]
+
+PROSODY_FILE = "prosody.json"
+
+
+class Tone(enum.Enum):
+    """Tone class of a character: level (平), oblique (仄), or either: it has both readings, or is not known well."""
+
+    LEVEL = "平"
+    OBLIQUE = "仄"
+    EITHER = "中"
+
+
+@dataclass(frozen=True)
+class ToneMasks:
+    """Which symbols of a vocabulary may stand at a level and at an oblique place.
+
+    Shape: both (vocab,), dtype bool. Symbols that are no Chinese character are in neither.
+    """
+
+    level: Booleans
+    oblique: Booleans
+
+
+@dataclass(frozen=True)
+class RhymeGroup:
+    """Characters that rhyme with each other (韵部)."""
+
+    id: int
+    name: str
+    """Its commonest rhyme word, the way to call it."""
+    tone: Tone
+    """LEVEL or OBLIQUE."""
+    characters: str
+    """All members, the commonest first."""
+    certain: str
+    """The members with this one reading and ample evidence: those a writer can rely on."""
+
+
+@dataclass(frozen=True)
+class ToneTable:
+    """Tones of a set of characters, the parts of equal length.
+
+    Attributes:
+        characters: Distinct normalised characters.
+        level: Probability of a level tone, shape (characters,), dtype float32; NaN where nothing is known.
+        classes: One of 平, 仄 and 中 for each character.
+        learned: Whether verse told it; the others have the tone of their modern reading. Shape (characters,), bool.
+    """
+
+    characters: str
+    level: npt.NDArray[np.float32]
+    classes: str
+    learned: Booleans
+
+    def __post_init__(self) -> None:
+        if not len(self.characters) == len(self.level) == len(self.classes) == len(self.learned):
+            raise ValueError("the columns of the tone table differ in length")
+        if len(set(self.characters)) < len(self.characters):
+            raise ValueError("a character occurs twice in the tone table")
+
+
+class Prosody:
+    """Tones, rhyme groups and tunes.
+
+    Every method normalises its text (script, variants), so traditional characters may be given.
+    """
+
+    def __init__(
+        self,
+        table: ToneTable,
+        rhyme_groups: Sequence[RhymeGroup],
+        tunes: Mapping[str, TunePattern],
+        modern: Prosody | None = None,
+    ) -> None:
+        self.table = table
+        self.rhyme_groups = tuple(rhyme_groups)
+        self.tunes = dict(tunes)
+        self._modern = modern
+        self._index = {character: row for row, character in enumerate(table.characters)}
+        self._groups: dict[str, tuple[int, ...]] = {}
+        self._certain: dict[str, tuple[int, ...]] = {}
+        for group in self.rhyme_groups:
+            for index, members in ((self._groups, group.characters), (self._certain, group.certain)):
+                for character in members:
+                    index[character] = (*index.get(character, ()), group.id)
+
+    @classmethod
+    def load(cls, directory: Path | str) -> Prosody:
+        """Read `prosody.json` of a model directory.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+        from zhseq.prosody.storage import load
+
+        return load(Path(directory))
+
+    def save(self, directory: Path | str) -> None:
+        """Write `prosody.json` into a directory, which is made if it is not there; what else is in it stays."""
+        from zhseq.prosody.storage import save
+
+        save(self, Path(directory))
+
+    def modern(self) -> Prosody:
+        """Return tones and rhymes of today's standard language (中华通韵: by the finals); the tunes stay.
+
+        Raises:
+            InputError: This file was made without modern readings.
+        """
+        if self._modern is None:
+            raise InputError("this prosody holds no modern readings; use --rhyme classical or the shipped prosody")
+        return self._modern
+
+    @property
+    def has_modern(self) -> bool:
+        """Whether `modern` has something to return."""
+        return self._modern is not None
+
+    def level(self, characters: str) -> npt.NDArray[np.float32]:
+        """Return the probability of a level tone of each character, shape (characters,); NaN: not known."""
+        rows = np.array([self._index.get(character, -1) for character in normalize(characters)], dtype=np.int64)
+        padded = np.append(self.table.level, np.float32(np.nan))
+        return padded[rows]
+
+    def tone_class(self, character: str) -> Tone:
+        """Return the tone class of one character; EITHER for one that is not known."""
+        row = self._index.get(normalize(character))
+        return Tone.EITHER if row is None else Tone(self.table.classes[row])
+
+    def masks(self, vocab: Vocab, *, strict: bool = False) -> ToneMasks:
+        """Tell which symbols may stand at a level and at an oblique place.
+
+        Args:
+            vocab: Any vocabulary.
+            strict: Leave characters of class EITHER out of both masks, instead of in both.
+        """
+        signs = np.full(len(vocab), ord(Tone.EITHER.value), dtype=np.uint32)
+        known = self._rows(vocab)
+        signs[known >= 0] = codepoints(self.table.classes)[known[known >= 0]]
+        either = (signs == ord(Tone.EITHER.value)) & _han(vocab) & (not strict)
+        return ToneMasks(
+            level=(signs == ord(Tone.LEVEL.value)) | either, oblique=(signs == ord(Tone.OBLIQUE.value)) | either
+        )
+
+    def groups(self, character: str) -> tuple[int, ...]:
+        """Return the ids of the rhyme groups of a character, level and oblique; several if it has several readings."""
+        return self._groups.get(normalize(character), ())
+
+    def certain_groups(self, character: str) -> tuple[int, ...]:
+        """Return the group of a character that has one reading and ample evidence; empty for all others."""
+        return self._certain.get(normalize(character), ())
+
+    def rhyme(self, first: str, second: str) -> bool:
+        """Tell whether two characters have a rhyme group in common."""
+        return bool(set(self.groups(first)) & set(self.groups(second)))
+
+    def group_matrix(self, vocab: Vocab, *, strict: bool = False) -> Booleans:
+        """Tell which symbols are in which rhyme group, shape (vocab, groups), dtype bool.
+
+        Args:
+            vocab: Any vocabulary.
+            strict: Only characters with one reading and ample evidence.
+        """
+        matrix = np.zeros((len(vocab), len(self.rhyme_groups)), dtype=bool)
+        for group in self.rhyme_groups:
+            members = group.certain if strict else group.characters
+            ids = vocab.encode(members)
+            matrix[ids[ids != vocab.unk_id], group.id] = True
+        return matrix
+
+    def group(self, name: str) -> RhymeGroup:
+        """Return the rhyme group that is called by one of its certain members.
+
+        Raises:
+            InputError: The character rhymes with nothing, or is in several groups and names none of them.
+        """
+        named = [group for group in self.rhyme_groups if group.name == normalize(name)]
+        ids = self.groups(name) if len(name) == 1 else ()
+        if named or len(ids) == 1:
+            return named[0] if named else self.rhyme_groups[ids[0]]
+        if ids:
+            names = ", ".join(self.rhyme_groups[index].name for index in ids)
+            raise InputError(f"'{name}' is in several rhyme groups; name one of them: {names}")
+        names = " ".join(group.name for group in self.rhyme_groups if group.tone is Tone.LEVEL)
+        raise InputError(f"there is no rhyme group '{name}'; give a rhyme word, for example one of {names}")
+
+    def templates(self, form: str) -> tuple[TonePattern, ...]:
+        """Return the patterns of a regulated form, see `zhseq.prosody.patterns.templates`."""
+        return templates(form)
+
+    def _rows(self, vocab: Vocab) -> npt.NDArray[np.int64]:
+        """Return the row of each symbol in the tone table, -1 where there is none, shape (vocab,)."""
+        return np.array([self._index.get(symbol, -1) for symbol in vocab.symbols], dtype=np.int64)
+
+
+def _han(vocab: Vocab) -> Booleans:
+    """Tell which symbols are single Chinese characters, shape (vocab,)."""
+    points = codepoints(from_codepoints(np.array([ord(s) if len(s) == 1 else 0 for s in vocab.symbols], np.uint32)))
+    return is_han(points)

@@ -1,0 +1,265 @@
+"""Tagged corpora: any of the upstream formats -> texts with spans, and their division into train and dev."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from zhseq.corpus.registry import corpora_root, corpus_folder
+from zhseq.corpus.tagging_base import Source, TaggedCorpus, TaggedText
+from zhseq.corpus.tagging_columns import is_tag, partner, read_columns, read_conllu, read_parallel
+from zhseq.corpus.tagging_json import read_cluener, read_dataset, read_jsonl
+from zhseq.corpus.tagging_words import PARAGRAPH_ID, read_pfr, read_segmented, read_slashed
+from zhseq.errors import ConfigError, CorpusError, InputError
+from zhseq.text.encoding import decode_text
+from zhseq.text.normalize import normalize
+
+__all__ = ["FORMATS", "TaggedCorpus", "TaggedText", "drop_repeats", "named_parts", "read_tagged", "split_dev"]
+
+_READERS: dict[str, Callable[[Source], Iterator[TaggedText]]] = {
+    "pfr": read_pfr,
+    "text": read_slashed,
+    "words": read_segmented,
+    "columns": read_columns,
+    "conllu": read_conllu,
+    "conllu-xpos": partial(read_conllu, column=4),
+    "cluener": read_cluener,
+    "jsonl": read_jsonl,
+}
+FORMATS = ("auto", *_READERS, "parallel", "datasets")
+TASKS = ("pos", "ner")
+
+_SAMPLE = 200  # lines by which a format is told
+_SHARE = 0.9  # of them must look right: a broken line is the reader's to report, not a reason to guess otherwise
+_SLASHED = re.compile(r"\[*\S+/[A-Za-z]+(?:\][A-Za-z.]+)*$")
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::\w+)?$")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a corpus of the registry.
+
+    Attributes:
+        path: File below the directory of the corpus.
+        format: One of `FORMATS`.
+        begin: First text of the file to take.
+        end: Text before which to stop, or None.
+        block: So many texts in a row count as one document, where upstream cut running text and lost the borders.
+    """
+
+    path: str
+    format: str
+    begin: int = 0
+    end: int | None = None
+    block: int = 1
+
+
+_GSD, _KYOTO = "ud_chinese_gsd", "ud_classical_chinese_kyoto"
+_GSD_HALF = 3997  # sentences: the first half of the file is traditional, the second the same in simplified characters
+_PARTS: dict[str, dict[str, _Part]] = {
+    "pfr199801": {"train": _Part("199801.txt", "pfr")},
+    _GSD: {
+        "train": _Part("udpos_r2.5/train-zh.tsv", "columns", begin=_GSD_HALF),
+        "dev": _Part("r2.5/zh_gsdsimp-ud-dev.conllu", "conllu"),
+        "train-traditional": _Part("udpos_r2.5/train-zh.tsv", "columns", end=_GSD_HALF),
+        "dev-traditional": _Part("r2.5/zh_gsd-ud-dev.conllu", "conllu"),
+    },
+    _KYOTO: {
+        "train": _Part("lzh_kyoto-ud-train.conllu", "conllu"),
+        "dev": _Part("lzh_kyoto-ud-dev.conllu", "conllu"),
+    },
+    "weibo_treebank": {"train": _Part("train.conll", "conllu"), "dev": _Part("dev.conll", "conllu")},
+    "msra_ner": {"train": _Part("dh_msra.train.txt", "columns", block=100)},
+    "weibo_ner": {
+        f"{split}{suffix}": _Part(f"bmes/{split}.{kind}.bmes", "columns")
+        for split in ("train", "dev")
+        for suffix, kind in (("", "all"), ("-named", "ne"), ("-nominal", "nm"))
+    },
+    "resume_ner": {split: _Part(f"{split}.char.bmes", "columns") for split in ("train", "dev")},
+    "cluener2020": {split: _Part(f"{split}.json", "cluener") for split in ("train", "dev")},
+    "cclue_ner": {"train": _Part("source.txt", "parallel"), "dev": _Part("dev.txt", "parallel")},
+}
+
+
+def named_parts() -> list[str]:
+    """Return every name that `read_tagged` knows: `NAME` for the train part and `NAME:PART`."""
+    return [name if part == "train" else f"{name}:{part}" for name, parts in _PARTS.items() for part in parts]
+
+
+def read_tagged(source: str | Path, *, format: str = "auto", task: str | None = None) -> TaggedCorpus:
+    """Read tagged texts.
+
+    Args:
+        source: A file; a corpus of the registry, `msra_ner` (its train part) or `weibo_ner:dev`; or a data set, a
+            folder or hub name with or without `:SPLIT`.
+        format: One of `FORMATS`; `auto` tells it from the content.
+        task: `pos` or `ner`: texts must have words or entities, and the other kind is dropped. Plain tags (B, M, E, S
+            and O) of columns count as words for `pos` and as entities for `ner`. By default whatever there is is kept.
+
+    Raises:
+        ConfigError: Unknown format, task or part.
+        CorpusError: The source is missing, empty, or a line is broken (names file, line and what was expected).
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"Expected a format, one of {', '.join(FORMATS)}, found {format!r}.")
+    if task not in (None, *TASKS):
+        raise ConfigError(f"Expected a task, pos or ner, found {task!r}.")
+    name, _, part_name = str(source).partition(":")
+    if name in _PARTS and format == "auto" and not Path(source).exists():
+        part = _find_part(name, part_name or "train")
+        opened, texts = _read(corpus_folder(name, corpora_root()) / part.path, part.format)
+        texts = texts[part.begin : part.end]
+        if part.block > 1:
+            texts = [replace(text, document=f"{name}#{index // part.block}") for index, text in enumerate(texts)]
+    else:
+        opened, texts = _read(source, format)
+    if not texts:
+        raise CorpusError(f"{opened.name}: expected tagged texts, found none.")
+    return TaggedCorpus(_for_task(texts, task, opened.name), opened.repairs, str(source))
+
+
+def split_dev(texts: Sequence[TaggedText], share: float, seed: int) -> tuple[list[TaggedText], list[TaggedText]]:
+    """Cut a dev set off, by whole documents, after repeated texts have been dropped.
+
+    Args:
+        texts: All texts.
+        share: Part of the characters that goes to dev, between 0 and 1.
+        seed: The same seed gives the same division.
+
+    Returns:
+        Train and dev, each in the order of `texts`. No text of one occurs in the other, in any script or width.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"Expected a share between 0 and 1 for dev, found {share}.")
+    unique = drop_repeats(texts)
+    sizes: dict[str, int] = {}
+    for text in unique:
+        sizes[text.document] = sizes.get(text.document, 0) + len(text.text)
+    documents = list(sizes)
+    random.Random(seed).shuffle(documents)
+    wanted, chosen = share * sum(sizes.values()), set()
+    for document in documents:
+        if wanted <= 0:
+            break
+        chosen.add(document)
+        wanted -= sizes[document]
+    return [t for t in unique if t.document not in chosen], [t for t in unique if t.document in chosen]
+
+
+def drop_repeats(texts: Iterable[TaggedText], seen: Iterable[TaggedText] = ()) -> list[TaggedText]:
+    """Keep the first of equal texts, and none that is among `seen`; blanks, width and script do not count."""
+    known = {_key(text) for text in seen}
+    kept = []
+    for text in texts:
+        key = _key(text)
+        if key not in known:
+            known.add(key)
+            kept.append(text)
+    return kept
+
+
+def _key(text: TaggedText) -> str:
+    return "".join(normalize(text.text).split())
+
+
+def _find_part(name: str, part: str) -> _Part:
+    try:
+        return _PARTS[name][part]
+    except KeyError:
+        parts = ", ".join(_PARTS[name])
+        raise ConfigError(f"Expected a part of {name}, one of {parts}, found {part!r}.") from None
+
+
+def _read(path: str | Path, format: str) -> tuple[Source, list[TaggedText]]:
+    """Read one file or data set."""
+    file = Path(path)
+    if format == "datasets" or (format == "auto" and _is_dataset(str(path))):
+        source = Source(str(path), ())
+        return source, list(read_dataset(str(path), source))
+    source = _open(file)
+    if format == "auto":
+        format = _detect(source, file)
+    if format == "parallel":
+        return source, list(read_parallel(source, _open(partner(file))))
+    return source, list(_READERS[format](source))
+
+
+def _is_dataset(name: str) -> bool:
+    """Tell whether a name is a folder, or not a file but of the form of a hub name."""
+    path = Path(name)
+    if path.is_file():
+        return False
+    if path.is_dir() or Path(name.rpartition(":")[0] or name).is_dir():
+        return True
+    return _HUB_NAME.match(name) is not None and path.suffix not in _FILE_SUFFIXES and not path.parent.is_dir()
+
+
+_FILE_SUFFIXES = (".txt", ".tsv", ".json", ".jsonl", ".conll", ".conllu", ".bmes", ".bio", ".train", ".dev", ".test")
+
+
+def _open(path: Path) -> Source:
+    try:
+        text = decode_text(path.read_bytes(), str(path))
+    except FileNotFoundError as error:
+        known = ", ".join(_PARTS)
+        raise CorpusError(f"{path}: expected a file, or one of the corpora {known}; found none.") from error
+    except InputError as error:
+        raise CorpusError(str(error)) from error
+    except OSError as error:
+        raise CorpusError(f"{path}: expected a file to read, but {error.strerror}.") from error
+    return Source(str(path), text.replace("\r\n", "\n").split("\n"))
+
+
+def _detect(source: Source, path: Path) -> str:
+    """Tell the format of a file from the look of its first lines.
+
+    Raises:
+        CorpusError: It looks like none.
+    """
+    lines = [line.strip("\ufeff") for line in source.lines if line.strip()][:_SAMPLE]
+    if not lines:
+        raise CorpusError(f"{source.name}: expected tagged texts, found an empty file.")
+    if lines[0].lstrip().startswith("{"):
+        return "cluener" if '"label":' in lines[0] else "jsonl"
+    fields = [line.rstrip().split("\t") for line in lines]
+    rows = [row for row in fields if not row[0].startswith("# ")]
+    if _most(len(row) == 10 and row[0][:1].isdigit() for row in rows):
+        return "conllu"
+    tokens = [line.split() for line in lines]
+    if any(PARAGRAPH_ID.match(row[0]) for row in tokens):
+        return "pfr"
+    if _most(_SLASHED.match(token) for row in tokens for token in row):
+        return "text"
+    if path.suffix and partner(path).is_file():
+        return "parallel"
+    if any("\t" in line for line in lines):
+        return "columns"
+    if _most(len(row) >= 2 and is_tag(row[-1]) for row in tokens):
+        return "columns"
+    if _most(len(row) < 2 or not is_tag(row[-1]) for row in tokens):
+        return "words"
+    known = ", ".join(FORMATS[1:])
+    raise CorpusError(f"{source.name}: expected one of the formats {known}, found none of them; name it with --format.")
+
+
+def _most(answers: Iterable[object]) -> bool:
+    known = [bool(answer) for answer in answers]
+    return bool(known) and sum(known) >= _SHARE * len(known)
+
+
+def _for_task(texts: list[TaggedText], task: str | None, name: str) -> list[TaggedText]:
+    """Keep one kind of labels."""
+    if task is None:
+        return texts
+    if task == "pos":
+        found = [replace(text, entities=None) for text in texts if text.words is not None]
+    else:
+        found = [replace(text, words=None) for text in texts if text.entities is not None]
+    if not found:
+        kind = "words" if task == "pos" else "entities"
+        raise CorpusError(f"{name}: expected texts with {kind}, found none; is this the file for --task {task}?")
+    return found

@@ -1,0 +1,227 @@
+"""Readers of columns: one character or word a line with its tag, CoNLL-U, and tags in a file beside the text."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens
+from zhseq.errors import CorpusError
+from zhseq.text.tags import OUTSIDE, Ints, Span, TagTable, count_repairs, detect_scheme, spans_from_ids, split_tag
+
+_POSITION = re.compile(r".+[0-9]$")
+_ENTITY = re.compile(r"(.+):(\d+)-(\d+)$")
+_CONLLU_COLUMNS = 10
+
+PARTNERS = {"source.txt": "target.txt"}
+"""Name of a text file -> name of the file with its tags; else `NAME.txt` goes with `NAME-label.txt`."""
+_LENGTHS = "text and tags of different length, left out"
+
+
+def is_tag(text: str) -> bool:
+    """Tell whether a text is a tag like B-PER or O."""
+    try:
+        split_tag(text)
+    except ValueError:
+        return False
+    return True
+
+
+def read_columns(source: Source) -> Iterator[TaggedText]:
+    """Read lines of a character (or word), a tab or blank, perhaps more columns, and last a tag.
+
+    Blank lines part texts.
+    Tags of a scheme (B-PER, M-PER, O ...) mark entities, or words where they are plain B, M, E, S or leave no character
+    outside in BMES. Other tags are the parts of speech of words.
+    """
+    lines = [line.rstrip() for line in source.lines]
+    filled = [index for index, line in enumerate(lines) if line]
+    if not filled:
+        return
+    separator = "\t" if "\t" in lines[filled[0]] else " "
+    rows = [lines[index].rpartition(separator) for index in filled]
+    tokens, tags = [row[0] for row in rows], [row[2] for row in rows]
+    if "" in tokens:
+        raise source.error(filled[tokens.index("")], "a character and its tag")
+    tokens = [token.split(separator, 1)[0] or token[0] for token in tokens]
+    if separator == " ":
+        tokens = [token.strip() or token for token in tokens]
+    starts = np.flatnonzero(np.diff(np.array(filled), prepend=-2) > 1)
+    if sum(count for tag, count in Counter(tags).items() if is_tag(tag)) * 2 > len(tags):
+        yield from _read_scheme(source, filled, _without_positions(tokens), tags, starts)
+        return
+    for begin, end in zip(starts.tolist(), [*starts[1:].tolist(), len(tokens)], strict=True):
+        yield _words(tokens[begin:end], tags[begin:end], source.document(filled[begin]))
+
+
+def _words(tokens: Sequence[str], tags: Sequence[str], document: str) -> TaggedText:
+    """Make a text of words and parts of speech."""
+    pieces = join_tokens(tokens)
+    ends = np.cumsum([len(piece) for piece in pieces]).tolist()
+    spans = tuple(Span(end - len(token), end, tag) for token, end, tag in zip(tokens, ends, tags, strict=True))
+    return TaggedText("".join(pieces), spans, None, document)
+
+
+def _without_positions(tokens: list[str]) -> list[str]:
+    """Take off the place in the word that some corpora write behind every character (`科0 技1`)."""
+    if not all(map(_POSITION.match, tokens)):
+        return tokens
+    return [token[0] + token[1:].rstrip("0123456789") for token in tokens]
+
+
+def _read_scheme(
+    source: Source, filled: list[int], tokens: list[str], tags: list[str], starts: Ints
+) -> Iterator[TaggedText]:
+    """Turn tags into spans for all texts at once.
+
+    Args:
+        source: The file.
+        filled: Index of the line of each token.
+        tokens: Characters or words.
+        tags: One for each token.
+        starts: Index of the first token of each text.
+    """
+    kinds = sorted(set(tags))
+    for tag in kinds:
+        if not is_tag(tag):
+            raise source.error(filled[tags.index(tag)], "a tag like B-PER, I-PER, E-PER, S-PER or O at the end")
+    try:
+        scheme = detect_scheme(kinds)
+    except ValueError as error:
+        raise CorpusError(f"{source.name}: {error}.") from error
+    table = TagTable.build(kinds)
+    numbers = {tag: index for index, tag in enumerate(kinds)}
+    ids = np.fromiter((numbers[tag] for tag in tags), dtype=np.int64, count=len(tags))
+    first = np.zeros(len(ids), dtype=bool)
+    first[starts] = True
+    count_repairs(ids, table, source.repairs, first=first)
+    # Words of Latin letters in a column lost the blanks between them; single characters never had any.
+    characters = sum(len(token) == 1 for token in tokens) * 10 > 9 * len(tokens)
+    pieces = tokens if characters else _joined_texts(tokens, starts)
+    ends = np.cumsum([len(piece) for piece in pieces])
+    begins = ends - np.array([len(token) for token in tokens])
+    text_begins = (ends - np.array([len(piece) for piece in pieces]))[starts]
+    span_first, span_end, label_ids = spans_from_ids(ids, table, first)
+    owner = np.searchsorted(starts, span_first, side="right") - 1
+    columns = (begins[span_first] - text_begins[owner], ends[span_end - 1] - text_begins[owner], label_ids)
+    spans = [Span(start, end, table.labels[k]) for start, end, k in zip(*(c.tolist() for c in columns), strict=True)]
+    as_words = table.labels == ("",) or (scheme == "BMES" and OUTSIDE not in kinds)
+    bounds = np.searchsorted(owner, np.arange(len(starts) + 1)).tolist()
+    edges = [*starts.tolist(), len(pieces)]
+    for index, begin in enumerate(edges[:-1]):
+        own = tuple(spans[bounds[index] : bounds[index + 1]])
+        text = "".join(pieces[begin : edges[index + 1]])
+        document = source.document(filled[begin])
+        yield TaggedText(text, own if as_words else None, None if as_words else own, document)
+
+
+def _joined_texts(tokens: list[str], starts: Ints) -> list[str]:
+    edges = [*starts.tolist(), len(tokens)]
+    return [piece for begin, end in pairwise(edges) for piece in join_tokens(tokens[begin:end])]
+
+
+def read_conllu(source: Source, *, column: int = 3) -> Iterator[TaggedText]:
+    """Read CoNLL-U (or CoNLL-X): words with UPOS, the text from `# text` or `SpaceAfter=No`, entities from MISC.
+
+    Entities are written there as `Entity=LABEL:START-END` at their first word, as `python -m zhseq.tag` does it.
+
+    Args:
+        source: The file.
+        column: Which column is the label: 3 for UPOS, 4 for XPOS.
+    """
+    spaced = any("SpaceAfter=No" in line for line in source.lines)
+    with_entities = any("Entity=" in line for line in source.lines)
+    rows: list[list[str]] = []
+    text, document, covered, begin = None, source.document(0), 0, 0
+    own_documents = not any(line.startswith("# newdoc") for line in source.lines)
+    for index, line in enumerate([*source.lines, ""]):
+        if line.startswith("#"):
+            key, _, value = line[1:].partition(" = ")
+            if key.strip() == "text":
+                text = value
+            elif key.strip().startswith("newdoc"):
+                document = value or source.document(index)
+        elif line.strip():
+            fields = line.split("\t")
+            if len(fields) != _CONLLU_COLUMNS or not re.match(r"\d+([-.]\d+)?$", fields[0]):
+                raise source.error(index, "a number and nine more columns parted by tabs (CoNLL-U)")
+            begin = begin or index + 1
+            if "-" in fields[0]:
+                covered = int(fields[0].split("-")[1])
+                rows.append(fields)
+            elif "." not in fields[0] and int(fields[0]) > covered:
+                rows.append(fields)
+        else:
+            if rows:
+                name = source.document(begin - 1) if own_documents else document
+                yield _conllu_text(source, index, rows, (text, spaced, with_entities, column), name)
+            rows, text, covered, begin = [], None, 0, 0
+
+
+def _conllu_text(
+    source: Source, index: int, rows: list[list[str]], how: tuple[str | None, bool, bool, int], document: str
+) -> TaggedText:
+    """Make a text of the rows of one sentence."""
+    text, spaced, with_entities, column = how
+    forms = [row[1] for row in rows]
+    if text is None:
+        ends = ["" if "SpaceAfter=No" in row[9] else " " for row in rows]
+        pieces = [form + end for form, end in zip(forms, ends, strict=True)] if spaced else join_tokens(forms)
+        text = "".join(pieces).rstrip(" ")
+    words, position = [], 0
+    for form, row in zip(forms, rows, strict=True):
+        start = text.find(form, position)
+        if start < 0 or text[position:start].strip():
+            raise source.error(
+                index - 1, f"the words of this sentence to make up its text, but {form!r} does not; the end"
+            )
+        position = start + len(form)
+        words.append(Span(start, position, row[column] if row[column] != "_" else ""))
+    entities = None
+    if with_entities:
+        marks = [
+            mark
+            for row in rows
+            for field in row[9].split("|")
+            if field.startswith("Entity=")
+            for mark in field[7:].split(",")
+        ]
+        found = [_ENTITY.match(mark) for mark in marks]
+        entities = tuple(Span(int(m[2]), int(m[3]), m[1]) for m in found if m)
+    return TaggedText(text, tuple(words), entities, document)
+
+
+def partner(path: Path) -> Path:
+    """Return the file with the tags of a text file."""
+    return path.with_name(PARTNERS.get(path.name, f"{path.stem}-label{path.suffix}"))
+
+
+def read_parallel(source: Source, tags: Source) -> Iterator[TaggedText]:
+    """Read texts of characters parted by blanks, and their tags on the same lines of another file."""
+    if len(source.lines) != len(tags.lines):
+        raise CorpusError(
+            f"{tags.name}: expected {len(source.lines)} lines as in {source.name}, found {len(tags.lines)}."
+        )
+    tokens: list[str] = []
+    labels: list[str] = []
+    lines: list[int] = []
+    starts: list[int] = []
+    for index, (text_line, tag_line) in enumerate(zip(source.lines, tags.lines, strict=True)):
+        own, own_labels = text_line.split(), tag_line.split()
+        if len(own) != len(own_labels):
+            source.repairs[_LENGTHS] += 1
+        elif own:
+            starts.append(len(tokens))
+            tokens += own
+            labels += own_labels
+            lines += [index] * len(own)
+    for label in sorted(set(labels)):
+        if not is_tag(label):
+            raise tags.error(lines[labels.index(label)], f"tags like B-PER, I-PER or O, but {label!r} is not; the line")
+    if tokens:
+        yield from _read_scheme(source, lines, tokens, labels, np.array(starts))

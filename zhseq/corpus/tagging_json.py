@@ -1,0 +1,178 @@
+"""Readers of JSON lines (our own, CLUENER) and of Hugging Face data sets with tokens and tags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens, longest_first
+from zhseq.errors import CorpusError
+from zhseq.text.tags import Span, detect_scheme, tags_to_spans
+
+_WORDS = '{"start": 0, "end": 2, "pos": "n"}'
+_ENTITIES = '{"start": 0, "end": 2, "label": "PER"}'
+_TOKEN_COLUMNS = ("tokens", "words", "chars", "characters", "sentence")
+_ENTITY_COLUMNS = ("ner_tags", "ner", "tags", "labels")
+_WORD_COLUMNS = ("upos", "pos_tags", "pos", "xpos")
+
+
+def read_jsonl(source: Source) -> Iterator[TaggedText]:
+    """Read `{"text", "words": [{"start", "end", "pos"}], "entities": [{"start", "end", "label"}]}`, one object a line.
+
+    Offsets are half-open, in code points. `words`, `entities` and `document` may be missing.
+    """
+    for index, record in _objects(source):
+        text = record["text"]
+        lists = []
+        for key, label, example in (("words", "pos", _WORDS), ("entities", "label", _ENTITIES)):
+            items = record.get(key)
+            lists.append(None if items is None else _spans(source, index, text, (key, label, example), items))
+        document = record.get("document")
+        name = document if isinstance(document, str) else source.document(index)
+        entities = None if lists[1] is None else longest_first(lists[1], source.repairs)
+        yield TaggedText(text, None if lists[0] is None else tuple(lists[0]), entities, name)
+
+
+def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], items: Any) -> list[Span]:
+    """Read one list of spans and check it against the text."""
+    key, label, example = kind
+    spans = []
+    if not isinstance(items, list):
+        raise source.error(index, f'"{key}" to be a list of objects like {example}; the line')
+    for item in items:
+        try:
+            span = Span(item["start"], item["end"], item.get(label) or "")
+            right = 0 <= span.start < span.end <= len(text) and isinstance(span.label, str)
+            right = right and item.get("text", text[span.start : span.end]) == text[span.start : span.end]
+        except (TypeError, KeyError, AttributeError):
+            right = False
+        if not right:
+            raise source.error(index, f'"{key}" to hold objects like {example} that fit the text, not {item}; the line')
+        spans.append(span)
+    spans.sort(key=lambda span: span.start)
+    if key == "words" and any(a.end > b.start for a, b in pairwise(spans)):
+        raise source.error(index, "words that do not overlap; the line")
+    return spans
+
+
+def read_cluener(source: Source) -> Iterator[TaggedText]:
+    """Read `{"text", "label": {TYPE: {MENTION: [[START, END]]}}}`, one object a line, with ends inclusive."""
+    for index, record in _objects(source):
+        text, found = record["text"], []
+        try:
+            for label, mentions in record.get("label", {}).items():
+                for mention, places in mentions.items():
+                    for start, end in places:
+                        if text[start : end + 1] != mention:
+                            raise ValueError(mention)
+                        found.append(Span(start, end + 1, label))
+        except (AttributeError, TypeError, ValueError) as error:
+            expected = '"label" like {"name": {"叶老桂": [[9, 11]]}} with ends inclusive, fitting the text; the line'
+            raise source.error(index, expected) from error
+        yield TaggedText(text, None, longest_first(found, source.repairs), source.document(index))
+
+
+def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Parse the lines that are not blank."""
+    for index, line in enumerate(source.lines):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise source.error(index, f"a JSON object ({error.msg} at column {error.colno}); the line") from error
+        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+            raise source.error(index, 'a JSON object with "text"; the line')
+        yield index, record
+
+
+def read_dataset(name: str, source: Source) -> Iterator[TaggedText]:
+    """Read a Hugging Face data set: a folder that `save_to_disk` wrote, a folder of data files, or a name on the hub.
+
+    Args:
+        name: Folder or hub name, with `:SPLIT` behind it if the split is not train.
+        source: Takes the repairs.
+
+    Raises:
+        CorpusError: It cannot be loaded, or has no columns of tokens and tags.
+    """
+    dataset = _load(name)
+    columns = dataset.column_names
+    tokens = next((column for column in _TOKEN_COLUMNS if column in columns), None)
+    entities = next((column for column in _ENTITY_COLUMNS if column in columns), None)
+    words = next((column for column in _WORD_COLUMNS if column in columns), None)
+    if tokens is None or (entities is None and words is None):
+        raise CorpusError(
+            f"{name}: expected a column of tokens ({', '.join(_TOKEN_COLUMNS)}) and one of tags "
+            f"({', '.join((*_ENTITY_COLUMNS, *_WORD_COLUMNS))}), found {', '.join(columns)}; rename the columns."
+        )
+    names = {column: _label_names(dataset.features[column]) for column in (entities, words) if column}
+    scheme = None
+    if entities:
+        kinds = names[entities] or sorted({tag for row in dataset[entities] for tag in row})
+        scheme = _scheme(name, entities, kinds)
+    for index, row in enumerate(dataset):
+        spans = {}
+        pieces = join_tokens(row[tokens]) if any(len(token) > 1 for token in row[tokens]) else row[tokens]
+        for column, labels in names.items():
+            tags = [labels[tag] for tag in row[column]] if labels else row[column]
+            if len(tags) != len(pieces):
+                raise CorpusError(f"{name}, row {index}: expected {len(pieces)} tags in {column}, found {len(tags)}.")
+            found = tags_to_spans(tags, scheme, source.repairs) if column == entities and scheme else _each(tags)
+            spans[column] = _in_characters(found, row[tokens], pieces)
+        yield TaggedText("".join(pieces), spans.get(words or ""), spans.get(entities or ""), source.document(index))
+
+
+def _load(name: str) -> Any:
+    """Load one split of a data set."""
+    import datasets  # imported here: it takes a second, which readers of files should not pay
+
+    place, colon, split = name.rpartition(":")
+    place, split = (place, split) if colon else (name, "train")
+    try:
+        folder = Path(place)
+        stored = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+        loaded = datasets.load_from_disk(place) if stored else datasets.load_dataset(place)
+    except Exception as error:  # the library raises whatever its many loaders raise
+        raise CorpusError(
+            f"{place}: expected a file, a known corpus or a data set, and none could be loaded ({_first_line(error)})."
+        ) from error
+    if not isinstance(loaded, Mapping):
+        return loaded
+    if split not in loaded:
+        raise CorpusError(f"{place}: expected a split, one of {', '.join(loaded)}, found {split!r}; write NAME:SPLIT.")
+    return loaded[split]
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error).strip() else repr(error)
+
+
+def _label_names(feature: Any) -> list[str] | None:
+    """Return the names behind the numbers of a column of class labels, or None for a column of texts."""
+    inner = getattr(feature, "feature", feature[0] if isinstance(feature, list) else feature)
+    return list(inner.names) if hasattr(inner, "names") else None
+
+
+def _scheme(name: str, column: str, kinds: Sequence[str]) -> str:
+    try:
+        return detect_scheme(kinds)
+    except ValueError as error:
+        raise CorpusError(f"{name}, column {column}: {error}.") from error
+
+
+def _each(tags: Sequence[str]) -> list[Span]:
+    """Make every token a span."""
+    return [Span(index, index + 1, tag) for index, tag in enumerate(tags)]
+
+
+def _in_characters(spans: Iterable[Span], tokens: Sequence[str], pieces: Sequence[str]) -> tuple[Span, ...]:
+    """Turn spans of tokens into spans of characters."""
+    ends = [0]
+    for piece in pieces:
+        ends.append(ends[-1] + len(piece))
+    begins = [end - len(token) for token, end in zip(tokens, ends[1:], strict=True)]
+    return tuple(Span(begins[span.start], ends[span.end], span.label) for span in spans)

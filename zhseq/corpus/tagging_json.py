@@ -66,7 +66,7 @@ def read_cluener(source: Source) -> Iterator[TaggedText]:
             for label, mentions in record.get("label", {}).items():
                 for mention, places in mentions.items():
                     for start, end in places:
-                        if text[start : end + 1] != mention:
+                        if not 0 <= start <= end < len(text) or text[start : end + 1] != mention:
                             raise ValueError(mention)
                         found.append(Span(start, end + 1, label))
         except (AttributeError, TypeError, ValueError) as error:

@@ -1,0 +1,208 @@
+"""Each reader of tagged text against small hand-made files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+import pytest
+
+from zhseq.corpus.tagging import TaggedCorpus, TaggedText, read_tagged
+from zhseq.errors import CorpusError
+from zhseq.text.tags import NO_BEGIN, Span
+
+
+def read(folder: Path, content: str, name: str = "a.txt", **options: str) -> TaggedCorpus:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return read_tagged(path, **options)  # type: ignore[arg-type]
+
+
+def shown(text: TaggedText, spans: Sequence[Span] | None) -> list[str]:
+    assert spans is not None
+    return [f"{text.text[span.start : span.end]}/{span.label}" for span in spans]
+
+
+def test_pfr_words_are_those_inside_of_the_brackets(tmp_path: Path) -> None:
+    line = "19980102-03-004-005/m  [中央/n  人民/n  广播/vn  电台/n]nt"
+    line += "  记者/n  江/nr  泽民/nr  到/v  [香港/ns  特区/n]ns  面试/vvn"
+    corpus = read(tmp_path, line + "\n\n" + "19980102-03-005-001/m  上海/ns  《/w  [红/a  旗/n]nz  》/w\n")
+    first, second = corpus.texts
+    assert first.text == "中央人民广播电台记者江泽民到香港特区面试"
+    assert shown(first, first.words)[:4] == ["中央/n", "人民/n", "广播/vn", "电台/n"]
+    assert shown(first, first.words)[-1] == "面试/vn"
+    assert shown(first, first.entities) == ["中央人民广播电台/ORG", "江泽民/PER", "香港特区/LOC"]
+    assert shown(second, second.entities) == ["上海/LOC"]
+    assert [text.document for text in corpus.texts] == ["19980102-03-004", "19980102-03-005"]
+    assert corpus.repairs == {"misprinted tag": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("江 泽民 李 鹏", ["江泽民", "李鹏"]),
+        ("欧阳 海", ["欧阳海"]),
+        ("村山 富市", ["村山富市"]),
+        ("陈 方 安生", ["陈方安生"]),
+        ("克林顿 希拉里", ["克林顿", "希拉里"]),
+        ("若愚 肖 荻", ["若愚", "肖荻"]),
+        ("余 （申音）", ["余（申音）"]),
+        ("老舍", ["老舍"]),
+    ],
+)
+def test_surname_and_given_name_are_one_person(tmp_path: Path, words: str, names: list[str]) -> None:
+    tagged = "  ".join(f"{word}/nr" for word in words.split())
+    text = read(tmp_path, f"19980101-01-001-001/m  {tagged}  ，/w  王/nr  ，/w\n").texts[0]
+    assert shown(text, text.entities) == [*(f"{name}/PER" for name in names), "王/PER"]
+
+
+def test_slashed_text_may_hold_slashes_and_brackets(tmp_path: Path) -> None:
+    corpus = read(
+        tmp_path, "[江/nr 泽民/nr]PER 1/2/m [/w ]/w //w [[北京/ns]LOC 大学/n]ORG\n[好/a\n不]PER/d]PER\n", format="text"
+    )
+    text = corpus.texts[0]
+    assert shown(text, text.words) == ["江/nr", "泽民/nr", "1/2/m", "[/w", "]/w", "//w", "北京/ns", "大学/n"]
+    assert shown(text, text.entities) == ["江泽民/PER", "北京大学/ORG"]
+    assert corpus.repairs == {"bracket without its partner": 2}
+
+
+def test_slashed_text_without_brackets_says_nothing_of_entities(tmp_path: Path) -> None:
+    assert read(tmp_path, "江/nr 泽民/nr\n").texts[0].entities is None
+
+
+def test_segmented_text_has_words_without_labels(tmp_path: Path) -> None:
+    text = read(tmp_path, "\n共同　创造  美好 的\n").texts[0]
+    assert text.text == "共同创造美好的"
+    assert text.words == (Span(0, 2, ""), Span(2, 4, ""), Span(4, 6, ""), Span(6, 7, ""))
+    assert text.document.endswith("a.txt#2")
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", " _ _ ", "\t-\t"])
+def test_columns_of_characters(tmp_path: Path, separator: str) -> None:
+    rows = [
+        ("高", "B-NAME"),
+        ("勇", "E-NAME"),
+        ("：", "O"),
+        ("", ""),
+        ("男", "S-SEX"),
+        ("人", "M-X"),
+        ("", ""),
+        ("", ""),
+    ]
+    lines = "".join(f"{c}{separator}{tag}\n" if c else "\n" for c, tag in rows)
+    corpus = read(tmp_path, lines)
+    assert [text.text for text in corpus.texts] == ["高勇：", "男人"]
+    assert corpus.texts[0].entities == (Span(0, 2, "NAME"),)
+    assert corpus.texts[1].entities == (Span(0, 1, "SEX"), Span(1, 2, "X"))
+    assert corpus.texts[0].words is None
+    assert corpus.repairs[NO_BEGIN] == 1
+    assert corpus.texts[1].document.endswith("#5")
+
+
+def test_columns_may_hold_blanks_as_characters(tmp_path: Path) -> None:
+    text = read(tmp_path, "王\tB-PER\n \tI-PER\n伟\tI-PER\n\u3000\tO\n").texts[0]
+    assert (text.text, text.entities) == ("王 伟\u3000", (Span(0, 3, "PER"),))
+
+
+def test_columns_of_characters_with_their_place_in_the_word(tmp_path: Path) -> None:
+    text = read(tmp_path, "科0\tB-ORG\n技1\tI-ORG\n30\tO\n\ufffd\ufffd0\tO\nd13\tO\n").texts[0]
+    assert (text.text, text.entities) == ("科技3\ufffd\ufffdd", (Span(0, 2, "ORG"),))
+
+
+def test_columns_of_joint_tags_are_words(tmp_path: Path) -> None:
+    text = read(tmp_path, "江 B-n\n河 E-n\n湖 S-n\n").texts[0]
+    assert (text.words, text.entities) == ((Span(0, 2, "n"), Span(2, 3, "n")), None)
+    assert read(tmp_path, "江 B\n河 E\n湖 S\n").texts[0].words == (Span(0, 2, ""), Span(2, 3, ""))
+
+
+def test_columns_of_words_and_parts_of_speech(tmp_path: Path) -> None:
+    text = read(tmp_path, "看似\tAUX\nPinus\tX\narmandii\tX\n，\tPUNCT\n\n好\tADJ\n").texts[0]
+    assert text.text == "看似Pinus armandii，"
+    assert shown(text, text.words) == ["看似/AUX", "Pinus/X", "armandii/X", "，/PUNCT"]
+
+
+def test_columns_of_words_with_tags_of_entities(tmp_path: Path) -> None:
+    text = read(tmp_path, "New B-LOC\nYork I-LOC\n很 O\n美丽 O\n").texts[0]
+    assert (text.text, text.entities) == ("New York很美丽", (Span(0, 8, "LOC"),))
+
+
+def conllu(*rows: str) -> str:
+    return "".join("\t".join((row.split() + ["_"] * 10)[:10]) + "\n" for row in rows) + "\n"
+
+
+def test_conllu_text_is_taken_as_it_stands(tmp_path: Path) -> None:
+    block = "# newdoc id = d1\n# text = 在 Game Informer里\n" + conllu(
+        "1 在 _ ADP IN _ _ _ _ Entity=ORG:2-15",
+        "2 Game _ X FW",
+        "2.1 无 _ X X",
+        "3-4 Informer里 _ _ _",
+        "3 Informer _ X FW",
+        "4 里 _ ADP IN",
+    )
+    text = read(tmp_path, block).texts[0]
+    assert text.text == "在 Game Informer里"
+    assert shown(text, text.words) == ["在/ADP", "Game/X", "Informer里/"]
+    assert shown(text, text.entities) == ["Game Informer/ORG"]
+    assert text.document == "d1"
+    assert read(tmp_path, block, format="conllu-xpos").texts[0].words[0].label == "IN"  # type: ignore[index]
+
+
+def test_conllu_without_text_follows_its_blanks(tmp_path: Path) -> None:
+    rows = ("1 在 _ ADP IN _ _ _ _ SpaceAfter=No", "2 Game _ X FW _ _ _ _ _", "3 里 _ ADP IN _ _ _ _ _")
+    assert read(tmp_path, conllu(*rows)).texts[0].text == "在Game 里"
+    bare = conllu("1 在 _ ADP", "2 A _ X", "3 B _ X", "4 里 _ ADP")
+    assert read(tmp_path, bare).texts[0].text == "在A B里"
+    assert read(tmp_path, bare).texts[0].entities is None
+
+
+def test_parallel_files(tmp_path: Path) -> None:
+    (tmp_path / "dev-label.txt").write_text("O B-PER I-PER\nO\nO O\n", encoding="utf-8")
+    corpus = read(tmp_path, "帝 颛 顼\n之\n裔 孙 曰\n", "dev.txt")
+    assert [text.text for text in corpus.texts] == ["帝颛顼", "之"]
+    assert corpus.texts[0].entities == (Span(1, 3, "PER"),)
+    assert corpus.repairs == {"text and tags of different length, left out": 1}
+    (tmp_path / "dev-label.txt").write_text("O B-PER PER\nO\nO O\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"dev-label.txt, line 1: expected tags like B-PER"):
+        read_tagged(tmp_path / "dev.txt")
+    (tmp_path / "dev-label.txt").write_text("O B-PER I-PER\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="expected 4 lines"):
+        read_tagged(tmp_path / "dev.txt")
+
+
+def test_overlapping_entities_of_json_leave_the_longest(tmp_path: Path) -> None:
+    line = '{"text": "北京大学", "label": {"address": {"北京": [[0, 1]]}, "organization": {"北京大学": [[0, 3]]}}}'
+    corpus = read(tmp_path, line + "\n")
+    assert corpus.texts[0].entities == (Span(0, 4, "organization"),)
+    assert sum(corpus.repairs.values()) == 1
+
+
+def make_dataset() -> datasets.Dataset:
+    tags = datasets.ClassLabel(names=["O", "B-PER", "I-PER"])
+    features = datasets.Features(
+        {
+            "tokens": datasets.Sequence(datasets.Value("string")),
+            "ner_tags": datasets.Sequence(tags),
+            "upos": datasets.Sequence(datasets.Value("string")),
+        }
+    )
+    rows = {"tokens": [["江", "泽民", "来"]], "ner_tags": [[1, 2, 0]], "upos": [["PROPN", "PROPN", "VERB"]]}
+    return datasets.Dataset.from_dict(rows, features=features)
+
+
+def test_a_saved_data_set(tmp_path: Path) -> None:
+    make_dataset().save_to_disk(str(tmp_path / "one"))
+    datasets.DatasetDict({"dev": make_dataset()}).save_to_disk(str(tmp_path / "many"))
+    for name in ("one", "many:dev"):
+        text = read_tagged(str(tmp_path / name)).texts[0]
+        assert shown(text, text.entities) == ["江泽民/PER"]
+        assert shown(text, text.words) == ["江/PROPN", "泽民/PROPN", "来/VERB"]
+    with pytest.raises(CorpusError, match="one of dev, found 'train'"):
+        read_tagged(tmp_path / "many")
+
+
+def test_a_data_set_without_tags_is_refused(tmp_path: Path) -> None:
+    make_dataset().remove_columns(["ner_tags", "upos"]).save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(CorpusError, match="expected a column of tokens"):
+        read_tagged(tmp_path / "set")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="none could be loaded"):
+        read_tagged(tmp_path / "empty")

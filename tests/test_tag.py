@@ -1,0 +1,215 @@
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from tests import fake_tagger
+from zhseq.errors import InputError
+from zhseq.tag import main
+
+RUN = """
+from tests import fake_tagger
+fake_tagger.install()
+from zhseq.cli import run_main
+from zhseq.tag import main
+run_main(main)
+"""
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("zhseq.tagger")
+    vars(module).update(vars(fake_tagger))
+    monkeypatch.setitem(sys.modules, "zhseq.tagger", module)
+
+
+def tag(path: Path, *options: str) -> int:
+    return main([str(path), *options])
+
+
+def write(folder: Path, content: str | bytes, name: str = "a.txt") -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *arguments], input=stdin, capture_output=True, cwd=ROOT, timeout=60, check=False
+    )
+
+
+def test_one_line_for_each_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tag(write(tmp_path, "在北京\n\n  \r\n好")) == 0
+    assert capsys.readouterr().out == "[在北/n 京/w]LOC\n\n\n好/w\n"
+
+
+ODD_LINES = [
+    "",
+    " \t ",
+    "\u3000\u00a0",
+    "a\x00b\x07c",
+    "👩‍👩‍👧‍👦好",
+    "https://example.org/?q=1&r=2",
+    "Python3.11",
+    "𠮷野家",
+    "e\u0301le\u0300ve",
+    "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\x1dh\x1ei\rj",
+    "\ufeff好",
+    "\r",
+    "无" * 5000,
+]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", ["", "end"])
+def test_odd_lines_come_out_as_they_went_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], end: str, last: str
+) -> None:
+    lines = ["首", *ODD_LINES]
+    assert tag(write(tmp_path, "".join(line + end for line in lines) + last), "--format", "jsonl") == 0
+    shown = capsys.readouterr().out.split("\n")
+    assert shown.pop() == ""
+    texts = [json.loads(line)["text"] for line in shown]
+    if end == "\n":
+        lines[lines.index("\r")] = ""  # there a carriage return before the line feed is part of the line end
+    assert texts == lines + [last] * bool(last)
+    for line in shown:
+        record = json.loads(line)
+        assert all(record["text"][w["start"] : w["end"]] == w["text"] for w in record["words"])
+
+
+@pytest.mark.parametrize("format", ["text", "jsonl", "conllu", "bio", "brat"])
+def test_an_empty_file_gives_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str) -> None:
+    assert tag(write(tmp_path, ""), "--format", format) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_files_and_standard_input_follow_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("二\n".encode())))
+    first, last = write(tmp_path, "一"), write(tmp_path, "\ufeff三\n", "b.txt")
+    assert main([str(first), "-", str(last), "--task", "pos"]) == 0
+    assert capsys.readouterr().out == "一/w\n二/w\n三/w\n"
+
+
+def test_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, "在北京好\n")
+    tag(path, "--task", "ner")
+    tag(path, "--task", "pos")
+    tag(path, "--task", "ner,pos", "--scores", "--format", "jsonl")
+    ner, pos, both = capsys.readouterr().out.splitlines()
+    assert (ner, pos) == ("在 [北京]LOC 好", "在北/n 京好/n")
+    assert json.loads(both)["entities"][0]["score"] == 0.5
+    with pytest.raises(InputError, match="pos, ner or pos,ner"):
+        tag(path, "--task", "dep")
+
+
+def test_gb18030_is_told_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, "ascii\n我在北京，𠮷\n".encode("gb18030"))
+    assert tag(path, "--task", "ner") == 0
+    shown = capsys.readouterr()
+    assert shown.out == "ascii\n我在 [北京]LOC ，𠮷\n"
+    assert shown.err == f"zhseq: {path}: not UTF-8 from line 2 on, read as GB18030\n"
+
+
+def test_broken_bytes_are_named_or_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, "一\n二".encode() + b"\xe4\xb8" + "三\n".encode())
+    with pytest.raises(InputError, match=r"a\.txt, line 2, byte 4: expected UTF-8, found the byte 0xE4"):
+        tag(path)
+    capsys.readouterr()
+    assert tag(path, "--errors", "replace", "--format", "jsonl") == 0
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == ["一", "二\ufffd三"]
+
+
+def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    for place, message in ((tmp_path, "found a directory"), (tmp_path / "no.txt", "expected a file that can be read")):
+        with pytest.raises(InputError, match=message):
+            tag(place)
+    with pytest.raises(InputError, match="at least 1"):
+        tag(write(tmp_path, "好\n"), "--nbest", "0")
+    with pytest.raises(InputError, match="--format jsonl with --nbest"):
+        tag(write(tmp_path, "好\n"), "--nbest", "3")
+    with pytest.raises(InputError, match="its lines are words"):
+        tag(write(tmp_path, "好\n"), "--task", "ner", "--format", "conllu")
+
+
+def test_the_output_appears_when_it_is_whole(tmp_path: Path) -> None:
+    output = write(tmp_path, "old", "out.txt")
+    with pytest.raises(InputError, match="line 5000"):
+        tag(write(tmp_path, "好\n".encode() * 4999 + b"\xff\n"), "--output", str(output))
+    assert output.read_text() == "old"
+    path = write(tmp_path, "好\n")
+    assert tag(path, "--output", str(output)) == 0
+    assert output.read_text(encoding="utf-8") == "好/w\n"
+    assert tag(path, "--output", str(path)) == 0
+    assert path.read_text(encoding="utf-8") == "好/w\n"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.txt", "out.txt"]
+
+
+def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path, "好\n")
+    with pytest.raises(InputError, match="found a directory"):
+        tag(path, "--output", str(tmp_path))
+    with pytest.raises(InputError, match="expected a file that can be written"):
+        tag(path, "--output", str(tmp_path / "no" / "out.txt"))
+    if os.geteuid() != 0:
+        path.chmod(0o400)
+        with pytest.raises(InputError, match="read-only"):
+            tag(path, "--output", str(path))
+
+
+def test_no_more_lines_are_held_than_the_tagger_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = written = most = 0
+
+    def counted(self: object, lines: object, **options: object) -> object:
+        yield from original(self, _count(lines), **options)  # type: ignore[arg-type]
+
+    def _count(lines: object) -> object:
+        nonlocal taken
+        for line in lines:  # type: ignore[attr-defined]
+            taken += 1
+            yield line
+
+    class Output(io.StringIO):
+        def write(self, text: str) -> int:
+            nonlocal written, most
+            written += 1
+            most = max(most, taken - written)
+            return len(text)
+
+    original = fake_tagger.Tagger.stream
+    monkeypatch.setattr(fake_tagger.Tagger, "stream", counted)
+    monkeypatch.setattr(sys, "stdout", Output())
+    assert tag(write(tmp_path, "好\n" * 100)) == 0
+    assert (taken, written) == (100, 100)
+    assert most < fake_tagger.BATCH
+
+
+def test_as_a_program() -> None:
+    done = run("-", stdin="在北京\n\n".encode())
+    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, "[在北/n 京/w]LOC\n\n", b"")
+    done = run("missing.txt")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode() == "zhseq: missing.txt: expected a file that can be read: No such file or directory.\n"
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
+    path = write(tmp_path, "今天天气很好\n" * 50000)
+    program = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    assert program.stdout is not None
+    assert program.stderr is not None
+    assert program.stdout.readline().decode() == "今天/n 天气/n 很好/n\n"
+    program.stdout.close()
+    assert program.stderr.read() == b""
+    assert program.wait(timeout=60) == 0
+    program.stderr.close()

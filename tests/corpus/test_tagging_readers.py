@@ -36,6 +36,12 @@ def test_pfr_words_are_those_inside_of_the_brackets(tmp_path: Path) -> None:
     assert corpus.repairs == {"misprinted tag": 1}
 
 
+def test_pfr_without_ids_is_told_by_its_compounds(tmp_path: Path) -> None:
+    first, second = read(tmp_path, "江/nr 泽民/nr\n[北京/ns 大学/n]nt\n").texts
+    assert shown(first, first.entities) + shown(second, second.entities) == ["江泽民/PER", "北京大学/ORG"]
+    assert first.document != second.document
+
+
 @pytest.mark.parametrize(
     ("words", "names"),
     [

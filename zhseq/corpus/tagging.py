@@ -36,6 +36,7 @@ TASKS = ("pos", "ner")
 _SAMPLE = 200  # lines by which a format is told
 _SHARE = 0.9  # of them must look right: a broken line is the reader's to report, not a reason to guess otherwise
 _SLASHED = re.compile(r"\[*\S+/[A-Za-z]+(?:\][A-Za-z.]+)*$")
+_COMPOUND = re.compile(r".+/[a-z]+\](?:nt|ns|nz|nr|i|l)$")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::\w+)?$")
 
 
@@ -233,7 +234,7 @@ def _detect(source: Source, path: Path) -> str:
     if any(PARAGRAPH_ID.match(row[0]) for row in tokens):
         return "pfr"
     if _most(_SLASHED.match(token) for row in tokens for token in row):
-        return "text"
+        return "pfr" if any(_COMPOUND.match(token) for row in tokens for token in row) else "text"
     if path.suffix and partner(path).is_file():
         return "parallel"
     if any("\t" in line for line in lines):

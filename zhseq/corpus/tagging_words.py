@@ -35,9 +35,10 @@ def read_pfr(source: Source) -> Iterator[TaggedText]:
     """Read the PFR corpus: one paragraph a line, `word/tag` between blanks, `[word/tag word/tag]nt` compounds.
 
     Words are those inside the brackets. Entities are compounds (nt, ns) and else words tagged nr, ns, nt; a surname and
-    the given name after it, two words in this corpus, are one entity. The paragraph's id names the document.
+    the given name after it, two words in this corpus, are one entity. The paragraph's id names the document; a file
+    without ids has a document on each line.
     """
-    document = source.document(0)
+    document = ""
     for index, line in enumerate(source.lines):
         tokens = line.split()
         if not tokens:
@@ -47,7 +48,9 @@ def read_pfr(source: Source) -> Iterator[TaggedText]:
             del tokens[0]
         text, words, compounds = _read_tokens(source, index, tokens)
         if text:
-            yield TaggedText(text, tuple(words), tuple(_pku_entities(text, words, compounds)), document)
+            yield TaggedText(
+                text, tuple(words), tuple(_pku_entities(text, words, compounds)), document or source.document(index)
+            )
 
 
 def read_slashed(source: Source) -> Iterator[TaggedText]:

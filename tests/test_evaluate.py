@@ -1,0 +1,108 @@
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from tests import fake_tagger
+from zhseq.errors import CorpusError, InputError
+from zhseq.evaluate import main
+
+
+@pytest.fixture(autouse=True)
+def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("zhseq.tagger")
+    vars(module).update(vars(fake_tagger))
+    monkeypatch.setitem(sys.modules, "zhseq.tagger", module)
+
+
+def write(folder: Path, content: str, name: str = "gold.txt") -> str:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return str(path)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert main([*arguments, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert isinstance(report, dict)
+    return report
+
+
+def test_words_and_parts_of_speech(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The tagger says 天气/n 很好/n 北京/n 。/w.
+    report = run(capsys, "--gold", write(tmp_path, "天气/n 很/d 好/a\n北京/ns 。/w\n"))
+    assert report["texts"] == 2
+    assert report["characters"] == 7
+    words, joint = report["words"], report["joint"]
+    assert words == {"precision": 3 / 4, "recall": 3 / 5, "f1": pytest.approx(6 / 9), "gold": 5, "predicted": 4}
+    assert joint["f1"] == pytest.approx(4 / 9)  # type: ignore[index]
+    assert joint["by_label"]["n"]["precision"] == pytest.approx(1 / 3)  # type: ignore[index]
+    assert report["cuts"] == [{"gold": "很 好", "predicted": "很好", "count": 1}]
+    assert report["pos_confusions"] == [{"gold": "ns", "predicted": "n", "count": 1}]
+    assert "entities" not in report
+
+
+def test_segmentation_has_no_joint_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = run(capsys, "--gold", write(tmp_path, "天气  很好\n北京  。\n"))
+    assert report["words"]["f1"] == 1.0  # type: ignore[index]
+    assert "joint" not in report
+
+
+def test_entities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The tagger says 北京/LOC 1998/ORG.
+    report = run(capsys, "--gold", write(tmp_path, "北 B-LOC\n京 I-LOC\n1 B-NUM\n9 I-NUM\n\n江 B-PER\n"))
+    entities = report["entities"]
+    assert entities["f1"] == pytest.approx(2 * 1 / (2 + 3))  # type: ignore[index]
+    assert {label: row["f1"] for label, row in entities["by_label"].items()} == {  # type: ignore[index]
+        "LOC": 1.0,
+        "NUM": 0.0,
+        "PER": 0.0,
+        "ORG": 0.0,
+    }
+    assert {"gold": "NUM", "predicted": "ORG", "count": 1} in report["entity_confusions"]  # type: ignore[operator]
+    assert "words" not in report
+
+
+def test_gold_without_any_entity_scores_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = run(capsys, "--gold", write(tmp_path, "江 O\n河 O\n"), "--format", "columns")
+    assert report["entities"]["f1"] == 0.0  # type: ignore[index]
+
+
+def test_several_models_give_mean_and_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = write(tmp_path, "天气/n 很/d 好/a\n")
+    report = run(capsys, "--gold", gold, "--model", "a", "b")
+    assert len(report["models"]) == 2  # type: ignore[arg-type]
+    assert report["mean"]["words"] == pytest.approx(2 / 5)  # type: ignore[index]
+    assert report["spread"]["words"] == 0.0  # type: ignore[index]
+    assert main(["--gold", gold, "--model", "a", "b"]) == 0
+    assert "mean F1 of 2 models" in capsys.readouterr().out
+
+
+def test_the_table_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = write(tmp_path, '{"text": "北京好", "words": [{"start": 0, "end": 3, "pos": "n"}], "entities": []}\n')
+    assert main(["--gold", gold]) == 0
+    shown = capsys.readouterr()
+    rows = {line.split()[0]: line.split()[1:] for line in shown.out.splitlines() if line}
+    assert rows["words"] == ["0.00", "0.00", "0.00", "1", "2"]
+    assert rows["entities"] == ["0.00", "0.00", "0.00", "0", "1"]
+    assert rows["n"] == ["0.00", "0.00", "0.00", "1", "1"]
+    assert "北京好 > 北京 好" in shown.out
+    assert shown.err == f"{gold}: 1 texts, 3 characters\n"
+
+
+def test_task_chooses_what_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = write(tmp_path, '{"text": "北京", "words": [{"start": 0, "end": 2, "pos": "n"}], "entities": []}\n')
+    assert "entities" not in run(capsys, "--gold", gold, "--task", "pos")
+    assert "words" not in run(capsys, "--gold", gold, "--task", "ner")
+
+
+def test_what_cannot_be_scored_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CorpusError, match="expected a file, or one of the corpora"):
+        main(["--gold", str(tmp_path / "no.txt")])
+    with pytest.raises(CorpusError, match="line 2: expected a character and its tag"):
+        main(["--gold", write(tmp_path, "北 B-LOC\n京\n"), "--format", "columns"])
+    monkeypatch.setattr(fake_tagger.Tagger, "tasks", ("pos",))
+    with pytest.raises(InputError, match=r"what the model does \(pos\), found gold for ner"):
+        main(["--gold", write(tmp_path, "北 B-LOC\n京 I-LOC\n")])

@@ -18,6 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     poem.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     poem.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     poem.add_argument("--resume", action="store_true", help="go on with the run in DIR")
+    from zhseq.recipes import tagger, vectors
+
+    for recipe in (tagger, vectors):
+        recipe.add_parser(commands)
     plot = commands.add_parser("plot", help="draw the curves of a run")
     plot.add_argument("run", type=Path, metavar="RUN")
     plot.add_argument("--output", type=Path, metavar="FILE", help="PNG file (default: RUN/curves.png)")
@@ -27,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(plot_run(options.run, options.output or options.run / "curves.png"))
         return 0
-    return _train_poem(options)
+    if options.command == "poem":
+        return _train_poem(options)
+    return int(options.run(options))
 
 
 def _train_poem(options: argparse.Namespace) -> int:

@@ -1,0 +1,242 @@
+"""Dictionary words in text, found for whole batches at once by numpy: the SoftLexicon sets of each character.
+
+Every n-gram of a text gets a 64-bit hash that rolls from length to length (one multiplication and one addition per
+character and length). A bitmap says which hashes cannot be in the dictionary, and the few others are looked up by
+binary search. That a foreign n-gram has the hash of a dictionary word is as likely as one in 10**14 per lookup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.errors import CheckpointError, InputError
+from zhseq.text.normalize import CodePoints, codepoints, normalize
+from zhseq.text.vocab import escape, unescape
+
+Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int32]
+Weights = npt.NDArray[np.float32]
+
+SEPARATOR = 0x0A
+"""Line feed: stands between texts, and is part of no word."""
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_FILTER_SLOTS = 16  # places in the bitmap per n-gram: one lookup in 16 goes to the binary search for nothing
+
+
+def rolling_hashes(points: CodePoints, longest: int) -> Iterator[Hashes]:
+    """Yield the hashes of all n-grams for n = 1, 2, ..., `longest`.
+
+    Args:
+        points: Code points, (characters,), with `SEPARATOR` between texts.
+        longest: Greatest n.
+
+    Yields:
+        (characters - n + 1,) uint64, by first character.
+    """
+    mixed = points.astype(np.uint64)
+    mixed += np.uint64(1)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(32)
+    hashes = mixed
+    yield hashes
+    for length in range(2, min(longest, len(points)) + 1):
+        hashes = hashes[:-1] * _MULTIPLIER + mixed[length - 1 :]
+        yield hashes
+
+
+class NgramTable:
+    """Rows of n-grams of one length, looked up by their hashes."""
+
+    def __init__(self, ngrams: Sequence[str], rows: npt.ArrayLike) -> None:
+        """Create from n-grams of equal length and the row of each.
+
+        Raises:
+            ValueError: An n-gram occurs twice, or two share a hash.
+        """
+        length = len(ngrams[0])
+        points = codepoints("".join(ngrams)).reshape(-1, length)
+        hashes = np.concatenate([_hash_all(block) for block in np.array_split(points, max(1, len(points) // 100_000))])
+        order = np.argsort(hashes)
+        self._hashes = hashes[order]
+        self._rows = np.asarray(rows, dtype=np.int32)[order]
+        if bool((self._hashes[1:] == self._hashes[:-1]).any()):
+            raise ValueError("the n-grams of a table must differ from each other, and their hashes too")
+        bits = max(8, int(np.ceil(np.log2(_FILTER_SLOTS * len(ngrams)))))
+        self._shift = np.uint64(64 - bits)
+        self._filter = np.zeros(1 << bits, dtype=np.bool_)
+        self._filter[self._hashes >> self._shift] = True
+
+    def find(self, hashes: Hashes, missing: int = 0) -> Rows:
+        """Return the row of each hash, `missing` for n-grams that are not here; shape as given, int32."""
+        rows = np.full(hashes.shape, missing, dtype=np.int32)
+        maybe = np.flatnonzero(self._filter[hashes >> self._shift])
+        wanted = hashes[maybe]
+        place = np.minimum(np.searchsorted(self._hashes, wanted), len(self._hashes) - 1)
+        rows[maybe] = np.where(self._hashes[place] == wanted, self._rows[place], missing)
+        return rows
+
+
+def _hash_all(points: CodePoints) -> Hashes:
+    *_, hashes = rolling_hashes(points.reshape(-1), points.shape[1])
+    return hashes[:: points.shape[1]]
+
+
+class Lexicon:
+    """Words with frequencies; word i (from 1) has row i of the vector table, 0 is no word.
+
+    The sets of a character hold the words that begin at it, contain it inside, end at it, and equal it. Because at
+    most one word of each length stands in each place relative to a character, the sets are columns of a fixed table,
+    `slots_per_set(max_length)` columns for each set.
+
+    Source: SoftLexicon, Ma et al. (2020), "Simplify the Usage of Lexicon in Chinese NER", section 3.
+    Differs: the weight of a word is the logarithm of its frequency, because with the frequency itself the most common
+    words leave the others no weight; words longer than `max_length` are not looked for; an empty set is a zero vector.
+    """
+
+    def __init__(self, words: Sequence[str], frequencies: Sequence[float], max_length: int) -> None:
+        """Create from different normalised words.
+
+        Raises:
+            ValueError: A word is empty, longer than `max_length`, or occurs twice.
+        """
+        self.words = tuple(words)
+        self.frequencies = np.asarray(frequencies, dtype=np.float64)
+        self.max_length = max_length
+        self._weights = np.concatenate([[0.0], np.log1p(np.maximum(self.frequencies, 1.0))]).astype(np.float32)
+        lengths = np.array([len(word) for word in words], dtype=np.int64)
+        if len(words) and not 1 <= lengths.min() <= lengths.max() <= max_length:
+            raise ValueError(f"words must have 1 to {max_length} characters")
+        self._tables: dict[int, NgramTable] = {}
+        for length in np.unique(lengths).tolist():
+            rows = np.flatnonzero(lengths == length)
+            self._tables[length] = NgramTable([words[row] for row in rows.tolist()], rows + 1)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def sets(self, hashes: Sequence[Hashes]) -> tuple[Rows, Weights]:
+        """Find the four sets of every character.
+
+        Args:
+            hashes: What `rolling_hashes` yields, for the lengths 1 to `max_length`.
+
+        Returns:
+            rows: (characters, 4 * slots_per_set) int32, the sets begin, inside, end, single one after the other, 0
+                where there is no word.
+            weights: The same shape, float32, 0 in empty columns; those of a character sum to 4, or to 0 where it has
+                no word at all.
+        """
+        size = slots_per_set(self.max_length)
+        rows = np.zeros((4 * size, len(hashes[0])), dtype=np.int32)  # a row for each slot: each is filled at once
+        inside = size
+        for length, table in self._tables.items():
+            if length > len(hashes):
+                continue
+            found = table.find(hashes[length - 1])
+            if length == 1:
+                rows[3 * size] = found
+                continue
+            rows[length - 2, : len(found)] = found
+            rows[2 * size + length - 2, length - 1 :] = found
+            for offset in range(1, length - 1):
+                rows[inside, offset : offset + len(found)] = found
+                inside += 1
+        weights = self._weights[rows]
+        total = weights.sum(axis=0)
+        weights *= np.float32(4.0) / np.maximum(total, np.float32(1e-6))
+        return np.ascontiguousarray(rows.T), np.ascontiguousarray(weights.T)
+
+    def save(self, path: Path) -> None:
+        """Write one word and its frequency a line."""
+        pairs = zip(self.words, self.frequencies.tolist(), strict=True)
+        path.write_text("".join(f"{escape(word)}\t{frequency:g}\n" for word, frequency in pairs), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path, max_length: int) -> Lexicon:
+        """Read what `save` wrote.
+
+        Raises:
+            CheckpointError: The file is missing or is not a list of words.
+        """
+        try:
+            lines = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n") if line]
+            words = [unescape(word) for word, _ in lines]
+            return cls(words, [float(frequency) for _, frequency in lines], max_length)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} is not a word list ({error}); fetch the checkpoint again") from error
+
+
+def slots_per_set(max_length: int) -> int:
+    """Return the columns of each of the four sets: those of the largest one."""
+    return max(max_length - 1, (max_length - 1) * (max_length - 2) // 2, 1)
+
+
+def jieba_frequencies() -> dict[str, float]:
+    """Return the words of jieba's dictionary, normalised, with their frequencies."""
+    import jieba
+
+    frequencies: dict[str, float] = {}
+    with jieba.get_dict_file() as stream:
+        rows = [line.split() for line in stream.read().decode("utf-8").splitlines()]
+    words = normalize("\n".join(row[0] for row in rows)).split("\n")
+    for word, row in zip(words, rows, strict=True):
+        frequencies[word] = frequencies.get(word, 0.0) + float(row[1])
+    return frequencies
+
+
+def read_word_list(path: Path) -> dict[str, float]:
+    """Read a user's words: one a line, optionally with a frequency after a blank or tab (1000 without).
+
+    Raises:
+        InputError: The file cannot be read, or a line has a frequency that is no positive number.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected words in UTF-8, one a line; it cannot be read: {error}") from error
+    words: dict[str, float] = {}
+    for number, line in enumerate(lines, start=1):
+        word, *rest = line.split()[:2] or [""]
+        try:
+            frequency = float(rest[0]) if rest else 1000.0
+        except ValueError:
+            frequency = 0.0
+        if word and not 0 < frequency < float("inf"):
+            raise InputError(f"{path}, line {number}: expected a positive frequency after the word, found {rest[0]!r}")
+        if word:
+            words[normalize(word)] = frequency
+    return words
+
+
+def choose_words(
+    frequencies: Mapping[str, float], limit: int, max_length: int, *, own: Mapping[str, float], known: Iterable[str]
+) -> tuple[list[str], list[float]]:
+    """Choose the words that earn a place: a user's own, and the most frequent of a dictionary that have a vector.
+
+    Args:
+        frequencies: The dictionary.
+        limit: Most words in all; a user's own are always taken.
+        max_length: Longer words are left out.
+        own: A user's words.
+        known: Words that have a vector, the most frequent in raw text first; empty if there are no vectors at all,
+            and then the dictionary's own frequencies decide.
+
+    Returns:
+        Words and frequencies, the most valuable first.
+    """
+    ranked = [word for word in known if word in frequencies]
+    if not ranked:
+        ranked = sorted(frequencies, key=lambda word: (-frequencies[word], word))
+    chosen = dict(own)
+    for word in ranked:
+        if len(chosen) >= limit:
+            break
+        chosen.setdefault(word, frequencies[word])
+    fitting = {word: frequency for word, frequency in chosen.items() if 1 <= len(word) <= max_length}
+    return list(fitting), list(fitting.values())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,66 +16,52 @@ from torch import Tensor
 from zhseq import checkpoint
 from zhseq.config import from_dict
 from zhseq.errors import CheckpointError, ConfigError, InputError
-from zhseq.generation import NoRepeatedLine, Sampling, sample
+from zhseq.generation import NoRepeatedLine, Ranking, Sampling, sample
+from zhseq.generation.couplet import draft_couplet
+from zhseq.generation.drafting import AUTO_FORMS, Draft, draft, wanted_prosody
+from zhseq.generation.finishing import to_text
+from zhseq.generation.request import CI, Poem, Request
+from zhseq.generation.rules import RuleTables, Template
+from zhseq.generation.search import Task, write
 from zhseq.models.language_model import LanguageModel, LanguageModelConfig
 from zhseq.nn.initialization import uninitialized
+from zhseq.prosody import PROSODY_FILE, Prosody
 from zhseq.scoring import Score, score_poems
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 from zhseq.training.device import pick_device
-from zhseq.verse import FORMS, LINE, Controls, Form, encode_prefix, fits, place_start
+from zhseq.verse import LINE, Controls, encode_prefix
+
+__all__ = ["AUTO_FORMS", "KIND", "VOCAB_FILE", "Poem", "Poet", "Request"]
 
 KIND = "poem-language-model"
 VOCAB_FILE = "vocab.txt"
 
-_SIDE_BY_SIDE = 256  # poems written at once: more are not faster on a CPU, and memory stays flat
-
-AUTO_FORMS = ("七绝", "五绝", "七律", "五律")
-"""Forms in the order in which `form="auto"` tries them: the first that the given start fits into."""
-
-
-@dataclass(frozen=True)
-class Poem:
-    """A finished poem."""
-
-    lines: tuple[str, ...]
-    """Lines without punctuation."""
-    form: str
-    title: str = ""
-    author: str = ""
-
-    @property
-    def text(self) -> str:
-        """The poem as it is printed: one couplet a row, with punctuation."""
-        return "\n".join(FORMS[self.form].layout(self.lines))
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a poem; an empty string leaves it to the model."""
-
-    start: str = ""
-    """How the poem begins: characters, punctuation allowed where the form has it. Kept exactly as given."""
-    form: str = "auto"
-    """`auto` or one of the forms 五绝, 七绝, 五律, 七律."""
-    title: str = ""
-    author: str = ""
-    """In whose manner; one of `Poet.authors`."""
-    dynasty: str = ""
-    """In the manner of which time; one of `Poet.dynasties`."""
-    traditional: bool = False
-    """Write in traditional characters."""
-    sampling: Sampling = field(default_factory=Sampling)
+_SIDE_BY_SIDE = 256  # lines written at once: more are not faster on a CPU, and memory stays flat
+_AGAIN_IN_CI = 1.5  # nats against a character that a ci has already; ci repeat words, regulated verse hardly does
+_COUPLET_CANDIDATES = 96
+_ANSWERS = {3: 2, 5: 4}  # the two middle couplets of eight lines face each other word for word
 
 
 class Poet:
     """Writes poems with a trained language model. One object may be used from several threads."""
 
-    def __init__(self, model: LanguageModel, vocab: Vocab, device: str = "cpu") -> None:
-        """Wrap a model and its vocabulary; `Poet.load` is the usual way to get one."""
+    def __init__(
+        self, model: LanguageModel, vocab: Vocab, device: str = "cpu", prosody: Path | Prosody | None = None
+    ) -> None:
+        """Wrap a model and its vocabulary; `Poet.load` is the usual way to get one.
+
+        Args:
+            model: The language model.
+            vocab: Its vocabulary.
+            device: As for `load`.
+            prosody: Tones, rhymes and tunes, or the directory that holds them; read when first needed.
+        """
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         self.vocab = vocab
+        self._prosody = prosody
+        self._tables: dict[str, RuleTables] = {}
         characters = "".join(
             symbol if len(symbol) == 1 else " " for symbol in vocab.symbols[: model.config.output_size]
         )
@@ -107,7 +95,7 @@ class Poet:
         with uninitialized():
             network = LanguageModel(settings)
         checkpoint.read_weights(directory, network)
-        return cls(network, vocab, device)
+        return cls(network, vocab, device, directory if (directory / PROSODY_FILE).exists() else None)
 
     @property
     def authors(self) -> tuple[str, ...]:
@@ -119,8 +107,30 @@ class Poet:
         """Dynasties in whose manner the model can write."""
         return self._controls("dynasty")
 
+    @property
+    def tunes(self) -> tuple[str, ...]:
+        """Tunes to which ci can be written, those with the most poems first."""
+        tunes = self.prosody.tunes.values() if self.prosody is not None else ()
+        return tuple(tune.name for tune in sorted(tunes, key=lambda tune: -tune.total))
+
+    @cached_property
+    def prosody(self) -> Prosody | None:
+        """Tones, rhymes and tunes that come with the model, or None.
+
+        Raises:
+            CheckpointError: They are damaged.
+        """
+        return Prosody.load(self._prosody) if isinstance(self._prosody, Path) else self._prosody
+
     def write(
-        self, *, seed: int = 0, temperature: float = 0.8, top_p: float = 0.95, top_k: int = 0, **wishes: Any
+        self,
+        *,
+        seed: int = 0,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        top_k: int = 0,
+        best_of: int = Ranking.best_of,
+        **wishes: Any,
     ) -> Poem:
         """Write one poem.
 
@@ -129,13 +139,15 @@ class Poet:
             temperature: See `Sampling`, as for `top_p` and `top_k`.
             top_p: See `Sampling`.
             top_k: See `Sampling`.
-            **wishes: Fields of `Request`: start, form, title, author, dynasty, traditional.
+            best_of: Candidates for each line, see `Ranking`; of no effect without rhyme.
+            **wishes: Fields of `Request`: start, form, tune, about, author, acrostic, lines and so on.
 
         Raises:
             InputError: A wish cannot be fulfilled; the message says why and what would work.
         """
         sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
-        return self.write_many(Request(sampling=sampling, **wishes), 1)[0]
+        wishes["lines"] = tuple(wishes.get("lines", ()))
+        return self.write_many(Request(sampling=sampling, ranking=Ranking(best_of), **wishes), 1)[0]
 
     def write_many(self, request: Request, num: int) -> list[Poem]:
         """Write `num` poems side by side; poem number i is the same whatever `num` is.
@@ -153,54 +165,112 @@ class Poet:
         """
         if num < 1:
             raise InputError(f"the number of poems must be at least 1, but is {num}")
-        form = self._form(request)
-        start = place_start(request.start, form)
+        outline = draft(request, wanted_prosody(request, lambda: self.prosody))
         author = self._known("author", request.author, self.authors)
         dynasty = self._known("dynasty", request.dynasty, self.dynasties)
-        controls = Controls(form.name, dynasty, author, request.title)
-        prefix = torch.tensor(encode_prefix(self.vocab, controls), device=self.device)
-        ids = self.vocab.encode(normalize(start)).tolist()
-        ids += [-1] * (sum(form.line_lengths) - len(ids))
-        for first in range(0, num, _SIDE_BY_SIDE):
-            poems = sample(
-                self.model,
-                prefix=prefix.expand(min(_SIDE_BY_SIDE, num - first), -1),
-                forced=_split(ids, form.line_lengths),
-                allowed=self._allowed,
-                line_id=self.vocab.id(LINE),
-                constraints=[NoRepeatedLine(form.line_lengths)],
-                sampling=request.sampling,
-                first=first,
-            )
-            for characters in poems:
-                yield self._poem(characters, form, start, request)
+        controls = Controls(outline.form.name, dynasty, author, outline.tune + (request.about or request.title))
+        if outline.plan is None:
+            yield from self._free(request, outline, controls, num)
+        else:
+            yield from self._ruled(request, outline, controls, num)
+
+    def couplet(self, upper: str, num: int = 1, *, sampling: Sampling | None = None, rhyme: str = "auto") -> list[str]:
+        """Answer an upper line with lower lines (对联): tones opposed, no character shared.
+
+        Args:
+            upper: Up to 24 characters, with or without punctuation.
+            num: How many answers.
+            sampling: How to draw.
+            rhyme: `classical` or `modern` tones.
+
+        Raises:
+            InputError: It is no upper line, or the model has no prosody.
+        """
+        request = Request(rhyme="classical" if rhyme == "auto" else rhyme, sampling=sampling or Sampling())
+        prosody = wanted_prosody(request, lambda: self.prosody)
+        if prosody is None:
+            raise InputError("a couplet opposes tones, which --rhyme none leaves out; use classical or modern")
+        outline = draft_couplet(upper, prosody)
+        task = Task(
+            template=Template.build(outline.plan.patterns, outline.plan.presets, self._rules(rhyme)),
+            weights=outline.plan.weights,
+            forced=self._ids(outline.given),
+            prefix=self._prefix(Controls(outline.form)),
+            background=None,
+            line_id=self.vocab.id(LINE),
+            answers=outline.answers,
+        )
+        ranking = Ranking(best_of=_COUPLET_CANDIDATES)
+        answers = []
+        for number in range(num):
+            ids, _ = write(self.model, self._rules(rhyme), task, request.sampling, ranking, range(number, number + 1))
+            answers.append(outline.lower(to_text(self.vocab, ids[0], outline.given, traditional=False)))
+        return answers
 
     def score(self, poems: Sequence[Sequence[str]], forms: Sequence[str]) -> list[Score]:
         """Return the bits of poems, given as normalised lines without punctuation, and of their forms (or "")."""
         return score_poems(self.model, self.vocab, poems, forms)
 
-    def _form(self, request: Request) -> Form:
-        if request.form == "auto":
-            fitting = (name for name in AUTO_FORMS if fits(request.start, FORMS[name]))
-            # Where none fits, the largest form says best why.
-            return FORMS[next(fitting, AUTO_FORMS[2])]
-        if request.form not in FORMS:
-            raise InputError(f"there is no form '{request.form}'; choose one of auto, {', '.join(FORMS)}")
-        return FORMS[request.form]
+    def _free(self, request: Request, outline: Draft, controls: Controls, num: int) -> Iterator[Poem]:
+        """Write poems of which only the shape is kept."""
+        lengths = outline.form.line_lengths
+        for first in range(0, num, _SIDE_BY_SIDE):
+            poems = sample(
+                self.model,
+                prefix=self._prefix(controls).expand(min(_SIDE_BY_SIDE, num - first), -1),
+                forced=self._ids(outline.given),
+                allowed=self._allowed,
+                line_id=self.vocab.id(LINE),
+                constraints=[NoRepeatedLine(lengths)],
+                sampling=request.sampling,
+                first=first,
+            )
+            for ids in poems:
+                yield self._poem(ids, outline, request)
 
-    def _poem(self, characters: Tensor, form: Form, start: str, request: Request) -> Poem:
-        """Turn the ids of one poem, (lines, longest line), into text that begins with `start` to the letter."""
-        lengths = form.line_lengths
-        # A character of the start that the vocabulary lacks is held by a placeholder until the start is put back.
-        lines = [
-            "".join(symbol if len(symbol := self.vocab.symbol(index)) == 1 else "□" for index in line[:length])
-            for line, length in zip(characters.tolist(), lengths, strict=True)
-        ]
-        written = "".join(to_traditional(lines) if request.traditional else lines)
-        text = start + written[len(start) :]
-        return Poem(
-            tuple("".join(part) for part in _split(list(text), lengths)), form.name, request.title, request.author
+    def _ruled(self, request: Request, outline: Draft, controls: Controls, num: int) -> Iterator[Poem]:
+        """Write poems that follow the patterns of their plan."""
+        assert outline.plan is not None
+        rules = self._rules(request.rhyme)
+        pulled = bool(request.about or request.author)
+        general = replace(controls, author="", title=outline.tune)
+        task = Task(
+            template=Template.build(outline.plan.patterns, outline.plan.presets, rules),
+            weights=outline.plan.weights,
+            forced=self._ids(outline.given),
+            prefix=self._prefix(controls),
+            background=self._prefix(general) if pulled else None,
+            line_id=self.vocab.id(LINE),
+            again=_AGAIN_IN_CI if outline.tune else Task.again,
+            answers=_ANSWERS if len(outline.given) == 8 and not outline.tune else {},
         )
+        block = max(1, _SIDE_BY_SIDE // request.ranking.best_of)
+        for first in range(0, num, block):
+            numbers = range(first, min(first + block, num))
+            poems, chosen = write(self.model, rules, task, request.sampling, request.ranking, numbers)
+            for ids, index in zip(poems, chosen.tolist(), strict=True):
+                yield replace(self._poem(ids, outline, request), pattern=outline.plan.patterns[index])
+
+    def _poem(self, ids: Tensor, outline: Draft, request: Request) -> Poem:
+        lines = to_text(self.vocab, ids, outline.given, traditional=request.traditional)
+        form = CI if outline.tune else outline.form.name
+        return Poem(lines, form, request.title or request.about, request.author, outline.tune)
+
+    def _rules(self, rhyme: str) -> RuleTables:
+        """Return what characters may do under classical or modern rhyme, made when first needed."""
+        key = "modern" if rhyme == "modern" else "classical"
+        if key not in self._tables:
+            assert self.prosody is not None
+            prosody = self.prosody.modern() if key == "modern" else self.prosody
+            self._tables[key] = RuleTables(prosody, self.vocab, self._allowed)
+        return self._tables[key]
+
+    def _prefix(self, controls: Controls) -> Tensor:
+        return torch.tensor(encode_prefix(self.vocab, controls), device=self.device)
+
+    def _ids(self, given: Sequence[Sequence[str]]) -> list[list[int]]:
+        """Return the ids of given characters, -1 where there is none."""
+        return [[self.vocab.id(normalize(character)) if character else -1 for character in line] for line in given]
 
     def _controls(self, kind: str) -> tuple[str, ...]:
         head = f"<{kind}:"
@@ -214,24 +284,3 @@ class Poet:
             return by_fold.get(folded, "")
         near = difflib.get_close_matches(folded, by_fold, n=3, cutoff=0.3) or list(by_fold)[:3]
         raise InputError(f"the model knows no {kind} '{value}'; it knows {len(known)}, among them {'、'.join(near)}")
-
-
-def to_traditional(lines: Sequence[str]) -> list[str]:
-    """Return lines in traditional characters, by phrase where that keeps their length, else by character."""
-    from opencc import OpenCC
-
-    converter = OpenCC("s2t")
-    converted = [(line, converter.convert(line)) for line in lines]
-    return [
-        new if len(new) == len(line) else "".join(converter.convert(character)[0] for character in line)
-        for line, new in converted
-    ]
-
-
-def _split(items: list[Any], lengths: Sequence[int]) -> list[list[Any]]:
-    """Cut a list into parts of the given lengths."""
-    parts, begin = [], 0
-    for length in lengths:
-        parts.append(items[begin : begin + length])
-        begin += length
-    return parts

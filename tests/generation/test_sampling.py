@@ -3,30 +3,30 @@ import torch
 
 from zhseq.errors import InputError
 from zhseq.generation import NoRepeatedLine, Sampling
-from zhseq.generation.sampling import _draw
+from zhseq.generation.sampling import draw
 
 
 def test_draws_follow_the_distribution():
     scores = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).log().expand(4000, -1)
     chances = (torch.arange(4000) + 0.5) / 4000
-    counts = _draw(scores, Sampling(temperature=1, top_p=1), chances).bincount(minlength=4)
+    counts = draw(scores, Sampling(temperature=1, top_p=1), chances).bincount(minlength=4)
     assert counts.tolist() == pytest.approx([2000, 1200, 800, 0], abs=2)
 
 
 def test_top_p_top_k_and_temperature_limit_what_is_drawn():
     scores = torch.tensor([[0.5, 0.3, 0.2]]).log().expand(100, -1)
     chances = torch.linspace(0, 0.999, 100)
-    assert set(_draw(scores, Sampling(temperature=1, top_p=0.6), chances).tolist()) == {0, 1}
-    assert set(_draw(scores, Sampling(temperature=1, top_p=1, top_k=2), chances).tolist()) == {0, 1}
-    assert set(_draw(scores, Sampling(temperature=0), chances).tolist()) == {0}
-    assert set(_draw(scores, Sampling(temperature=1, top_p=1e-6), chances).tolist()) == {0}
+    assert set(draw(scores, Sampling(temperature=1, top_p=0.6), chances).tolist()) == {0, 1}
+    assert set(draw(scores, Sampling(temperature=1, top_p=1, top_k=2), chances).tolist()) == {0, 1}
+    assert set(draw(scores, Sampling(temperature=0), chances).tolist()) == {0}
+    assert set(draw(scores, Sampling(temperature=1, top_p=1e-6), chances).tolist()) == {0}
 
 
 def test_a_forbidden_character_is_never_drawn():
     scores = torch.full((1000, 5), -torch.inf)
     scores[:, 3] = -100.0
     chances = torch.linspace(0, 0.99999994, 1000)
-    assert set(_draw(scores, Sampling(temperature=2, top_p=1), chances).tolist()) == {3}
+    assert set(draw(scores, Sampling(temperature=2, top_p=1), chances).tolist()) == {3}
 
 
 def test_the_character_that_would_repeat_a_line_is_forbidden():

@@ -112,7 +112,7 @@ def sample(
                 scores = logits + closed
                 for constraint in constraints:
                     constraint.forbid(scores, poems, line, place)
-                poems[:, line, place] = _draw(scores, sampling, chances[:, drawn])
+                poems[:, line, place] = draw(scores, sampling, chances[:, drawn])
                 drawn += 1
             else:
                 poems[:, line, place] = character
@@ -127,17 +127,18 @@ def _chances(seed: int, poems: range, draws: int) -> Tensor:
     return torch.from_numpy(np.stack(streams))
 
 
-def _draw(scores: Tensor, sampling: Sampling, chances: Tensor) -> Tensor:
+def draw(scores: Tensor, sampling: Sampling, chances: Tensor, branches: int = _CANDIDATES) -> Tensor:
     """Draw a character for each row by its chance: the inverse of the cumulated distribution.
 
     Args:
         scores: (rows, output_size) float32.
         sampling: Temperature and limits.
         chances: (rows,) float32 in [0, 1).
+        branches: Most characters among which to draw.
     """
     if sampling.temperature == 0:
         return scores.argmax(dim=1)
-    best, ids = scores.topk(min(sampling.top_k or _CANDIDATES, _CANDIDATES, scores.shape[1]), dim=1)
+    best, ids = scores.topk(min(sampling.top_k or branches, branches, scores.shape[1]), dim=1)
     # The share of each candidate is taken of all characters, so that top-p means what it says.
     total = (scores / sampling.temperature).logsumexp(dim=1, keepdim=True)
     shares = (best / sampling.temperature - total).exp()  # (rows, candidates), falling

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fake_tagger import Document, Entity, Tagger, Word
+from zhseq.corpus.tagging import FORMATS as READABLE
 from zhseq.corpus.tagging import TaggedText, read_tagged
 from zhseq.errors import InputError
 from zhseq.formats import FORMATS, PKU_TO_UPOS, UPOS, make_writer
@@ -151,3 +153,19 @@ def test_text_and_bio_can_be_read(tmp_path: Path) -> None:
         assert back.text == tagged.text
         assert len(back.entities or ()) == 2
     assert set(FORMATS) == {"text", "bio", "jsonl", "conllu", "brat"}
+
+
+def test_the_documented_table_is_the_one_in_use() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = [
+        row.strip("| ").split(" | ") for row in page.split("universal parts of speech")[1].splitlines() if "|" in row
+    ]
+    documented = {tag.rstrip(","): upos for upos, tags in rows[2:] for tag in tags.partition(",")[0].split()}
+    assert documented == PKU_TO_UPOS
+
+
+def test_the_documented_formats_are_those_there_are() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+    read, written = page.split("## What is written")
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", read, re.MULTILINE)) == set(READABLE) - {"auto"}
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", written, re.MULTILINE)) == set(FORMATS)

@@ -42,6 +42,7 @@ UPOS = frozenset(PKU_TO_UPOS.values()) | {"AUX", "DET", "SCONJ", "SYM"}
 FORMATS = ("text", "jsonl", "conllu", "bio", "brat")
 _SEPARATORS = re.compile("[\x7f\x85\u2028\u2029]")
 """Characters that JSON may hold as they are, but that end a line for many a reader, or garble a terminal (DEL)."""
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)
 _SPACES = {" ": "\\s", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
@@ -121,7 +122,7 @@ def _json_writer(tasks: Sequence[str]) -> Writer:
         alternatives = getattr(document, "alternatives", ())
         if alternatives:
             fields["nbest"] = [_json_parts(reading, tasks) for reading in alternatives]
-        line = json.dumps(fields, ensure_ascii=False)
+        line = _ENCODER.encode(fields)
         return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", line) + "\n"
 
     return write

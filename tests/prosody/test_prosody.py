@@ -21,7 +21,8 @@ def small() -> Prosody:
     variant = Pattern((2, 3), ("平中", "仄仄平"), (0, 1), "，。", count=2)
     tune = TunePattern((3, 3), ("中平平", "仄仄平"), (1, 1), "，。", (1,), 7, "花间", 10, (variant,))
     modern = Prosody(ToneTable("月", np.array([0], np.float32), "仄", np.array([False])), [], {tune.name: tune})
-    return Prosody(table, groups, {tune.name: tune}, modern)
+    lyric = Prosody(table, [RhymeGroup(0, "东", Tone.LEVEL, "东风看", "东")], {tune.name: tune})
+    return Prosody(table, groups, {tune.name: tune}, lyric=lyric, modern=modern)
 
 
 def test_a_saved_prosody_is_the_same_again(tmp_path: Path) -> None:
@@ -36,6 +37,8 @@ def test_a_saved_prosody_is_the_same_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(after.table.learned, before.table.learned)
     assert after.modern().tone_class("月") is Tone.OBLIQUE
     assert after.modern().tunes == before.tunes
+    assert after.lyric().rhyme_groups == before.lyric().rhyme_groups
+    assert after.lyric().tone_class("风") is Tone.LEVEL
 
 
 def test_tones_of_characters() -> None:
@@ -79,6 +82,14 @@ def test_a_group_is_called_by_a_member() -> None:
 def test_without_modern_readings() -> None:
     with pytest.raises(InputError, match="modern"):
         small().modern().modern()
+
+
+def test_rhymes_of_ci_are_another_set_of_groups() -> None:
+    prosody = small()
+    assert prosody.lyric().rhyme("东", "看")
+    assert not prosody.rhyme("东", "看")
+    with pytest.raises(InputError, match="rhymes of ci"):
+        prosody.lyric().lyric()
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

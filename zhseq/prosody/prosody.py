@@ -88,12 +88,14 @@ class Prosody:
         table: ToneTable,
         rhyme_groups: Sequence[RhymeGroup],
         tunes: Mapping[str, TunePattern],
+        *,
+        lyric: Prosody | None = None,
         modern: Prosody | None = None,
     ) -> None:
         self.table = table
         self.rhyme_groups = tuple(rhyme_groups)
         self.tunes = dict(tunes)
-        self._modern = modern
+        self._lyric, self._modern = lyric, modern
         self._index = {character: row for row, character in enumerate(table.characters)}
         self._groups: dict[str, tuple[int, ...]] = {}
         self._certain: dict[str, tuple[int, ...]] = {}
@@ -119,6 +121,16 @@ class Prosody:
 
         save(self, Path(directory))
 
+    def lyric(self) -> Prosody:
+        """Return the same tones and tunes with the rhymes of ci, in which neighbouring groups of level rhymes are one.
+
+        Raises:
+            InputError: This file was made without them.
+        """
+        if self._lyric is None:
+            raise InputError("this prosody holds no rhymes of ci; use the shipped prosody or learn it again")
+        return self._lyric
+
     def modern(self) -> Prosody:
         """Return tones and rhymes of today's standard language (中华通韵: by the finals); the tunes stay.
 
@@ -130,9 +142,10 @@ class Prosody:
         return self._modern
 
     @property
-    def has_modern(self) -> bool:
-        """Whether `modern` has something to return."""
-        return self._modern is not None
+    def views(self) -> dict[str, Prosody]:
+        """The other systems of rhymes that came with this one, by name: lyric, modern."""
+        found = {"lyric": self._lyric, "modern": self._modern}
+        return {name: prosody for name, prosody in found.items() if prosody is not None}
 
     def level(self, characters: str) -> npt.NDArray[np.float32]:
         """Return the probability of a level tone of each character, shape (characters,); NaN: not known."""

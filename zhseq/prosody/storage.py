@@ -12,7 +12,7 @@ from zhseq.errors import CheckpointError
 from zhseq.prosody.patterns import Pattern, TunePattern
 
 if TYPE_CHECKING:
-    from zhseq.prosody.prosody import Prosody
+    from zhseq.prosody.prosody import Prosody, RhymeGroup, ToneTable
 
 KIND, VERSION = "prosody", 1
 _SCALE = 1000  # probabilities are kept in thousandths
@@ -28,8 +28,8 @@ def save(prosody: Prosody, directory: Path) -> None:
 
     content: dict[str, Any] = {"kind": KIND, "version": VERSION, **_tables(prosody)}
     content["tunes"] = [_tune_record(tune) for tune in prosody.tunes.values()]
-    if prosody.has_modern:
-        content["modern"] = _tables(prosody.modern())
+    for name, view in prosody.views.items():
+        content[name] = _group_records(view) if view.table is prosody.table else _tables(view)
     path = directory / PROSODY_FILE
     part = path.with_suffix(".part")
     try:
@@ -61,8 +61,13 @@ def load(directory: Path) -> Prosody:
         raise CheckpointError(f"{path} is not a prosody file of version {VERSION}; fetch or learn it again")
     try:
         tunes = {tune.name: tune for tune in map(_tune, content["tunes"])}
-        modern = Prosody(*_read_tables(content["modern"]), tunes) if "modern" in content else None
-        return Prosody(*_read_tables(content), tunes, modern)
+        table, groups = _table(content), _groups(content["groups"])
+        views = {}
+        if "lyric" in content:
+            views["lyric"] = Prosody(table, _groups(content["lyric"]), tunes)
+        if "modern" in content:
+            views["modern"] = Prosody(_table(content["modern"]), _groups(content["modern"]["groups"]), tunes)
+        return Prosody(table, groups, tunes, **views)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is damaged ({type(error).__name__}: {error}); fetch or learn it again"
@@ -78,30 +83,38 @@ def _tables(prosody: Prosody) -> dict[str, Any]:
         "classes": table.classes,
         "level": level.tolist(),
         "fallback": "".join(c for c, learned in zip(table.characters, table.learned, strict=True) if not learned),
-        "groups": [
-            {"name": group.name, "tone": group.tone.value, "characters": group.characters, "certain": group.certain}
-            for group in prosody.rhyme_groups
-        ],
+        "groups": _group_records(prosody),
     }
 
 
-def _read_tables(content: dict[str, Any]) -> tuple[Any, Any]:
-    """Return tone table and rhyme groups; the inverse of `_tables`."""
-    from zhseq.prosody.prosody import RhymeGroup, Tone, ToneTable
+def _group_records(prosody: Prosody) -> list[dict[str, str]]:
+    return [
+        {"name": group.name, "tone": group.tone.value, "characters": group.characters, "certain": group.certain}
+        for group in prosody.rhyme_groups
+    ]
+
+
+def _table(content: dict[str, Any]) -> ToneTable:
+    """Return the tone table; the inverse of a part of `_tables`."""
+    from zhseq.prosody.prosody import ToneTable
 
     level = np.array(content["level"], dtype=np.float32)
     fallback = set(content["fallback"])
-    table = ToneTable(
+    return ToneTable(
         characters=str(content["characters"]),
         level=np.where(level < 0, np.float32(np.nan), level / np.float32(_SCALE)),
         classes=str(content["classes"]),
         learned=np.array([character not in fallback for character in content["characters"]], dtype=bool),
     )
-    groups = [
+
+
+def _groups(records: list[dict[str, Any]]) -> list[RhymeGroup]:
+    from zhseq.prosody.prosody import RhymeGroup, Tone
+
+    return [
         RhymeGroup(index, str(row["name"]), Tone(row["tone"]), str(row["characters"]), str(row["certain"]))
-        for index, row in enumerate(content["groups"])
+        for index, row in enumerate(records)
     ]
-    return table, groups
 
 
 def _pattern_record(pattern: Pattern) -> dict[str, Any]:

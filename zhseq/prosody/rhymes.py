@@ -1,0 +1,179 @@
+"""Rhyme groups, refined: a mixture in which each poem draws one group and the group draws the rhyme words.
+
+The mixture also finds the second readings: a word belongs to a further group when it turns up among that group's words
+much more often than the other words of its own group do, who only stray there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.prosody.clusters import meetings, merge, split
+
+Floats = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+_STRAY = 0.01  # share of rhyme words that have nothing to do with the group of their poem
+_POSTERIOR = 0.95  # the rest of a poem must point to one group so surely before a word of it is counted
+_READING = 0.3  # and each other word must have this share of its uses in that group
+_ENOUGH = 20  # a word with so many strict counts is judged by them, others by all segments
+_PURE = 3  # words in a strict segment
+_SECOND_SHARE, _SECOND_COUNT, _SECOND_RATIO = 0.03, 3.0, 8.0  # what makes a second reading: share, count, x stray rate
+_FLOOR = 0.003  # least stray rate, for groups between which nothing was seen to stray
+_CERTAIN_COUNT = 30.0
+_CERTAIN_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How fine the groups come out."""
+
+    min_count: int
+    """Rarer words are left to the mixture."""
+    merge_above: float
+    """Times chance; see `clusters.merge`."""
+    split_below: float
+    """Affinity; see `clusters.split`."""
+    smallest: int
+    """Segments' words in a group; smaller groups are dropped, their words left to the mixture."""
+
+
+@dataclass(frozen=True)
+class Rhymes:
+    """Rhyme groups of words.
+
+    Attributes:
+        counts: Uses of each word in each group, shape (words, groups).
+        members: Which words have a reading in which group, shape (words, groups).
+        certain: The members of one reading and ample evidence, shape (words, groups).
+        strays: How often words of one group stray into another's poems, shape (groups, groups), rows sum to 1.
+    """
+
+    counts: Floats
+    members: Booleans
+    certain: Booleans
+    strays: Floats
+
+
+def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
+    """Find the groups and their members.
+
+    Args:
+        segments: Words that should rhyme with each other, shape (segments, width), -1 where there is none; each
+            segment has at least two words.
+        size: Number of different words.
+        settings: How fine the groups come out.
+    """
+    uses = np.bincount(segments[segments >= 0], minlength=size)
+    order = np.argsort(-uses, kind="stable")
+    rank = np.empty(size + 1, dtype=np.int64)
+    rank[order], rank[-1] = np.arange(size), -1
+    ranked = rank[segments]
+    together = meetings(ranked, int((uses >= settings.min_count).sum()))
+    groups = split(together, merge(together, settings.merge_above), settings.split_below)
+    groups = [order[group] for group in groups]
+    groups = sorted((g for g in groups if uses[g].sum() >= settings.smallest), key=lambda g: -int(uses[g].sum()))
+    start = np.full((size, len(groups)), 1e-2)
+    for index, group in enumerate(groups):
+        start[group, index] += uses[group]
+    counts, words, weights = mixture(segments, start)
+    return _members(segments, counts, words, weights)
+
+
+def mixture(segments: Ids, start: Floats, rounds: int = 25) -> tuple[Floats, Floats, Floats]:
+    """Fit the mixture by expectation-maximisation.
+
+    Args:
+        segments: As in `learn`.
+        start: First guess of the uses of each word in each group, shape (words, groups).
+        rounds: Passes over the segments.
+
+    Returns:
+        Uses of each word in each group and probability of each word in its group, both (words, groups), and the
+        share of the segments of each group, (groups,).
+    """
+    size, number = start.shape
+    uses = np.bincount(segments[segments >= 0], minlength=size) / max(int((segments >= 0).sum()), 1)
+    words, weights = start / start.sum(axis=0), np.full(number, 1 / number)
+    for _ in range(rounds):
+        mixed = _mixed(words, uses)
+        posterior = _posterior(np.log(weights) + _log_words(mixed)[segments].sum(axis=1))
+        weights = (posterior.sum(axis=0) + 1) / (len(segments) + number)
+        counts = np.zeros((size, number))
+        for column in segments.T:
+            there = column >= 0
+            for group in range(number):
+                counts[:, group] += np.bincount(column[there], posterior[there, group], size)
+        kept = counts * (1 - _STRAY) * words / mixed + 1e-4
+        words = kept / kept.sum(axis=0)
+    return counts, words, weights
+
+
+def _mixed(words: Floats, uses: Floats) -> Floats:
+    return np.asarray((1 - _STRAY) * words + _STRAY * uses[:, None] + 1e-12)
+
+
+def _log_words(mixed: Floats) -> npt.NDArray[np.float32]:
+    """Return logarithms with one more row of zeros, which the absent words (-1) of a segment pick."""
+    return np.vstack([np.log(mixed), np.zeros((1, mixed.shape[1]))]).astype(np.float32)
+
+
+def _posterior(logs: npt.NDArray[np.floating]) -> Floats:
+    weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def _members(segments: Ids, counts: Floats, words: Floats, weights: Floats) -> Rhymes:
+    """Decide who belongs to which group."""
+    shares = _shares(counts)
+    sizes = (segments >= 0).sum(axis=1)
+    strict = _held_out_counts(segments[sizes >= _PURE], shares, words, weights)
+    loose = _held_out_counts(segments, shares, words, weights)
+    seen = np.where((strict.sum(axis=1) >= _ENOUGH)[:, None], strict, loose)
+    seen = np.where((seen.sum(axis=1) > 0)[:, None], seen, counts)
+    shares, home = _shares(seen), seen.argmax(axis=1)
+    strays = _stray_rates(seen, shares, home)
+    ratio = shares / (strays[home] + _FLOOR)
+    members = (shares >= _SECOND_SHARE) & (seen >= _SECOND_COUNT) & (ratio >= _SECOND_RATIO)
+    members[np.arange(len(home)), home] = seen.sum(axis=1) > 0
+    alone = (members.sum(axis=1) == 1) & (counts.sum(axis=1) >= _CERTAIN_COUNT)
+    alone &= shares.max(axis=1) >= _CERTAIN_SHARE
+    return Rhymes(counts, members, members & alone[:, None], strays)
+
+
+def _held_out_counts(segments: Ids, shares: Floats, words: Floats, weights: Floats) -> Floats:
+    """Count each word for the group to which the other words of its segment point, shape (words, groups)."""
+    size, number = words.shape
+    uses = np.bincount(segments[segments >= 0], minlength=size) / max(int((segments >= 0).sum()), 1)
+    logs = _log_words(_mixed(words, uses))
+    padded = np.vstack([shares, np.ones((1, number))])
+    whole = np.log(weights).astype(np.float32) + logs[segments].sum(axis=1)
+    counts = np.zeros((size, number))
+    for place in range(segments.shape[1]):
+        posterior = _posterior(whole - logs[segments[:, place]])
+        group = posterior.argmax(axis=1)
+        sure = (segments[:, place] >= 0) & (posterior.max(axis=1) > _POSTERIOR)
+        for other in range(segments.shape[1]):
+            if other != place:
+                sure &= padded[segments[:, other], group] > _READING
+        np.add.at(counts, (segments[sure, place], group[sure]), 1)
+    return counts
+
+
+def _stray_rates(seen: Floats, shares: Floats, home: Ids) -> Floats:
+    """Return the share of its uses that a usual word of one group has in another, shape (groups, groups)."""
+    number = seen.shape[1]
+    rates = np.eye(number)
+    for group in range(number):
+        usual = (home == group) & (seen.sum(axis=1) >= 5 * _ENOUGH)
+        if usual.any():
+            rates[group] = np.median(shares[usual], axis=0)
+    return rates
+
+
+def _shares(counts: Floats) -> Floats:
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-9))

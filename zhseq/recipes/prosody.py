@@ -1,0 +1,70 @@
+"""Learn prosody from the poetry corpora: `python -m zhseq.train prosody --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zhseq.prosody.learning import LearnedProsody
+    from zhseq.prosody.tunes import Stanzas
+
+_LINE_END = re.compile(r"[，。！？；：、,.!?;:]+")
+_STANZA_SOURCE = "poetry-source"
+"""The one source that keeps the stanzas of ci apart, as paragraphs."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command `prosody` to the subparsers of the training command."""
+    parser = commands.add_parser("prosody", help="learn tones, rhymes and tunes from verse")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where prosody.json is written")
+    parser.set_defaults(run=main)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Learn from the training split, write `prosody.json` and print what it holds."""
+    learned = learn_prosody()
+    prosody = learned.prosody
+    prosody.save(options.out)
+    table = prosody.table
+    print(
+        f"{len(table.characters):,} characters, {int(table.learned.sum()):,} of them from verse; "
+        f"{len(prosody.rhyme_groups)} rhyme groups; {len(prosody.tunes)} tunes; in {options.out}"
+    )
+    return 0
+
+
+def learn_prosody() -> LearnedProsody:
+    """Learn prosody from the training split of the poetry corpora.
+
+    Raises:
+        CorpusError: The corpora are missing or damaged.
+        ConfigError: pypinyin is not installed.
+    """
+    from zhseq.corpus.poems import load_poems, select_split
+    from zhseq.prosody.learning import learn
+    from zhseq.prosody.verse_table import VerseTable
+
+    table = VerseTable.from_dataset(select_split(load_poems(), "train"))
+    return learn(table, read_stanzas())
+
+
+def read_stanzas() -> Stanzas:
+    """Return the stanza ends of the ci whose source keeps stanzas apart: id -> lines after which one ends."""
+    from zhseq.corpus.poetry import CI, read_source
+    from zhseq.corpus.registry import corpora_root, corpus_folder
+
+    folder = corpus_folder(_STANZA_SOURCE, corpora_root())
+    records = [record for record in read_source(_STANZA_SOURCE, folder) if record.kind == CI]
+    return {record.id: _stanza_ends(record.text) for record in records}
+
+
+def _stanza_ends(text: str) -> tuple[int, ...]:
+    """Count the lines of the text up to the end of each paragraph but the last."""
+    ends, total = [], 0
+    for paragraph in text.split("\n")[:-1]:
+        total += len([line for line in _LINE_END.split(paragraph) if line.strip()])
+        ends.append(total)
+    return tuple(ends)

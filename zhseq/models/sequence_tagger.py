@@ -38,7 +38,7 @@ class SequenceTaggerConfig:
     """Characters that a filter sees; odd."""
     unknown_rate: float = 0.01
     """Share of characters that are hidden in training, so that unknown ones are no surprise."""
-    input_dropout: float = 0.3
+    input_dropout: float = 0.4
     output_dropout: float = 0.4
 
     def __post_init__(self) -> None:

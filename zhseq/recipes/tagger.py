@@ -67,7 +67,7 @@ class TaggerModelConfig:
     channels: int = 128
     width: int = 3
     unknown_rate: float = 0.01
-    input_dropout: float = 0.3
+    input_dropout: float = 0.4
     output_dropout: float = 0.4
 
 

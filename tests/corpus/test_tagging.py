@@ -60,7 +60,9 @@ def test_the_encoding_is_told_too(tmp_path: Path, encoding: str) -> None:
         ("text", "江/nr 泽民/nr\n发表/\n", 2, "words with their tags"),
         ("columns", "历 B-LOC\n博\n", 2, "a character and its tag"),
         ("columns", "历 B-LOC\n博 I-LOC\n人 PER\n", 3, "a tag like B-PER"),
-        ("conllu", "1\t子\t子\tNOUN\n", 1, "nine more columns"),
+        ("conllu", "1\t子\t子\tNOUN\n", 1, "a word and eight more columns"),
+        ("conllu", "1\t\t子\tN\tn\t_\t2\tn\t_\t_\n\n", 1, "a word and eight more columns"),
+        ("conllu", "1\t子\t子\tN\tn\t_\t2\tn\t_\tEntity=PER:0-2\n\n", 1, "entities inside of the text"),
         ("conllu", "# text = 子曰\n1\t孟\t子\tN\tn\t_\t2\tn\t_\t_\n\n", 2, "make up its text"),
         ("cluener", '{"text": "浙商", "label": {"x": {"浙商": [[0, 2]]}}}\n', 1, "ends inclusive"),
         ("jsonl", '{"text": "人"}\n{"text": \n', 2, "a JSON object"),
@@ -194,3 +196,28 @@ def test_the_published_counts_are_found(
     assert characters in (None, sum(len(text.text) for text in found))
     assert sum(len(text.words or ()) for text in found) == words
     assert entities in (None, sum(len(text.entities or ()) for text in found))
+
+
+@given(
+    format=st.sampled_from(sorted(set(FORMATS) - {"datasets", "parallel"})),
+    lines=st.lists(
+        st.one_of(
+            st.sampled_from([line for text in EXAMPLES.values() for line in text.splitlines()]),
+            st.text('历/[]nOB-I \t\u3000#1=_{}":人\r\x00', max_size=12),
+            st.text(st.characters(exclude_categories=("Cs",)), max_size=8),
+        ),
+        max_size=6,
+    ),
+)
+def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, format: str, lines: list[str]) -> None:
+    path = write(tmp_path_factory.getbasetemp(), "\n".join(lines), "any.txt")
+    try:
+        corpus = read_tagged(path, format=format)
+    except CorpusError as error:
+        assert str(error).startswith(str(path))  # noqa: PT017
+        return
+    for text in corpus.texts:
+        for spans in (text.words or (), text.entities or ()):
+            ends = [0, *(place for span in spans for place in (span.start, span.end)), len(text.text)]
+            assert ends == sorted(ends)
+            assert all(span.start < span.end for span in spans)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens
+from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens, longest_first
 from zhseq.errors import CorpusError
 from zhseq.text.tags import OUTSIDE, Ints, Span, TagTable, count_repairs, detect_scheme, spans_from_ids, split_tag
 
@@ -148,8 +148,8 @@ def read_conllu(source: Source, *, column: int = 3) -> Iterator[TaggedText]:
                 document = value or source.document(index)
         elif line.strip():
             fields = line.split("\t")
-            if len(fields) != _CONLLU_COLUMNS or not re.match(r"\d+([-.]\d+)?$", fields[0]):
-                raise source.error(index, "a number and nine more columns parted by tabs (CoNLL-U)")
+            if len(fields) != _CONLLU_COLUMNS or not fields[1].strip() or not re.match(r"\d+([-.]\d+)?$", fields[0]):
+                raise source.error(index, "a number, a word and eight more columns parted by tabs (CoNLL-U)")
             begin = begin or index + 1
             if "-" in fields[0]:
                 covered = int(fields[0].split("-")[1])
@@ -191,8 +191,10 @@ def _conllu_text(
             if field.startswith("Entity=")
             for mark in field[7:].split(",")
         ]
-        found = [_ENTITY.match(mark) for mark in marks]
-        entities = tuple(Span(int(m[2]), int(m[3]), m[1]) for m in found if m)
+        found = [Span(int(m[2]), int(m[3]), m[1]) for m in map(_ENTITY.match, marks) if m]
+        if any(not span.start < span.end <= len(text) for span in found):
+            raise source.error(index - 1, "entities inside of the text of this sentence; the end")
+        entities = longest_first(found, source.repairs)
     return TaggedText(text, tuple(words), entities, document)
 
 

@@ -98,8 +98,7 @@ def read_tagged(source: str | Path, *, format: str = "auto", task: str | None = 
         source: A file; a corpus of the registry, `msra_ner` (its train part) or `weibo_ner:dev`; or a data set, a
             folder or hub name with or without `:SPLIT`.
         format: One of `FORMATS`; `auto` tells it from the content.
-        task: `pos` or `ner`: texts must have words or entities, and the other kind is dropped. Plain tags (B, M, E, S
-            and O) of columns count as words for `pos` and as entities for `ner`. By default whatever there is is kept.
+        task: `pos` or `ner`: texts must have words or entities, and the other kind is dropped. By default all is kept.
 
     Raises:
         ConfigError: Unknown format, task or part.

@@ -66,3 +66,16 @@ def test_a_server_out_of_reach_is_a_sentence(tmp_path: Path) -> None:
         url = server.url
     with pytest.raises(CorpusError, match="the connection failed 5 times"):
         download(f"{url}/file", tmp_path / "file", pause=0.0)
+
+
+@pytest.mark.parametrize("url", ["nonsense/file", "ftp://127.0.0.1/file", "file:///etc/hosts", "http:/file", ""])
+def test_what_is_no_web_address_is_refused_at_once(tmp_path: Path, url: str) -> None:
+    with pytest.raises(CorpusError, match="expected an address that begins with http:// or https://; check --url"):
+        download(url, tmp_path / "file", pause=60)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["http://", "http://:0/file", "http://[::1/file", "http://127.0.0.1:99999/file"])
+def test_an_address_that_cannot_be_reached_is_one_sentence(tmp_path: Path, url: str) -> None:
+    with pytest.raises(CorpusError):
+        download(url, tmp_path / "file", pause=0.0)

@@ -96,8 +96,9 @@ def _stats(root: Path, name: str, plot: Path | None) -> int:
     if plot:
         raise ConfigError(f"Expected {_MERGED} or a poetry corpus with --plot, found {name!r}; leave --plot out.")
     for corpus in find_corpora([name]):
+        folder = corpus_folder(corpus.name, root)
         print(f"{corpus.name}: {corpus.purpose}.\n")
-        print(file_tables(corpus_folder(corpus.name, root)))
+        print(file_tables(folder))
     return 0
 
 

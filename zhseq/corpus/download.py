@@ -33,10 +33,12 @@ def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
         pause: seconds before the first new attempt.
 
     Raises:
-        CorpusError: the server refused or stayed out of reach; the message says how to go on.
+        CorpusError: the address is none, or the server refused or stayed out of reach; the message says how to go on.
     """
     if target.exists():
         return
+    if not url.startswith(("http://", "https://")):
+        raise CorpusError(f"{url}: expected an address that begins with http:// or https://; check --url.")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     problem = ""
@@ -56,6 +58,8 @@ def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
             if isinstance(error, OSError) and error.filename is not None:
                 raise  # the local file, not the connection
             problem = str(getattr(error, "reason", error)) or type(error).__name__
+        except ValueError as error:
+            raise CorpusError(f"{url}: expected the address of a file, found none ({error}); check --url.") from None
         else:
             part.replace(target)
             return

@@ -75,14 +75,16 @@ class RuleTables:
         every = np.ones(len(vocab), dtype=bool)
         by_kind = np.stack([every, lenient.level, lenient.oblique, strict.level, strict.oblique])[:, :size]
         members = torch.from_numpy(prosody.group_matrix(vocab, strict=True)[:size].T.copy())  # (groups, output)
-        self.allowed = torch.from_numpy(by_kind).to(allowed.device) & allowed  # (kinds, output)
-        self.members = members.to(allowed.device) & allowed
-        self.group_sizes = self.members.sum(dim=1).tolist()
-        self.group_of = torch.where(self.members.any(dim=0), self.members.to(torch.int8).argmax(dim=0), OPEN)
+        members = members.to(allowed.device) & allowed
+        # Masks are added to scores: 0 where a character is allowed, else minus infinity.
+        self.by_kind = _additive(torch.from_numpy(by_kind).to(allowed.device) & allowed)  # (kinds, output)
+        self.by_group = _additive(members)  # (groups, output)
+        self.group_sizes = members.sum(dim=1).tolist()
+        self.group_of = torch.where(members.any(dim=0), members.to(torch.int8).argmax(dim=0), OPEN)
         self.groups = prosody.rhyme_groups
 
     def opening(self, needed: int, tone: str) -> Tensor:
-        """Return the words with which a rhyme may begin, (output_size,) bool.
+        """Return the words with which a rhyme may begin, (output_size,) float32: 0, or minus infinity.
 
         Args:
             needed: Rhyme words there will be.
@@ -104,7 +106,7 @@ class RuleTables:
         ]
         if not fitting:
             raise InputError(f"no rhyme group has the {needed} words that this pattern needs; use --rhyme none")
-        return self.members[fitting].any(dim=0)
+        return self.by_group[fitting].amax(dim=0)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Template:
         kinds: Kind of each place, shape (patterns, lines, longest line), int64.
         slots: Rhyme of each line, shape (patterns, lines), int64; -1 for none.
         groups: Rhyme groups fixed beforehand, shape (patterns, rhymes), int64; -1 where open.
-        openings: Words with which a rhyme may begin, shape (patterns, rhymes, output_size), bool.
+        openings: Words with which a rhyme may begin, shape (patterns, rhymes, output_size), float32.
     """
 
     lengths: tuple[int, ...]
@@ -137,12 +139,12 @@ class Template:
         Raises:
             InputError: A rhyme has more words than any rhyme group.
         """
-        lengths, device = patterns[0].line_lengths, tables.allowed.device
+        lengths, device = patterns[0].line_lengths, tables.by_kind.device
         by_pattern = [slots(pattern) for pattern in patterns]
         most = max(1, *(max(rhymes) + 1 for rhymes in by_pattern))
         kind = torch.zeros(len(patterns), len(lengths), max(lengths), dtype=torch.int64)
         groups = torch.full((len(patterns), most), OPEN)
-        openings = torch.zeros(len(patterns), most, tables.allowed.shape[1], dtype=torch.bool, device=device)
+        openings = torch.zeros(len(patterns), most, tables.by_kind.shape[1], device=device)
         for row, pattern in enumerate(patterns):
             for line, values in enumerate(kinds(pattern)):
                 kind[row, line, : len(values)] = torch.tensor(values)
@@ -159,7 +161,7 @@ class Template:
         return cls(lengths, kind.to(device), torch.tensor(by_pattern, device=device), groups.to(device), openings)
 
     def allow(self, tables: RuleTables, pattern: Tensor, groups: Tensor, line: int, place: int) -> Tensor:
-        """Return the characters that tone and rhyme allow at a place, (poems, output_size) bool.
+        """Return what tone and rhyme allow at a place, (poems, output_size) float32: 0, or minus infinity.
 
         Args:
             tables: What characters may do.
@@ -168,15 +170,18 @@ class Template:
             line: Number of the line.
             place: Place in the line.
         """
-        allowed = tables.allowed[self.kinds[pattern, line, place]]
+        by_tone = tables.by_kind[self.kinds[pattern, line, place]]
         slot = self.slots[pattern, line]
         rhyming = slot != OPEN
         if place < self.lengths[line] - 1 or not bool(rhyming.any()):
-            return allowed
+            return by_tone
         index = slot.clamp(min=0)
         group = groups.gather(1, index.unsqueeze(1))[:, 0]
-        words = torch.where(
-            (group == OPEN).unsqueeze(1), self.openings[pattern, index], tables.members[group.clamp(min=0)]
-        )
+        is_open = (group == OPEN).unsqueeze(1)
+        words = torch.where(is_open, self.openings[pattern, index], tables.by_group[group.clamp(min=0)])
         # A word with a rhyme has the tone of its group, so the tone mask need not be asked as well.
-        return torch.where(rhyming.unsqueeze(1), words, allowed)
+        return torch.where(rhyming.unsqueeze(1), words, by_tone)
+
+
+def _additive(allowed: Tensor) -> Tensor:
+    return torch.where(allowed, 0.0, -torch.inf)

@@ -127,21 +127,25 @@ def _chances(seed: int, poems: range, draws: int) -> Tensor:
     return torch.from_numpy(np.stack(streams))
 
 
-def draw(scores: Tensor, sampling: Sampling, chances: Tensor, branches: int = _CANDIDATES) -> Tensor:
+def draw(scores: Tensor, sampling: Sampling, chances: Tensor, branches: int = 0) -> Tensor:
     """Draw a character for each row by its chance: the inverse of the cumulated distribution.
 
     Args:
         scores: (rows, output_size) float32.
         sampling: Temperature and limits.
         chances: (rows,) float32 in [0, 1).
-        branches: Most characters among which to draw.
+        branches: Look only at this many of the best characters, which is quicker; 0: shares are taken of all.
     """
     if sampling.temperature == 0:
         return scores.argmax(dim=1)
-    best, ids = scores.topk(min(sampling.top_k or branches, branches, scores.shape[1]), dim=1)
-    # The share of each candidate is taken of all characters, so that top-p means what it says.
-    total = (scores / sampling.temperature).logsumexp(dim=1, keepdim=True)
-    shares = (best / sampling.temperature - total).exp()  # (rows, candidates), falling
+    most = branches or _CANDIDATES
+    best, ids = scores.topk(min(sampling.top_k or most, most, scores.shape[1]), dim=1)
+    if branches:
+        shares = (best / sampling.temperature).softmax(dim=1)
+    else:
+        # The share of each candidate is taken of all characters, so that top-p means what it says.
+        total = (scores / sampling.temperature).logsumexp(dim=1, keepdim=True)
+        shares = (best / sampling.temperature - total).exp()  # (rows, candidates), falling
     cumulated = shares.cumsum(dim=1)
     kept = cumulated - shares < sampling.top_p  # the best one is always kept
     limit = (shares * kept).sum(dim=1)

@@ -19,6 +19,7 @@ Ids = npt.NDArray[np.int64]
 
 _CLASSES = (Tone.LEVEL, Tone.OBLIQUE, Tone.EITHER)
 _SURE = 0.9  # a character is level or oblique when its probability is higher; else it counts as either
+_AMPLE, _SURE_AMPLE = 200, 0.5  # with so much evidence from verse the likelier class is taken
 _CERTAIN = 0.99  # so sure must be the tone of a rhyme word a writer can rely on
 _MIN_EVIDENCE = 3  # a character with less evidence from verse is marked as known from its modern reading
 _MIN_USES = 3  # rarer characters are left out, they are mostly slips and private notations
@@ -103,7 +104,8 @@ def learn_tones(table: VerseTable, modern: readings.Readings) -> LearnedTones:
 def tone_classes(learned: LearnedTones) -> npt.NDArray[np.int64]:
     """Return the class of each character: 0 level, 1 oblique, 2 either or not sure enough, shape (characters,)."""
     best = learned.probabilities.argmax(axis=1)
-    return np.where(learned.probabilities.max(axis=1) >= _SURE, best, 2)
+    needed = np.where(learned.counts.level + learned.counts.oblique >= _AMPLE, _SURE_AMPLE, _SURE)
+    return np.where(learned.probabilities.max(axis=1) >= needed, best, 2)
 
 
 def _tone_table(characters: str, learned: LearnedTones, modern: readings.Readings, rows: Ids) -> ToneTable:

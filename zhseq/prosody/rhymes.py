@@ -25,6 +25,7 @@ _PURE = 3  # words in a strict segment
 _SECOND_SHARE, _SECOND_COUNT, _SECOND_RATIO = 0.03, 3.0, 8.0  # what makes a second reading: share, count, x stray rate
 _FLOOR = 0.003  # least stray rate, for groups between which nothing was seen to stray
 _CERTAIN_COUNT = 30.0
+_FEWEST = 4  # certain members of a group; one with fewer is an accident, of poems written to another's rhymes mostly
 _CERTAIN_SHARE = 0.8
 
 
@@ -80,8 +81,12 @@ def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
     start = np.full((size, len(groups)), 1e-2)
     for index, group in enumerate(groups):
         start[group, index] += uses[group]
-    counts, words, weights = mixture(segments, start)
-    return _members(segments, counts, words, weights)
+    while True:
+        found = _members(segments, *mixture(segments, start))
+        firm = found.certain.sum(axis=0) >= _FEWEST
+        if firm.all() or not firm.any():
+            return found
+        start = start[:, firm]
 
 
 def mixture(segments: Ids, start: Floats, rounds: int = 25) -> tuple[Floats, Floats, Floats]:

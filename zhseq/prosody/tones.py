@@ -28,9 +28,10 @@ _NOISE = 0.02  # least probability of a tone in the second pass: nobody's tone c
 _ODDS = 20.0  # a poem counts when its best pattern is so many times as probable as the next
 _MISMATCH = 0.2  # a character breaks its pattern when its tone there has a smaller probability
 _SURE_LEVEL = 0.9
-# Chances that a character of one tone class shows the other tone once more: beta distributions Beta(1, x), means 0.8 %
-# and 1 %. Poets and copyists slip that often; a second reading is anything from rare to usual, Beta(1, 1).
-_SLIPS_LEVEL, _SLIPS_OBLIQUE = 120.0, 100.0
+# Share of a character's uses on which poets and copyists slip into the other tone: beta distributions Beta(1, x), with
+# means of 0.8 % and 1.6 %; a second reading has any share, Beta(1, 1). Oblique characters slip more: numbers such as 百
+# and 七 were licensed to stand for a level tone.
+_SLIPS_LEVEL, _SLIPS_OBLIQUE = 120.0, 60.0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+FULL_DISK = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+"""Numbers by which an operating system says that a disk is full, a file too large or a quota used up."""
+
 
 class ZhseqError(Exception):
     """Base of every deliberate error; command lines print it and exit with status 2."""

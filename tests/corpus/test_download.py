@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,17 @@ def test_what_is_no_web_address_is_refused_at_once(tmp_path: Path, url: str) -> 
 def test_an_address_that_cannot_be_reached_is_one_sentence(tmp_path: Path, url: str) -> None:
     with pytest.raises(CorpusError):
         download(url, tmp_path / "file", pause=0.0)
+
+
+def test_a_full_disk_is_not_taken_for_a_broken_connection(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with serving({"/file": CONTENT}) as server:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))  # the operating system refuses larger files
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                download(f"{server.url}/file", tmp_path / "file", pause=0.0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert len(server.requests) == 1
+        download(f"{server.url}/file", tmp_path / "file", pause=0.0)
+    assert (tmp_path / "file").read_bytes() == CONTENT

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -178,3 +179,15 @@ def test_the_real_poems() -> None:
     assert 375_000 < regulated < 395_000  # an independent count of distinct poems of these shapes gave 385,600
     test = sum(split == "test" for split in table["split"].to_pylist())
     assert 0.009 < test / count < 0.011
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(poetry_root: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))  # the operating system refuses larger files
+    try:
+        with pytest.raises(CorpusError, match="found a full disk; make room"):
+            load_poems(poetry_root)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((poetry_root / ".cache").glob("poems-*"))
+    assert len(load_poems(poetry_root)) == 8

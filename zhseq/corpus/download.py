@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from zhseq.errors import CorpusError
+from zhseq.errors import FULL_DISK, CorpusError
 
 _ATTEMPTS = 5
 _PAUSE = 1.0
@@ -55,7 +55,7 @@ def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
                 ) from None
             problem = f"HTTP status {error.code}"
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.filename is not None:
+            if isinstance(error, OSError) and (error.filename is not None or error.errno in FULL_DISK):
                 raise  # the local file, not the connection
             problem = str(getattr(error, "reason", error)) or type(error).__name__
         except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import lzma
 import os
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from zhseq.corpus.download import download
 from zhseq.corpus.registry import Archive, Corpus, Upstream, file_checksum, tree_checksum, tree_files
-from zhseq.errors import CorpusError
+from zhseq.errors import FULL_DISK, CorpusError
 
 GITHUB = "https://codeload.github.com"
 _BLOCK = 1 << 20
@@ -84,7 +83,7 @@ def _room_for(corpus: Corpus, root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL_DISK:
             raise
         raise CorpusError(
             f"{root}: expected {corpus.size / 1e6:.0f} MB of free space to unpack {corpus.name}, "

@@ -21,7 +21,7 @@ from zhseq.corpus.dedup import Deduplication, Hashes, deduplicate, line_hashes
 from zhseq.corpus.poetry import CI, POETRY_SOURCES, read_composed, read_skip_list, read_source
 from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.corpus.tunes import collect_tunes
-from zhseq.errors import ConfigError
+from zhseq.errors import FULL_DISK, ConfigError, CorpusError
 from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def load_poems(
 
     Raises:
         ConfigError: an unknown source.
-        CorpusError: a source is not there, or one of its records is broken.
+        CorpusError: a source is not there, one of its records is broken, or the disk is full.
     """
     import datasets  # imported here: it takes most of a second, which a bare command line should not pay
 
@@ -153,8 +153,16 @@ def _cache(root: Path | str | None, sources: Sequence[str]) -> Path:
             shutil.rmtree(stale)
         if not target.exists():
             part = target.with_suffix(".part")
-            _build(folders, part)
-            part.rename(target)
+            try:
+                _build(folders, part)
+                part.rename(target)
+            except OSError as error:
+                if error.errno not in FULL_DISK:
+                    raise
+                shutil.rmtree(part, ignore_errors=True)
+                raise CorpusError(
+                    f"{target.parent}: expected room for the merged poems (200 MB), found a full disk; make room."
+                ) from None
     return target
 
 

@@ -61,7 +61,7 @@ class Poet:
         self.model = model.to(self.device).eval()
         self.vocab = vocab
         self._prosody = prosody
-        self._tables: dict[str, RuleTables] = {}
+        self._tables: dict[int, RuleTables] = {}
         characters = "".join(
             symbol if len(symbol) == 1 else " " for symbol in vocab.symbols[: model.config.output_size]
         )
@@ -190,9 +190,9 @@ class Poet:
         prosody = wanted_prosody(request, lambda: self.prosody)
         if prosody is None:
             raise InputError("a couplet opposes tones, which --rhyme none leaves out; use classical or modern")
-        outline = draft_couplet(upper, prosody)
+        outline, rules = draft_couplet(upper, prosody), self._rules(prosody)
         task = Task(
-            template=Template.build(outline.plan.patterns, outline.plan.presets, self._rules(rhyme)),
+            template=Template.build(outline.plan.patterns, outline.plan.presets, rules),
             weights=outline.plan.weights,
             forced=self._ids(outline.given),
             prefix=self._prefix(Controls(outline.form)),
@@ -203,7 +203,7 @@ class Poet:
         ranking = Ranking(best_of=_COUPLET_CANDIDATES)
         answers = []
         for number in range(num):
-            ids, _ = write(self.model, self._rules(rhyme), task, request.sampling, ranking, range(number, number + 1))
+            ids, _ = write(self.model, rules, task, request.sampling, ranking, range(number, number + 1))
             answers.append(outline.lower(to_text(self.vocab, ids[0], outline.given, traditional=False)))
         return answers
 
@@ -231,7 +231,7 @@ class Poet:
     def _ruled(self, request: Request, outline: Draft, controls: Controls, num: int) -> Iterator[Poem]:
         """Write poems that follow the patterns of their plan."""
         assert outline.plan is not None
-        rules = self._rules(request.rhyme)
+        rules = self._rules(wanted_prosody(request, lambda: self.prosody))
         pulled = bool(request.about or request.author)
         general = replace(controls, author="", title=outline.tune)
         task = Task(
@@ -256,14 +256,12 @@ class Poet:
         form = CI if outline.tune else outline.form.name
         return Poem(lines, form, request.title or request.about, request.author, outline.tune)
 
-    def _rules(self, rhyme: str) -> RuleTables:
-        """Return what characters may do under classical or modern rhyme, made when first needed."""
-        key = "modern" if rhyme == "modern" else "classical"
-        if key not in self._tables:
-            assert self.prosody is not None
-            prosody = self.prosody.modern() if key == "modern" else self.prosody
-            self._tables[key] = RuleTables(prosody, self.vocab, self._allowed)
-        return self._tables[key]
+    def _rules(self, prosody: Prosody | None) -> RuleTables:
+        """Return what characters may do under a prosody or one of its views, made when first needed."""
+        assert prosody is not None
+        if id(prosody) not in self._tables:  # all of them live as long as `self.prosody`
+            self._tables[id(prosody)] = RuleTables(prosody, self.vocab, self._allowed)
+        return self._tables[id(prosody)]
 
     def _prefix(self, controls: Controls) -> Tensor:
         return torch.tensor(encode_prefix(self.vocab, controls), device=self.device)

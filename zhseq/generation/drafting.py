@@ -84,7 +84,11 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
             "this model comes without tones, rhymes and tunes; learn them with `python -m zhseq.train prosody` "
             "or use --rhyme none without a tune"
         )
-    return prosody.modern() if prosody is not None and request.rhyme == "modern" else prosody
+    if prosody is None or request.rhyme == "none":
+        return prosody
+    if request.rhyme == "modern":
+        return prosody.modern()
+    return prosody.views.get("lyric", prosody) if request.tune else prosody
 
 
 def find_tune(name: str, prosody: Prosody) -> TunePattern:

@@ -145,16 +145,14 @@ class _Search:
         width = len(rows) // len(self.poems)
         scores = logits + allowed.repeat_interleave(width, dim=0)
         before = torch.cat([self.poems[:, :line].flatten(1), self.reserved], dim=1)[rows]
-        # A character may be doubled at once (悠悠), but not spoken three times.
-        current = candidates[:, :place]
-        if place:
-            tripled = place > 1 and current[:, -1:] == current[:, -2:-1]
-            current = torch.cat([current[:, :-1], torch.where(torch.as_tensor(tripled), current[:, -1:], 0)], dim=1)
-        again = self.task.again if place < len(self.task.forced[line]) - 1 else _USED
+        length = len(self.task.forced[line])
+        # A word of two characters may double one (悠悠); words begin at even places, or fill the end of the line.
+        current = candidates[:, : max(place - 1, 0) if place % 2 or place == length - 1 else place]
+        again = self.task.again if place < length - 1 else _USED
         seen = torch.cat([before, current], dim=1)
         penalty = torch.full(seen.shape, -again, device=self.device)
         scores.scatter_add_(1, seen, penalty)
-        if place == len(self.task.forced[line]) - 1 and line:
+        if place == length - 1 and line:
             # Words that have ended a line are the last resort of all: a rhyme word is not its own rhyme.
             ends = torch.stack([self.poems[:, n, len(p) - 1] for n, p in enumerate(self.task.forced[:line])], dim=1)
             scores.scatter_add_(1, ends[rows], torch.full((len(rows), line), -_USED, device=self.device))

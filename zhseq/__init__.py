@@ -1,6 +1,7 @@
 """zhseq: Chinese sequence models that fit on an ordinary computer.
 
-`Poet` writes classical poems. It is loaded when it is first used, so that importing zhseq costs nothing.
+`Poet` writes classical poems, `Tagger` finds words, parts of speech and named entities. Both are loaded when they are
+first used, so that importing zhseq costs nothing.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zhseq.poet import Poet
+    from zhseq.tagger import Tagger
 
-__all__ = ["Poet", "__version__"]
+__all__ = ["Poet", "Tagger", "__version__"]
 __version__ = "0.1.0"
 
 
@@ -19,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from zhseq.poet import Poet
 
         return Poet
+    if name == "Tagger":
+        from zhseq.tagger import Tagger
+
+        return Tagger
     raise AttributeError(f"module 'zhseq' has no attribute '{name}'")

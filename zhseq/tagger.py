@@ -1,18 +1,185 @@
-"""The library of the tagging half: `Tagger.load()("江泽民主席访问北京")`."""
+"""The library of the tagging half: `Tagger.load()("江泽民主席访问北京")` -> words, parts of speech, entities."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
+
 from zhseq import checkpoint
 from zhseq.config import from_dict, to_dict
-from zhseq.errors import CheckpointError, ConfigError
+from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.features import TaggerFeatures
 from zhseq.models.sequence_tagger import SequenceTagger, SequenceTaggerConfig
+from zhseq.models.tag_decoding import Spans, TextBlock, find_spans
 from zhseq.nn.initialization import uninitialized
+from zhseq.text.tags import TagTable
+from zhseq.training.device import pick_device
 
 KIND = "sequence-tagger"
+TASKS = ("pos", "ner")
+
+_BLOCK_LINES = 512  # lines that are read ahead and tagged together
+_BLOCK_CHARACTERS = 24_000  # or fewer, so that memory stays flat whatever the length of a line
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word: `text == document.text[start:end]`, in code points."""
+
+    text: str
+    start: int
+    end: int
+    pos: str
+    """Part of speech; empty for a model that only finds words."""
+    score: float | None = None
+    """Probability of the least certain of its characters' tags; only on request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A named entity: `text == document.text[start:end]`, in code points."""
+
+    text: str
+    start: int
+    end: int
+    label: str
+    score: float | None = None
+    """As for `Word`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text with its words and entities, each in order and without overlap. The words cover all but the blanks."""
+
+    text: str
+    words: tuple[Word, ...]
+    entities: tuple[Entity, ...]
+    alternatives: tuple[Document, ...] = ()
+    """The n best readings, the best first; only on request. Reading i has the i-th best words and, independently, the
+    i-th best entities."""
+
+
+class Tagger:
+    """Finds words, parts of speech and named entities. One object may be used from several threads."""
+
+    def __init__(self, model: SequenceTagger, features: TaggerFeatures, device: str = "cpu") -> None:
+        """Wrap a model and its features; `Tagger.load` is the usual way to get one."""
+        self.device = pick_device(device)
+        self.model = model.to(self.device).eval()
+        self.features = features
+        self.tasks = tuple(task for task in TASKS if task in model.config.heads)
+        self._labels = {head: TagTable.build(tags).labels for head, tags in model.config.heads.items()}
+
+    @classmethod
+    def load(
+        cls, model: str | os.PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None
+    ) -> Tagger:
+        """Load a model.
+
+        Args:
+            model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
+            device: `cpu`, `cuda`, `mps` or `auto`.
+            threads: Processor threads for all of PyTorch in this process; None leaves them as they are.
+
+        Raises:
+            CheckpointError: It is missing, damaged, or no tagger.
+            ConfigError: The device is not available, or there are less than 1 threads.
+        """
+        if threads is not None:
+            if threads < 1:
+                raise ConfigError(f"the number of threads must be at least 1, but is {threads}")
+            torch.set_num_threads(threads)
+        directory = checkpoint.shipped("tagger") if model is None else checkpoint.resolve(model)
+        return cls(*load_parts(directory), device)
+
+    def __call__(self, text: str, *, scores: bool = False, nbest: int = 1) -> Document:
+        """Tag one text."""
+        return next(self.stream([text], scores=scores, nbest=nbest))
+
+    def stream(
+        self, lines: Iterable[str], *, tasks: Sequence[str] | None = None, scores: bool = False, nbest: int = 1
+    ) -> Iterator[Document]:
+        """Tag many texts: one document for each, in order. Some hundred are read ahead and tagged together.
+
+        Args:
+            lines: Texts of any length.
+            tasks: `pos`, `ner` or both; by default all that the model can do.
+            scores: Give each word and entity its probability.
+            nbest: Give so many readings in `Document.alternatives`.
+
+        Raises:
+            InputError: The model cannot do a task, or `nbest` is less than 1; when the first document is asked for.
+        """
+        wanted = self.tasks if tasks is None else tuple(dict.fromkeys(tasks))
+        if not wanted or not set(wanted) <= set(self.tasks):
+            asked = ", ".join(wanted) or "nothing"
+            raise InputError(
+                f"this model does {', '.join(self.tasks)}, but {asked} was asked for; give another --model"
+            )
+        if nbest < 1:
+            raise InputError(f"the number of readings must be at least 1, but is {nbest}")
+        for block in _blocks(lines):
+            found = find_spans(self.model, self.features, TextBlock.of(block), wanted, scores=scores, nbest=nbest)
+            offsets = np.concatenate([[0], np.cumsum([len(line) for line in block])])
+            nothing: list[tuple[Any, ...]] = [()] * len(block)
+            readings = []
+            for rank in range(nbest):
+                words, entities = (
+                    _parts(kind, found[head][rank], self._labels[head], block, offsets) if head in found else nothing
+                    for head, kind in (("pos", Word), ("ner", Entity))
+                )
+                readings.append(list(map(Document, block, words, entities)))
+            if nbest == 1:
+                yield from readings[0]
+            else:
+                for document, *others in zip(*readings, strict=True):
+                    yield replace(document, alternatives=tuple(dict.fromkeys((document, *others))))
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
+    block: list[str] = []
+    characters = 0
+    for line in lines:
+        block.append(line)
+        characters += len(line)
+        if len(block) == _BLOCK_LINES or characters >= _BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
+
+
+def _parts(
+    kind: Callable[..., Any], spans: Spans, labels: Sequence[str], lines: Sequence[str], offsets: npt.NDArray[np.int64]
+) -> list[tuple[Any, ...]]:
+    """Make the words or entities of each line.
+
+    Args:
+        kind: `Word` or `Entity`.
+        spans: Of all lines.
+        labels: Names of the labels.
+        lines: The lines.
+        offsets: Where each line begins in the lines laid end to end, and the end of the last, (lines + 1,).
+    """
+    bounds = np.searchsorted(spans.starts, offsets).tolist()
+    shift = np.repeat(offsets[:-1], np.diff(bounds))
+    starts, ends = (spans.starts - shift).tolist(), (spans.ends - shift).tolist()
+    names = [labels[label] for label in spans.labels.tolist()]
+    scores = None if spans.scores is None else spans.scores.tolist()
+    parts = []
+    for line, first, last in zip(lines, bounds, bounds[1:], strict=False):
+        begin, end = starts[first:last], ends[first:last]
+        texts = [line[start:stop] for start, stop in zip(begin, end, strict=True)]
+        columns = [texts, begin, end, names[first:last]]
+        parts.append(tuple(map(kind, *columns, *([] if scores is None else [scores[first:last]]))))
+    return parts
 
 
 def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:

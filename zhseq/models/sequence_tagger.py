@@ -97,11 +97,17 @@ class SequenceTagger(nn.Module):
         encoded = self.encode(batch)
         return {head: self.projections[head](encoded) for head in heads or self.config.heads}
 
+    def crf(self, head: str) -> CRF:
+        """Return the CRF of a head."""
+        layer = self.crfs[head]
+        assert isinstance(layer, CRF)
+        return layer
+
     def loss(self, batch: Batch) -> Tensor:
         """Return the negative log-likelihood of `batch.targets` under the head `batch.head`, in nats per character."""
         assert batch.targets is not None, "a loss needs targets"
         emissions = self.emissions(batch, (batch.head,))[batch.head]
-        total: Tensor = -self.crfs[batch.head](emissions, batch.targets, batch.mask, reduction="token_mean")
+        total: Tensor = -self.crf(batch.head)(emissions, batch.targets, batch.mask, reduction="token_mean")
         return total
 
 

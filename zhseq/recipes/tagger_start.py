@@ -130,10 +130,10 @@ def _copy_head(model: SequenceTagger, old: SequenceTagger, head: str, pairs: tor
     with torch.no_grad():
         target.weight[new_ids] = source.weight[old_ids]
         target.bias[new_ids] = source.bias[old_ids]
-        crf, old_crf = model.crfs[head], old.crfs[head]
-        crf.transitions[new_ids[:, None], new_ids] = old_crf.transitions[old_ids[:, None], old_ids]  # type: ignore[index,operator]
-        crf.start_transitions[new_ids] = old_crf.start_transitions[old_ids]  # type: ignore[index,operator]
-        crf.end_transitions[new_ids] = old_crf.end_transitions[old_ids]  # type: ignore[index,operator]
+        crf, old_crf = model.crf(head), old.crf(head)
+        crf.transitions[new_ids[:, None], new_ids] = old_crf.transitions[old_ids[:, None], old_ids]
+        crf.start_transitions[new_ids] = old_crf.start_transitions[old_ids]
+        crf.end_transitions[new_ids] = old_crf.end_transitions[old_ids]
 
 
 @torch.no_grad()
@@ -151,7 +151,7 @@ def span_scores(
         batch = features.assemble(points.astype(np.uint32), lengths).to(device)
         with autocast(device, precision):
             emissions = model.emissions(batch, (head,))[head]
-        paths = model.crfs[head].decode(emissions.float(), batch.mask).cpu().numpy()  # type: ignore[operator]
+        paths = model.crf(head).decode(emissions, batch.mask).cpu().numpy()
         for row, length, path in zip(rows.tolist(), lengths.tolist(), paths, strict=True):
             base = int(texts.offsets[row])
             starts, ends, labels = spans_from_ids(path[:length], table)

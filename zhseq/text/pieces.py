@@ -29,3 +29,28 @@ def cut_pieces(text: str, limit: int) -> list[tuple[int, int]]:
             start = stop
         pieces.append((start, end))
     return pieces
+
+
+def with_context(text: str, pieces: list[tuple[int, int]], overlap: int) -> list[tuple[int, int]]:
+    """Widen pieces that were cut where there is no mark by `overlap` characters, so that a word there is seen whole.
+
+    Args:
+        text: The text.
+        pieces: What `cut_pieces` returns.
+        overlap: Characters to add on each side of such a cut.
+
+    Returns:
+        For each piece the half-open span to read, which contains it.
+    """
+    hard = [_is_hard(text[end - 1]) for _, end in pieces[:-1]]
+    before = [False, *hard]
+    after = [*hard, False]
+    return [
+        (max(0, start - overlap) if left else start, min(len(text), end + overlap) if right else end)
+        for (start, end), left, right in zip(pieces, before, after, strict=True)
+    ]
+
+
+def _is_hard(last: str) -> bool:
+    """Tell whether a cut after this character may lie inside of a word."""
+    return last.isalnum()

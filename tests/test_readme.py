@@ -16,7 +16,7 @@ from zhseq.recipes.poem import PoemRecipe
 ROOT = Path(__file__).resolve().parent.parent
 ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh.md").read_text(encoding="utf-8")
-FOREIGN = {"--extra-index-url", "--nproc_per_node"}  # options of pip and torchrun
+FOREIGN = {"--nproc_per_node"}  # an option of torchrun
 LINK = re.compile(r"\]\(([^)#]+)")
 
 

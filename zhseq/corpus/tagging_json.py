@@ -154,7 +154,8 @@ def _first_line(error: Exception) -> str:
 def _label_names(feature: Any) -> list[str] | None:
     """Return the names behind the numbers of a column of class labels, or None for a column of texts."""
     inner = getattr(feature, "feature", feature[0] if isinstance(feature, list) else feature)
-    return list(inner.names) if hasattr(inner, "names") else None
+    names = getattr(inner, "names", None)
+    return None if names is None else list(names)
 
 
 def _scheme(name: str, column: str, kinds: Sequence[str]) -> str:

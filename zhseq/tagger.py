@@ -20,7 +20,7 @@ from zhseq.models.sequence_tagger import SequenceTagger, SequenceTaggerConfig
 from zhseq.models.tag_decoding import Spans, TextBlock, find_spans
 from zhseq.nn.initialization import uninitialized
 from zhseq.text.tags import TagTable
-from zhseq.training.device import pick_device
+from zhseq.training.device import autocast, pick_device
 
 KIND = "sequence-tagger"
 TASKS = ("pos", "ner")
@@ -126,7 +126,8 @@ class Tagger:
         if nbest < 1:
             raise InputError(f"the number of readings must be at least 1, but is {nbest}")
         for block in _blocks(lines):
-            found = find_spans(self.model, self.features, TextBlock.of(block), wanted, scores=scores, nbest=nbest)
+            with autocast(self.device, "auto"):  # ends before the caller runs again
+                found = find_spans(self.model, self.features, TextBlock.of(block), wanted, scores=scores, nbest=nbest)
             offsets = np.concatenate([[0], np.cumsum([len(line) for line in block])])
             nothing: list[tuple[Any, ...]] = [()] * len(block)
             readings = []

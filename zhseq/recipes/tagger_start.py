@@ -18,7 +18,7 @@ from zhseq.recipes.tagged_texts import EncodedTexts
 from zhseq.recipes.vectors import load_vectors
 from zhseq.text.lexicon import Lexicon, choose_words, jieba_frequencies
 from zhseq.text.normalize import from_codepoints
-from zhseq.text.tags import TagTable, scheme_tags, spans_from_ids
+from zhseq.text.tags import OUTSIDE, TagTable, scheme_tags, spans_from_ids
 from zhseq.text.vocab import SPECIALS, Vocab
 from zhseq.training.device import autocast
 
@@ -53,9 +53,15 @@ def build(
 
 
 def head_tags(head: str, texts: EncodedTexts) -> list[str]:
-    """Return the tags of a head: BMES without O for words, BIOES with O for entities."""
-    labels = {span.label for spans in texts.spans for span in spans}
-    return scheme_tags(labels, "BMES", outside=False) if head == "pos" else scheme_tags(labels, "BIOES")
+    """Return the tags of a head that occur: BMES without O for words, BIOES with O for entities."""
+    scheme = "BMES" if head == "pos" else "BIOES"
+    middle = "M" if head == "pos" else "I"
+    seen: set[str] = set()
+    for size, label in {(min(span.end - span.start, 3), span.label) for spans in texts.spans for span in spans}:
+        places = {1: "S", 2: "BE", 3: f"B{middle}E"}[size]
+        seen.update(place + f"-{label}" * bool(label) for place in places)
+    labels = {label for spans in texts.spans for label in {span.label for span in spans}}
+    return [tag for tag in scheme_tags(labels, scheme, outside=head != "pos") if tag in seen or tag == OUTSIDE]
 
 
 def choose_features(parts: Sequence[EncodedTexts], vectors: Vectors, config: TaggerDataConfig) -> TaggerFeatures:

@@ -65,10 +65,10 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
         stanzas: Stanza ends of ci for which they are known.
 
     Raises:
-        CorpusError: There is no regulated verse among the poems.
+        CorpusError: There is no regulated verse among the poems, or too few of them rhyme.
         ConfigError: pypinyin is not installed.
     """
-    if not any(len(poems) for poems in table.regulated().values()):
+    if not table.regulated():
         raise CorpusError("there is no regulated verse among the poems; tones cannot be learned without it")
     size, uses = len(table.characters), np.bincount(table.ids, minlength=len(table.characters))
     modern = readings.read(table.characters)

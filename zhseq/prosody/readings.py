@@ -5,8 +5,10 @@ Needed only while prosody is learned; the file it goes into carries what was fou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +39,8 @@ _GROUPS = {
 }
 """The groups of modern rhyme (中华通韵) by the finals of pinyin, `v` standing for ü."""
 _GROUP_OF_FINAL = {final: name for name, finals in _GROUPS.items() for final in finals}
-_LEVEL_TONES = "12"
+_LEVEL_TONES, _TONES = "12", ("1", "2", "3", "4")
+_COMMON_WORDS, _COMMON_SHARE = 3, 0.1  # words, and share of its words, in which a second reading must occur to count
 KINDS = 4
 """Kinds of characters by their modern tones: level only, oblique only, both, no reading."""
 
@@ -47,7 +50,7 @@ class Readings:
     """Modern readings of a list of characters.
 
     Attributes:
-        finals: For each character its readings as (final, tone digit), the commonest first; empty if there is none.
+        finals: For each character its common readings as (final, tone digit), the commonest first; may be empty.
         kinds: 0 level, 1 oblique, 2 both, 3 none, shape (characters,).
     """
 
@@ -67,16 +70,34 @@ def read(characters: str) -> Readings:
     """
     try:
         from pypinyin import Style, pinyin
+        from pypinyin.contrib.tone_convert import to_finals_tone3
     except ImportError as error:
         message = "learning prosody needs pypinyin, which is not installed; run `pip install 'zhseq[prosody]'`"
         raise ConfigError(message) from error
+    in_words = _readings_in_words()
     finals = []
     for character in characters:
-        found = pinyin(character, Style.FINALS_TONE3, heteronym=True, errors="ignore", neutral_tone_with_five=True)
-        listed = [reading for reading in (found[0] if found else []) if reading[-1:].isdigit()]
-        finals.append(tuple((reading[:-1], reading[-1]) for reading in listed if reading[-1] != "5"))
+        found = pinyin(character, Style.TONE, heteronym=True, errors="ignore")
+        listed = found[0] if found else []
+        seen = in_words.get(character, Counter())
+        enough = max(_COMMON_WORDS, _COMMON_SHARE * sum(seen.values()))
+        common = [reading for index, reading in enumerate(listed) if index == 0 or seen[reading] >= enough]
+        spelled = [to_finals_tone3(reading, neutral_tone_with_five=True) for reading in common]
+        finals.append(tuple(dict.fromkeys((text[:-1], text[-1]) for text in spelled if text.endswith(_TONES))))
     kinds = [_kind([tone for _, tone in readings]) for readings in finals]
     return Readings(tuple(finals), np.array(kinds, dtype=np.int64))
+
+
+@lru_cache(maxsize=1)
+def _readings_in_words() -> dict[str, Counter[str]]:
+    """Count in how many words each reading of a character occurs; dictionaries list readings that nobody uses."""
+    from pypinyin.phrases_dict import phrases_dict
+
+    counts: dict[str, Counter[str]] = {}
+    for word, spelled in phrases_dict.items():
+        for character, reading in zip(word, spelled, strict=False):
+            counts.setdefault(character, Counter())[reading[0]] += 1
+    return counts
 
 
 def _kind(tones: Sequence[str]) -> int:

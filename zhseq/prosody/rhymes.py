@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from zhseq.errors import CorpusError
 from zhseq.prosody.clusters import meetings, merge, split
 
 Floats = npt.NDArray[np.float64]
@@ -68,6 +69,9 @@ def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
             segment has at least two words.
         size: Number of different words.
         settings: How fine the groups come out.
+
+    Raises:
+        CorpusError: There are too few segments to find any group.
     """
     uses = np.bincount(segments[segments >= 0], minlength=size)
     order = np.argsort(-uses, kind="stable")
@@ -78,6 +82,8 @@ def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
     groups = split(together, merge(together, settings.merge_above), settings.split_below)
     groups = [order[group] for group in groups]
     groups = sorted((g for g in groups if uses[g].sum() >= settings.smallest), key=lambda g: -int(uses[g].sum()))
+    if not groups:
+        raise CorpusError("too few poems rhyme to learn rhyme groups from them; give more poems")
     start = np.full((size, len(groups)), 1e-2)
     for index, group in enumerate(groups):
         start[group, index] += uses[group]

@@ -99,10 +99,11 @@ class VerseTable:
         )
 
     def regulated(self) -> dict[str, Ids]:
-        """Return the poems of each regulated form, shape (poems, characters of the form)."""
+        """Return the poems of each regulated form that there are any of, shape (poems, characters of the form)."""
         return {
             form: self.select(self.forms == form).ids.reshape(-1, lines * length)
             for form, (lines, length) in FORM_SHAPES.items()
+            if (self.forms == form).any()
         }
 
 

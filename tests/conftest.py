@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ CONTROLS = (
     "<author:李白>",
     "<author:杜甫>",
 )
+
+
+def pytest_configure() -> None:
+    """Use one thread, here and in the processes that tests start: for tiny models more only wait for each other."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(scope="session")

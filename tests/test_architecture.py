@@ -16,16 +16,17 @@ LAYERS = (
     {"batching", "verse"},
     {"corpus"},
     {"prosody"},
-    {"nn", "poem_batches", "features"},
+    {"nn", "poem_batches", "features", "review"},
     {"models", "training"},
-    {"generation", "scoring"},
+    {"scoring"},
+    {"generation"},
     {"poet", "tagger"},
-    {"recipes", "formats"},
+    {"recipes", "formats", "poem_options", "explain"},
     {"poem", "tag", "train", "evaluate", "serve"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}
 FRONT_DOORS = LAYERS[-1]
-WITHOUT_TORCH = {"errors", "cli", "config", "text", "verse", "prosody", "corpus"}
+WITHOUT_TORCH = {"errors", "cli", "config", "text", "verse", "prosody", "corpus", "review"}
 TORCH = {"torch", "torchcrf", "safetensors"}
 
 

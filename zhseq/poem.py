@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,74 +12,51 @@ from typing import TYPE_CHECKING
 
 from zhseq.cli import run_main
 from zhseq.errors import InputError
+from zhseq.poem_options import build_parser, read_text, request_of, validate
 
 if TYPE_CHECKING:
     from zhseq.poet import Poem, Poet
+    from zhseq.review import Review
 
-_BLOCK = 256  # poems written or scored side by side
+_BLOCK = 256  # poems scored side by side
+_EXIT_FAULTS = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, write or score poems, and return the exit status."""
-    options = _parser().parse_args(arguments)
-    if options.num < 1:
-        raise InputError(f"--num must be at least 1, but is {options.num}")
+    """Parse the command line, do what it asks for, and return the exit status."""
+    options = build_parser().parse_args(arguments)
+    validate(options)
     from zhseq.poet import Poet
 
     poet = Poet.load(options.model, device=options.device)
     if options.score is not None:
         _score(poet, options.score)
+    elif options.list_tunes:
+        _list_tunes(poet, options)
+    elif options.couplet is not None:
+        _couplet(poet, options)
+    elif options.check is not None or options.suggest is not None:
+        return _review(poet, options)
     else:
         _write(poet, options)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m zhseq.poem", description="Write classical Chinese poems.")
-    parser.add_argument("--start", default="", metavar="TEXT", help="how the poem begins, one or more characters")
-    parser.add_argument(
-        "--form", default="auto", help="auto, 五绝, 七绝, 五律 or 七律 (default: auto, which fits the start)"
-    )
-    parser.add_argument("--title", default="", help="what the poem is about")
-    parser.add_argument("--author", default="", help="in whose manner, 李白 for example")
-    parser.add_argument("--num", type=int, default=1, metavar="N", help="how many poems (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same poems (default: 0)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="lower is safer, higher bolder (default: 0.8)")
-    parser.add_argument("--top-p", type=float, default=0.95, help="draw from this share of probability (default: 0.95)")
-    parser.add_argument("--top-k", type=int, default=0, help="draw from this many characters (default: no limit)")
-    parser.add_argument("--model", metavar="PATH_OR_HUB_NAME", help="another model than the one that comes with zhseq")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (default: cpu)")
-    parser.add_argument("--traditional", action="store_true", help="write in traditional characters")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a poem")
-    parser.add_argument(
-        "--score", type=Path, metavar="FILE", help="instead of writing, score the poems in FILE, one a line"
-    )
-    return parser
-
-
 def _write(poet: Poet, options: argparse.Namespace) -> None:
-    from zhseq.generation import Sampling
-    from zhseq.poet import Request
-
-    sampling = Sampling(options.temperature, options.top_p, options.top_k, options.seed)
-    request = Request(
-        start=options.start,
-        form=options.form,
-        title=options.title,
-        author=options.author,
-        traditional=options.traditional,
-        sampling=sampling,
-    )
-    for index, poem in enumerate(poet.stream(request, options.num)):
+    for index, poem in enumerate(poet.stream(request_of(options), options.num)):
         if options.json:
             print(_as_json(poem, options.seed))
-        else:
-            print(("\n" if index else "") + poem.text)
+            continue
+        print(("\n" if index else "") + poem.text)
+        if options.explain:
+            print()
+            _explain(poet, poet.check(poem.text, tune=poem.tune, rhyme=_rhyme(options)), options)
 
 
 def _as_json(poem: Poem, seed: int) -> str:
     fields = {
         "form": poem.form,
+        **({"tune": poem.tune} if poem.tune else {}),
         "title": poem.title,
         "author": poem.author,
         "lines": poem.lines,
@@ -86,6 +64,68 @@ def _as_json(poem: Poem, seed: int) -> str:
         "seed": seed,
     }
     return json.dumps(fields, ensure_ascii=False)
+
+
+def _rhyme(options: argparse.Namespace) -> str:
+    """Return the rhymes by which poems are judged."""
+    return "modern" if options.rhyme == "modern" else "classical"
+
+
+def _explain(poet: Poet, found: Review, options: argparse.Namespace) -> None:
+    from zhseq.explain import explain
+
+    prosody = poet.reviewing(_rhyme(options))
+    print("\n".join(explain(found, poet.surprise(found), prosody, colour=sys.stdout.isatty())))
+
+
+def _couplet(poet: Poet, options: argparse.Namespace) -> None:
+    sampling = request_of(options).sampling
+    for lower in poet.couplet(options.couplet, options.num, sampling=sampling, rhyme=options.rhyme):
+        print(json.dumps({"upper": options.couplet, "lower": lower}, ensure_ascii=False) if options.json else lower)
+
+
+def _list_tunes(poet: Poet, options: argparse.Namespace) -> None:
+    if not poet.tunes:
+        raise InputError("this model comes without tunes; learn them with `python -m zhseq.train prosody`")
+    prosody = poet.reviewing("classical")
+    for name in poet.tunes:
+        tune = prosody.tunes[name]
+        fields = {"tune": name, "poems": tune.total, "lines": len(tune.line_lengths), "han": sum(tune.line_lengths)}
+        print(json.dumps(fields, ensure_ascii=False) if options.json else "\t".join(map(str, fields.values())))
+
+
+def _review(poet: Poet, options: argparse.Namespace) -> int:
+    """Judge the poems of a file, propose characters if asked, and return 1 if a judged poem has faults."""
+    from zhseq.review import read_blocks
+
+    path = options.check or options.suggest
+    wishes = {"tune": options.tune, "rhyme": options.rhyme if options.rhyme != "auto" else "classical"}
+    text = read_text(path)
+    blocks = [text] if options.tune else read_blocks(text, str(path))
+    faults = 0
+    for number, block in enumerate(blocks, start=1):
+        found = poet.check(block, **wishes)
+        faults += len(found.faults)
+        place = f"{path}, poem {number}" if len(blocks) > 1 else f"{path}"
+        suggestions = poet.suggest(block, **wishes) if options.suggest is not None else []
+        if options.json:
+            from dataclasses import asdict
+
+            print(json.dumps({**asdict(found), "suggestions": [asdict(s) for s in suggestions]}, ensure_ascii=False))
+            continue
+        if options.explain:
+            _explain(poet, found, options)
+        elif options.check is not None:
+            print(
+                "\n".join(f"{place}, {fault}" for fault in found.faults)
+                or f"{place}: no fault ({found.form} {found.pattern})"
+            )
+        for mark in suggestions:
+            proposed = " ".join(mark.characters) or "nothing keeps the rules here"
+            print(f"{place}, line {mark.line}, character {mark.place} '{mark.character}': {proposed}")
+        if options.suggest is not None and options.check is None and not suggestions:
+            print(f"{place}: no marked place and no fault ({found.form} {found.pattern})")
+    return _EXIT_FAULTS if faults and options.check is not None else 0
 
 
 def _score(poet: Poet, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,15 +16,17 @@ from zhseq import checkpoint
 from zhseq.config import from_dict
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.generation import NoRepeatedLine, Ranking, Sampling, sample
-from zhseq.generation.couplet import draft_couplet
-from zhseq.generation.drafting import AUTO_FORMS, Draft, draft, wanted_prosody
+from zhseq.generation.couplet import COUPLET_RANKING, draft_couplet
+from zhseq.generation.drafting import AUTO_FORMS, Draft, control_values, draft, find_tune, known_name, wanted_prosody
 from zhseq.generation.finishing import to_text
 from zhseq.generation.request import CI, Poem, Request
 from zhseq.generation.rules import RuleTables, Template
 from zhseq.generation.search import Task, write
+from zhseq.generation.suggesting import suggest, surprise
 from zhseq.models.language_model import LanguageModel, LanguageModelConfig
 from zhseq.nn.initialization import uninitialized
 from zhseq.prosody import PROSODY_FILE, Prosody
+from zhseq.review import Review, Suggestion, review
 from zhseq.scoring import Score, score_poems
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
@@ -39,7 +40,6 @@ VOCAB_FILE = "vocab.txt"
 
 _SIDE_BY_SIDE = 256  # lines written at once: more are not faster on a CPU, and memory stays flat
 _AGAIN_IN_CI = 1.5  # nats against a character that a ci has already; ci repeat words, regulated verse hardly does
-_COUPLET_CANDIDATES = 96
 _ANSWERS = {3: 2, 5: 4}  # the two middle couplets of eight lines face each other word for word
 
 
@@ -49,14 +49,7 @@ class Poet:
     def __init__(
         self, model: LanguageModel, vocab: Vocab, device: str = "cpu", prosody: Path | Prosody | None = None
     ) -> None:
-        """Wrap a model and its vocabulary; `Poet.load` is the usual way to get one.
-
-        Args:
-            model: The language model.
-            vocab: Its vocabulary.
-            device: As for `load`.
-            prosody: Tones, rhymes and tunes, or the directory that holds them; read when first needed.
-        """
+        """Wrap a model, its vocabulary and a prosody or the directory of one, read when first needed; see `load`."""
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         self.vocab = vocab
@@ -100,12 +93,12 @@ class Poet:
     @property
     def authors(self) -> tuple[str, ...]:
         """Authors in whose manner the model can write, those with the most poems first."""
-        return self._controls("author")
+        return control_values(self.vocab, "author")
 
     @property
     def dynasties(self) -> tuple[str, ...]:
         """Dynasties in whose manner the model can write."""
-        return self._controls("dynasty")
+        return control_values(self.vocab, "dynasty")
 
     @property
     def tunes(self) -> tuple[str, ...]:
@@ -136,10 +129,10 @@ class Poet:
 
         Args:
             seed: The same seed and wishes give the same poem.
-            temperature: See `Sampling`, as for `top_p` and `top_k`.
-            top_p: See `Sampling`.
-            top_k: See `Sampling`.
-            best_of: Candidates for each line, see `Ranking`; of no effect without rhyme.
+            temperature: See `Sampling`, as for `top_p` and `top_k`; for `best_of` see `Ranking`.
+            top_p: See there.
+            top_k: See there.
+            best_of: See there.
             **wishes: Fields of `Request`: start, form, tune, about, author, acrostic, lines and so on.
 
         Raises:
@@ -166,8 +159,8 @@ class Poet:
         if num < 1:
             raise InputError(f"the number of poems must be at least 1, but is {num}")
         outline = draft(request, wanted_prosody(request, lambda: self.prosody))
-        author = self._known("author", request.author, self.authors)
-        dynasty = self._known("dynasty", request.dynasty, self.dynasties)
+        author = known_name("author", request.author, self.authors)
+        dynasty = known_name("dynasty", request.dynasty, self.dynasties)
         controls = Controls(outline.form.name, dynasty, author, outline.tune + (request.about or request.title))
         if outline.plan is None:
             yield from self._free(request, outline, controls, num)
@@ -186,10 +179,9 @@ class Poet:
         Raises:
             InputError: It is no upper line, or the model has no prosody.
         """
-        request = Request(rhyme="classical" if rhyme == "auto" else rhyme, sampling=sampling or Sampling())
-        prosody = wanted_prosody(request, lambda: self.prosody)
-        if prosody is None:
-            raise InputError("a couplet opposes tones, which --rhyme none leaves out; use classical or modern")
+        prosody = self.reviewing("classical" if rhyme == "auto" else rhyme)
+        if num < 1:
+            raise InputError(f"the number of answers must be at least 1, but is {num}")
         outline, rules = draft_couplet(upper, prosody), self._rules(prosody)
         task = Task(
             template=Template.build(outline.plan.patterns, outline.plan.presets, rules),
@@ -200,12 +192,47 @@ class Poet:
             line_id=self.vocab.id(LINE),
             answers=outline.answers,
         )
-        ranking = Ranking(best_of=_COUPLET_CANDIDATES)
-        answers = []
-        for number in range(num):
-            ids, _ = write(self.model, rules, task, request.sampling, ranking, range(number, number + 1))
-            answers.append(outline.lower(to_text(self.vocab, ids[0], outline.given, traditional=False)))
-        return answers
+        drawing = sampling or Sampling()
+        ids = [write(self.model, rules, task, drawing, COUPLET_RANKING, range(n, n + 1))[0][0] for n in range(num)]
+        return [outline.lower(to_text(self.vocab, poem, outline.given, traditional=False)) for poem in ids]
+
+    def check(self, text: str, *, tune: str = "", rhyme: str = "classical") -> Review:
+        """Judge one poem of a person: form, tones, rhymes, repetition.
+
+        Args:
+            text: The poem, in any script, with or without punctuation.
+            tune: The tune it follows; by default told by its lines.
+            rhyme: `classical` or `modern`.
+
+        Raises:
+            InputError: It is no poem of a known shape, or the model has no prosody.
+        """
+        prosody = self.reviewing(rhyme)
+        return review(text, prosody, find_tune(tune, prosody) if tune else None)
+
+    def suggest(self, text: str, *, tune: str = "", rhyme: str = "classical", num: int = 8) -> list[Suggestion]:
+        """Propose characters that keep the rules, the best first, for places marked `？`, or else for the faults.
+
+        Raises:
+            InputError: As for `check`.
+        """
+        found = self.check(text, tune=tune, rhyme=rhyme)
+        return suggest(self.model, self.vocab, self.reviewing(rhyme), found, num)
+
+    def surprise(self, found: Review) -> list[list[float]]:
+        """Return the bits that each character of a reviewed poem costs, as a list for each line."""
+        return surprise(self.model, self.vocab, found.lines, found.form, found.tune)
+
+    def reviewing(self, rhyme: str = "classical") -> Prosody:
+        """Return the tones and rhymes by which poems are judged.
+
+        Raises:
+            InputError: The model has none.
+        """
+        prosody = wanted_prosody(Request(rhyme=rhyme), lambda: self.prosody)
+        if prosody is None:
+            raise InputError("a poem is judged by classical or modern rhyme; leave --rhyme none out")
+        return prosody
 
     def score(self, poems: Sequence[Sequence[str]], forms: Sequence[str]) -> list[Score]:
         """Return the bits of poems, given as normalised lines without punctuation, and of their forms (or "")."""
@@ -269,16 +296,3 @@ class Poet:
     def _ids(self, given: Sequence[Sequence[str]]) -> list[list[int]]:
         """Return the ids of given characters, -1 where there is none."""
         return [[self.vocab.id(normalize(character)) if character else -1 for character in line] for line in given]
-
-    def _controls(self, kind: str) -> tuple[str, ...]:
-        head = f"<{kind}:"
-        return tuple(symbol[len(head) : -1] for symbol in self.vocab.symbols if symbol.startswith(head))
-
-    def _known(self, kind: str, value: str, known: Sequence[str]) -> str:
-        """Return the model's spelling of an author or dynasty, or say which ones come near."""
-        folded = normalize(value)
-        by_fold = {normalize(name): name for name in known}
-        if not value or folded in by_fold:
-            return by_fold.get(folded, "")
-        near = difflib.get_close_matches(folded, by_fold, n=3, cutoff=0.3) or list(by_fold)[:3]
-        raise InputError(f"the model knows no {kind} '{value}'; it knows {len(known)}, among them {'、'.join(near)}")

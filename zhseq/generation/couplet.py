@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from zhseq.errors import InputError
 from zhseq.generation.drafting import BETWEEN_LINES, split_lines
 from zhseq.generation.plan import Plan, opposite
+from zhseq.generation.rerank import Ranking
 from zhseq.generation.rules import OPEN
 from zhseq.prosody import FREE, LEVEL, Pattern, Prosody
 from zhseq.text.normalize import codepoints, is_han, normalize
 
 LONGEST = 24
+COUPLET_RANKING = Ranking(best_of=96)
+"""A single answer can be chosen with more care than the lines of a poem."""
 _FORMS = {5: "五律", 7: "七律"}
 
 

@@ -13,6 +13,7 @@ from zhseq.generation.request import CI, RHYMES, Request, pattern_form
 from zhseq.generation.rules import OPEN
 from zhseq.prosody import Prosody, RhymeGroup, TunePattern
 from zhseq.text.normalize import codepoints, is_han, normalize
+from zhseq.text.vocab import Vocab
 from zhseq.verse import FORMS, Form, place_start
 
 AUTO_FORMS = ("七绝", "五绝", "七律", "五律")
@@ -105,6 +106,22 @@ def find_tune(name: str, prosody: Prosody) -> TunePattern:
     raise InputError(
         f"there is no tune '{name}' among the {len(known)} that are known (--list-tunes); near are {'、'.join(near)}"
     )
+
+
+def control_values(vocab: Vocab, kind: str) -> tuple[str, ...]:
+    """Return what a control symbol can say, all authors for example, in the order of the vocabulary."""
+    head = f"<{kind}:"
+    return tuple(symbol[len(head) : -1] for symbol in vocab.symbols if symbol.startswith(head))
+
+
+def known_name(kind: str, value: str, known: Sequence[str]) -> str:
+    """Return the model's spelling of an author or dynasty, or say which ones come near."""
+    folded = normalize(value)
+    by_fold = {normalize(name): name for name in known}
+    if not value or folded in by_fold:
+        return by_fold.get(folded, "")
+    near = difflib.get_close_matches(folded, by_fold, n=3, cutoff=0.3) or list(by_fold)[:3]
+    raise InputError(f"the model knows no {kind} '{value}'; it knows {len(known)}, among them {'、'.join(near)}")
 
 
 def _check(request: Request, prosody: Prosody | None) -> None:

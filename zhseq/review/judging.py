@@ -236,6 +236,11 @@ def _rhymes(
     return groups, faults
 
 
+def rhymes_of(found: Review, prosody: Prosody) -> Prosody:
+    """Return the system of rhymes whose groups a review speaks of."""
+    return _lyric(prosody) if found.tune else prosody
+
+
 def _lyric(prosody: Prosody) -> Prosody:
     """Return the rhymes of ci, where neighbouring groups are one, or what there is."""
     return prosody.views.get("lyric", prosody)

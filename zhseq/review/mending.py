@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zhseq.prosody import FREE, Prosody
-from zhseq.review.judging import Review
+from zhseq.review.judging import Review, rhymes_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ def candidates(found: Review, line: int, place: int, alphabet: Iterable[str], pr
         alphabet: Characters to choose from.
         prosody: Tones and rhymes.
     """
+    prosody = rhymes_of(found, prosody)
     used = set("".join(found.lines))
     wanted = found.expected[line][place] if place < len(found.expected[line]) else FREE
     unused = [character for character in alphabet if character not in used]

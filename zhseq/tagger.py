@@ -17,10 +17,9 @@ from zhseq.config import from_dict, to_dict
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.features import TaggerFeatures
 from zhseq.models.sequence_tagger import SequenceTagger, SequenceTaggerConfig
-from zhseq.models.tag_decoding import Spans, TextBlock, find_spans
+from zhseq.models.tag_decoding import Spans, TextBlock, find_spans, tag_table
 from zhseq.nn.initialization import uninitialized
-from zhseq.text.tags import TagTable
-from zhseq.training.device import autocast, pick_device
+from zhseq.training.device import cpu_has_bfloat16, pick_device
 
 KIND = "sequence-tagger"
 TASKS = ("pos", "ner")
@@ -73,9 +72,11 @@ class Tagger:
         """Wrap a model and its features; `Tagger.load` is the usual way to get one."""
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
+        if self.device.type == "cpu" and cpu_has_bfloat16():
+            self.model.lower_precision()
         self.features = features
         self.tasks = tuple(task for task in TASKS if task in model.config.heads)
-        self._labels = {head: TagTable.build(tags).labels for head, tags in model.config.heads.items()}
+        self._labels = {head: tag_table(tags).labels for head, tags in model.config.heads.items()}
 
     @classmethod
     def load(
@@ -126,8 +127,7 @@ class Tagger:
         if nbest < 1:
             raise InputError(f"the number of readings must be at least 1, but is {nbest}")
         for block in _blocks(lines):
-            with autocast(self.device, "auto"):  # ends before the caller runs again
-                found = find_spans(self.model, self.features, TextBlock.of(block), wanted, scores=scores, nbest=nbest)
+            found = find_spans(self.model, self.features, TextBlock.of(block), wanted, scores=scores, nbest=nbest)
             offsets = np.concatenate([[0], np.cumsum([len(line) for line in block])])
             nothing: list[tuple[Any, ...]] = [()] * len(block)
             readings = []

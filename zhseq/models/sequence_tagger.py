@@ -85,7 +85,7 @@ class SequenceTagger(nn.Module):
         if self.training and self.config.unknown_rate:
             hidden = torch.rand(batch.ids.shape, device=batch.ids.device) < self.config.unknown_rate
             batch = dataclasses.replace(batch, ids=batch.ids.masked_fill(hidden & batch.mask, Vocab.unk_id))
-        vectors = self.input_dropout(self.embedding(batch))
+        vectors = self.input_dropout(self.embedding(batch)).to(self.lstm.forwards[0].weight_ih_l0.dtype)
         parts = [self.lstm(vectors, batch.mask)]
         if self.cnn is not None:
             parts.append(self.cnn(vectors, batch.mask))
@@ -96,6 +96,12 @@ class SequenceTagger(nn.Module):
         """Return the score of each tag at each character, {head: (batch, length, tags)}, of some or all heads."""
         encoded = self.encode(batch)
         return {head: self.projections[head](encoded) for head in heads or self.config.heads}
+
+    def lower_precision(self) -> None:
+        """Keep the weights of encoder and heads in bfloat16, for tagging only; embeddings and CRFs stay in float32."""
+        for layer in (self.lstm, self.cnn, self.projections):
+            if layer is not None:
+                layer.bfloat16()
 
     def crf(self, head: str) -> CRF:
         """Return the CRF of a head."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -135,11 +136,17 @@ def find_spans(
         head: _spans_of_readings(
             _in_order(paths[head], sums[head], block),
             _in_order(odds[head], sums[head], block) if scores else None,
-            TagTable.build(model.config.heads[head]),
+            tag_table(model.config.heads[head]),
             block,
         )
         for head in heads
     }
+
+
+@lru_cache(maxsize=32)
+def tag_table(tags: tuple[str, ...]) -> TagTable:
+    """Return the table of these tags, made once."""
+    return TagTable.build(tags)
 
 
 def _batches(pieces: Ints) -> list[Ints]:

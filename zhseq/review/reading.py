@@ -75,6 +75,8 @@ def _cut(text: str, lengths: Sequence[int]) -> list[str]:
         full = len(lines) <= len(lengths) and len(lines[-1]) == lengths[len(lines) - 1]
         if character in _SEPARATORS or (character == BLANK and full):
             lines.extend([""] if lines[-1] else [])
+        elif full and lines[-1].endswith(BLANK):  # the mark stood for a character and not for a pause
+            lines.append(character)
         else:
             lines[-1] += character
     return [line for line in lines if line]

@@ -42,6 +42,8 @@ def with_context(text: str, pieces: list[tuple[int, int]], overlap: int) -> list
     Returns:
         For each piece the half-open span to read, which contains it.
     """
+    if not pieces:
+        return []
     hard = [_is_hard(text[end - 1]) for _, end in pieces[:-1]]
     before = [False, *hard]
     after = [*hard, False]

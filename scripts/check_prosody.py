@@ -1,0 +1,208 @@
+"""How good is the learned prosody? Measures on poems it was not learned from, without any book of rhymes or tunes.
+
+    python scripts/check_prosody.py --prosody checkpoints/poem --split dev
+
+Printed are, for the poems of the chosen split: how often a character of one tone class stands where its line demands
+that tone; how often words at the ends of even lines are accepted as rhymes, and how often words drawn from different
+poems are; how many poems keep all rules; and how many ci have the shape, tones and rhymes of their tune.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.cli import run_main
+from zhseq.corpus import load_poems, select_split
+from zhseq.errors import CorpusError
+from zhseq.prosody import Prosody, Tone, TunePattern
+from zhseq.prosody.patterns import FORM_SHAPES
+from zhseq.prosody.segments import CI
+from zhseq.prosody.tones import pattern_signs
+from zhseq.prosody.verse_table import VerseTable
+
+Ids = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+DRAWS = 200_000  # random pairs of rhyme words
+_SIGNS = {Tone.LEVEL: 1, Tone.OBLIQUE: -1, Tone.EITHER: 0}
+
+
+@dataclass(frozen=True)
+class Words:
+    """Tone (1, -1, 0) and rhyme groups of each character of a table, (characters,) and (characters, groups)."""
+
+    tones: Ids
+    groups: Booleans
+    lyric: Booleans
+
+    @classmethod
+    def of(cls, prosody: Prosody, characters: str) -> Words:
+        """Look up the characters of an alphabet."""
+        tones = np.array([_SIGNS[prosody.tone_class(character)] for character in characters], dtype=np.int64)
+        return cls(tones, _membership(prosody, characters), _membership(prosody.lyric(), characters))
+
+
+def _membership(prosody: Prosody, characters: str) -> Booleans:
+    result = np.zeros((len(characters), len(prosody.rhyme_groups)), dtype=bool)
+    for row, character in enumerate(characters):
+        result[row, list(prosody.groups(character))] = True
+    return result
+
+
+def demands(form: str) -> Ids:
+    """Return the tones of the four patterns at the even places and the line ends, shape (4, lines, length)."""
+    lines, length = FORM_SHAPES[form]
+    kept = np.zeros((lines, length), dtype=bool)
+    kept[:, 1:-1:2] = kept[:, -1] = True
+    return np.where(kept, pattern_signs(form), 0)
+
+
+def faults(poems: Ids, words: Words, form: str) -> Booleans:
+    """Tell where a poem breaks each of the four patterns, shape (4, poems, lines, length).
+
+    平平仄平仄 is as good as 平平平仄仄, so where the third but last is oblique the next may be level.
+    """
+    signs = demands(form)[:, None]
+    tones = words.tones[poems].reshape(1, len(poems), *FORM_SHAPES[form])
+    wrong = tones * signs < 0
+    length = wrong.shape[-1]
+    swaps = (signs[..., length - 4] > 0) & (signs[..., -1] < 0)
+    wrong[..., length - 2] &= ~(swaps & (tones[..., length - 3] <= 0))
+    return np.asarray(wrong)
+
+
+def keeps_tones(poems: Ids, words: Words, form: str) -> Booleans:
+    """Tell which poems keep one of the four patterns, shape (poems,)."""
+    return np.asarray(~np.all(np.any(faults(poems, words, form), axis=(2, 3)), axis=0))
+
+
+def rhyming(groups: Booleans, ends: Ids) -> Booleans:
+    """Tell which poems have a group in which all of their words are, from words of shape (poems, words)."""
+    return np.asarray(groups[ends].all(axis=1).any(axis=1))
+
+
+def even_ends(poems: Ids, form: str) -> Ids:
+    """Return the rhyme words, shape (poems, words)."""
+    lines, length = FORM_SHAPES[form]
+    return np.asarray(poems.reshape(-1, lines, length)[:, 1::2, -1])
+
+
+def report_forms(table: VerseTable, words: Words, title: str) -> None:
+    """Print how many poems of each form keep the rules."""
+    print(f"\n{title}\n\n| form | poems | level rhyme on even lines | tones | both |\n|---|---|---|---|---|")
+    level = words.groups & (words.tones >= 0)[:, None]
+    for form, poems in table.regulated().items():
+        rhymed, toned = rhyming(level, even_ends(poems, form)), keeps_tones(poems, words, form)
+        shares = " | ".join(f"{100 * kept.mean():.1f} %" for kept in (rhymed, toned, rhymed & toned))
+        print(f"| {form} | {len(poems):,} | {shares} |")
+
+
+def report_tokens(table: VerseTable, words: Words) -> None:
+    """Print how characters of one tone fare in poems that keep a pattern but for at most one character."""
+    wrong = total = either = 0
+    for form, poems in table.regulated().items():
+        broken = faults(poems, words, form)
+        number = broken.sum(axis=(2, 3))
+        clear = np.flatnonzero(number.min(axis=0) <= 1)
+        wanted = demands(form)[number.argmin(axis=0)[clear]].reshape(len(clear), -1)
+        tones = words.tones[poems[clear]]
+        wrong += int(number.min(axis=0)[clear].sum())
+        total += int(((wanted != 0) & (tones != 0)).sum())
+        either += int(((wanted != 0) & (tones == 0)).sum())
+    print(f"\ncharacters of one tone that stand where it is demanded: {100 - 100 * wrong / total:.3f} % of {total:,}")
+    print(f"characters that count as either: {100 * either / (either + total):.2f} % of those at such places")
+
+
+def report_pairs(table: VerseTable, words: Words, rng: np.random.Generator) -> None:
+    """Print how often neighbouring rhyme words are accepted, and words of different poems."""
+    accepted = total = 0
+    drawn: list[Ids] = []
+    for form, poems in table.regulated().items():
+        ends = even_ends(poems, form)
+        ends = ends[(words.tones[ends] >= 0).all(axis=1)]
+        together = (words.groups[ends[:, :-1]] & words.groups[ends[:, 1:]]).any(axis=2)
+        accepted, total = accepted + int(together.sum()), total + together.size
+        drawn.append(ends.ravel())
+    pool = np.concatenate(drawn)
+    pairs = rng.choice(pool, size=(DRAWS, 2))
+    chance = (words.groups[pairs[:, 0]] & words.groups[pairs[:, 1]]).any(axis=1)
+    home = _home(words)
+    apart = (home[pairs[:, 0]] != home[pairs[:, 1]]) & (home[pairs] >= 0).all(axis=1)
+    print(f"\nneighbouring even-line words accepted as rhymes: {100 * accepted / total:.2f} % of {total:,}")
+    print(f"random pairs of rhyme words accepted: {100 * chance.mean():.2f} % of {DRAWS:,}")
+    print(f"random pairs accepted though their first groups differ: {100 * chance[apart].mean():.3f} %")
+
+
+def _home(words: Words) -> Ids:
+    """Return the first level group of each character, -1 if it has none."""
+    level = words.groups & (words.tones >= 0)[:, None]
+    return np.where(level.any(axis=1), level.argmax(axis=1), -1)
+
+
+def report_tunes(table: VerseTable, words: Words, tunes: dict[str, TunePattern]) -> None:
+    """Print how many ci have a known shape of their tune, and how well they keep tones and rhymes of it."""
+    lyrics = table.select((table.forms == CI) & np.isin(table.tunes, list(tunes)))
+    starts = np.cumsum(lyrics.poem_lines) - lyrics.poem_lines
+    offsets = np.concatenate([[0], np.cumsum(lyrics.line_lengths)])
+    main = known = 0
+    tones, rhymes = np.zeros(2), np.zeros(2)
+    for name, start, lines in zip(lyrics.tunes, starts, lyrics.poem_lines, strict=True):
+        shape = tuple(lyrics.line_lengths[start : start + lines].tolist())
+        tune = tunes[str(name)]
+        fitting = [pattern for pattern in (tune, *tune.variants) if pattern.line_lengths == shape]
+        main, known = main + (shape == tune.line_lengths), known + bool(fitting)
+        if not fitting:
+            continue
+        ids = lyrics.ids[offsets[start] : offsets[start + lines]]
+        signs = np.array([[{"平": 1, "仄": -1, "中": 0}[sign] for sign in "".join(p.tones)] for p in fitting])
+        places = (signs != 0) & (words.tones[ids] != 0)
+        right = (signs == words.tones[ids]) & places
+        best = int((right.sum(axis=1) / places.sum(axis=1)).argmax())
+        tones += right[best].sum(), places[best].sum()
+        ends = ids[np.cumsum(shape) - 1]
+        for rhyme in set(fitting[best].rhymes) - {0}:
+            line = ends[np.array(fitting[best].rhymes) == rhyme]
+            together = (words.lyric[line[:-1]] & words.lyric[line[1:]]).any(axis=1)
+            rhymes += together.sum(), together.size
+    print(
+        f"\nci to the {len(tunes)} tunes: {len(lyrics):,}; line lengths of the commonest pattern: "
+        f"{100 * main / len(lyrics):.1f} %, of any: {100 * known / len(lyrics):.1f} %"
+    )
+    print(f"places with a tone that have it: {100 * tones[0] / tones[1]:.1f} % of {int(tones[1]):,}")
+    print(f"neighbouring rhymes accepted: {100 * rhymes[0] / rhymes[1]:.1f} % of {int(rhymes[1]):,}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Measure the learned prosody on poems it was not learned from.")
+    parser.add_argument("--prosody", type=Path, default=Path("checkpoints/poem"), help="directory of prosody.json")
+    parser.add_argument("--split", default="dev", help="train, dev or test")
+    parser.add_argument("--dynasty", help="only poems of one dynasty, 唐 for example; of all splits")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    prosody = Prosody.load(options.prosody)
+    poems = load_poems()
+    if options.dynasty:
+        chosen = np.flatnonzero(np.array(poems["dynasty"]) == options.dynasty)
+        poems, title = poems.select(chosen), f"Poems of {options.dynasty}"
+    else:
+        poems, title = select_split(poems, options.split), f"Poems of the {options.split} split"
+    if len(poems) == 0:
+        raise CorpusError(f"there are no poems of the dynasty '{options.dynasty}'; give one of the corpus, 唐 or 宋")
+    table = VerseTable.from_dataset(poems)
+    words = Words.of(prosody, table.characters)
+    report_forms(table, words, title)
+    report_tokens(table, words)
+    report_pairs(table, words, np.random.default_rng(options.seed))
+    if (np.isin(table.tunes, list(prosody.tunes))).any():
+        report_tunes(table, words, prosody.tunes)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -37,6 +37,7 @@ _SAMPLE = 200  # lines by which a format is told
 _SHARE = 0.9  # of them must look right: a broken line is the reader's to report, not a reason to guess otherwise
 _SLASHED = re.compile(r"\[*\S+/[A-Za-z]+(?:\][A-Za-z.]+)*$")
 _COMPOUND = re.compile(r".+/[a-z]+\](?:nt|ns|nz|nr|i|l)$")
+_CLUENER = re.compile(r'"label"\s*:\s*\{')  # our own format has labels, too, but as strings
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::\w+)?$")
 
 
@@ -224,7 +225,7 @@ def _detect(source: Source, path: Path) -> str:
     if not lines:
         raise CorpusError(f"{source.name}: expected tagged texts, found an empty file.")
     if lines[0].lstrip().startswith("{"):
-        return "cluener" if '"label":' in lines[0] else "jsonl"
+        return "cluener" if _CLUENER.search(lines[0]) else "jsonl"
     fields = [line.rstrip().split("\t") for line in lines]
     rows = [row for row in fields if not row[0].startswith("# ")]
     if _most(len(row) == 10 and row[0][:1].isdigit() for row in rows):

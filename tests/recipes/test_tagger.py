@@ -1,0 +1,238 @@
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zhseq.checkpoint import read_tensors
+from zhseq.config import override
+from zhseq.errors import ConfigError, CorpusError
+from zhseq.features import blanks
+from zhseq.recipes.tagged_texts import EncodedTexts, TaggerBatches, encode_pieces
+from zhseq.recipes.tagger import RECIPES, Start, TaggerRecipe, read_split
+from zhseq.recipes.tagger_start import build, head_tags, span_scores
+from zhseq.recipes.vectors import save_vectors
+from zhseq.tagger import Tagger
+from zhseq.text.normalize import from_codepoints
+from zhseq.text.tags import Span, TagTable
+from zhseq.train import main
+
+NAMES = {"PER": ["王小明", "李四", "赵云"], "LOC": ["北京", "上海市", "长安"]}
+SMALL = (
+    "model.embedding_dim=16",
+    "model.bigram_dim=8",
+    "model.word_dim=8",
+    "model.hidden_size=24",
+    "model.channels=16",
+    "model.input_dropout=0.1",
+    "model.output_dropout=0.1",
+    "data.tokens_per_batch=256",
+    "data.max_words=200",
+    "data.max_bigrams=100",
+    "training.warmup_steps=5",
+    "training.learning_rate=0.01",
+    "training.precision=float32",
+    "training.device=cpu",
+)
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    """Lines of JSON: somebody goes somewhere, in words with parts of speech, names marked."""
+    draw = random.Random(seed)
+    lines = []
+    for _ in range(count):
+        person, place = draw.choice(NAMES["PER"]), draw.choice(NAMES["LOC"])
+        parts = [(person, "nr"), ("去", "v"), (place, "ns"), (draw.choice(["学习", "旅行"]), "v"), ("。", "w")]
+        if draw.random() < 0.5:
+            parts.insert(0, (draw.choice(["昨天", "今年"]), "t"))
+        words, position = [], 0
+        for word, pos in parts:
+            words.append({"start": position, "end": position + len(word), "pos": pos})
+            position += len(word)
+        labels = {"nr": "PER", "ns": "LOC"}
+        entities = [{**word, "label": labels[word["pos"]]} for word in words if word["pos"] in labels]  # type: ignore[index]
+        text = "".join(word for word, _ in parts)
+        lines.append(json.dumps({"text": text, "words": words, "entities": entities}, ensure_ascii=False))
+    return lines
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tagged") / "train.jsonl"
+    path.write_text("\n".join(sentences(150, seed=1)) + "\n", encoding="utf-8")
+    return path
+
+
+def command(corpus: Path, out: Path, *more: str, task: str = "both", epochs: int = 4) -> list[str]:
+    changes = [item for assignment in (*SMALL, f"training.epochs={epochs}") for item in ("--set", assignment)]
+    data = ["--task", task, "--train", str(corpus), "--set", "data.dev_share=0.2"]
+    return ["tagger", "--out", str(out), *data, *changes, *more]
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    assert main(command(corpus, out, epochs=12)) == 0
+    return out
+
+
+def test_a_small_tagger_learns_both_tasks(trained: Path) -> None:
+    tagger = Tagger.load(trained / "best")
+    document = tagger("昨天王小明去上海市旅行。")
+    assert [(w.text, w.pos) for w in document.words] == [
+        ("昨天", "t"),
+        ("王小明", "nr"),
+        ("去", "v"),
+        ("上海市", "ns"),
+        ("旅行", "v"),
+        ("。", "w"),
+    ]
+    assert [(e.text, e.label) for e in document.entities] == [("王小明", "PER"), ("上海市", "LOC")]
+    assert tagger("李四去長安學習").words[2].text == "長安"
+    config = json.loads((trained / "best" / "config.json").read_text(encoding="utf-8"))
+    assert config["training"]["evaluation"]["words_f1"] > 0.95
+    assert "B-v" in config["model"]["heads"]["pos"]
+    assert "M-v" not in config["model"]["heads"]["pos"]  # no verb of three characters occurs
+
+
+def test_killed_and_resumed_equals_uninterrupted(corpus: Path, tmp_path: Path) -> None:
+    for name, steps in (("whole", (6,)), ("parts", (3, 6))):
+        for index, stop in enumerate(steps):
+            options = ["--set", f"training.max_steps={stop}", "--set", "training.evaluate_every=3"]
+            rate = ["--set", "training.final_rate=1.0"]  # the same rates, whatever the number of steps
+            resume = ["--resume"] if index else []
+            assert main(command(corpus, tmp_path / name, *options, *rate, *resume)) == 0
+    whole, parts = (read_tensors(tmp_path / name / "resume.safetensors") for name in ("whole", "parts"))
+    for name in whole:
+        if name.startswith("model."):
+            assert torch.equal(whole[name], parts[name]), name
+
+
+def test_a_tagger_goes_on_with_new_labels(trained: Path, tmp_path: Path) -> None:
+    lines = [line.replace('"LOC"', '"CITY"') for line in sentences(150, seed=2)]
+    new = tmp_path / "new.jsonl"
+    new.write_text("\n".join(lines), encoding="utf-8")
+    assert main(command(new, tmp_path / "run", "--init", str(trained / "best"), task="ner", epochs=6)) == 0
+    tagger = Tagger.load(tmp_path / "run" / "best")
+    assert tagger.tasks == ("ner",)
+    assert [(e.text, e.label) for e in tagger("李四去上海市学习。").entities] == [("李四", "PER"), ("上海市", "CITY")]
+
+
+def test_what_a_tagger_knows_of_a_label_is_kept(trained: Path, corpus: Path) -> None:
+    texts = {"ner": read_split("ner", (str(corpus), ""), TaggerRecipe().data)[0]}
+    model, features, _ = build(texts, TaggerRecipe(), Start(init=str(trained / "best")))
+    old = Tagger.load(trained / "best")
+    batch = features.batch(["李四去上海市学习。"])
+    tags = model.config.heads["ner"]
+    assert set(tags) == set(old.model.config.heads["ner"])
+    old.model.float()
+    order = [old.model.config.heads["ner"].index(tag) for tag in tags]
+    with torch.no_grad():
+        ours = model.eval().emissions(batch)["ner"]
+        theirs = old.model.emissions(batch)["ner"]
+    assert torch.allclose(ours, theirs[..., order], atol=0.2)  # the loaded one was rounded to bfloat16
+    assert torch.equal(model.crf("ner").transitions, old.model.crf("ner").transitions[order][:, order])
+
+
+def test_pieces_without_blanks_and_their_spans() -> None:
+    texts = [
+        ("中国 人民。", [Span(0, 2, "ns"), Span(3, 5, "n"), Span(5, 6, "w")]),
+        ("　", []),
+        ("AB", [Span(0, 1, "n")]),
+    ]
+    encoded = encode_pieces(texts, 100, covered=True)
+    assert from_codepoints(encoded.points) == "中国人民。"  # the last text has a character of no word
+    assert encoded.spans == ((Span(0, 2, "ns"), Span(2, 4, "n"), Span(4, 5, "w")),)
+    assert len(encode_pieces(texts, 100, covered=False)) == 2
+    cut = encode_pieces([("一二三四五六七八", [Span(0, 2, "x"), Span(3, 5, "y"), Span(6, 8, "x")])], 4, covered=False)
+    assert len(cut) == 0  # the cut goes through a span, on both sides of it
+    assert not blanks(cut.points).any()
+
+
+def test_head_tags_are_those_that_occur() -> None:
+    encoded = encode_pieces([("北京去", [Span(0, 2, "ns"), Span(2, 3, "v")])], 9, covered=True)
+    assert head_tags("pos", encoded) == ["B-ns", "E-ns", "S-v"]
+    assert head_tags("ner", encoded) == ["O", "B-ns", "E-ns", "S-v"]
+
+
+def test_batches_hold_every_piece_once_and_may_drop_its_mark() -> None:
+    texts = [
+        ("去。" * (1 + index % 5), [Span(i, i + 1, "vw"[i % 2]) for i in range(2 + 2 * (index % 5))])
+        for index in range(50)
+    ]
+    encoded = encode_pieces(texts, 99, covered=True)
+    table = TagTable.build(head_tags("pos", encoded))
+    tagged = {"pos": encoded.with_tags(table)}
+    _, features, _ = build({"pos": encoded}, override(TaggerRecipe(), SMALL), Start())
+    for drop, ends in ((0.0, {"w"}), (1.0, {"v"})):
+        batches = TaggerBatches(tagged, features, 40, drop_mark=drop, seed=(1, 0))
+        assert sum(len(batch) for batch in batches) == 50
+        for batch in batches:
+            assert batch.head == "pos"
+            assert batch.targets is not None
+            last = batch.targets.gather(1, batch.lengths[:, None] - 1)
+            assert {table.tags[tag][-1] for tag in last[:, 0].tolist()} == ends
+
+
+def test_scores_of_spans_count_labels_that_training_lacks() -> None:
+    encoded = encode_pieces([("李四去上海。", [Span(0, 2, "PER"), Span(3, 5, "LOC")])], 99, covered=False)
+    model, features, _ = build({"ner": encoded}, override(TaggerRecipe(), SMALL), Start())
+    model.eval()
+    batch = features.assemble(encoded.points, encoded.lengths)
+    tags = model.crf("ner").decode(model.emissions(batch)["ner"], batch.mask)[0].numpy()
+    table = TagTable.build(model.config.heads["ner"])
+    from zhseq.text.tags import spans_from_ids
+
+    found = [
+        Span(start, end, table.labels[label])
+        for start, end, label in zip(*(column.tolist() for column in spans_from_ids(tags, table)), strict=True)
+    ]
+    gold = (*found, Span(5, 6, "NEW")) if not found or found[-1].end < 6 else (*found[:-1], Span(5, 6, "NEW"))
+    hit = len(set(found) & set(gold))
+    again = EncodedTexts(encoded.points, encoded.offsets, (gold,), np.zeros(0, dtype=np.int64))
+    expected = 2 * hit / (len(found) + len(gold))
+    assert span_scores(model, features, "ner", again, "float32")["ner_f1"] == pytest.approx(expected)
+
+
+def test_vectors_are_where_a_training_starts(corpus: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    units = {"char": ["北", "京", "龘"], "bigram": ["北京", "去学"], "word": ["北京", "学习", "不在词典里"]}
+    tables = {
+        unit: (symbols, rng.normal(size=(len(symbols), 24)).astype(np.float32)) for unit, symbols in units.items()
+    }
+    save_vectors(tmp_path, tables)
+    texts = {"pos": read_split("pos", (str(corpus), ""), TaggerRecipe().data)[0]}
+    model, features, _ = build(texts, override(TaggerRecipe(), SMALL), Start(vectors=tmp_path))
+    assert "龘" in features.vocab
+    assert features.lexicon.words == ("北京", "学习")
+    weights = {
+        "char": model.embedding.characters.weight[[features.vocab.id(char) for char in units["char"]]],
+        "word": model.embedding.words.weight[[1, 2]],  # type: ignore[union-attr]
+    }
+    for unit, rows in weights.items():  # a turn into fewer dimensions keeps the angles of so few vectors
+        given = tables[unit][1][: len(rows)]
+        wanted = given @ given.T
+        ratio = (rows @ rows.T).detach().numpy() / wanted
+        assert ratio == pytest.approx(np.full_like(ratio, ratio[0, 0]), rel=0.05)
+
+
+def test_commands_that_cannot_be(corpus: Path, tmp_path: Path) -> None:
+    out = ["tagger", "--out", str(tmp_path)]
+    with pytest.raises(ConfigError, match="--train needs --task"):
+        main([*out, "--train", str(corpus)])
+    with pytest.raises(ConfigError, match="--task and --dev go with --train"):
+        main([*out, "--task", "pos"])
+    with pytest.raises(ConfigError, match="valid here are"):
+        main([*out, "--set", "model.wings=2"])
+    with pytest.raises(CorpusError):
+        main([*out, "--task", "pos", "--train", str(tmp_path / "missing.jsonl")])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_have_settings_that_exist(name: str) -> None:
+    sources, changes = RECIPES[name]
+    recipe = override(TaggerRecipe(), changes)
+    assert recipe.training.epochs > 0
+    assert set(sources) <= {"pos", "ner"}

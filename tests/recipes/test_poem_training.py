@@ -164,6 +164,8 @@ def test_a_full_disk_leaves_the_run_as_it_was(front_door: Train, cut_at: Callabl
         ("training.max_steps=-1", "must not be negative, but is -1"),
         ("data.drop_form=1.5", "must lie in 0 to 1, but is 1.5"),
         ("data.vocab_size=7", "must be at least 8, but is 7"),
+        ("data.max_authors=-1", "must not be negative, but is -1"),
+        ("model.input_dropout=2", "must lie in [0, 1), but is 2.0"),
         ("training.device=abacus", "device 'abacus' is not available"),
     ],
 )
@@ -174,6 +176,15 @@ def test_a_setting_that_cannot_be_is_one_sentence(
     assert (status, output) == (2, "")
     assert expected in sentence(messages)
     assert not (tmp_path / "run" / "best").exists()
+
+
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_run_is_not_kept_in_a_file(front_door: Train, tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    status, _, messages = front_door(tmp_path / "file" / below)
+    assert status == 2
+    assert f"{tmp_path / 'file'} is a file; give another --out" in sentence(messages)
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_there_must_be_a_run_to_resume(front_door: Train, tmp_path: Path) -> None:

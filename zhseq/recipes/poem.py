@@ -57,6 +57,8 @@ class PoemDataConfig:
         for name in ("tokens_per_batch", "max_symbols", "vocab_size", "dev_poems"):
             if getattr(self, name) < 8:
                 raise ConfigError(f"data.{name} must be at least 8, but is {getattr(self, name)}")
+        if self.max_authors < 0:
+            raise ConfigError(f"data.max_authors must not be negative, but is {self.max_authors}")
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,12 @@ def train_poem(
         poems: Poem records with a `split` column; by default all of the poetry corpora.
 
     Raises:
+        ConfigError: `directory` cannot be a directory.
         CorpusError: The corpora are missing or hold no training poems.
     """
+    place = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise ConfigError(f"a run is kept in a directory, but {place} is a file; give another --out")
     if poems is None:
         from zhseq.corpus import load_poems
 

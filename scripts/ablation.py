@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
     data = override(TaggerRecipe(), options.set).data
-    whole = {head: read_split(head, source, data) for head, source in RECIPES["default"][0].items()}
+    whole = {head: read_split(head, source, data) for head, source in RECIPES["default"].sources.items()}
     splits = {head: (part_of(texts, options.share), dev) for head, (texts, dev) in whole.items()}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
     for seed in options.seeds:

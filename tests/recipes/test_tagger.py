@@ -16,8 +16,9 @@ from zhseq.recipes.tagger_start import build, head_tags, span_scores
 from zhseq.recipes.vectors import save_vectors
 from zhseq.tagger import Tagger
 from zhseq.text.normalize import from_codepoints
-from zhseq.text.tags import Span, TagTable
+from zhseq.text.tags import Span, TagTable, spans_from_ids
 from zhseq.train import main
+from zhseq.training.config import Evaluation
 
 NAMES = {"PER": ["王小明", "李四", "赵云"], "LOC": ["北京", "上海市", "长安"]}
 SMALL = (
@@ -66,8 +67,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(corpus: Path, out: Path, *more: str, task: str = "both", epochs: int = 4) -> list[str]:
+    start = [] if "--init" in more else ["--scratch"]
     changes = [item for assignment in (*SMALL, f"training.epochs={epochs}") for item in ("--set", assignment)]
-    data = ["--task", task, "--train", str(corpus), "--set", "data.dev_share=0.2"]
+    data = ["--task", task, "--train", str(corpus), *start, "--set", "data.dev_share=0.2"]
     return ["tagger", "--out", str(out), *data, *changes, *more]
 
 
@@ -183,8 +185,6 @@ def test_scores_of_spans_count_labels_that_training_lacks() -> None:
     batch = features.assemble(encoded.points, encoded.lengths)
     tags = model.crf("ner").decode(model.emissions(batch)["ner"], batch.mask)[0].numpy()
     table = TagTable.build(model.config.heads["ner"])
-    from zhseq.text.tags import spans_from_ids
-
     found = [
         Span(start, end, table.labels[label])
         for start, end, label in zip(*(column.tolist() for column in spans_from_ids(tags, table)), strict=True)
@@ -218,6 +218,30 @@ def test_vectors_are_where_a_training_starts(corpus: Path, tmp_path: Path) -> No
         assert ratio == pytest.approx(np.full_like(ratio, ratio[0, 0]), rel=0.05)
 
 
+def test_own_words_are_looked_for(corpus: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.txt"
+    path.write_text("李四去\n云计算 5\n", encoding="utf-8")
+    texts = {"pos": read_split("pos", (str(corpus), ""), TaggerRecipe().data)[0]}
+    _, features, _ = build(texts, override(TaggerRecipe(), SMALL), Start(words=path))
+    assert features.lexicon.words[:2] == ("李四去", "云计算")
+    assert len(features.lexicon) == 200
+
+
+def test_settings_fit_the_size_of_own_texts(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[TaggerRecipe] = []
+
+    def pretend(recipe: TaggerRecipe, *_: object, **options: object) -> Evaluation:
+        made.append(recipe)
+        return Evaluation(0.0)
+
+    monkeypatch.setattr("zhseq.recipes.tagger.train_tagger", pretend)
+    own = ["tagger", "--out", str(tmp_path), "--task", "ner", "--train", str(corpus), "--scratch"]
+    assert main(own) == 0
+    assert main([*own, "--recipe", "default"]) == 0
+    assert [recipe.training.epochs for recipe in made] == [40, TaggerRecipe().training.epochs]
+    assert made[0].data.tokens_per_batch < 256
+
+
 def test_commands_that_cannot_be(corpus: Path, tmp_path: Path) -> None:
     out = ["tagger", "--out", str(tmp_path)]
     with pytest.raises(ConfigError, match="--train needs --task"):
@@ -232,7 +256,6 @@ def test_commands_that_cannot_be(corpus: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_have_settings_that_exist(name: str) -> None:
-    sources, changes = RECIPES[name]
-    recipe = override(TaggerRecipe(), changes)
+    recipe = override(TaggerRecipe(), RECIPES[name].settings)
     assert recipe.training.epochs > 0
-    assert set(sources) <= {"pos", "ner"}
+    assert set(RECIPES[name].sources) <= {"pos", "ner"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zhseq.config import override, to_dict
-from zhseq.errors import ConfigError, CorpusError
+from zhseq.errors import CheckpointError, ConfigError, CorpusError
 from zhseq.training.config import Evaluation, TrainingConfig
 
 if TYPE_CHECKING:
@@ -87,33 +87,55 @@ class TaggerRecipe:
 Sources = dict[str, tuple[str, str]]
 """Corpus or file to train on and to evaluate on (or empty: cut off from the former) by head."""
 
-_SMALL = ("data.tokens_per_batch=1024", "training.epochs=40", "training.warmup_steps=100", "training.evaluate_every=0")
-_DROPS = ("model.input_dropout=0.5", "model.output_dropout=0.5")
-RECIPES: dict[str, tuple[Sources, tuple[str, ...]]] = {
-    "default": ({"pos": ("pfr199801", ""), "ner": ("msra_ner", "")}, ()),
-    "pos-pku": ({"pos": ("pfr199801", "")}, ()),
-    "pos-ud": ({"pos": ("ud_chinese_gsd", "ud_chinese_gsd:dev")}, (*_SMALL, *_DROPS, "training.epochs=30")),
-    "ner-msra": ({"ner": ("msra_ner", "")}, ()),
-    "ner-weibo": ({"ner": ("weibo_ner", "weibo_ner:dev")}, (*_SMALL, *_DROPS)),
-    "ner-resume": ({"ner": ("resume_ner", "resume_ner:dev")}, (*_SMALL, *_DROPS)),
-    "ner-cluener": ({"ner": ("cluener2020", "cluener2020:dev")}, (*_SMALL, *_DROPS, "training.epochs=20")),
-    "ner-classical": ({"ner": ("cclue_ner", "cclue_ner:dev")}, (*_SMALL, *_DROPS, "training.epochs=30")),
+
+@dataclass(frozen=True)
+class Named:
+    """A recipe by name.
+
+    Attributes:
+        sources: What it trains and evaluates on.
+        settings: How its settings differ from the defaults.
+        transfer: Whether it starts from the tagger that comes with zhseq, unless told otherwise: that helps small
+            corpora most. `pos-ud` does not, so that all it learned from is openly licensed.
+    """
+
+    sources: Sources
+    settings: tuple[str, ...] = ()
+    transfer: bool = False
+
+
+def _small(epochs: int, size: int = 1024) -> tuple[str, ...]:
+    """Settings for corpora of less than a million characters: small batches, much dropout, a look after each epoch."""
+    training = (f"training.epochs={epochs}", "training.warmup_steps=100", "training.evaluate_every=0")
+    return (f"data.tokens_per_batch={size}", *training, "model.input_dropout=0.5", "model.output_dropout=0.5")
+
+
+RECIPES = {
+    "default": Named({"pos": ("pfr199801", ""), "ner": ("msra_ner", "")}),
+    "pos-pku": Named({"pos": ("pfr199801", "")}),
+    "pos-ud": Named({"pos": ("ud_chinese_gsd", "ud_chinese_gsd:dev")}, _small(30)),
+    "ner-msra": Named({"ner": ("msra_ner", "")}),
+    "ner-weibo": Named({"ner": ("weibo_ner", "weibo_ner:dev")}, _small(30), transfer=True),
+    "ner-resume": Named({"ner": ("resume_ner", "resume_ner:dev")}, _small(25), transfer=True),
+    "ner-cluener": Named({"ner": ("cluener2020", "cluener2020:dev")}, _small(20), transfer=True),
+    "ner-classical": Named({"ner": ("cclue_ner", "cclue_ner:dev")}, _small(25), transfer=True),
 }
-"""Sources and settings of each recipe by name."""
 
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `tagger` to the commands of `python -m zhseq.train`."""
     parser = commands.add_parser("tagger", help="train the tagger of words, parts of speech and named entities")
-    parser.add_argument("--recipe", choices=RECIPES, default="default", help="corpora and settings by name")
+    parser.add_argument("--recipe", choices=RECIPES, help="corpora and settings by name (default: default)")
     parser.add_argument("--task", choices=(*TASKS, "both"), help="what --train holds: words, names or both")
-    parser.add_argument("--train", metavar="FILE|CORPUS", help="texts to train on, instead of those of the recipe")
+    parser.add_argument("--train", metavar="FILE|CORPUS", help="texts to train on, instead of those of a recipe")
     parser.add_argument("--dev", metavar="FILE|CORPUS", default="", help="texts to evaluate on (default: a share)")
     parser.add_argument("--format", default="auto", help="format of the files (default: told from their content)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--vectors", type=Path, metavar="DIR", help="vectors to start from (train vectors makes them)")
     start.add_argument("--init", metavar="CHECKPOINT", help="go on from this tagger; new labels are allowed")
+    start.add_argument("--scratch", action="store_true", help="start from nothing, not from the tagger of zhseq")
+    parser.add_argument("--words", type=Path, metavar="FILE", help="your own words, beside those of the dictionary")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     parser.set_defaults(run=main)
@@ -121,28 +143,67 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Train a tagger as the command line asks; return the exit status."""
-    sources, settings = RECIPES[options.recipe]
-    recipe = override(override(TaggerRecipe(), settings), options.set)
-    if options.train:
-        if not options.task:
-            raise ConfigError("--train needs --task pos, ner or both: which labels of the texts are to be learned")
-        sources = dict.fromkeys(TASKS if options.task == "both" else (options.task,), (options.train, options.dev))
-    elif options.task or options.dev:
-        raise ConfigError("--task and --dev go with --train; a --recipe has texts of its own")
-    start = Start(options.vectors, options.init)
-    result = train_tagger(recipe, sources, options.out, start=start, format=options.format, resume=options.resume)
+    named = _choose(options)
+    recipe = override(override(TaggerRecipe(), named.settings), options.set)
+    init = options.init
+    if named.transfer and not (init or options.vectors or options.words or options.scratch):
+        init = _own_tagger()
+    start = Start(options.vectors, init, options.words)
+    result = train_tagger(recipe, named.sources, options.out, start=start, format=options.format, resume=options.resume)
     scores = ", ".join(f"{name} {value:.4f}" for name, value in result.details.items())
     print(f"best: {scores} on dev; model in {options.out / 'best'}")
     print(f"curves: python -m zhseq.train plot {options.out}", file=sys.stderr)
     return 0
 
 
+def _choose(options: argparse.Namespace) -> Named:
+    """Return the recipe that the command line asks for, or one for the texts that it names."""
+    if not options.train:
+        if options.task or options.dev:
+            raise ConfigError("--task and --dev go with --train; a --recipe has texts of its own")
+        return RECIPES[options.recipe or "default"]
+    if not options.task:
+        raise ConfigError("--train needs --task pos, ner or both: which labels of the texts are to be learned")
+    heads = TASKS if options.task == "both" else (options.task,)
+    sources: Sources = dict.fromkeys(heads, (options.train, options.dev))
+    if options.recipe:
+        return dataclasses.replace(RECIPES[options.recipe], sources=sources)
+    from zhseq.corpus.tagging import read_tagged
+
+    corpus = read_tagged(options.train, format=options.format, task=heads[0])
+    characters = sum(len(text.text) for text in corpus.texts)
+    if characters >= _LARGE:
+        return Named(sources, (), transfer=True)
+    epochs = min(40, max(10, _SEEN // max(1, characters)))
+    return Named(sources, _small(epochs, min(1024, max(128, characters // 20))), transfer=True)
+
+
+_LARGE = 1_000_000  # characters of a corpus for which the default settings are right
+_SEEN = 3_000_000  # characters, epochs together, that a smaller one is read for
+
+
+def _own_tagger() -> str | None:
+    from zhseq.checkpoint import shipped
+
+    try:
+        directory = str(shipped("tagger"))
+    except CheckpointError:
+        print("this installation has no tagger to start from: starting from nothing", file=sys.stderr)
+        return None
+    print(f"starting from {directory} (--scratch: from nothing)", file=sys.stderr)
+    return directory
+
+
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from: a directory of vectors, or a checkpoint, or (both None) nothing."""
+    """What a training starts from: a directory of vectors, or a checkpoint, or (both None) nothing.
+
+    `words` is a list of a user's own words, which are looked for beside those of the dictionary.
+    """
 
     vectors: Path | None = None
     init: str | None = None
+    words: Path | None = None
 
 
 def train_tagger(
@@ -237,8 +298,3 @@ def evaluator(
         return Evaluation(sum(scores) / len(scores), details)
 
     return evaluate
-
-
-def model_settings(config: TaggerModelConfig) -> dict[str, object]:
-    """Return the settings of the shape as keyword arguments."""
-    return dataclasses.asdict(config)

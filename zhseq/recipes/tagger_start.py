@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from zhseq.features import MAX_WORD_LENGTH, TaggerFeatures, most_frequent_bigram
 from zhseq.models.sequence_tagger import SequenceTagger, SequenceTaggerConfig
 from zhseq.recipes.tagged_texts import EncodedTexts
 from zhseq.recipes.vectors import load_vectors
-from zhseq.text.lexicon import Lexicon, choose_words, jieba_frequencies
+from zhseq.text.lexicon import Lexicon, choose_words, jieba_frequencies, read_word_list
 from zhseq.text.normalize import from_codepoints
 from zhseq.text.tags import OUTSIDE, TagTable, scheme_tags, spans_from_ids
 from zhseq.text.vocab import SPECIALS, Vocab
@@ -35,9 +36,10 @@ def build(
     tables = {head: TagTable.build(head_tags(head, part)) for head, part in texts.items()}
     heads = {head: table.tags for head, table in tables.items()}
     if start.init is not None:
-        return *_continue(start.init, heads), tables
+        return *_continue(start.init, heads, recipe), tables
     vectors = load_vectors(start.vectors) if start.vectors is not None else {}
-    features = choose_features(list(texts.values()), vectors, recipe.data)
+    own = read_word_list(start.words) if start.words is not None else {}
+    features = choose_features(list(texts.values()), vectors, recipe.data, own)
     model = SequenceTagger(
         SequenceTaggerConfig(
             vocab_size=len(features.vocab),
@@ -64,7 +66,9 @@ def head_tags(head: str, texts: EncodedTexts) -> list[str]:
     return [tag for tag in scheme_tags(labels, scheme, outside=head != "pos") if tag in seen or tag == OUTSIDE]
 
 
-def choose_features(parts: Sequence[EncodedTexts], vectors: Vectors, config: TaggerDataConfig) -> TaggerFeatures:
+def choose_features(
+    parts: Sequence[EncodedTexts], vectors: Vectors, config: TaggerDataConfig, own: Mapping[str, float]
+) -> TaggerFeatures:
     """Choose characters, bigrams and words: those of the texts first, then those that have vectors."""
     joined = [from_codepoints(part.points) for part in parts if len(part.points)]
     seen = Vocab.build(joined, config.max_vocab)
@@ -76,7 +80,7 @@ def choose_features(parts: Sequence[EncodedTexts], vectors: Vectors, config: Tag
     # Half of the places for the pairs of the training texts, the others for those of the language at large.
     bigrams = list(dict.fromkeys([*frequent[: config.max_bigrams // 2], *known, *frequent]))[: config.max_bigrams]
     words, frequencies = choose_words(
-        jieba_frequencies(), config.max_words, MAX_WORD_LENGTH, own={}, known=vectors.get("word", ([], None))[0]
+        jieba_frequencies(), config.max_words, MAX_WORD_LENGTH, own=own, known=vectors.get("word", ([], None))[0]
     )
     return TaggerFeatures(vocab, bigrams, Lexicon(words, frequencies, MAX_WORD_LENGTH))
 
@@ -110,15 +114,21 @@ def _reduce(values: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.float32
     return np.asarray(values / np.linalg.norm(values, axis=1).mean(), dtype=np.float32)
 
 
-def _continue(name: str, heads: dict[str, tuple[str, ...]]) -> tuple[SequenceTagger, TaggerFeatures]:
-    """Load a tagger and give it the heads that are wanted; what its own heads know of the same tags is kept."""
+def _continue(
+    name: str, heads: dict[str, tuple[str, ...]], recipe: TaggerRecipe
+) -> tuple[SequenceTagger, TaggerFeatures]:
+    """Load a tagger and give it the heads that are wanted; what its own heads know of the same tags is kept.
+
+    Its shape stays as it is; of the recipe's model only the rates of dropout count.
+    """
     from zhseq.checkpoint import resolve
     from zhseq.tagger import load_parts
 
     old, features = load_parts(resolve(name))
-    model = SequenceTagger(SequenceTaggerConfig(**{**to_dict(old.config), "heads": heads}))
+    rates = {rate: getattr(recipe.model, rate) for rate in ("unknown_rate", "input_dropout", "output_dropout")}
+    model = SequenceTagger(dataclasses.replace(old.config, heads=heads, **rates))
     state = {key: value for key, value in old.state_dict().items() if not key.startswith(("projections.", "crfs."))}
-    model.load_state_dict(state, strict=False)
+    model.load_state_dict(state, strict=False)  # all but the heads
     for head, tags in heads.items():
         known = old.config.heads.get(head, ())
         pairs = [(new, known.index(tag)) for new, tag in enumerate(tags) if tag in known]

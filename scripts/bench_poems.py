@@ -1,7 +1,8 @@
 """What a poem costs: `python scripts/bench_poems.py [--model DIR]`.
 
 Measured are the time from the start of a cold process to the printed poem, the most memory that this process ever
-held, and how many quatrains of seven characters a second are written 256 at a time.
+held, and how many quatrains of seven characters a second are written 256 at a time: in their form alone, and with the
+rules of tone and rhyme where the model has them.
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ def main() -> None:
     print(f"peak memory of that process, MB: {spread(memory)}")
 
     poet = Poet.load(options.model)
-    many = [batch(poet, seed) for seed in range(options.rounds + 1)][1:]
-    rates, processor_rates = (sorted(values) for values in zip(*many, strict=True))
-    median = statistics.median(processor_rates)
-    print(f"{FORM} a second, {BATCH} at a time:  {spread(rates)}   (a second of processor time {median:.0f})")
+    for rhyme in ("none", "auto"):
+        many = [batch(poet, rhyme, seed) for seed in range(options.rounds + 1)][1:]
+        rates, used = (sorted(values) for values in zip(*many, strict=True))
+        what = "its form alone" if rhyme == "none" else "tone and rhyme"
+        print(f"{FORM} a second, {what}: {spread(rates)}   (a second of processor time {statistics.median(used):.0f})")
 
 
 def cold_start(model: str | None, cores: int) -> tuple[float, float, float]:
@@ -65,10 +67,10 @@ def cold_start(model: str | None, cores: int) -> tuple[float, float, float]:
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit
 
 
-def batch(poet: Poet, seed: int) -> tuple[float, float]:
+def batch(poet: Poet, rhyme: str, seed: int) -> tuple[float, float]:
     """Return poems a second and poems a second of processor time when a whole batch is written."""
     begin, used = time.perf_counter(), time.process_time()
-    poems = poet.write_many(Request(form=FORM, sampling=Sampling(seed=seed)), BATCH)
+    poems = poet.write_many(Request(form=FORM, rhyme=rhyme, sampling=Sampling(seed=seed)), BATCH)
     if len(poems) != BATCH:
         raise SystemExit(f"expected {BATCH} poems, got {len(poems)}")
     return BATCH / (time.perf_counter() - begin), BATCH / (time.process_time() - used)

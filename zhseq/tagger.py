@@ -121,27 +121,30 @@ class Tagger:
         wanted = self.tasks if tasks is None else tuple(dict.fromkeys(tasks))
         if not wanted or not set(wanted) <= set(self.tasks):
             asked = ", ".join(wanted) or "nothing"
-            raise InputError(
-                f"this model does {', '.join(self.tasks)}, but {asked} was asked for; give another --model"
-            )
+            raise InputError(f"this model does {', '.join(self.tasks)}, but {asked} was asked for; use another model")
         if nbest < 1:
             raise InputError(f"the number of readings must be at least 1, but is {nbest}")
         for block in _blocks(lines):
-            found = find_spans(self.model, self.features, TextBlock.of(block), wanted, scores=scores, nbest=nbest)
-            offsets = np.concatenate([[0], np.cumsum([len(line) for line in block])])
-            nothing: list[tuple[Any, ...]] = [()] * len(block)
-            readings = []
-            for rank in range(nbest):
-                words, entities = (
-                    _parts(kind, found[head][rank], self._labels[head], block, offsets) if head in found else nothing
-                    for head, kind in (("pos", Word), ("ner", Entity))
-                )
-                readings.append(list(map(Document, block, words, entities)))
+            readings = self._readings(block, wanted, scores, nbest)
             if nbest == 1:
                 yield from readings[0]
             else:
                 for document, *others in zip(*readings, strict=True):
                     yield replace(document, alternatives=tuple(dict.fromkeys((document, *others))))
+
+    def _readings(self, lines: list[str], heads: Sequence[str], scores: bool, nbest: int) -> list[list[Document]]:
+        """Return the documents of the lines for each reading, the best first."""
+        block = TextBlock.of(lines)
+        found = find_spans(self.model, self.features, block, heads, scores=scores, nbest=nbest)
+        nothing: list[tuple[Any, ...]] = [()] * len(lines)
+        readings = []
+        for rank in range(nbest):
+            words, entities = (
+                _parts(kind, found[head][rank], self._labels[head], lines, block.lines) if head in found else nothing
+                for head, kind in (("pos", Word), ("ner", Entity))
+            )
+            readings.append(list(map(Document, lines, words, entities)))
+        return readings
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:

@@ -63,7 +63,7 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--temperature", type=float, default=0.8, help="lower is safer, higher bolder (default: 0.8)")
     group.add_argument("--top-p", type=float, default=0.95, help="draw from this share of probability (default: 0.95)")
     group.add_argument("--top-k", type=int, default=0, help="draw from this many characters (default: no limit)")
-    group.add_argument("--best-of", type=int, metavar="N", help="candidates for each line (default: 6)")
+    group.add_argument("--best-of", type=int, metavar="N", help="candidates for each line (default: 4)")
 
 
 def _add_own_lines(group: argparse._ArgumentGroup) -> None:

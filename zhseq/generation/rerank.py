@@ -17,11 +17,14 @@ MOST_CANDIDATES = 256
 class Ranking:
     """How candidates are made and judged."""
 
-    best_of: int = 6
+    best_of: int = 4
     """Candidates for each line."""
-    typical: float = 4.2
-    """Surprise in nats a character at which verse by people begins; a line that surprises less than that is worn out or
-    copied, and gains nothing by it."""
+    typical: float = 5.5
+    """Surprise of verse by people, in nats a character; a line that surprises less is worn out or copied, and gains
+    nothing by it."""
+    rarity: float = 0.6
+    """How far the commonest characters are held back when one is drawn, 0 to 1. A temperature below 1 favours them far
+    beyond what people do; this gives back the variety without giving up the sense."""
     guidance: float = 0.6
     """How strongly subject and author pull: this share of the difference they make is added to the scores."""
     parallel: float = 2.0

@@ -18,7 +18,8 @@ from zhseq.generation.sampling import Sampling, draw
 from zhseq.models.language_model import LanguageModel
 
 _USED = 1e4  # nats against a character that the poem has already: it returns only where nothing else is left
-_BRANCHES = 64  # best characters at a place among which one is drawn
+_HEAD = 25.0  # ranks within which frequencies hardly differ
+_BRANCHES = 256  # best characters at a place among which one is drawn
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ class _Search:
         self.tables, self.task, self.sampling, self.ranking = tables, task, sampling, ranking
         self.score = LineScore(model, ranking)
         self.device = task.prefix.device
+        # Vocabularies list characters by frequency, and frequency falls with rank as Zipf and Mandelbrot describe.
+        ranks = torch.arange(tables.by_kind.shape[1], device=self.device)
+        self.rarity = ranking.rarity * (ranks + _HEAD).log()
         free = sum(character < 0 for places in task.forced for character in places)
         streams = [
             np.random.default_rng([sampling.seed, poem]).random(1 + free * ranking.best_of, dtype=np.float32)
@@ -143,7 +147,7 @@ class _Search:
         """Apply tone, rhyme and repetition to the scores, (rows, output_size)."""
         allowed = self.task.template.allow(self.tables, self.pattern, self.groups, line, place)
         width = len(rows) // len(self.poems)
-        scores = logits + allowed.repeat_interleave(width, dim=0)
+        scores = logits + (allowed + self.rarity).repeat_interleave(width, dim=0)
         before = torch.cat([self.poems[:, :line].flatten(1), self.reserved], dim=1)[rows]
         length = len(self.task.forced[line])
         # A word of two characters may double one (悠悠); words begin at even places, or fill the end of the line.

@@ -80,7 +80,7 @@ class PoemRecipe:
     model: PoemModelConfig = field(default_factory=PoemModelConfig)
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
-            max_steps=10500, learning_rate=2e-3, warmup_steps=400, ema_decay=0.999, evaluate_every=1000
+            max_steps=8500, learning_rate=2e-3, warmup_steps=400, ema_decay=0.999, evaluate_every=1000
         )
     )
 

@@ -19,6 +19,7 @@ from zhseq.models.language_model import LanguageModel
 
 _USED = 1e4  # nats against a character that the poem has already: it returns only where nothing else is left
 _HEAD = 25.0  # ranks within which frequencies hardly differ
+_TAIL = 1500  # rank beyond which characters are rare enough not to be favoured over each other
 _BRANCHES = 256  # best characters at a place among which one is drawn
 
 
@@ -88,7 +89,7 @@ class _Search:
         self.score = LineScore(model, ranking)
         self.device = task.prefix.device
         # Vocabularies list characters by frequency, and frequency falls with rank as Zipf and Mandelbrot describe.
-        ranks = torch.arange(tables.by_kind.shape[1], device=self.device)
+        ranks = torch.arange(tables.by_kind.shape[1], device=self.device).clamp(max=_TAIL)
         self.rarity = ranking.rarity * (ranks + _HEAD).log()
         free = sum(character < 0 for places in task.forced for character in places)
         streams = [

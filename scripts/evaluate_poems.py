@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     themes = Themes(SUBJECTS, titles, ["".join(poem) for poem in lines], poet.vocab)
     del lines
     report: dict[str, Any] = {"seeds": options.seeds}
-    written = write_all(poet, options.seeds)
+    written = write_all(poet, options.seeds, options.starts)
     report["speed"] = written.pop("speed")
     report["written"] = {name: measure(poet, corpus, found, book) for name, found in written["plain"].items()}
     report["acrostics"] = honoured(written["acrostics"], poet, book)
@@ -88,6 +88,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure written poems against poems by people.")
     parser.add_argument("--model", default=None, help="model directory (default: the one that comes with zhseq)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each wish (default: 3)")
+    parser.add_argument("--starts", type=int, default=200, help="starts, spread evenly over the list (default: 200)")
     parser.add_argument("--people", type=int, default=600, help="held-out poems of each form (default: 600)")
     parser.add_argument("--limit", type=int, help="look for copies in so many training poems only")
     parser.add_argument("--ngram", type=int, default=0, metavar="N", help="also N poems of a 4-gram under the masks")
@@ -95,9 +96,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def write_all(poet: Poet, seeds: int) -> dict[str, Any]:
+def write_all(poet: Poet, seeds: int, limit: int) -> dict[str, Any]:
     """Write every wish; nothing is left out and nothing is chosen."""
-    starts = [*dict.fromkeys(COMMON)][:180] + list(RARE)
+    every = [*dict.fromkeys(COMMON)][:180] + list(RARE)
+    starts = [every[n] for n in np.linspace(0, len(every) - 1, min(limit, len(every))).astype(int)]
     plain: dict[str, list[Poem]] = defaultdict(list)
     began, count = time.process_time(), 0
     for form in FORMS:

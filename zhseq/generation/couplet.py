@@ -14,8 +14,8 @@ from zhseq.prosody import FREE, LEVEL, Pattern, Prosody
 from zhseq.text.normalize import codepoints, is_han, normalize
 
 LONGEST = 24
-COUPLET_RANKING = Ranking(best_of=96)
-"""A single answer can be chosen with more care than the lines of a poem."""
+COUPLET_RANKING = Ranking(best_of=96, typical=4.2, rarity=0.1)
+"""A single answer can be chosen with more care than the lines of a poem, and need not be varied."""
 _FORMS = {5: "五律", 7: "七律"}
 
 

@@ -178,6 +178,13 @@ def test_batches_hold_every_piece_once_and_may_drop_its_mark() -> None:
             assert {table.tags[tag][-1] for tag in last[:, 0].tolist()} == ends
 
 
+def test_a_mark_that_is_part_of_a_span_stays() -> None:
+    encoded = encode_pieces([("去……", [Span(0, 1, "v"), Span(1, 3, "w")])], 99, covered=True)
+    _, features, tables = build({"pos": encoded}, override(TaggerRecipe(), SMALL), Start())
+    tagged = {"pos": encoded.with_tags(tables["pos"])}
+    assert TaggerBatches(tagged, features, 40, drop_mark=1.0, seed=(1, 0))[0].lengths.tolist() == [3]
+
+
 def test_scores_of_spans_count_labels_that_training_lacks() -> None:
     encoded = encode_pieces([("李四去上海。", [Span(0, 2, "PER"), Span(3, 5, "LOC")])], 99, covered=False)
     model, features, _ = build({"ner": encoded}, override(TaggerRecipe(), SMALL), Start())

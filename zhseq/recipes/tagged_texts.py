@@ -74,6 +74,12 @@ def encode_pieces(texts: Iterable[tuple[str, Sequence[Span]]], limit: int, *, co
     return EncodedTexts(flat, offsets, tuple(kept), np.zeros(0, dtype=np.int64))
 
 
+def _end_alone(texts: EncodedTexts) -> npt.NDArray[np.bool_]:
+    """Tell of each piece whether its last character can go without cutting through a span, (pieces,)."""
+    pairs = zip(texts.spans, texts.lengths.tolist(), strict=True)
+    return np.array([not spans or spans[-1].end < size or spans[-1].start == size - 1 for spans, size in pairs])
+
+
 class TaggerBatches(Sequence[Batch]):
     """The batches of one epoch: each piece once, the heads mixed; some pieces without their final mark.
 
@@ -104,7 +110,7 @@ class TaggerBatches(Sequence[Batch]):
         batches: list[tuple[str, Ints]] = []
         for number, (head, part) in enumerate(texts.items()):
             ends = part.points[part.offsets[1:] - 1]
-            marked = np.isin(ends, _FINAL_MARKS) & (part.lengths > 1)
+            marked = np.isin(ends, _FINAL_MARKS) & (part.lengths > 1) & _end_alone(part)
             self.cut[head] = marked & (rng.random(len(part)) < drop_mark)
             buckets = length_buckets(part.lengths, tokens_per_batch, seed=(*seed, number))
             batches += [(head, rows) for rows in buckets]

@@ -263,3 +263,10 @@ def test_shipped_looks_in_the_package_and_beside_it(monkeypatch: pytest.MonkeyPa
         shutil.copytree(directory, place)
         assert checkpoint.shipped("poem") == place.resolve()
     assert json.loads((place / "config.json").read_text())["kind"] == KIND
+
+
+def test_a_shipped_model_is_found_by_its_name_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert checkpoint.resolve("tagger-ud") == checkpoint.shipped("tagger-ud")
+    (tmp_path / "tagger-ud").mkdir()
+    assert checkpoint.resolve("tagger-ud") == Path("tagger-ud")

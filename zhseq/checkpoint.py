@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def shipped(name: str) -> Path:
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:
-    """Return the local directory of a model given by path or by Hugging Face repository name (downloaded once).
+    """Return the local directory of a model given by path, by the name of one that comes with the package (`tagger-ud`
+    for example), or by Hugging Face repository name (downloaded once).
 
     Raises:
         CheckpointError: There is no such directory and no such repository can be fetched.
@@ -44,6 +46,9 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     path = Path(model)
     if path.is_dir():
         return path
+    if str(model) == path.name and not path.exists():
+        with suppress(CheckpointError):
+            return shipped(path.name)
     if path.exists() or str(model).count("/") != 1 or str(model).startswith((".", "/", "~")):
         raise CheckpointError(f"'{model}' is not a model directory; expected a directory that holds {CONFIG_FILE}")
     from huggingface_hub import snapshot_download

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from zhseq.batching import Batch
-from zhseq.errors import ConfigError
+from zhseq.errors import CheckpointError, ConfigError
 from zhseq.nn.embedding import WORD_SETS, EmbeddingConfig, SequenceEmbedding
-from zhseq.nn.initialization import uninitialized
+from zhseq.nn.initialization import embedding_table, uninitialized
 
 CONFIG = EmbeddingConfig(11, 6, bigram_vocab_size=13, bigram_dim=4, word_vocab_size=17, word_dim=3)
 
@@ -92,3 +92,8 @@ def test_uninitialized_draws_no_random_numbers() -> None:
     assert embedding.characters.weight.shape == (11, 6)
     SequenceEmbedding(CONFIG)
     assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_sizes_that_no_machine_has_are_named_as_the_fault_of_the_file() -> None:
+    with pytest.raises(CheckpointError, match=r"config\.json asks for sizes that cannot be had"), uninitialized():
+        embedding_table(10**9, 10**9)

@@ -9,15 +9,24 @@ from contextvars import ContextVar
 import torch
 from torch import nn
 
+from zhseq.errors import CheckpointError
+
 _skipped: ContextVar[bool] = ContextVar("initialization_skipped", default=False)
 
 
 @contextmanager
 def uninitialized() -> Iterator[None]:
-    """Build modules without drawing their first weights: orthogonal matrices take longer than loading a model."""
+    """Build modules without drawing their first weights: orthogonal matrices take longer than loading a model.
+
+    Raises:
+        CheckpointError: There is not the memory for the sizes of the model, which came from a file.
+    """
     token = _skipped.set(True)
     try:
         yield
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"the model's config.json asks for sizes that cannot be had: {reason}") from error
     finally:
         _skipped.reset(token)
 

@@ -17,15 +17,10 @@ from zhseq.training.config import Evaluation, TrainingConfig
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    import numpy as np
-    import numpy.typing as npt
-
     from zhseq.corpus.tagging import TaggedText
     from zhseq.features import TaggerFeatures
     from zhseq.models.sequence_tagger import SequenceTagger
     from zhseq.recipes.tagged_texts import EncodedTexts
-
-    Vectors = dict[str, tuple[list[str], npt.NDArray[np.float32]]]
 
 TASKS = ("pos", "ner")
 

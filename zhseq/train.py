@@ -18,9 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     poem.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     poem.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     poem.add_argument("--resume", action="store_true", help="go on with the run in DIR")
-    from zhseq.recipes import prosody, tagger, vectors
+    from zhseq.recipes import encoder, prosody, tagger, vectors
 
-    for recipe in (prosody, tagger, vectors):
+    for recipe in (encoder, prosody, tagger, vectors):
         recipe.add_parser(commands)
     plot = commands.add_parser("plot", help="draw the curves of a run")
     plot.add_argument("run", type=Path, metavar="RUN")

@@ -1,0 +1,212 @@
+"""Train the encoder of the tagger on raw text before it sees a tag: it guesses hidden characters."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.config import override, to_dict
+from zhseq.errors import ConfigError
+from zhseq.recipes.tagger import RECIPES, Sources, Start, TaggerDataConfig, TaggerModelConfig, TaggerRecipe, read_split
+from zhseq.training.config import Evaluation, TrainingConfig
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from zhseq.batching import Batch
+    from zhseq.features import TaggerFeatures
+    from zhseq.models.masked_language_model import MaskedLanguageModel
+    from zhseq.recipes.tagged_texts import EncodedTexts
+
+_HIDDEN = 0xE000  # a private-use code point: no vocabulary, bigram or dictionary word has it
+_DEV_PIECES = 1500
+
+
+@dataclass(frozen=True)
+class EncoderRecipe:
+    """Settings; the defaults made the encoder of the shipped tagger."""
+
+    data: TaggerDataConfig = field(default_factory=lambda: TaggerDataConfig(tokens_per_batch=4096))
+    model: TaggerModelConfig = field(
+        default_factory=lambda: TaggerModelConfig(unknown_rate=0.0, input_dropout=0.1, output_dropout=0.1)
+    )
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            learning_rate=2e-3, warmup_steps=500, evaluate_every=1000, weight_decay=0.01
+        )
+    )
+    characters: int = 40_000_000
+    """Characters of raw text to read; 0: everything."""
+    news_share: float = 0.5
+    """Share of them from files whose name begins with `news`, where there are such."""
+    hidden_share: float = 0.15
+    """Share of the characters that are hidden."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hidden_share < 1 or not 0 <= self.news_share <= 1 or self.characters < 0:
+            raise ConfigError("hidden_share must lie in (0, 1), news_share in 0 to 1, characters must not be negative")
+
+
+class MaskedBatches(Sequence["Batch"]):
+    """The batches of one epoch over raw text; which characters are hidden depends on the seed and the batch alone."""
+
+    def __init__(
+        self, texts: EncodedTexts, features: TaggerFeatures, tokens_per_batch: int, share: float, seed: tuple[int, int]
+    ) -> None:
+        """Create from texts.
+
+        Args:
+            texts: Raw text in pieces.
+            features: What turns them into batches.
+            tokens_per_batch: Most padded characters in a batch.
+            share: Share of the characters that are hidden.
+            seed: Seed of the run, and epoch.
+        """
+        from zhseq.batching import length_buckets
+
+        self.texts, self.features, self.share, self.seed = texts, features, share, seed
+        self.batches = length_buckets(texts.lengths, tokens_per_batch, seed=seed)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+        from zhseq.batching import IGNORED, gather_ragged
+        from zhseq.text.normalize import from_codepoints
+
+        flat, lengths = gather_ragged(self.texts.points, self.texts.offsets, self.batches[index])
+        points = flat.astype(np.uint32)
+        ids = self.features.vocab.encode(from_codepoints(points)).astype(np.int64)
+        known = np.flatnonzero(ids != self.features.vocab.unk_id)
+        count = max(1, round(self.share * len(known)))
+        rng = np.random.default_rng([*self.seed, index, 11])
+        hidden = rng.choice(known, size=min(count, len(known)), replace=False)
+        targets: npt.NDArray[np.int64] = np.full(len(points), IGNORED, dtype=np.int64)
+        targets[hidden] = ids[hidden]
+        points[hidden] = _HIDDEN
+        return self.features.assemble(points, lengths, targets)
+
+
+def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `encoder` to the commands of `python -m zhseq.train`."""
+    parser = commands.add_parser("encoder", help="train the encoder of a tagger on raw text, before its tags")
+    parser.add_argument("--recipe", choices=RECIPES, default="default", help="tagger that it is for (default: default)")
+    parser.add_argument(
+        "--text", default="raw", metavar="NAME|PATH", help="a corpus, a directory of .txt files or a file"
+    )
+    parser.add_argument("--vectors", type=Path, metavar="DIR", help="vectors to start from (train vectors makes them)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
+    parser.set_defaults(run=main)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Train an encoder as the command line asks; return the exit status."""
+    recipe = override(EncoderRecipe(), options.set)
+    sources = RECIPES[options.recipe].sources
+    result = train_encoder(recipe, sources, options.text, options.out, options.vectors, resume=options.resume)
+    right, bits = result.details["right"], result.details["bits_per_character"]
+    print(f"best: {right:.1%} of the hidden characters guessed, {bits:.3f} bits each; model in {options.out / 'best'}")
+    print(
+        f"next: python -m zhseq.train tagger --recipe {options.recipe} --init {options.out / 'best'}", file=sys.stderr
+    )
+    return 0
+
+
+def train_encoder(
+    recipe: EncoderRecipe, sources: Sources, text: str, directory: Path, vectors: Path | None, *, resume: bool = False
+) -> Evaluation:
+    """Train an encoder and keep it in `directory`/best, as a tagger whose heads have learned nothing.
+
+    Args:
+        recipe: All settings.
+        sources: Texts of the tagger that it is for, by head: they decide on characters, bigrams, words and tags.
+        text: Raw text, as for the vectors.
+        directory: The run.
+        vectors: Directory of vectors to start from.
+        resume: Go on with the run that is there.
+
+    Raises:
+        CorpusError: A corpus is missing or broken, or there is no raw text.
+    """
+    import torch
+
+    from zhseq.models.masked_language_model import MaskedLanguageModel
+    from zhseq.recipes.tagger_start import build
+    from zhseq.tagger import save
+    from zhseq.training import train
+
+    tagged = {head: read_split(head, source, recipe.data)[0] for head, source in sources.items()}
+    torch.manual_seed(recipe.training.seed)
+    tagger, features, _ = build(tagged, TaggerRecipe(recipe.data, recipe.model), Start(vectors))
+    dev, training = read_raw(text, recipe)
+    model = MaskedLanguageModel(tagger)
+
+    def batches(epoch: int) -> MaskedBatches:
+        seed = (recipe.training.seed, epoch)
+        return MaskedBatches(training, features, recipe.data.tokens_per_batch, recipe.hidden_share, seed)
+
+    def save_best(best: MaskedLanguageModel, evaluation: Evaluation) -> None:
+        record = {"recipe": to_dict(recipe), "sources": sources, "text": text, "evaluation": evaluation.details}
+        save(directory / "best", best.tagger, features, record)
+
+    held_out = MaskedBatches(dev, features, 8192, recipe.hidden_share, (0, 0))
+    evaluate = evaluator(held_out, recipe.training.precision)
+    return train(model, batches, evaluate, save_best, recipe.training, directory=directory, resume=resume)
+
+
+def read_raw(text: str, recipe: EncoderRecipe) -> tuple[EncodedTexts, EncodedTexts]:
+    """Read raw text in pieces; the first ones, in the random order of the sample, are held out.
+
+    Returns:
+        Held-out texts and texts to train on.
+    """
+    from zhseq.recipes.tagged_texts import encode_pieces
+    from zhseq.recipes.vectors import VectorsRecipe, find_files, sample_lines
+
+    sample = VectorsRecipe(characters=recipe.characters, news_share=recipe.news_share, seed=recipe.training.seed)
+    lines = list(dict.fromkeys(sample_lines(find_files(text), sample)))
+    np.random.default_rng(recipe.training.seed).shuffle(lines)
+    cut = min(_DEV_PIECES, len(lines) // 10)
+    held_out, training = (
+        encode_pieces(((line, ()) for line in part), recipe.data.max_characters, covered=False)
+        for part in (lines[:cut], lines[cut:])
+    )
+    count = int(training.offsets[-1])
+    print(
+        f"raw text: {len(training):,} pieces, {count:,} characters; {len(held_out):,} pieces held out", file=sys.stderr
+    )
+    return held_out, training
+
+
+def evaluator(batches: MaskedBatches, precision: str) -> Callable[[MaskedLanguageModel], Evaluation]:
+    """Return a function that scores a model by how surprising the hidden characters of `batches` are to it."""
+    import torch
+
+    from zhseq.training.device import autocast
+
+    @torch.no_grad()
+    def evaluate(model: MaskedLanguageModel) -> Evaluation:
+        device = model.bias.device
+        losses, rights, counts = [], [], []
+        for index in range(len(batches)):
+            batch = batches[index].to(device)
+            with autocast(device, precision):
+                losses.append(model.loss(batch))
+                right, count = model.count_right(batch)
+            rights.append(right)
+            counts.append(count)
+        weights = torch.tensor(counts, dtype=torch.float64)
+        bits = float((torch.stack(losses).cpu().double() * weights).sum() / weights.sum() / np.log(2))
+        share = float(torch.stack(rights).sum()) / max(1, sum(counts))
+        return Evaluation(-bits, {"bits_per_character": bits, "right": share})
+
+    return evaluate

@@ -1,0 +1,136 @@
+"""Front door: `python -m zhseq.serve`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zhseq.cli import run_main
+from zhseq.errors import ConfigError, InputError
+from zhseq.serve.settings import KEY_VARIABLE, Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_BACKLOG = 512
+_EXTRA = "the service needs more packages ({}); install them with: pip install 'zhseq[serve]'"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, load the models, serve until a signal comes, and return the exit status."""
+    settings = _settings(_parser().parse_args(arguments))
+    try:
+        import uvicorn
+
+        from zhseq.serve.app import create_app
+        from zhseq.serve.logs import log, start_logging
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("zhseq"):
+            raise
+        raise ConfigError(_EXTRA.format(error.name)) from error
+    import torch
+
+    torch.set_num_threads(1)  # each thread that tags uses one core
+    listener = _listen(settings.host, settings.port)
+    start_logging()
+    app = create_app(settings)
+    _warm_up(app)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=max(1, round(settings.grace)),
+        backlog=_BACKLOG,
+    )
+    # The server raises the signal that stopped it once more when all is done: this is no failure.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    host, port = listener.getsockname()[:2]
+    print(f"zhseq: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    log("start", host=host, port=port)
+    uvicorn.Server(config).run(sockets=[listener])
+    log("stop")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m zhseq.serve", description="Serve tagger and poet over HTTP, with a page for people."
+    )
+    default = Settings()
+    where = parser.add_argument_group("where to listen, and for whom")
+    where.add_argument(
+        "--host",
+        default=default.host,
+        help=f"address to listen on (default: {default.host}); any that others can reach needs a key in {KEY_VARIABLE}",
+    )
+    where.add_argument("--port", type=int, default=default.port, help=f"0: any (default: {default.port})")
+    where.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="let scripts of this other page call"
+    )
+    where.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="let the service be reached by this name, too"
+    )
+    models = parser.add_argument_group("models")
+    models.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="another tagger than the one that comes along")
+    models.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="another poem model than the one that comes along")
+    limits = parser.add_argument_group("limits")
+    for name, kind, text in (
+        ("threads", int, "threads that tag, each on one core"),
+        ("max_body", int, "bytes of a request"),
+        ("max_characters", int, "characters of a request"),
+        ("max_texts", int, "texts of a request"),
+        ("queue_characters", int, "characters that may wait"),
+        ("queue_poems", int, "requests about poems that may wait"),
+        ("timeout", float, "seconds that a request may take"),
+        ("grace", float, "seconds to finish what runs when stopped"),
+    ):
+        value = getattr(default, name)
+        limits.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, default=value, metavar="N", help=f"{text} (default: {value:,})"
+        )
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    values = vars(options)
+    origins, hosts = tuple(values.pop("allow_origin")), tuple(values.pop("allow_host"))
+    key = os.environ.get(KEY_VARIABLE, "")
+    return Settings(**values, api_key=key, allowed_origins=origins, allowed_hosts=hosts)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything is loaded; who connects meanwhile waits.
+
+    Raises:
+        InputError: It is in use, or there is no such address here.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"cannot listen on {host}, port {port}: {reason}; give another --host or --port") from error
+    return listener
+
+
+def _warm_up(app: FastAPI) -> None:
+    """Use each model once, so that the first user does not wait for what is made at first use."""
+    here = app.state.services
+    list(here.tagger.stream(["预热。"]))
+    here.poet.write(form="五绝")
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,127 @@
+"""The application: endpoints, the gate before them, the page beside them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+
+import zhseq
+from zhseq.serve import poems, tagging
+from zhseq.serve.documenting import ERRORS, add_bodies
+from zhseq.serve.errors import ApiError, error_response, json_response, to_json
+from zhseq.serve.gate import Gate
+from zhseq.serve.options import options_of
+from zhseq.serve.schemas import HealthResponse, OptionsResponse
+from zhseq.serve.services import Services
+from zhseq.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from zhseq.poet import Poet
+    from zhseq.tagger import Tagger
+
+PAGE = Path(__file__).resolve().parent / "page"
+_DESCRIPTION = "Find words, parts of speech and names in Chinese text; write, judge and mend classical Chinese poems."
+
+
+def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet | None = None) -> FastAPI:
+    """Return the application.
+
+    Args:
+        settings: Limits, key, models.
+        tagger: Used instead of the one that the settings name.
+        poet: Likewise.
+
+    Raises:
+        CheckpointError: A model cannot be loaded.
+    """
+    here = Services(settings, tagger or zhseq.Tagger.load(settings.tagger), poet or zhseq.Poet.load(settings.poet))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with here.running():
+            yield
+
+    app = FastAPI(
+        title="zhseq",
+        version=zhseq.__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # these pages would load scripts from elsewhere
+        redoc_url=None,
+        responses=ERRORS,
+        redirect_slashes=False,
+    )
+    app.state.services = here
+    add_bodies(app)
+    app.include_router(tagging.router)
+    app.include_router(poems.router)
+    _add_reports(app, here)
+    _add_page(app)
+    app.add_exception_handler(ApiError, _answer_api_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    app.add_middleware(Gate, settings=settings, metrics=here.metrics)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        )
+    return app
+
+
+def _add_reports(app: FastAPI, here: Services) -> None:
+    options = to_json(options_of(here.tagger, here.poet))
+    here.metrics.watch("zhseq_queue_requests", "Requests that wait to be tagged.", lambda: here.tags.depth)
+    here.metrics.watch("zhseq_queue_characters", "Characters that wait to be tagged.", lambda: here.tags.waiting)
+    here.metrics.watch("zhseq_queue_poems", "Requests about poems that wait.", lambda: here.poems.depth)
+
+    @app.get("/v1/options", response_model=OptionsResponse, tags=["service"], summary="What can be asked for")
+    async def show_options() -> Response:
+        """Return forms, tunes, authors, dynasties, and the tags with their names."""
+        return json_response(options, headers={"Cache-Control": "private, max-age=3600"})
+
+    @app.get("/health", response_model=HealthResponse, tags=["service"], summary="Whether the service runs")
+    async def health() -> Response:
+        """Return at once."""
+        return json_response(to_json({"status": "ok", "version": zhseq.__version__}))
+
+    @app.get("/metrics", tags=["service"], summary="Counters for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        """Return requests, times, characters, queues and batches."""
+        return Response(here.metrics.render(), media_type=here.metrics.content_type)
+
+
+def _add_page(app: FastAPI) -> None:
+    """Serve the page, if this installation has it."""
+    if not (PAGE / "index.html").is_file():
+        return
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+
+
+async def _answer_api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error)
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    """Answer for the framework: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    known = {404: ("not_found", "There is nothing at this path."), 405: ("wrong_method", "Use another method here.")}
+    code, message = known.get(error.status_code, ("http_error", "The request cannot be served."))
+    return error_response(ApiError(error.status_code, code, message, error.headers))

@@ -1,0 +1,165 @@
+"""What every request passes: who may call, how much may be sent, a log line and a count without the user's text."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import time
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zhseq.serve.errors import ApiError, ClientGone, error_response
+from zhseq.serve.logs import log
+from zhseq.serve.metrics import Metrics
+from zhseq.serve.settings import LOCAL_HOSTS, Settings
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
+_OPEN_PATHS = ("/", "/health", "/openapi.json", "/favicon.ico")
+"""What needs no key: nothing is computed there."""
+_OPEN_FOLDER = "/static/"
+_CLIENT_GONE = 499  # not sent, only logged and counted
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+class Gate:
+    """The outermost application: it lets requests through to `app` or turns them away."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._hosts = frozenset((*LOCAL_HOSTS, *(host.lower() for host in settings.allowed_hosts)))
+        self._raw = list(_RAW_HEADERS)
+        if settings.allowed_origins:
+            self._raw = [pair for pair in _RAW_HEADERS if pair[0] != b"cross-origin-resource-policy"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit = _Visit(receive, send, self._settings.max_body, self._raw)
+        begin = time.perf_counter()
+        scope["visit"] = visit
+        try:
+            self._admit(scope)
+            await self._app(scope, visit.receive, visit.send)
+        except ApiError as error:
+            await visit.refuse(error, scope)
+        except ClientGone:
+            visit.status = _CLIENT_GONE
+        except Exception as error:
+            log("error", id=visit.id, kind=type(error).__name__, places=_places(error))
+            await visit.refuse(ApiError(500, "internal", "The service failed; the error is in its log."), scope)
+        seconds = time.perf_counter() - begin
+        path, method = _template(scope), scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.count(method, path, visit.status, seconds)
+        milliseconds = round(1000 * seconds, 2)
+        details = {"characters": visit.characters, "ms": milliseconds, "id": visit.id}
+        log("request", method=method, path=path, status=visit.status, **details)
+
+    def _admit(self, scope: Scope) -> None:
+        """Turn away who may not call, and what is too large by its own word.
+
+        Raises:
+            ApiError: Then.
+        """
+        headers = Headers(scope=scope)
+        path = scope["path"]
+        if self._settings.api_key:
+            if path not in _OPEN_PATHS and not path.startswith(_OPEN_FOLDER) and scope["method"] != "OPTIONS":
+                self._check_key(headers)
+        elif _host_name(headers.get("host", "")) not in self._hosts:
+            # Else any page on the web could reach this service, under a name of its own that points to 127.0.0.1.
+            message = "The service is not known under this host name; allow it with --allow-host."
+            raise ApiError(421, "wrong_host", message)
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length[:20]) > self._settings.max_body:
+            raise too_large(self._settings.max_body)
+
+    def _check_key(self, headers: Headers) -> None:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        given, wanted = key.strip().encode("utf-8", "replace"), self._settings.api_key.encode()
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, wanted):
+            message = "Expected the key of this service in the header 'Authorization: Bearer KEY'."
+            raise ApiError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+
+
+class _Visit:
+    """One request on its way: counts what comes, dresses what goes."""
+
+    def __init__(self, receive: Receive, send: Send, limit: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._headers = headers
+        self._received = 0
+        self._read = False
+        self.started = False
+        self.status = _CLIENT_GONE  # until something is sent
+        self.characters = 0
+        self.id = os.urandom(8).hex()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+            self._read = not message.get("more_body", False)
+            if self._received > self._limit:
+                raise too_large(self._limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            headers = list(message.get("headers", ()))
+            given = {name for name, _ in headers}
+            headers += [pair for pair in self._headers if pair[0] not in given]
+            headers.append((b"x-request-id", self.id.encode()))
+            message["headers"] = headers
+        await self._send(message)
+
+    async def refuse(self, error: ApiError, scope: Scope) -> None:
+        """Answer with an error, if nothing has been answered yet."""
+        if self.started:
+            raise ClientGone  # the answer cannot be taken back; the server closes the connection
+        await error_response(error)(scope, self.receive, self.send)
+
+
+def too_large(limit: int) -> ApiError:
+    """Return the refusal of a body of too many bytes."""
+    message = f"The body of a request may have {limit} bytes at most; send less at once."
+    return ApiError(413, "too_large", message, {"Connection": "close"})
+
+
+def _host_name(host: str) -> str:
+    """Return the name in a Host header, without the port."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower()
+
+
+def _template(scope: Scope) -> str:
+    """Return the path of the route that served a request; not the path itself, which is a user's text."""
+    return str(getattr(scope.get("route"), "path", "") or "unknown")
+
+
+def _places(error: BaseException) -> list[str]:
+    """Return where an error came from, without its message, which may hold a user's text."""
+    frames: Iterable[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]

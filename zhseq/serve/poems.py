@@ -1,0 +1,183 @@
+"""POST /v1/poems and what belongs to it: writing, checking, suggesting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from zhseq.errors import InputError
+from zhseq.serve.documenting import body_of
+from zhseq.serve.errors import ApiError, error_body, json_response, to_json, too_slow
+from zhseq.serve.poem_queue import Answer, Work
+from zhseq.serve.reading import finish, read
+from zhseq.serve.schemas import (
+    PoemRequest,
+    PoemsResponse,
+    ReviewRequest,
+    ReviewResponse,
+    SuggestRequest,
+    SuggestResponse,
+)
+from zhseq.serve.services import services
+
+if TYPE_CHECKING:
+    from zhseq.poet import Poem, Poet
+    from zhseq.review import Review
+
+router = APIRouter(tags=["poems"])
+_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+_STREAM = "application/x-ndjson"
+_HOW_TO_DRAW = {"num", "seed", "best_of", "temperature", "top_p", "stream"}
+_STREAMED = {
+    200: {
+        "description": "The poems; with `stream` one event a line: each line of a poem as it stands, then the poem.",
+        "content": {
+            _STREAM: {
+                "schema": {"type": "string"},
+                "example": '{"poem":0,"line":0,"text":"白日依山尽"}\n{"poem":0,"done":{"lines":["..."]}}\n',
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/v1/poems",
+    response_model=PoemsResponse,
+    responses=_STREAMED,  # type: ignore[arg-type]
+    openapi_extra=body_of(PoemRequest),
+    summary="Write poems",
+)
+async def write(request: Request) -> Response:
+    """Write poems that keep form, tones and rhyme."""
+    here = services(request)
+    wishes = await read(request, PoemRequest)
+    if wishes.stream:
+        answer = here.poems.submit(_translated(lambda: _events(here.poet, wishes)))
+        parts = aiter(answer)
+        first = await finish(anext(parts), request.receive, here.settings.timeout)
+        return StreamingResponse(_stream(first, answer, parts, here.settings.timeout), media_type=_STREAM)
+    poems = await _all(request, lambda: _poems(here.poet, wishes))
+    return json_response(b'{"poems":[' + b",".join(poems) + b"]}")
+
+
+@router.post(
+    "/v1/poems/check", response_model=ReviewResponse, openapi_extra=body_of(ReviewRequest), summary="Judge a poem"
+)
+async def check(request: Request) -> Response:
+    """Find faults of form, tone, rhyme and repetition."""
+    poet = services(request).poet
+    wishes = await read(request, ReviewRequest)
+
+    def work() -> Iterator[bytes]:
+        yield to_json(_review(poet, poet.check(wishes.text, tune=wishes.tune, rhyme=wishes.rhyme), wishes.rhyme))
+
+    return json_response(b"".join(await _all(request, work)))
+
+
+@router.post(
+    "/v1/poems/suggest",
+    response_model=SuggestResponse,
+    openapi_extra=body_of(SuggestRequest),
+    summary="Propose characters",
+)
+async def suggest(request: Request) -> Response:
+    """Propose characters that keep the rules, the best first, for marked places, or else for the faults."""
+    poet = services(request).poet
+    wishes = await read(request, SuggestRequest)
+
+    def work() -> Iterator[bytes]:
+        found = poet.check(wishes.text, tune=wishes.tune, rhyme=wishes.rhyme)
+        marks = poet.suggest(wishes.text, tune=wishes.tune, rhyme=wishes.rhyme, num=wishes.num)
+        yield to_json({**_review(poet, found, wishes.rhyme), "suggestions": [asdict(mark) for mark in marks]})
+
+    return json_response(b"".join(await _all(request, work)))
+
+
+async def _all(request: Request, work: Work) -> list[bytes]:
+    """Return all parts of an answer."""
+    here = services(request)
+    answer = here.poems.submit(_translated(work))
+
+    async def gather() -> list[bytes]:
+        return [part async for part in answer]
+
+    return await finish(gather(), request.receive, here.settings.timeout)
+
+
+def _translated(work: Work) -> Work:
+    """Let a wish that cannot be fulfilled be an error of the client."""
+
+    def translated() -> Iterator[bytes]:
+        try:
+            yield from work()
+        except InputError as error:
+            # The library speaks to users of the command line, too: `--tune` is the field `tune` here.
+            message = _OPTION.sub(lambda match: match[1].replace("-", "_"), str(error))
+            raise ApiError(422, "invalid_request", message) from None
+
+    return translated
+
+
+async def _stream(first: bytes, answer: Answer, parts: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
+    """Yield the events of an answer; an error in the middle is an event, too, since the status is sent already."""
+    try:
+        yield first
+        with anyio.fail_after(seconds):
+            async for part in parts:
+                yield part
+    except ApiError as error:
+        yield to_json(error_body(error.code, error.message)) + b"\n"
+    except TimeoutError:
+        late = too_slow(seconds)
+        yield to_json(error_body(late.code, late.message)) + b"\n"
+    finally:
+        answer.cancelled = True
+
+
+def _poems(poet: Poet, wishes: PoemRequest) -> Iterator[bytes]:
+    for poem in poet.stream(_request(wishes), wishes.num):
+        yield to_json(_poem(poem, wishes.seed))
+
+
+def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes]:
+    for number, poem in enumerate(poet.stream(_request(wishes), wishes.num)):
+        for line, text in enumerate(poem.lines):
+            yield to_json({"poem": number, "line": line, "text": text}) + b"\n"
+        yield to_json({"poem": number, "done": _poem(poem, wishes.seed)}) + b"\n"
+
+
+def _request(wishes: PoemRequest) -> Any:
+    from zhseq.generation import Ranking, Sampling
+    from zhseq.poet import Request as Wishes
+
+    fields = {**wishes.model_dump(exclude=_HOW_TO_DRAW), "lines": tuple(wishes.lines)}
+    sampling = Sampling(temperature=wishes.temperature, top_p=wishes.top_p, seed=wishes.seed)
+    return Wishes(**fields, sampling=sampling, ranking=Ranking(wishes.best_of))
+
+
+def _poem(poem: Poem, seed: int) -> dict[str, Any]:
+    return {
+        "lines": poem.lines,
+        "text": poem.text,
+        "form": poem.form,
+        "tune": poem.tune,
+        "title": poem.title,
+        "author": poem.author,
+        "seed": seed,
+        "pattern": None if poem.pattern is None else asdict(poem.pattern),
+    }
+
+
+def _review(poet: Poet, found: Review, rhyme: str) -> dict[str, Any]:
+    from zhseq.review import rhymes_of
+
+    groups = rhymes_of(found, poet.reviewing(rhyme)).rhyme_groups
+    return {**asdict(found), "rhyme_names": [groups[group].name if group >= 0 else "" for group in found.rhymes]}

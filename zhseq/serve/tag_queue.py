@@ -1,0 +1,204 @@
+"""One bounded queue of texts to tag: what waits is tagged together, and no request holds up the others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from zhseq.formats import make_writer
+from zhseq.serve.errors import busy
+
+if TYPE_CHECKING:
+    from zhseq.tagger import Tagger
+
+BATCH = 4_096
+"""Characters that are tagged together. More are hardly faster, and whoever comes meanwhile has to wait for them."""
+_SHARE = 1_024  # characters of one request in a turn; then it is the turn of the next
+_FIRST_GUESS = 50_000.0  # characters a second, until something has been measured
+
+
+@dataclass(frozen=True)
+class TagOptions:
+    """How texts are tagged; texts with the same options can be tagged together."""
+
+    tasks: tuple[str, ...]
+    scores: bool = False
+    words: tuple[tuple[str, str, str, str], ...] = ()
+    """Words of the user: word, part of speech, label, mode."""
+
+
+@dataclass(eq=False)
+class _Job:
+    """The texts of one request."""
+
+    texts: Sequence[str]
+    options: TagOptions
+    cost: int
+    answer: asyncio.Future[list[bytes]]
+    begun: int = 0
+    """Texts that have been handed out."""
+    parts: list[bytes] = field(default_factory=list)
+    missing: int = 0
+    """Texts that are not tagged yet."""
+
+    def cut(self, room: int) -> slice:
+        """Hand out the next texts, at least one, of about `room` characters."""
+        first = self.begun
+        while self.begun < len(self.texts) and (room > 0 or self.begun == first):
+            room -= len(self.texts[self.begun])
+            self.begun += 1
+        return slice(first, self.begun)
+
+
+_Batch = list[tuple[_Job, slice]]
+
+
+class TagQueue:
+    """Tags the texts of all requests in some threads. Made and used in one event loop."""
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        *,
+        threads: int,
+        limit: int,
+        on_batch: Callable[[int, int], None] = lambda texts, characters: None,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            tagger: What tags.
+            threads: How many batches are tagged at the same time.
+            limit: Characters that may wait; a single request may always wait.
+            on_batch: Called with the texts and characters of each batch, in the thread that tags it.
+        """
+        self._tagger = tagger
+        self._limit = limit
+        self._on_batch = on_batch
+        self._jobs: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._rate = _FIRST_GUESS
+        self.waiting = 0
+        """Characters that wait."""
+        self._loop = asyncio.get_running_loop()
+        self._threads = [threading.Thread(target=self._work, name=f"tag-{n}", daemon=True) for n in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, texts: Sequence[str], options: TagOptions) -> asyncio.Future[list[bytes]]:
+        """Put texts into the queue. To cancel what is returned takes those that still wait out of it again.
+
+        Returns:
+            The documents as JSON, in the order of the texts.
+
+        Raises:
+            ApiError: The queue is full.
+        """
+        answer = self._loop.create_future()
+        cost = sum(map(len, texts)) + len(texts)
+        job = _Job(texts, options, cost, answer, parts=[b""] * len(texts), missing=len(texts))
+        with self._changed:
+            if self._stopped or (self.waiting and self.waiting + cost > self._limit):
+                raise busy(round(self.waiting / self._rate))
+            self.waiting += cost
+            self._jobs.append(job)
+            self._changed.notify()
+        return answer
+
+    @property
+    def depth(self) -> int:
+        """Requests that wait."""
+        return len(self._jobs)
+
+    def stop(self, seconds: float) -> None:
+        """Take no more texts, and wait up to so long for the threads to end what they have begun."""
+        with self._changed:
+            self._stopped = True
+            self._jobs.clear()
+            self._changed.notify_all()
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _work(self) -> None:
+        """Tag batch after batch; one thread."""
+        while batch := self._take():
+            begin = time.monotonic()
+            finished = self._tag(batch)
+            characters = sum(len(text) for job, part in batch for text in job.texts[part])
+            self._on_batch(sum(part.stop - part.start for _, part in batch), characters)
+            elapsed = time.monotonic() - begin
+            self._rate += 0.1 * (characters / max(elapsed, 1e-6) - self._rate)
+            if finished:
+                self._call(_deliver, finished)
+
+    def _take(self) -> _Batch:
+        """Wait for texts and hand out a batch of them with the same options; nothing when the queue is stopped."""
+        with self._changed:
+            while not self._stopped:
+                batch, others, room = _Batch(), deque[_Job](), BATCH
+                while self._jobs and room > 0:
+                    job = self._jobs.popleft()
+                    if job.answer.cancelled():
+                        self.waiting -= job.cost
+                    elif batch and job.options != batch[0][0].options:
+                        others.append(job)
+                    else:
+                        part = job.cut(min(room, _SHARE))
+                        room -= sum(map(len, job.texts[part])) + part.stop - part.start
+                        batch.append((job, part))
+                        if job.begun < len(job.texts):
+                            self._jobs.append(job)  # behind the others, so that all get their turn
+                        else:
+                            self.waiting -= job.cost
+                self._jobs.extendleft(reversed(others))
+                if batch:
+                    return batch
+                self._changed.wait()
+        return []
+
+    def _tag(self, batch: _Batch) -> list[tuple[_Job, Exception | None]]:
+        """Tag a batch and return the jobs that are finished by it, or that failed."""
+        options = batch[0][0].options
+        try:
+            documents = iter(self._documents([text for job, part in batch for text in job.texts[part]], options))
+        except Exception as error:
+            if len(batch) == 1:
+                return [(batch[0][0], error)]
+            # Whoever is to blame, the others must not suffer for it.
+            return [done for one in batch for done in self._tag([one])]
+        for job, part in batch:
+            job.parts[part] = [next(documents) for _ in range(part.start, part.stop)]
+        with self._changed:
+            finished: list[tuple[_Job, Exception | None]] = []
+            for job, part in batch:
+                job.missing -= part.stop - part.start
+                if not job.missing:
+                    finished.append((job, None))
+        return finished
+
+    def _documents(self, texts: list[str], options: TagOptions) -> list[bytes]:
+        write = make_writer("jsonl", options.tasks)
+        documents = self._tagger.stream(texts, tasks=options.tasks, scores=options.scores)
+        # A lone surrogate comes out as an escape, which JSON allows.
+        return [write(document, "")[:-1].encode("utf-8", "backslashreplace") for document in documents]
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _deliver(finished: Sequence[tuple[_Job, Exception | None]]) -> None:
+    """Hand answers over, in the thread of the event loop."""
+    for job, error in finished:
+        if not job.answer.done():
+            if error is None:
+                job.answer.set_result(job.parts)
+            else:
+                job.answer.set_exception(error)

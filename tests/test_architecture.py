@@ -22,6 +22,8 @@ LAYERS = (
     {"generation"},
     {"poet", "tagger"},
     {"recipes", "formats", "poem_options", "explain"},
+    {"bulk"},
+    {"integrations"},
     {"poem", "tag", "train", "evaluate", "serve"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}

@@ -4,43 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from zhseq import checkpoint
 from zhseq.config import from_dict
 from zhseq.errors import CheckpointError, ConfigError, InputError
-from zhseq.generation import NoRepeatedLine, Ranking, Sampling, sample
+from zhseq.generation import Ranking, Sampling
 from zhseq.generation.couplet import COUPLET_RANKING, draft_couplet
 from zhseq.generation.drafting import AUTO_FORMS, Draft, control_values, draft, find_tune, known_name, wanted_prosody
 from zhseq.generation.finishing import to_text
-from zhseq.generation.request import CI, Poem, Request
-from zhseq.generation.rules import RuleTables, Template
+from zhseq.generation.request import Poem, Request
+from zhseq.generation.rewriting import draft_rewriting, rewrite
+from zhseq.generation.rules import Template
 from zhseq.generation.search import Task, write
 from zhseq.generation.suggesting import suggest, surprise
+from zhseq.generation.writing import Order, Writer
 from zhseq.models.language_model import LanguageModel, LanguageModelConfig
 from zhseq.nn.initialization import uninitialized
 from zhseq.prosody import PROSODY_FILE, Prosody
 from zhseq.review import Review, Suggestion, review
 from zhseq.scoring import Score, score_poems
-from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 from zhseq.training.device import pick_device
-from zhseq.verse import LINE, Controls, encode_prefix
+from zhseq.verse import LINE, Controls
 
 __all__ = ["AUTO_FORMS", "KIND", "VOCAB_FILE", "Poem", "Poet", "Request"]
 
 KIND = "poem-language-model"
 VOCAB_FILE = "vocab.txt"
-
-_SIDE_BY_SIDE = 256  # lines written at once: more are not faster on a CPU, and memory stays flat
-_AGAIN_IN_CI = 1.5  # nats against a character that a ci has already; ci repeat words, regulated verse hardly does
-_ANSWERS = {3: 2, 5: 4}  # the two middle couplets of eight lines face each other word for word
 
 
 class Poet:
@@ -54,11 +47,7 @@ class Poet:
         self.model = model.to(self.device).eval()
         self.vocab = vocab
         self._prosody = prosody
-        self._tables: dict[int, RuleTables] = {}
-        characters = "".join(
-            symbol if len(symbol) == 1 else " " for symbol in vocab.symbols[: model.config.output_size]
-        )
-        self._allowed = torch.from_numpy(is_han(codepoints(characters))).to(self.device)
+        self._writer = Writer(self.model, vocab)
 
     @classmethod
     def load(cls, model: str | os.PathLike[str] | None = None, *, device: str = "cpu") -> Poet:
@@ -158,14 +147,43 @@ class Poet:
         """
         if num < 1:
             raise InputError(f"the number of poems must be at least 1, but is {num}")
-        outline = draft(request, wanted_prosody(request, lambda: self.prosody))
-        author = known_name("author", request.author, self.authors)
-        dynasty = known_name("dynasty", request.dynasty, self.dynasties)
-        controls = Controls(outline.form.name, dynasty, author, outline.tune + (request.about or request.title))
-        if outline.plan is None:
-            yield from self._free(request, outline, controls, num)
-        else:
-            yield from self._ruled(request, outline, controls, num)
+        yield from self._writer.poems(self._order(request), num)
+
+    def lines(self, request: Request, number: int = 0) -> Iterator[Poem]:
+        """Yield one poem after each of its lines, as far as it is written; the last time it is whole.
+
+        What stands never changes again: the whole poem is number `number` of `write_many`.
+
+        Raises:
+            InputError: As for `write_many`, when the first line is asked for.
+        """
+        yield from self._writer.lines(self._order(request), number)
+
+    def rewrite(
+        self, lines: Sequence[str], index: int, num: int = 5, *, seed: int = 0, temperature: float = 0.8, **wishes: Any
+    ) -> list[str]:
+        """Write one line of a poem anew, so that it fits into form, tones and rhyme and repeats nothing.
+
+        Args:
+            lines: The whole poem, without punctuation; how the line to be written reads now is free.
+            index: Number of the line, from 0.
+            num: How many other versions.
+            seed: The same seed gives the same versions.
+            temperature: See `Sampling`.
+            **wishes: Fields of `Request`, as the poem was asked for: tune, about, author and so on. Characters of a
+                start or an acrostic in this line stay.
+
+        Returns:
+            The versions, those that go best with the other lines first; fewer if no more were found.
+
+        Raises:
+            InputError: There is no such line, or the other lines have no known form.
+        """
+        request = Request(sampling=Sampling(temperature=temperature, seed=seed), **wishes)
+        prosody = wanted_prosody(request, lambda: self.prosody)
+        outline = draft_rewriting(request, tuple(lines), index, prosody)
+        order = Order(request, outline, self._controls(request, outline), prosody)
+        return rewrite(self._writer, order, lines[index], index, num)
 
     def couplet(self, upper: str, num: int = 1, *, sampling: Sampling | None = None, rhyme: str = "auto") -> list[str]:
         """Answer an upper line with lower lines (对联): tones opposed, no character shared.
@@ -182,19 +200,22 @@ class Poet:
         prosody = self.reviewing("classical" if rhyme == "auto" else rhyme)
         if num < 1:
             raise InputError(f"the number of answers must be at least 1, but is {num}")
-        outline, rules = draft_couplet(upper, prosody), self._rules(prosody)
+        outline, rules = draft_couplet(upper, prosody), self._writer.rules(prosody)
         task = Task(
             template=Template.build(outline.plan.patterns, outline.plan.presets, rules),
             weights=outline.plan.weights,
-            forced=self._ids(outline.given),
-            prefix=self._prefix(Controls(outline.form)),
+            forced=self._writer.ids(outline.given),
+            prefix=self._writer.prefix(Controls(outline.form)),
             background=None,
             line_id=self.vocab.id(LINE),
             answers=outline.answers,
         )
         drawing = sampling or Sampling()
-        ids = [write(self.model, rules, task, drawing, COUPLET_RANKING, range(n, n + 1))[0][0] for n in range(num)]
-        return [outline.lower(to_text(self.vocab, poem, outline.given, traditional=False)) for poem in ids]
+        answers = []
+        for number in range(num):  # one by one: each has so many candidates
+            *_, (poems, _) = write(self.model, rules, task, drawing, COUPLET_RANKING, range(number, number + 1))
+            answers.append(outline.lower(to_text(self.vocab, poems[0], outline.given, traditional=False)))
+        return answers
 
     def check(self, text: str, *, tune: str = "", rhyme: str = "classical") -> Review:
         """Judge one poem of a person: form, tones, rhymes, repetition.
@@ -238,61 +259,13 @@ class Poet:
         """Return the bits of poems, given as normalised lines without punctuation, and of their forms (or "")."""
         return score_poems(self.model, self.vocab, poems, forms)
 
-    def _free(self, request: Request, outline: Draft, controls: Controls, num: int) -> Iterator[Poem]:
-        """Write poems of which only the shape is kept."""
-        lengths = outline.form.line_lengths
-        for first in range(0, num, _SIDE_BY_SIDE):
-            poems = sample(
-                self.model,
-                prefix=self._prefix(controls).expand(min(_SIDE_BY_SIDE, num - first), -1),
-                forced=self._ids(outline.given),
-                allowed=self._allowed,
-                line_id=self.vocab.id(LINE),
-                constraints=[NoRepeatedLine(lengths)],
-                sampling=request.sampling,
-                first=first,
-            )
-            for ids in poems:
-                yield self._poem(ids, outline, request)
+    def _order(self, request: Request) -> Order:
+        """Understand a request, or say why it cannot be fulfilled."""
+        prosody = wanted_prosody(request, lambda: self.prosody)
+        outline = draft(request, prosody)
+        return Order(request, outline, self._controls(request, outline), prosody)
 
-    def _ruled(self, request: Request, outline: Draft, controls: Controls, num: int) -> Iterator[Poem]:
-        """Write poems that follow the patterns of their plan."""
-        assert outline.plan is not None
-        rules = self._rules(wanted_prosody(request, lambda: self.prosody))
-        pulled = bool(request.about or request.author)
-        general = replace(controls, author="", title=outline.tune)
-        task = Task(
-            template=Template.build(outline.plan.patterns, outline.plan.presets, rules),
-            weights=outline.plan.weights,
-            forced=self._ids(outline.given),
-            prefix=self._prefix(controls),
-            background=self._prefix(general) if pulled else None,
-            line_id=self.vocab.id(LINE),
-            again=_AGAIN_IN_CI if outline.tune else Task.again,
-            answers=_ANSWERS if len(outline.given) == 8 and not outline.tune else {},
-        )
-        block = max(1, _SIDE_BY_SIDE // request.ranking.best_of)
-        for first in range(0, num, block):
-            numbers = range(first, min(first + block, num))
-            poems, chosen = write(self.model, rules, task, request.sampling, request.ranking, numbers)
-            for ids, index in zip(poems, chosen.tolist(), strict=True):
-                yield replace(self._poem(ids, outline, request), pattern=outline.plan.patterns[index])
-
-    def _poem(self, ids: Tensor, outline: Draft, request: Request) -> Poem:
-        lines = to_text(self.vocab, ids, outline.given, traditional=request.traditional)
-        form = CI if outline.tune else outline.form.name
-        return Poem(lines, form, request.title or request.about, request.author, outline.tune)
-
-    def _rules(self, prosody: Prosody | None) -> RuleTables:
-        """Return what characters may do under a prosody or one of its views, made when first needed."""
-        assert prosody is not None
-        if id(prosody) not in self._tables:  # all of them live as long as `self.prosody`
-            self._tables[id(prosody)] = RuleTables(prosody, self.vocab, self._allowed)
-        return self._tables[id(prosody)]
-
-    def _prefix(self, controls: Controls) -> Tensor:
-        return torch.tensor(encode_prefix(self.vocab, controls), device=self.device)
-
-    def _ids(self, given: Sequence[Sequence[str]]) -> list[list[int]]:
-        """Return the ids of given characters, -1 where there is none."""
-        return [[self.vocab.id(normalize(character)) if character else -1 for character in line] for line in given]
+    def _controls(self, request: Request, outline: Draft) -> Controls:
+        author = known_name("author", request.author, self.authors)
+        dynasty = known_name("dynasty", request.dynasty, self.dynasties)
+        return Controls(outline.form.name, dynasty, author, outline.tune + (request.about or request.title))

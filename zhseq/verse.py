@@ -35,9 +35,9 @@ class Form:
     """One punctuation mark for each line."""
 
     def layout(self, lines: Sequence[str]) -> list[str]:
-        """Put the punctuation behind the lines and print each couplet on a row of its own."""
+        """Put the punctuation behind the lines, which may be the first ones only, and print each couplet on its row."""
         rows, row = [], ""
-        for line, mark in zip(lines, self.marks, strict=True):
+        for line, mark in zip(lines, self.marks[: len(lines)], strict=True):
             row += line + mark
             if mark in "。？！":
                 rows.append(row)

@@ -46,7 +46,7 @@ def draft(request: Request, prosody: Prosody | None) -> Draft:
     Raises:
         InputError: Wishes contradict each other or the rules; the message says how.
     """
-    _check(request, prosody)
+    check_wishes(request, prosody)
     if request.tune:
         assert prosody is not None
         return _draft_tune(request, prosody, find_tune(request.tune, prosody))
@@ -124,8 +124,12 @@ def known_name(kind: str, value: str, known: Sequence[str]) -> str:
     raise InputError(f"the model knows no {kind} '{value}'; it knows {len(known)}, among them {'、'.join(near)}")
 
 
-def _check(request: Request, prosody: Prosody | None) -> None:
-    """Refuse wishes that no poem can fulfil."""
+def check_wishes(request: Request, prosody: Prosody | None) -> None:
+    """Refuse wishes that no poem can fulfil.
+
+    Raises:
+        InputError: They cannot be fulfilled; the message says why.
+    """
     if request.form != "auto" and request.form not in FORMS:
         raise InputError(f"there is no form '{request.form}'; choose one of auto, {', '.join(FORMS)}")
     if request.tune and request.form != "auto":

@@ -17,7 +17,7 @@ RHYMES = ("auto", "classical", "modern", "none")
 
 @dataclass(frozen=True)
 class Poem:
-    """A finished poem."""
+    """A poem, finished or as far as it is written."""
 
     lines: tuple[str, ...]
     """Lines without punctuation."""
@@ -75,9 +75,10 @@ def stanzas(lines: Sequence[str], pattern: Pattern) -> list[str]:
     rows, begin = [], 0
     marks = pattern_form("", pattern).marks
     for end in (*pattern.breaks, len(lines)):
-        rows.append("".join(line + mark for line, mark in zip(lines[begin:end], marks[begin:end], strict=True)))
+        # The poem may not be finished; then the last row is cut short.
+        rows.append("".join(line + mark for line, mark in zip(lines[begin:end], marks[begin:end], strict=False)))
         begin = end
-    return rows
+    return [row for row in rows if row]
 
 
 def pattern_form(name: str, pattern: Pattern) -> Form:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,8 +82,8 @@ def sample(
     constraints: Sequence[Constraint],
     sampling: Sampling,
     first: int = 0,
-) -> Tensor:
-    """Write poems of one shape side by side.
+) -> Iterator[Tensor]:
+    """Write poems of one shape side by side, line by line.
 
     Args:
         model: In evaluation mode.
@@ -95,8 +95,9 @@ def sample(
         sampling: How to draw.
         first: Number of the first of these poems among all that the seed gives.
 
-    Returns:
-        Character ids, (rows, lines, longest line) int64, 0 beyond the end of a shorter line.
+    Yields:
+        After each line: character ids, (rows, lines, longest line) int64, 0 beyond the end of a shorter line and in
+        lines to come. What is written never changes again.
     """
     rows, device = prefix.shape[0], prefix.device
     poems = torch.zeros(rows, len(forced), max(len(places) for places in forced), dtype=torch.int64, device=device)
@@ -117,8 +118,8 @@ def sample(
             else:
                 poems[:, line, place] = character
             pending.append(poems[:, line, place : place + 1])
+        yield poems
         pending.append(torch.full((rows, 1), line_id, device=device))
-    return poems
 
 
 def _chances(seed: int, poems: range, draws: int) -> Tensor:

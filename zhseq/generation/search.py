@@ -5,7 +5,7 @@ The work is bounded: one step of the model for each place, for all poems and can
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,8 +52,8 @@ class Task:
 @torch.inference_mode()
 def write(
     model: LanguageModel, tables: RuleTables, task: Task, sampling: Sampling, ranking: Ranking, poems: range
-) -> tuple[Tensor, Tensor]:
-    """Write poems of one shape side by side.
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Write poems of one shape side by side, line by line.
 
     Args:
         model: In evaluation mode.
@@ -63,14 +63,14 @@ def write(
         ranking: How many candidates each line has and how they are judged.
         poems: Numbers of these poems among all that the seed gives.
 
-    Returns:
-        Character ids, (poems, lines, longest line) int64, 0 beyond the end of a shorter line; and the pattern that each
-        poem follows, (poems,) int64.
+    Yields:
+        After each line: character ids, (poems, lines, longest line) int64, 0 beyond the end of a shorter line and in
+        lines to come; and the pattern that each poem follows, (poems,) int64. What is written never changes again.
     """
     search = _Search(model, tables, task, sampling, ranking, poems)
     for line in range(len(task.forced)):
         search.write_line(line)
-    return search.poems, search.pattern
+        yield search.poems, search.pattern
 
 
 class _Search:

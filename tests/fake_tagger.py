@@ -40,7 +40,9 @@ class Tagger:
     tasks = ("pos", "ner")
 
     @classmethod
-    def load(cls, model: str | None = None, device: str = "cpu", threads: int | None = None) -> "Tagger":
+    def load(
+        cls, model: str | None = None, device: str = "cpu", threads: int | None = None, dictionary: object = None
+    ) -> "Tagger":
         return cls()
 
     def __call__(self, text: str, *, tasks: Sequence[str] = ("pos", "ner"), scores: bool = False) -> Document:

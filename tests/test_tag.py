@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import fake_tagger
+from zhseq.bulk.chunks import LINES
 from zhseq.errors import InputError
 from zhseq.tag import main
 
@@ -130,9 +131,10 @@ def test_broken_bytes_are_named_or_replaced(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
-    for place, message in ((tmp_path, "found a directory"), (tmp_path / "no.txt", "expected a file that can be read")):
-        with pytest.raises(InputError, match=message):
-            tag(place)
+    with pytest.raises(InputError, match="expected a folder with files of text, found 0"):
+        tag(tmp_path)
+    with pytest.raises(InputError, match="expected a file that can be read"):
+        tag(tmp_path / "no.txt")
     with pytest.raises(InputError, match="at least 1"):
         tag(write(tmp_path, "好\n"), "--nbest", "0")
     with pytest.raises(InputError, match="--format jsonl with --nbest"):
@@ -156,9 +158,7 @@ def test_the_output_appears_when_it_is_whole(tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     path = write(tmp_path, "好\n")
-    with pytest.raises(InputError, match="found a directory"):
-        tag(path, "--output", str(tmp_path))
-    with pytest.raises(InputError, match="expected a file that can be written"):
+    with pytest.raises(InputError, match="expected a folder that can be written"):
         tag(path, "--output", str(tmp_path / "no" / "out.txt"))
     if os.geteuid() != 0:
         path.chmod(0o400)
@@ -181,16 +181,16 @@ def test_no_more_lines_are_held_than_the_tagger_asks_for(tmp_path: Path, monkeyp
     class Output(io.StringIO):
         def write(self, text: str) -> int:
             nonlocal written, most
-            written += 1
             most = max(most, taken - written)
+            written += text.count("\n")
             return len(text)
 
     original = fake_tagger.Tagger.stream
     monkeypatch.setattr(fake_tagger.Tagger, "stream", counted)
     monkeypatch.setattr(sys, "stdout", Output())
-    assert tag(write(tmp_path, "好\n" * 100)) == 0
-    assert (taken, written) == (100, 100)
-    assert most < fake_tagger.BATCH
+    assert tag(write(tmp_path, "好\n" * 5000)) == 0
+    assert (taken, written) == (5000, 5000)
+    assert most <= LINES
 
 
 def test_as_a_program() -> None:

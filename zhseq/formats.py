@@ -43,16 +43,27 @@ FORMATS = ("text", "jsonl", "conllu", "bio", "brat")
 _SEPARATORS = re.compile("[\x7f\x85\u2028\u2029]")
 """Characters that JSON may hold as they are, but that end a line for many a reader, or garble a terminal (DEL)."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)
+_NO_LINE_FEED = {ord("\n"): " "}  # a text from a record may hold some; offsets stay
+_ANNOTATION = re.compile(rb"^T(\d+)", re.MULTILINE)
 _SPACES = {" ": "\\s", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
-def make_writer(format: str, tasks: Sequence[str], *, nbest: int = 1) -> Writer:
+RecordWriter = Callable[["Document", str], str]
+"""Takes a document and the JSON object its text was found in, without its closing brace; gives that object with the
+results added, as one line."""
+
+
+def make_writer(
+    format: str, tasks: Sequence[str], *, nbest: int = 1, documents: int = 0, characters: int = 0
+) -> Writer:
     """Return the writer of a format.
 
     Args:
         format: One of `FORMATS`.
         tasks: What was tagged, `pos`, `ner` or both.
         nbest: How many readings of a line are wanted.
+        documents: How many documents of the same output came before.
+        characters: How many characters of the input they had, line ends included.
 
     Raises:
         InputError: The format cannot show that.
@@ -66,11 +77,31 @@ def make_writer(format: str, tasks: Sequence[str], *, nbest: int = 1) -> Writer:
     writers: dict[str, Callable[[Sequence[str]], Writer]] = {
         "text": _text_writer,
         "jsonl": _json_writer,
-        "conllu": lambda tasks: _ConlluWriter().write,
+        "conllu": lambda tasks: _ConlluWriter(documents).write,
         "bio": _bio_writer,
-        "brat": lambda tasks: _BratWriter(tasks).write,
+        "brat": lambda tasks: _BratWriter(tasks, characters).write,
     }
     return writers[format](tasks)
+
+
+def make_record_writer(tasks: Sequence[str]) -> RecordWriter:
+    """Return a writer of JSON lines that leaves a record as it is and adds `words`, `entities`, `nbest` to it."""
+
+    def write(document: Document, record: str) -> str:
+        return _as_line(record + ", " + _ENCODER.encode(_json_results(document, tasks))[1:])
+
+    return write
+
+
+def number_annotations(data: bytes, before: int) -> tuple[bytes, int]:
+    """Renumber the lines of a piece of brat stand-off, which count from 1, to follow `before` others.
+
+    Returns:
+        The lines, and how many there are now, together with those before.
+    """
+    if before:
+        data = _ANNOTATION.sub(lambda match: b"T%d" % (before + int(match[1])), data)
+    return data, before + data.count(b"\n")
 
 
 def _text_writer(tasks: Sequence[str]) -> Writer:
@@ -118,14 +149,21 @@ def _json_writer(tasks: Sequence[str]) -> Writer:
     """One JSON object with `text`, `words`, `entities` (those asked for)."""
 
     def write(document: Document, end: str) -> str:
-        fields: dict[str, Any] = {"text": document.text, **_json_parts(document, tasks)}
-        alternatives = getattr(document, "alternatives", ())
-        if alternatives:
-            fields["nbest"] = [_json_parts(reading, tasks) for reading in alternatives]
-        line = _ENCODER.encode(fields)
-        return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", line) + "\n"
+        return _as_line(_ENCODER.encode({"text": document.text, **_json_results(document, tasks)}))
 
     return write
+
+
+def _as_line(encoded: str) -> str:
+    return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded) + "\n"
+
+
+def _json_results(document: Document, tasks: Sequence[str]) -> dict[str, Any]:
+    fields = _json_parts(document, tasks)
+    alternatives = getattr(document, "alternatives", ())
+    if alternatives:
+        fields["nbest"] = [_json_parts(reading, tasks) for reading in alternatives]
+    return fields
 
 
 def _json_parts(document: Document, tasks: Sequence[str]) -> dict[str, Any]:
@@ -151,13 +189,13 @@ class _ConlluWriter:
     first word that an entity touches, and `Score=`.
     """
 
-    def __init__(self) -> None:
-        self._number = 0
+    def __init__(self, documents: int) -> None:
+        self._number = documents
 
     def write(self, document: Document, end: str) -> str:
         """Return one block; a line without words has a block of comments only."""
         self._number += 1
-        lines = [f"# sent_id = {self._number}", f"# text = {document.text}"]
+        lines = [f"# sent_id = {self._number}", f"# text = {document.text.translate(_NO_LINE_FEED)}"]
         waiting = list(reversed(document.entities))
         starts = [word.start for word in document.words[1:]]
         for number, word in enumerate(document.words, start=1):
@@ -204,10 +242,10 @@ def _bio_writer(tasks: Sequence[str]) -> Writer:
 class _BratWriter:
     """Brat stand-off: a line for each word and entity, with offsets into the whole input, line ends included."""
 
-    def __init__(self, tasks: Sequence[str]) -> None:
+    def __init__(self, tasks: Sequence[str], characters: int) -> None:
         self._tasks = tasks
-        self._number = 0
-        self._offset = 0
+        self._number = 0  # see `number_annotations`
+        self._offset = characters
 
     def write(self, document: Document, end: str) -> str:
         """Return the lines of one document; there may be none."""

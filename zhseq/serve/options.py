@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zhseq.formats import PKU_TO_UPOS, UPOS
 from zhseq.serve.tag_names import ENTITY_NAMES, POS_NAMES
 from zhseq.verse import FORMS
 
@@ -41,7 +42,13 @@ def options_of(tagger: Tagger, poet: Poet) -> dict[str, Any]:
         "authors": list(poet.authors),
         "dynasties": list(poet.dynasties),
         "rhymes": _RHYMES if prosody is not None else ["none"],
-        "tags": {"pos": _named(tagger, "pos", POS_NAMES), "ner": _named(tagger, "ner", ENTITY_NAMES)},
+        "tags": {
+            "pos": [
+                {**row, "upos": row["tag"] if row["tag"] in UPOS else PKU_TO_UPOS.get(row["tag"], "X")}
+                for row in _named(tagger, "pos", POS_NAMES)
+            ],
+            "ner": _named(tagger, "ner", ENTITY_NAMES),
+        },
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 from torch import Tensor
 
@@ -32,11 +34,17 @@ def to_text(vocab: Vocab, ids: Tensor, given: Sequence[Sequence[str]], *, tradit
 
 def to_traditional(lines: Sequence[str]) -> list[str]:
     """Return lines in traditional characters, by phrase where that keeps their length, else by character."""
-    from opencc import OpenCC
-
-    converter = OpenCC("s2t")
+    converter = _converter()
     converted = [(line, converter.convert(line)) for line in lines]
     return [
         new if len(new) == len(line) else "".join(converter.convert(character)[0] for character in line)
         for line, new in converted
     ]
+
+
+@lru_cache(maxsize=1)
+def _converter() -> Any:
+    """Return what turns simplified phrases into traditional ones; its dictionaries are slow to load."""
+    from opencc import OpenCC
+
+    return OpenCC("s2t")

@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.nn.test_crf import CASES, all_paths, bmes, random_batch, random_crf
 from zhseq.errors import InputError
 from zhseq.nn import viterbi
-from zhseq.nn.crf import CRF
+from zhseq.nn.crf import CRF, ILLEGAL_SCORE
 from zhseq.nn.lattice import Scores, Support, exponentiated
 
 
@@ -139,6 +139,27 @@ def test_sequences_that_leave_the_range_of_a_float_are_decoded_in_log_space():
     emissions[5:, :, 3] = 1.0
     paths = crf.decode(emissions)
     assert paths.tolist() == [[0, 1, 1, 1, 1, 2]] * 5 + [[3] * 6] * 5
+
+
+@pytest.mark.parametrize("scale", [3.0, 40.0])
+@pytest.mark.parametrize("tables", [{}, bmes(5)], ids=["all transitions", "BMES"])
+def test_all_lengths_in_one_batch_are_read_as_they_are_alone(tables: dict[str, Tensor], scale: float):
+    crf = random_crf(20, **tables)
+    emissions, mask = random_batch(list(range(1, 41)), 20, scale=scale)
+    alone = [crf.decode(emissions[row : row + 1, : row + 1])[0].tolist() for row in range(40)]
+    assert unpadded(crf.decode(emissions, mask)) == alone
+
+
+def test_equally_good_paths_are_legal_and_as_good():
+    """Where every path is as good as every other, what is found is still legal, one row alone or many together."""
+    crf = CRF(8, **bmes(2))
+    with torch.no_grad():
+        for parameter in crf.parameters():
+            parameter[parameter > ILLEGAL_SCORE] = 0.0
+    for batch in (1, 12):
+        paths, scores = crf.viterbi(torch.zeros(batch, 9, 8))
+        assert bool(crf.is_legal(paths).all())
+        assert scores.tolist() == [0.0] * batch
 
 
 @pytest.mark.parametrize("batch", [1, 9])

@@ -77,22 +77,24 @@ class _Crew(Generic[Task, Result]):
     def run(self, tasks: Iterable[Task]) -> Iterator[Result]:
         source = iter(enumerate(tasks))
         following = 0  # number of the next result
+        taken, ended = 0, False
         while True:
             # One task is read in advance, so that a process that comes back finds it waiting.
-            while len(self._waiting) < self._idle() + 1:
-                busy = [worker.piece[0] for worker in self._workers if worker.piece]
-                latest = max([*busy, *self._done, *(number for number, _ in self._waiting)], default=0)
-                task = next(source, None) if latest < following + _AHEAD * self._size else None
+            while not ended and len(self._waiting) <= self._idle() and taken < following + _AHEAD * self._size:
+                task = next(source, None)
                 if task is None:
-                    break
-                self._waiting.append(task)
+                    ended = True
+                else:
+                    self._waiting.append(task)
+                    taken += 1
             self._give()
             while following in self._done:
                 yield self._done.pop(following)
                 following += 1
-            if not self._waiting and not any(worker.piece for worker in self._workers):
+            if self._waiting or any(worker.piece for worker in self._workers):
+                self._listen()
+            elif ended:
                 return
-            self._listen()
 
     def close(self) -> None:
         for worker in self._workers:

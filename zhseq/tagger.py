@@ -17,8 +17,10 @@ from zhseq.config import from_dict, to_dict
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.features import TaggerFeatures
 from zhseq.models.sequence_tagger import SequenceTagger, SequenceTaggerConfig
-from zhseq.models.tag_decoding import Spans, TextBlock, find_spans, tag_table
+from zhseq.models.tag_decoding import Spans, find_spans, tag_table
+from zhseq.models.text_block import TextBlock
 from zhseq.nn.initialization import uninitialized
+from zhseq.text.user_dictionary import UserDictionary
 from zhseq.training.device import cpu_has_bfloat16, pick_device
 
 KIND = "sequence-tagger"
@@ -66,9 +68,20 @@ class Document:
 
 
 class Tagger:
-    """Finds words, parts of speech and named entities. One object may be used from several threads."""
+    """Finds words, parts of speech and named entities. One object may be used from several threads.
 
-    def __init__(self, model: SequenceTagger, features: TaggerFeatures, device: str = "cpu") -> None:
+    Attributes:
+        dictionary: The user's own words; what is added or removed counts from the next texts on.
+    """
+
+    def __init__(
+        self,
+        model: SequenceTagger,
+        features: TaggerFeatures,
+        device: str = "cpu",
+        *,
+        dictionary: UserDictionary | None = None,
+    ) -> None:
         """Wrap a model and its features; `Tagger.load` is the usual way to get one."""
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
@@ -76,11 +89,17 @@ class Tagger:
             self.model.lower_precision()
         self.features = features
         self.tasks = tuple(task for task in TASKS if task in model.config.heads)
+        self.dictionary = UserDictionary() if dictionary is None else dictionary
         self._labels = {head: tag_table(tags).labels for head, tags in model.config.heads.items()}
 
     @classmethod
     def load(
-        cls, model: str | os.PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        dictionary: UserDictionary | str | os.PathLike[str] | None = None,
     ) -> Tagger:
         """Load a model.
 
@@ -88,32 +107,45 @@ class Tagger:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
             device: `cpu`, `cuda`, `mps` or `auto`.
             threads: Processor threads for all of PyTorch in this process; None leaves them as they are.
+            dictionary: The user's own words, or a file of them; see `UserDictionary`.
 
         Raises:
             CheckpointError: It is missing, damaged, or no tagger.
             ConfigError: The device is not available, or there are less than 1 threads.
+            InputError: The dictionary cannot be read.
         """
         if threads is not None:
             if threads < 1:
                 raise ConfigError(f"the number of threads must be at least 1, but is {threads}")
             torch.set_num_threads(threads)
+        if dictionary is not None and not isinstance(dictionary, UserDictionary):
+            dictionary = UserDictionary.read(dictionary)
         directory = checkpoint.shipped("tagger") if model is None else checkpoint.resolve(model)
-        return cls(*load_parts(directory), device)
+        return cls(*load_parts(directory), device, dictionary=dictionary)
 
-    def __call__(self, text: str, *, scores: bool = False, nbest: int = 1) -> Document:
-        """Tag one text."""
-        return next(self.stream([text], scores=scores, nbest=nbest))
+    def __call__(
+        self, text: str, *, scores: bool = False, nbest: int = 1, dictionary: UserDictionary | None = None
+    ) -> Document:
+        """Tag one text; see `stream`."""
+        return next(self.stream([text], scores=scores, nbest=nbest, dictionary=dictionary))
 
     def stream(
-        self, lines: Iterable[str], *, tasks: Sequence[str] | None = None, scores: bool = False, nbest: int = 1
+        self,
+        lines: Iterable[str],
+        *,
+        tasks: Sequence[str] | None = None,
+        scores: bool = False,
+        nbest: int = 1,
+        dictionary: UserDictionary | None = None,
     ) -> Iterator[Document]:
         """Tag many texts: one document for each, in order. Some hundred are read ahead and tagged together.
 
         Args:
             lines: Texts of any length.
             tasks: `pos`, `ner` or both; by default all that the model can do.
-            scores: Give each word and entity its probability.
+            scores: Give each word and entity its probability: that of the model, given the words that are forced.
             nbest: Give so many readings in `Document.alternatives`.
+            dictionary: Words for this call, in the place of `Tagger.dictionary`.
 
         Raises:
             InputError: The model cannot do a task, or `nbest` is less than 1; when the first document is asked for.
@@ -124,23 +156,27 @@ class Tagger:
             raise InputError(f"this model does {', '.join(self.tasks)}, but {asked} was asked for; use another model")
         if nbest < 1:
             raise InputError(f"the number of readings must be at least 1, but is {nbest}")
-        for block in _blocks(lines):
-            readings = self._readings(block, wanted, scores, nbest)
+        words = self.dictionary if dictionary is None else dictionary
+        for batch in _blocks(lines):
+            block = TextBlock.of(batch, words.tables())
+            found = find_spans(self.model, self.features, block, wanted, scores=scores, nbest=nbest)
+            readings = self._readings(batch, block, found)
             if nbest == 1:
                 yield from readings[0]
             else:
                 for document, *others in zip(*readings, strict=True):
                     yield replace(document, alternatives=tuple(dict.fromkeys((document, *others))))
 
-    def _readings(self, lines: list[str], heads: Sequence[str], scores: bool, nbest: int) -> list[list[Document]]:
+    def _readings(self, lines: list[str], block: TextBlock, found: dict[str, list[Spans]]) -> list[list[Document]]:
         """Return the documents of the lines for each reading, the best first."""
-        block = TextBlock.of(lines)
-        found = find_spans(self.model, self.features, block, heads, scores=scores, nbest=nbest)
         nothing: list[tuple[Any, ...]] = [()] * len(lines)
+        own = () if block.matches is None else block.matches.attributes.names
         readings = []
-        for rank in range(nbest):
+        for rank in range(len(next(iter(found.values())))):
             words, entities = (
-                _parts(kind, found[head][rank], self._labels[head], lines, block.lines) if head in found else nothing
+                _parts(kind, found[head][rank], (*self._labels[head], *own), lines, block.lines)
+                if head in found
+                else nothing
                 for head, kind in (("pos", Word), ("ner", Entity))
             )
             readings.append(list(map(Document, lines, words, entities)))

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tests.tiny_tagger import tiny_features, tiny_model
-from zhseq.models.tag_decoding import PIECE, Spans, TextBlock, find_spans, tag_table
+from zhseq.models.tag_decoding import Spans, find_spans, tag_table
+from zhseq.models.text_block import PIECE, TextBlock
 from zhseq.text.normalize import codepoints
 from zhseq.text.tags import spans_from_ids
 

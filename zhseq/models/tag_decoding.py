@@ -13,83 +13,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zhseq.features import Ints, TaggerFeatures, blanks
+from zhseq.features import Ints, TaggerFeatures
+from zhseq.models.dictionary_decoding import MarkedBatch, MarkedTexts, Marks
 from zhseq.models.sequence_tagger import SequenceTagger
+from zhseq.models.text_block import TextBlock
 from zhseq.nn.crf import CRF
-from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
-from zhseq.text.pieces import cut_pieces, with_context
 from zhseq.text.tags import TagTable, spans_from_ids
 
-PIECE = 128
-"""Most characters that the model reads at once, about as many as in training."""
-_CONTEXT = 16  # characters on each side of a cut through running text
 _BATCH = 8192  # padded characters in a batch
 
 
 @dataclass(frozen=True)
-class TextBlock:
-    """Some lines as one array, without blanks, and the pieces they are read in.
-
-    Attributes:
-        points: Normalised code points of all lines without blanks, (characters,).
-        places: Where each of them stands in the lines laid end to end, (characters,).
-        lines: Where each line begins in the lines laid end to end, and the end of the last, (lines + 1,).
-        first: Which characters are the first of a line, (characters,).
-        apart: Which characters follow a blank or are the first of a line, (characters,).
-        pieces: For each piece the characters that it decides on and those that it reads, (pieces, 4): begin, end,
-            begin of reading, end of reading.
-        owner: Line of each piece, (pieces,).
-    """
-
-    points: CodePoints
-    places: Ints
-    lines: Ints
-    first: npt.NDArray[np.bool_]
-    apart: npt.NDArray[np.bool_]
-    pieces: Ints
-    owner: Ints
-
-    @classmethod
-    def of(cls, lines: Sequence[str]) -> TextBlock:
-        """Make a block of lines."""
-        joined = "".join(lines)
-        lengths = np.array([len(line) for line in lines], dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        every = codepoints(normalize(joined))
-        real = ~blanks(every)
-        places = np.flatnonzero(real)
-        points = every[places]
-        bounds = np.searchsorted(places, offsets)
-        first = np.zeros(len(points), dtype=np.bool_)
-        first[bounds[:-1][bounds[:-1] < bounds[1:]]] = True
-        apart = first.copy()
-        apart[1:] |= np.diff(places) > 1
-        pieces, owner = _pieces(points, bounds)
-        return cls(points, places, offsets, first, apart, pieces, owner)
-
-
-@dataclass(frozen=True)
 class Spans:
-    """Labelled spans of a block, in order: places in the lines laid end to end, each array (spans,)."""
+    """Labelled spans of a block, in order: places in the lines laid end to end, each array (spans,).
+
+    Labels are numbers in the table of the head; those beyond it count the names of the dictionary.
+    """
 
     starts: Ints
     ends: Ints
     labels: Ints
     scores: npt.NDArray[np.float32] | None
-
-
-def _pieces(points: CodePoints, bounds: Ints) -> tuple[Ints, Ints]:
-    """Cut the lines, given by their bounds in `points`, into pieces; see `TextBlock`."""
-    sizes = np.diff(bounds)
-    short = np.flatnonzero((sizes > 0) & (sizes <= PIECE))
-    rows = [np.stack([bounds[short], bounds[short + 1]] * 2, axis=1)]
-    owner = [short]
-    for line in np.flatnonzero(sizes > PIECE).tolist():
-        text = from_codepoints(points[bounds[line] : bounds[line + 1]])
-        cuts = cut_pieces(text, PIECE)
-        rows.append(np.hstack([np.array(cuts), np.array(with_context(text, cuts, _CONTEXT))]) + bounds[line])
-        owner.append(np.full(len(cuts), line))
-    return np.concatenate(rows), np.concatenate(owner)
 
 
 @torch.inference_mode()
@@ -107,40 +51,26 @@ def find_spans(
     Args:
         model: In evaluation mode.
         features: Of the model.
-        block: Some lines.
+        block: Some lines; with the words of a dictionary, if one is to be heeded.
         heads: Which heads of the model to use.
-        scores: Give each span the least marginal probability of its tags.
+        scores: Give each span the least marginal probability of its tags: that of the model, given forced words.
         nbest: Readings of each line.
 
     Returns:
         The spans of each head and reading, the best reading first. A line that has fewer readings repeats its last.
     """
-    total, device = len(block.points), next(model.parameters()).device
-    paths = {head: np.zeros((nbest, total), dtype=np.int64) for head in heads}
-    odds = {head: np.ones((nbest, total), dtype=np.float32) for head in heads if scores}
-    sums = {head: np.zeros((len(block.pieces), nbest)) for head in heads}
+    device = next(model.parameters()).device
+    decoders = {
+        head: _HeadDecoder(model.crf(head), tag_table(model.config.heads[head]), block, nbest, scores) for head in heads
+    }
     for chosen in _batches(block.pieces):
         begins, ends, reads, stops = block.pieces[chosen].T
         read = _ranges(reads, stops - reads)
         owned = (read >= np.repeat(begins, stops - reads)) & (read < np.repeat(ends, stops - reads))
         batch = features.assemble(block.points[read], stops - reads).to(device)
-        mask = batch.mask.cpu().numpy()
         for head, emissions in model.emissions(batch, tuple(heads)).items():
-            best, sums[head][chosen] = _decode(model.crf(head), emissions, batch.mask, nbest)
-            tags = best.transpose(1, 0, 2)[:, mask]  # (nbest, characters read)
-            paths[head][:, read[owned]] = tags[:, owned]
-            if scores:
-                marginals = model.crf(head).marginals(emissions, batch.mask).cpu().numpy()[mask]
-                odds[head][:, read[owned]] = np.take_along_axis(marginals, tags.T, axis=1).T[:, owned]
-    return {
-        head: _spans_of_readings(
-            _in_order(paths[head], sums[head], block),
-            _in_order(odds[head], sums[head], block) if scores else None,
-            tag_table(model.config.heads[head]),
-            block,
-        )
-        for head in heads
-    }
+            decoders[head].add(_PieceBatch(chosen, read, owned, emissions, batch.mask))
+    return {head: decoder.spans() for head, decoder in decoders.items()}
 
 
 @lru_cache(maxsize=32)
@@ -166,16 +96,104 @@ def _ranges(starts: Ints, lengths: Ints) -> Ints:
     return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(int(lengths.sum()))
 
 
-def _decode(crf: CRF, emissions: Tensor, mask: Tensor, nbest: int) -> tuple[Ints, npt.NDArray[np.float64]]:
-    """Return the best tags, (batch, nbest, length), and their log scores, (batch, nbest).
+@dataclass(frozen=True)
+class _PieceBatch:
+    """Some pieces of a block and what the model says of them.
 
-    Where there are fewer paths, the best one stands for those that are missing, with a score of minus infinity.
+    Attributes:
+        pieces: Their numbers, (batch,).
+        read: Characters of the block that are read, piece after piece, (characters read,).
+        owned: Which of these the pieces decide on, (characters read,).
+        emissions: (batch, length, tags).
+        mask: (batch, length).
     """
-    if nbest == 1:
-        return crf.decode(emissions, mask).cpu().numpy()[:, None], np.zeros((len(mask), 1))
-    paths, scores = crf.nbest(emissions, mask, nbest)
-    paths = torch.where(scores[..., None] > -torch.inf, paths, paths[:, :1])
-    return paths.cpu().numpy(), scores.double().cpu().numpy()
+
+    pieces: Ints
+    read: Ints
+    owned: npt.NDArray[np.bool_]
+    emissions: Tensor
+    mask: Tensor
+
+    def part(self, rows: Ints) -> _PieceBatch:
+        """Return some of the pieces."""
+        if len(rows) == len(self.pieces):
+            return self
+        lengths = self.mask.sum(1).cpu().numpy()
+        within = np.repeat(np.isin(np.arange(len(lengths)), rows), lengths)
+        chosen = torch.from_numpy(rows).to(self.mask.device)
+        return _PieceBatch(
+            self.pieces[rows], self.read[within], self.owned[within], self.emissions[chosen], self.mask[chosen]
+        )
+
+
+class _HeadDecoder:
+    """Finds the tags of a block for one head, batch by batch.
+
+    Pieces without a word of a dictionary go the way of the CRF; the others are collected, and decoded many at a time.
+    """
+
+    def __init__(self, crf: CRF, table: TagTable, block: TextBlock, nbest: int, scores: bool) -> None:
+        total = len(block.points)
+        self._crf, self._table, self._block = crf, table, block
+        self._marks = None if block.matches is None else Marks.of(block.matches, table)
+        self._waiting = MarkedTexts(crf, table)
+        self._paths = np.zeros((nbest, total), dtype=np.int64)
+        self._odds = np.ones((nbest, total), dtype=np.float32) if scores else None
+        self._sums = np.zeros((len(block.pieces), nbest))
+
+    def add(self, batch: _PieceBatch) -> None:
+        """Take the next pieces of the block."""
+        if self._marks is None or not len(self._marks):
+            self._add_plain(batch)
+            return
+        reads, stops = self._block.pieces[batch.pieces, 2:].T
+        rows, marks = self._marks.within(reads, stops)
+        with_marks, rows = np.unique(rows, return_inverse=True)
+        without = np.setdiff1d(np.arange(len(batch.pieces)), with_marks)
+        if len(without):
+            self._add_plain(batch.part(without))
+        if len(with_marks):
+            self._add_marked(batch.part(with_marks), rows, marks)
+
+    def _add_plain(self, batch: _PieceBatch) -> None:
+        if len(self._paths) == 1:
+            found = self._crf.decode(batch.emissions, batch.mask).cpu().numpy()[:, None]
+        else:
+            paths, scores = self._crf.nbest(batch.emissions, batch.mask, len(self._paths))
+            found, self._sums[batch.pieces] = paths.cpu().numpy(), scores.double().cpu().numpy()
+        self._keep(batch, found, None)
+
+    def _add_marked(self, batch: _PieceBatch, rows: Ints, marks: Marks) -> None:
+        marked = MarkedBatch(self._crf, self._table, rows, marks)
+        if len(self._paths) == 1 and self._odds is None:
+            if self._waiting.add(marked, batch.emissions, batch.mask, batch.read, batch.owned):
+                self._decode_waiting()
+            return
+        found, self._sums[batch.pieces] = marked.paths(batch.emissions, batch.mask, len(self._paths))
+        self._keep(batch, found, marked.allowed_tags(batch.emissions))
+
+    def _keep(self, batch: _PieceBatch, found: Ints, allowed_tags: Tensor | None) -> None:
+        """Store paths, (batch, nbest, length); the best one stands for those that are missing."""
+        missing = self._sums[batch.pieces] == -np.inf
+        found[missing] = found[np.nonzero(missing)[0], 0]
+        mask = batch.mask.cpu().numpy()
+        tags = found.transpose(1, 0, 2)[:, mask]  # (nbest, characters read)
+        owned = batch.read[batch.owned]
+        self._paths[:, owned] = tags[:, batch.owned]
+        if self._odds is not None:
+            odds = self._crf.marginals(batch.emissions, batch.mask, allowed_tags=allowed_tags).cpu().numpy()[mask]
+            self._odds[:, owned] = np.take_along_axis(odds, tags.T, axis=1).T[:, batch.owned]
+
+    def _decode_waiting(self) -> None:
+        places, tags = self._waiting.decode()
+        self._paths[0, places] = tags
+
+    def spans(self) -> list[Spans]:
+        """Return the spans of each reading."""
+        self._decode_waiting()
+        paths = _in_order(self._paths, self._sums, self._block)
+        odds = None if self._odds is None else _in_order(self._odds, self._sums, self._block)
+        return _spans_of_readings(paths, odds, self._table, self._block, self._marks)
 
 
 _T = TypeVar("_T", bound=np.generic)
@@ -221,12 +239,14 @@ def _best_sums(scores: npt.NDArray[np.float64], limit: int) -> list[tuple[int, .
 
 
 def _spans_of_readings(
-    paths: Ints, odds: npt.NDArray[np.float32] | None, table: TagTable, block: TextBlock
+    paths: Ints, odds: npt.NDArray[np.float32] | None, table: TagTable, block: TextBlock, marks: Marks | None
 ) -> list[Spans]:
-    """Read spans from tags, (nbest, characters): a name may hold a blank, a word may not."""
-    border = block.first if table.outside_id >= 0 else block.apart
+    """Read spans from tags, (nbest, characters): a name may hold a blank, a word only if the dictionary says so."""
     readings = []
     for rank, tags in enumerate(paths):
+        border = block.first if table.outside_id >= 0 else block.apart
+        if marks is not None and table.outside_id < 0:
+            border = _joined_by_words(tags, table, block, marks)
         starts, ends, labels = spans_from_ids(tags, table, border)
         least = None
         if odds is not None:
@@ -236,5 +256,32 @@ def _spans_of_readings(
                 if len(starts)
                 else odds[rank][:0]
             )
+        if marks is not None:
+            place, whole = _where_whole(starts, ends, marks)
+            names = marks.names[whole]
+            labels[place] = np.where(names > 0, len(table.labels) + names, labels[place])
         readings.append(Spans(block.places[starts], block.places[ends - 1] + 1, labels, least))
     return readings
+
+
+def _where_whole(starts: Ints, ends: Ints, marks: Marks) -> tuple[Ints, Ints]:
+    """Return the spans, in order, that are words of the dictionary, and the mark of each."""
+    place = np.searchsorted(starts, marks.starts)
+    place = np.minimum(place, max(0, len(starts) - 1))
+    if not len(starts):
+        return place[:0], place[:0]
+    whole = np.flatnonzero((starts[place] == marks.starts) & (ends[place] == marks.ends))
+    return place[whole], whole
+
+
+def _joined_by_words(tags: Ints, table: TagTable, block: TextBlock, marks: Marks) -> npt.NDArray[np.bool_]:
+    """Return which characters follow a blank, except for blanks within a dictionary word that stands whole."""
+    extents = block.places[marks.ends - 1] + 1 - block.places[marks.starts]
+    wide = marks[extents > marks.ends - marks.starts]
+    if not len(wide):
+        return block.apart
+    starts, ends, _ = spans_from_ids(tags, table, block.first)
+    _, whole = _where_whole(starts, ends, wide)
+    apart = block.apart.copy()
+    apart[_ranges(wide.starts[whole] + 1, wide.ends[whole] - wide.starts[whole] - 1)] = False
+    return apart

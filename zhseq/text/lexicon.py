@@ -24,6 +24,7 @@ Weights = npt.NDArray[np.float32]
 SEPARATOR = 0x0A
 """Line feed: stands between texts, and is part of no word."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
 _FILTER_SLOTS = 16  # places in the bitmap per n-gram: one lookup in 16 goes to the binary search for nothing
 
 
@@ -37,17 +38,33 @@ def rolling_hashes(points: CodePoints, longest: int) -> Iterator[Hashes]:
     Yields:
         (characters - n + 1,) uint64, by first character.
     """
-    mixed = points.astype(np.uint64)
-    mixed += np.uint64(1)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(32)
+    mixed = _mix(points)
     hashes = mixed
     yield hashes
     for length in range(2, min(longest, len(points)) + 1):
         hashes = hashes[:-1] * _MULTIPLIER + mixed[length - 1 :]
         yield hashes
+
+
+class TextHashes:
+    """Hashes of the n-grams of one text, for any n at the same cost; equal to those of `rolling_hashes`.
+
+    With prefix sums of the polynomial that the hash is, an n-gram is a difference of two of them, shifted into place by
+    a power of the multiplier, which as an odd number has an inverse.
+    """
+
+    def __init__(self, points: CodePoints) -> None:
+        """Prepare a text, (characters,)."""
+        powers = np.full(len(points), _MULTIPLIER, dtype=np.uint64)
+        inverse = np.full(len(points), _INVERSE, dtype=np.uint64)
+        powers[:1] = inverse[:1] = 1
+        self._powers = np.multiply.accumulate(powers)
+        self._sums = np.zeros(len(points) + 1, dtype=np.uint64)
+        np.cumsum(_mix(points) * np.multiply.accumulate(inverse), out=self._sums[1:])
+
+    def of_length(self, length: int) -> Hashes:
+        """Return the hashes of all n-grams of a length from 1 to that of the text, by first character, uint64."""
+        return (self._sums[length:] - self._sums[:-length]) * self._powers[length - 1 :]
 
 
 class NgramTable:
@@ -60,8 +77,7 @@ class NgramTable:
             ValueError: An n-gram occurs twice, or two share a hash.
         """
         length = len(ngrams[0])
-        points = codepoints("".join(ngrams)).reshape(-1, length)
-        hashes = np.concatenate([_hash_all(block) for block in np.array_split(points, max(1, len(points) // 100_000))])
+        hashes = _hash_all(codepoints("".join(ngrams)).reshape(-1, length))
         order = np.argsort(hashes)
         self._hashes = hashes[order]
         self._rows = np.asarray(rows, dtype=np.int32)[order]
@@ -82,9 +98,23 @@ class NgramTable:
         return rows
 
 
+def _mix(points: CodePoints) -> Hashes:
+    """Spread the bits of code points; shape as given."""
+    mixed = points.astype(np.uint64)
+    mixed += np.uint64(1)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(32)
+    return mixed
+
+
 def _hash_all(points: CodePoints) -> Hashes:
-    *_, hashes = rolling_hashes(points.reshape(-1), points.shape[1])
-    return hashes[:: points.shape[1]]
+    """Hash n-grams, (n-grams, n); the same as `rolling_hashes` gives for them."""
+    hashes = _mix(points[:, 0])
+    for column in points.T[1:]:
+        hashes = hashes * _MULTIPLIER + _mix(column)
+    return hashes
 
 
 class Lexicon:

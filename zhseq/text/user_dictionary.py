@@ -1,0 +1,225 @@
+"""A user's own words: read from a file, changed at run time, and safe to use from several threads."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zhseq.errors import InputError
+from zhseq.text.dictionary_file import FORCE, MODES, PREFER, Columns, Entry, columns_of, read_entries, shown
+from zhseq.text.lexicon import NgramTable
+from zhseq.text.normalize import normalize
+from zhseq.text.word_matches import Attributes, WordTables
+
+__all__ = ["DEFAULT_WEIGHT", "FORCE", "PREFER", "Entry", "UserDictionary"]
+
+DEFAULT_WEIGHT = 6.0
+"""Nats that a path gains by a preferred word: it becomes a word unless the context speaks clearly against it."""
+MAX_WEIGHT = 1000.0
+_EDGE = 0.5  # nats for each factor of ten in frequency
+_USUAL_FREQUENCY = 1000.0  # of a word without a frequency
+_MOST_CHANGES = 4096  # words that wait beside the large tables before these are made anew
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Entries, with None for words that were removed, and what is looked up of them."""
+
+    entries: dict[str, Entry | None]
+    tables: dict[int, NgramTable]
+    attributes: Attributes
+
+    @classmethod
+    def build(cls, entries: dict[str, Entry | None], mode: str, weight: float, below: Attributes | None) -> _Layer:
+        """Make the tables of entries, with the rows that follow those of the layer below."""
+        words = list(entries)
+        present = [entry for entry in entries.values() if entry is not None]
+        first = 1 if below is None else len(below.force)
+        is_word = np.array([entry is not None for entry in entries.values()], dtype=np.bool_)
+        rows = np.where(is_word, first - 1 + np.cumsum(is_word), 0)
+        lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
+        tables = {}
+        for length in np.unique(lengths).tolist():
+            chosen = np.flatnonzero(lengths == length)
+            tables[length] = NgramTable([words[index] for index in chosen.tolist()], rows[chosen])
+        return cls(entries, tables, _attributes(present, mode, weight, below))
+
+
+def _attributes(entries: list[Entry], mode: str, weight: float, below: Attributes | None) -> Attributes:
+    """Return the attributes of the layer below and of these entries."""
+    if below is None:
+        nothing = np.zeros(1, dtype=np.int64)
+        below = Attributes(nothing.astype(np.float32), nothing.astype(np.bool_), nothing, nothing, ("",))
+    names = {name: number for number, name in enumerate(below.names)}
+    for name in dict.fromkeys([entry.pos for entry in entries] + [entry.label for entry in entries]):
+        names.setdefault(name, len(names))
+    frequencies = np.array(
+        [_USUAL_FREQUENCY if entry.frequency is None else entry.frequency for entry in entries], dtype=np.float64
+    )
+    bonus = np.maximum(0.0, weight + _EDGE * np.log10((1.0 + frequencies) / (1.0 + _USUAL_FREQUENCY)))
+    force = np.array([(entry.mode or mode) == FORCE for entry in entries], dtype=np.bool_)
+    pos = np.array([names[entry.pos] for entry in entries], dtype=np.int64)
+    labels = np.array([names[entry.label] for entry in entries], dtype=np.int64)
+    return Attributes(
+        bonus=np.append(below.bonus, bonus.astype(np.float32)),
+        force=np.append(below.force, force),
+        pos=np.append(below.pos, pos),
+        labels=np.append(below.labels, labels),
+        names=tuple(names),
+    )
+
+
+class UserDictionary:
+    """Words of a user's own, each preferred or forced, with a part of speech and an entity label if given.
+
+    * `prefer`: every path through the lattice of the tagger in which the word stands whole gains `weight` nats, and
+      as many again if it has the given part of speech (label) there. What the context says can still outweigh that.
+    * `force`: the word stands whole wherever it occurs; of forced words that overlap the longest, then the leftmost.
+
+    Wherever the word stands whole, it comes out with the part of speech (label) that was given, be it one that the
+    model knows or not. Words are compared as the tagger reads them: width and script are folded, so that 計算 and 计算
+    are one word; letters keep their case; a blank matches one blank.
+
+    Any thread may add and remove words while others tag: a text is always read with the words of one moment. The
+    large tables are not made anew for a few words: changes wait in small tables beside them.
+    """
+
+    def __init__(
+        self, entries: Iterable[Entry | str] = (), *, mode: str = PREFER, weight: float = DEFAULT_WEIGHT
+    ) -> None:
+        """Create from entries; of several for one word the last counts.
+
+        Args:
+            entries: Words, or entries with more than a word.
+            mode: `prefer` or `force`, for entries that do not say.
+            weight: Nats, from 0 to 1000, for `prefer`.
+
+        Raises:
+            InputError: An entry, the mode or the weight is not what it has to be.
+        """
+        if mode not in MODES:
+            raise InputError(f"Expected the mode {PREFER} or {FORCE} for a dictionary, found {shown(mode)}.")
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise InputError(f"Expected a weight of 0 to {MAX_WEIGHT:g} nats for a dictionary, found {weight}.")
+        self.mode, self.weight = mode, float(weight)
+        self._lock = threading.Lock()
+        self._base: _Layer | None = None
+        self._changes: dict[str, Entry | None] = {}
+        self._tables: WordTables | None = None
+        self.update(entries)
+
+    @classmethod
+    def read(
+        cls, path: str | os.PathLike[str], *, mode: str = PREFER, weight: float = DEFAULT_WEIGHT
+    ) -> UserDictionary:
+        """Read a file in jieba's format or with tabs; see `zhseq.text.dictionary_file.read_entries`.
+
+        Raises:
+            InputError: The file cannot be read, is empty, or a line is broken.
+        """
+        dictionary = cls(mode=mode, weight=weight)
+        dictionary._change(_by_word(read_entries(Path(path))))
+        return dictionary
+
+    def add(self, word: str, pos: str = "", label: str = "", *, frequency: float | None = None, mode: str = "") -> None:
+        """Add a word, or say something else of one that is there; the fields are those of `Entry`.
+
+        Raises:
+            InputError: A field is not what it has to be.
+        """
+        self.update([Entry(word, pos, label, frequency, mode)])
+
+    def update(self, entries: Iterable[Entry | str]) -> None:
+        """Add many words at once.
+
+        Raises:
+            InputError: An entry is broken; none is added then.
+        """
+        self._change(_by_word(columns_of(entries)))
+
+    def remove(self, word: str) -> bool:
+        """Take a word out; return whether it was there."""
+        word = normalize(word.strip())
+        with self._lock:
+            if self._get(word) is None:
+                return False
+            self._changes[word] = None
+            self._tables = None
+            return True
+
+    def copy(self) -> UserDictionary:
+        """Return a dictionary of its own with the same words, quickly: what is large is shared."""
+        other = UserDictionary(mode=self.mode, weight=self.weight)
+        with self._lock:
+            other._base, other._changes, other._tables = self._base, dict(self._changes), self._tables
+        return other
+
+    def get(self, word: str) -> Entry | None:
+        """Return the entry of a word, or None."""
+        with self._lock:
+            return self._get(normalize(word.strip()))
+
+    def tables(self) -> WordTables | None:
+        """Return the words of this moment for looking up, None if there are none."""
+        with self._lock:
+            if self._tables is None and (self._base or self._changes):
+                self._tables = self._build()
+            return self._tables if self._tables is None or self._tables.attributes.force.size > 1 else None
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and self.get(word) is not None
+
+    def __iter__(self) -> Iterator[Entry]:
+        with self._lock:
+            entries = self._entries()
+        return (entry for entry in entries.values() if entry is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the lock behind, so that a dictionary can be sent to another process."""
+        with self._lock:
+            return {name: value for name, value in vars(self).items() if name != "_lock"} | {"_tables": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
+
+    def _change(self, entries: dict[str, Entry | None]) -> None:
+        with self._lock:
+            self._changes.update(entries)
+            self._tables = None
+
+    def _get(self, word: str) -> Entry | None:
+        if word in self._changes:
+            return self._changes[word]
+        return None if self._base is None else self._base.entries.get(word)
+
+    def _entries(self) -> dict[str, Entry | None]:
+        return {**({} if self._base is None else self._base.entries), **self._changes}
+
+    def _build(self) -> WordTables:
+        """Make the tables: those of the changes, or all of them if there are too many changes."""
+        if len(self._changes) > _MOST_CHANGES or self._base is None:
+            entries = self._entries()
+            for word in [word for word, entry in self._changes.items() if entry is None]:
+                del entries[word]
+            self._base, self._changes = _Layer.build(entries, self.mode, self.weight, None), {}
+        if not self._changes:
+            return WordTables([self._base.tables], self._base.attributes)
+        changes = _Layer.build(self._changes, self.mode, self.weight, self._base.attributes)
+        return WordTables([self._base.tables, changes.tables], changes.attributes)
+
+
+def _by_word(columns: Columns) -> dict[str, Entry | None]:
+    frequencies = [None if math.isnan(frequency) else frequency for frequency in columns.frequencies]
+    rows = zip(columns.words, columns.pos, columns.labels, frequencies, columns.modes, strict=True)
+    return dict(zip(columns.words, map(Entry._make, rows), strict=True))

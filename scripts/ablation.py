@@ -5,7 +5,8 @@ a table (Markdown), all figures (JSON) and a plot (PNG):
 
     python scripts/ablation.py --vectors runs/vectors --out runs/ablation --share 0.06 --epochs 6 --seeds 1
 
-Runs that are finished are kept, so the script can be stopped and started again.
+Runs that are finished are kept, so the script can be stopped and started again. `--encoder` adds a tagger that starts
+from an encoder trained on raw text (`python -m zhseq.train encoder`), `--only` leaves out all variants but the named.
 """
 
 from __future__ import annotations
@@ -73,8 +74,10 @@ class Variant:
     settings: tuple[str, ...] = ()
     surgery: Callable[[SequenceTagger], None] | None = None
     vectors: bool = True
+    encoder: bool = False
 
 
+RAW_TEXT_FIRST = "encoder trained on raw text first"
 VARIANTS = {
     "default (CNN beside BiLSTM)": Variant(),
     "CNN before BiLSTM": Variant(("model.channels=0",), cnn_first),
@@ -85,6 +88,7 @@ VARIANTS = {
     "no pretrained vectors": Variant((), None, vectors=False),
     "softmax instead of CRF": Variant((), softmax),
     "two BiLSTM layers": Variant(("model.num_layers=2",)),
+    RAW_TEXT_FIRST: Variant(vectors=False, encoder=True),
 }
 
 
@@ -111,7 +115,8 @@ def run(name: str, seed: int, splits: Splits, options: argparse.Namespace) -> di
     recipe = override(TaggerRecipe(), [*changes, "training.evaluate_every=0", *variant.settings, *options.set])
     torch.manual_seed(seed)
     training = {head: parts[0] for head, parts in splits.items()}
-    model, features, tables = build(training, recipe, Start(options.vectors if variant.vectors else None))
+    start = Start(options.vectors if variant.vectors else None, str(options.encoder) if variant.encoder else None)
+    model, features, tables = build(training, recipe, start)
     if variant.surgery is not None:
         variant.surgery(model)
     tagged = {head: texts.with_tags(tables[head]) for head, texts in training.items()}
@@ -180,14 +185,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", type=float, default=0.06, help="of the training texts")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--encoder", type=Path, metavar="DIR", help="checkpoint of an encoder")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME", help="variants")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
+    names = [name for name in options.only if options.encoder or not VARIANTS[name].encoder]
     data = override(TaggerRecipe(), options.set).data
     whole = {head: read_split(head, source, data) for head, source in RECIPES["default"].sources.items()}
     splits = {head: (part_of(texts, options.share), dev) for head, (texts, dev) in whole.items()}
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for seed in options.seeds:
-        for name in VARIANTS:
+        for name in names:
             results[name].append(run(name, seed, splits, options))
             print(name, "seed", seed, results[name][-1], flush=True)
     (options.out / "ablation.json").write_text(json.dumps(results, indent=1), encoding="utf-8")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from zhseq.bulk import outputs
 from zhseq.bulk.chunks import Chunk
 from zhseq.bulk.records import Reading
 from zhseq.bulk.run import Run, ended_by_sigterm, note
@@ -53,10 +54,7 @@ class Squares:
 
 @dataclass(frozen=True)
 class Echo(TaggingJob):
-    """Writes each text behind its number in the output; takes some seconds for a text, and can be held."""
-
-    seconds: float = 0.0
-    hold: Path | None = None
+    """Writes each text behind its number in the output. At the text `hold` it stops, and makes the file $ECHO_HOLD."""
 
     def start(self) -> Callable[[Chunk], list[Part]]:
         return self.echo
@@ -64,9 +62,8 @@ class Echo(TaggingJob):
     def echo(self, chunk: Chunk) -> list[Part]:
         parts = []
         for segment in chunk.segments:
-            time.sleep(self.seconds * len(segment.texts))
-            if self.hold and any(text.startswith("hold") for text in segment.texts):
-                self.hold.touch()
+            if "hold" in segment.texts and "ECHO_HOLD" in os.environ:
+                Path(os.environ["ECHO_HOLD"]).touch()
                 time.sleep(60)
             lines = [f"{number}:{text}\n" for number, text in enumerate(segment.texts, segment.documents)]
             parts.append((segment.source, "".join(lines).encode()))
@@ -81,12 +78,11 @@ def echo_run(names: list[str], output: str | None, *, workers: int = 1, resume: 
 
 
 def main(arguments: object = None) -> int:
-    """Echo from the command line: INPUT OUTPUT WORKERS RESUME HOLD."""
-    source, output, workers, resume, hold = sys.argv[1:]
+    """Echo from the command line: INPUT OUTPUT WORKERS RESUME."""
+    source, output, workers, resume = sys.argv[1:]
+    outputs._INTERVAL = 0.0  # each chunk is noted
     with ended_by_sigterm():
-        echo_run(
-            [source], output or None, workers=int(workers), resume=bool(resume), hold=Path(hold) if hold else None
-        ).execute()
+        echo_run([source], output or None, workers=int(workers), resume=bool(resume)).execute()
     return 0
 
 

@@ -70,6 +70,19 @@ def test_a_fault_is_named_and_mended(front_door, poem_file):
         assert front_door("--check", poem_file)[0] == 0
 
 
+def test_verse_in_the_old_style_is_told_before_its_faults(front_door, poem_file):
+    poem_file.write_text("春风来去雪，山水夜听月。春山来去人，春风夜听雪。", encoding="utf-8")
+    status, output, _ = front_door("--check", poem_file)
+    note, verdict = output.splitlines()
+    assert note.startswith(f"{poem_file} reads as old-style verse (古体): it rhymes on oblique words; as a 五绝 ")
+    assert (status == 0) == verdict.endswith("no fault (五绝 古体)")
+    status, output, _ = front_door("--check", poem_file, "--form", "五绝")
+    assert status == 1
+    assert "old-style" not in output
+    assert "line 2, character 5 '月': its tone is oblique, but level is due here" in output
+    assert front_door("--check", poem_file, "--form", "七言")[0] == 2
+
+
 def test_a_poem_goes_on_from_a_file(front_door, poem_file):
     lines = poem_file.read_text(encoding="utf-8").replace("\n", "").replace("。", "，").split("，")[:3]
     poem_file.write_text("\n".join(lines), encoding="utf-8")

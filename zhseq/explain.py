@@ -23,6 +23,7 @@ def explain(found: Review, surprise: Sequence[Sequence[float]], prosody: Prosody
     rhymes = dict.fromkeys(_rhyme_name(found, number, prosody) for number in range(len(found.lines)))
     named = "、".join(name for name in rhymes if name)
     rows = [f"{found.form} {found.pattern}　韵: {named or '-'}　{total:.1f} bits a character"]
+    rows += [found.note] if found.note else []
     for number, line in enumerate(found.lines):
         broken = {fault.place for fault in found.faults if fault.line == number + 1}
         rhyme = _rhyme_name(found, number, prosody)

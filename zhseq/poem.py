@@ -96,18 +96,21 @@ def _list_tunes(poet: Poet, options: argparse.Namespace) -> None:
 
 def _review(poet: Poet, options: argparse.Namespace) -> int:
     """Judge the poems of a file, propose characters if asked, and return 1 if a judged poem has faults."""
-    from zhseq.review import read_blocks
+    from zhseq.generation.drafting import find_tune
+    from zhseq.generation.suggesting import suggest
+    from zhseq.review import read_blocks, review
 
     path = options.check or options.suggest
-    wishes = {"tune": options.tune, "rhyme": options.rhyme if options.rhyme != "auto" else "classical"}
+    prosody = poet.reviewing(options.rhyme if options.rhyme != "auto" else "classical")
+    tune = find_tune(options.tune, prosody) if options.tune else None
     text = read_text(path)
     blocks = [text] if options.tune else read_blocks(text, str(path))
     faults = 0
     for number, block in enumerate(blocks, start=1):
-        found = poet.check(block, **wishes)
+        found = review(block, prosody, tune, "" if options.form == "auto" else options.form)
         faults += len(found.faults)
         place = f"{path}, poem {number}" if len(blocks) > 1 else f"{path}"
-        suggestions = poet.suggest(block, **wishes) if options.suggest is not None else []
+        suggestions = suggest(poet.model, poet.vocab, prosody, found) if options.suggest is not None else []
         if options.json:
             from dataclasses import asdict
 
@@ -116,10 +119,9 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
         if options.explain:
             _explain(poet, found, options)
         elif options.check is not None:
-            print(
-                "\n".join(f"{place}, {fault}" for fault in found.faults)
-                or f"{place}: no fault ({found.form} {found.pattern})"
-            )
+            notes = [f"{place} {found.note}"] if found.note else []
+            faulty = [f"{place}, {fault}" for fault in found.faults]
+            print("\n".join(notes + (faulty or [f"{place}: no fault ({found.form} {found.pattern})"])))
         for mark in suggestions:
             proposed = " ".join(mark.characters) or "nothing keeps the rules here"
             print(f"{place}, line {mark.line}, character {mark.place} '{mark.character}': {proposed}")

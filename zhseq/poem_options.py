@@ -68,7 +68,11 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
 
 def _add_own_lines(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--check", type=Path, metavar="FILE", help="judge the poems in FILE; exit status 1 if there is any fault"
+        "--check",
+        type=Path,
+        metavar="FILE",
+        help="judge the poems in FILE; exit status 1 if one has a fault. Verse in the old style (古体) is told and "
+        "judged by its rhymes; --form holds it to the rules of a form",
     )
     group.add_argument(
         "--suggest",

@@ -46,10 +46,48 @@ def test_script_and_layout_do_not_matter():
 
 
 def test_each_fault_has_its_place():
-    assert faults(QUIET) == [("tone", 2, 4), ("tone", 3, 2), ("repetition", 3, 4)]
-    assert str(review(QUIET, prosody()).faults[0]) == (
-        "line 2, character 4 '上': its tone is oblique, but level is due here"
+    found = review(QUIET, prosody(), form="五绝").faults
+    assert [(fault.kind, fault.line, fault.place) for fault in found] == [
+        ("tone", 2, 4),
+        ("tone", 3, 0),
+        ("repetition", 3, 4),
+        ("tone", 4, 0),
+    ]
+    assert [str(fault) for fault in found] == [
+        "line 2, character 4 '上': its tone is oblique, but level is due here",
+        "line 3: its tones do not take up those of line 2 (失粘)",
+        "line 3, character 4 '明': '明月' stands already in line 1",
+        "line 4: its tones do not oppose those of line 3 (失对)",
+    ]
+
+
+def test_verse_in_the_old_style_is_told_and_judged_by_its_rhymes():
+    found = review(QUIET, prosody())
+    assert (found.form, found.pattern, found.faults, found.rhymes) == ("五绝", "古体", (), (1, 1, -1, 1))
+    assert found.note == (
+        "reads as old-style verse (古体): it breaks the alternation of tones 2 times; as a 五绝 it would have 3 faults "
+        "of tone, which --form 五绝 lists"
     )
+    assert set("".join(found.expected)) == {"中"}
+    oblique = review("黄河入海目，白日依山月。欲上一层楼，长江秋夜雪。", prosody())
+    assert (oblique.pattern, oblique.faults) == ("古体", ())
+    assert "rhymes on oblique words" in oblique.note
+    assert faults("黄河入海流，白日依山月。欲上一层楼，长江秋夜目。") == [("rhyme", 4, 5)]
+    assert faults("黄河入海目，白日依山月。欲上一层楼，长江秋夜月。") == [("repetition", 4, 5)]
+
+
+def test_a_couplet_that_is_not_linked_is_one_fault():
+    turned = CRANE.split("。")[0] + "。月夜云人目，无风一地楼。"
+    assert [str(fault) for fault in review(turned, prosody()).faults] == [
+        "line 3: its tones do not take up those of line 2 (失粘)"
+    ]
+
+
+def test_a_form_is_kept_to():
+    with pytest.raises(InputError, match="a 五律 has 8 lines, but here are 4"):
+        review(CRANE, prosody(), form="五律")
+    with pytest.raises(InputError, match="no regulated form '词'"):
+        review(CRANE, prosody(), form="词")
 
 
 @pytest.mark.parametrize(

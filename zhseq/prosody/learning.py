@@ -34,11 +34,15 @@ LYRIC_CLUSTERS = rhymes.ClusterSettings(min_count=40, merge_above=2.5, split_bel
 
 @dataclass(frozen=True)
 class LearnedTones:
-    """Tones of the characters of a table: model, strict counts, class probabilities (characters, 3)."""
+    """Tones of the characters of a table: model, strict counts, class probabilities (characters, 3).
+
+    `rhyming` are characters that rhyme on a level tone again and again, whatever their tone elsewhere, (characters,).
+    """
 
     model: tones.ToneModel
     counts: tones.ToneCounts
     probabilities: Floats
+    rhyming: Booleans
 
     @property
     def level(self) -> Floats:
@@ -76,6 +80,7 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
     level = rhymes.learn(segments.level_segments(table, learned.level), size, LEVEL_CLUSTERS)
     lyric = rhymes.learn(segments.level_runs(table, learned.level), size, LYRIC_CLUSTERS)
     oblique = rhymes.learn(segments.oblique_segments(table, learned.level), size, LYRIC_CLUSTERS)
+    learned, level, lyric = _with_guests(table, learned, level, lyric)
     groups, lyric_groups = rhyme_groups(table.characters, learned, modern, (level, lyric, oblique))
     kept = np.flatnonzero(uses >= _MIN_USES)
     tone_table = _tone_table(table.characters, learned, modern, kept)
@@ -98,14 +103,33 @@ def learn_tones(table: VerseTable, modern: readings.Readings) -> LearnedTones:
     flat = np.full((len(table.characters), 3), 1 / 3)
     alone = tones.class_probabilities(counts, flat).argmax(axis=1)
     prior = readings.class_prior(modern.kinds, counts.level + counts.oblique, alone)
-    return LearnedTones(model, counts, tones.class_probabilities(counts, prior))
+    return LearnedTones(model, counts, tones.class_probabilities(counts, prior), np.zeros(len(prior), dtype=bool))
+
+
+def _with_guests(
+    table: VerseTable, learned: LearnedTones, level: rhymes.Rhymes, lyric: rhymes.Rhymes
+) -> tuple[LearnedTones, rhymes.Rhymes, rhymes.Rhymes]:
+    """Give characters their level readings that only rhymes tell of: 望 and 正 stand at few other level places."""
+    uses = np.bincount(table.ids, minlength=len(table.characters))
+    found = rhymes.guests(segments.even_ends(table), level.certain, uses)
+    found[tone_classes(learned) != 1] = False  # the others were free to rhyme from the start
+    # The group of ci in which most certain words of a regulated group are.
+    shared = (level.certain.astype(np.float32).T @ lyric.certain.astype(np.float32)).argmax(axis=1)
+    in_lyric = np.zeros_like(lyric.members)
+    words, groups = np.nonzero(found)
+    in_lyric[words, shared[groups]] = True
+    return (
+        replace(learned, rhyming=np.asarray(found.any(axis=1))),
+        replace(level, members=level.members | found),
+        replace(lyric, members=lyric.members | in_lyric),
+    )
 
 
 def tone_classes(learned: LearnedTones) -> npt.NDArray[np.int64]:
     """Return the class of each character: 0 level, 1 oblique, 2 either or not sure enough, shape (characters,)."""
     best = learned.probabilities.argmax(axis=1)
     needed = np.where(learned.counts.level + learned.counts.oblique >= _AMPLE, _SURE_AMPLE, _SURE)
-    return np.where(learned.probabilities.max(axis=1) >= needed, best, 2)
+    return np.where((learned.probabilities.max(axis=1) >= needed) & ~learned.rhyming, best, 2)
 
 
 def _tone_table(characters: str, learned: LearnedTones, modern: readings.Readings, rows: Ids) -> ToneTable:

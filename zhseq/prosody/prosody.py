@@ -18,6 +18,7 @@ from zhseq.text.vocab import Vocab
 Booleans = npt.NDArray[np.bool_]
 
 PROSODY_FILE = "prosody.json"
+_RARE = 0.1  # a reading with a smaller share of a character's uses is not taken where nobody says which is meant
 
 
 class Tone(enum.Enum):
@@ -163,14 +164,16 @@ class Prosody:
 
         Args:
             vocab: Any vocabulary.
-            strict: Leave characters of class EITHER out of both masks, instead of in both.
+            strict: Leave characters of class EITHER out of both masks, instead of in those of their common readings.
         """
         signs = np.full(len(vocab), ord(Tone.EITHER.value), dtype=np.uint32)
         known = self._rows(vocab)
         signs[known >= 0] = codepoints(self.table.classes)[known[known >= 0]]
         either = (signs == ord(Tone.EITHER.value)) & _han(vocab) & (not strict)
+        share = np.append(self.table.level, np.float32(np.nan))[known]
         return ToneMasks(
-            level=(signs == ord(Tone.LEVEL.value)) | either, oblique=(signs == ord(Tone.OBLIQUE.value)) | either
+            level=(signs == ord(Tone.LEVEL.value)) | (either & ~(share < _RARE)),
+            oblique=(signs == ord(Tone.OBLIQUE.value)) | (either & ~(share > 1 - _RARE)),
         )
 
     def groups(self, character: str) -> tuple[int, ...]:

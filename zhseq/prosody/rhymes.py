@@ -28,6 +28,8 @@ _FLOOR = 0.003  # least stray rate, for groups between which nothing was seen to
 _CERTAIN_COUNT = 30.0
 _FEWEST = 4  # certain members of a group; one with fewer is an accident, of poems written to another's rhymes mostly
 _CERTAIN_SHARE = 0.8
+# What proves a reading: uses among certain words, share of them in one group, and share of all uses anywhere.
+_GUEST_COUNT, _GUEST_SHARE, _GUEST_RATE = 5, 0.8, 0.0005
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,31 @@ def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
         if firm.all() or not firm.any():
             return found
         start = start[:, firm]
+
+
+def guests(segments: Ids, certain: Booleans, uses: Ids) -> Booleans:
+    """Find words that rhyme with a group though nothing else says so: readings that live at line ends only.
+
+    Counted are segments in which all other words are certain members of one group. A copyist's slip puts any word
+    there once; the same word in the same company time and again has a reading that rhymes (不 among 秋 and 流).
+
+    Args:
+        segments: As in `learn`, of poems that were not chosen by the tones of their words.
+        certain: Certain members, shape (words, groups).
+        uses: How often each word stands anywhere, shape (words,).
+
+    Returns:
+        Readings, shape (words, groups), those of the certain members among them.
+    """
+    home = np.append(np.where(certain.any(axis=1), certain.argmax(axis=1), -1), -1)
+    whole = segments[(segments >= 0).all(axis=1)]
+    counts = np.zeros(certain.shape)
+    for place in range(whole.shape[1]):
+        others = home[np.delete(whole, place, axis=1)]
+        agreed = (others >= 0).all(axis=1) & (others == others[:, :1]).all(axis=1)
+        np.add.at(counts, (whole[agreed, place], others[agreed, 0]), 1)
+    needed = np.maximum(_GUEST_COUNT, _GUEST_RATE * uses)[:, None]
+    return np.asarray((counts >= needed) & (_shares(counts) >= _GUEST_SHARE))
 
 
 def mixture(segments: Ids, start: Floats, rounds: int = 25) -> tuple[Floats, Floats, Floats]:

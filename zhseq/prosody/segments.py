@@ -28,11 +28,17 @@ def level_segments(table: VerseTable, level: Floats) -> Ids:
         table: Poems.
         level: Probability of a level tone of each character.
     """
+    ends = even_ends(table)
+    can_be_level = np.append(level > _CAN_BE_LEVEL, True)  # the last one is for absent words
+    return ends[can_be_level[ends].all(axis=1)]
+
+
+def even_ends(table: VerseTable) -> Ids:
+    """Return the even line ends of all regulated poems, shape (poems, 4), padded with -1."""
     parts = []
     for form, poems in table.regulated().items():
         lines, length = FORM_SHAPES[form]
         ends = poems.reshape(-1, lines, length)[:, 1::2, -1]
-        ends = ends[(level[ends] > _CAN_BE_LEVEL).all(axis=1)]
         parts.append(np.pad(ends, ((0, 0), (0, WIDTH - ends.shape[1])), constant_values=-1))
     return np.concatenate(parts)
 

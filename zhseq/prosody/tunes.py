@@ -99,7 +99,7 @@ def _patterns(table: VerseTable, shape: tuple[int, ...], words: WordTable, stanz
             ends = np.cumsum(shape)
             lines = tuple(signs[end - length : end] for end, length in zip(ends.tolist(), shape, strict=True))
             rhymes = _rhymes(words.rhymes[poems[kind][:, ends - 1]])
-            result.append(Pattern(shape, lines, rhymes, marks, breaks, int(kind.sum())))
+            result.append(Pattern(shape, _rhyme_tones(lines, rhymes), rhymes, marks, breaks, int(kind.sum())))
     return result
 
 
@@ -124,6 +124,16 @@ def _rhymes(classes: Booleans) -> tuple[int, ...]:
                 result[other] = result[other] or result[line]
     order: dict[int, int] = {0: 0}
     return tuple(order.setdefault(rhyme, len(order)) for rhyme in result)
+
+
+def _rhyme_tones(lines: Sequence[str], rhymes: Sequence[int]) -> tuple[str, ...]:
+    """Give ends that some poets leave without rhyme, and so without a tone, the tone of the rhyme they belong to."""
+    result = list(lines)
+    for number, rhyme in enumerate(rhymes):
+        ends = {line[-1] for line, other in zip(lines, rhymes, strict=True) if other == rhyme} - {FREE}
+        if rhyme and len(ends) == 1:
+            result[number] = lines[number][:-1] + ends.pop()
+    return tuple(result)
 
 
 def _marks(marks: Ids) -> str:

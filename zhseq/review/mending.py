@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zhseq.prosody import FREE, Prosody
-from zhseq.review.judging import Review, rhymes_of
+from zhseq.review.faults import Review, rhymes_of
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from zhseq.cli import run_main
@@ -17,36 +18,41 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _BACKLOG = 512
-_EXTRA = "the service needs more packages ({}); install them with: pip install 'zhseq[serve]'"
+_KEEP_ALIVE = 30  # seconds that a connection may stay open without a request
+_PACKAGES = ("fastapi", "httptools", "prometheus_client", "pydantic", "uvicorn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, load the models, serve until a signal comes, and return the exit status."""
     settings = _settings(_parser().parse_args(arguments))
-    try:
-        import uvicorn
+    _check_extra()
+    with _listen(settings.host, settings.port) as listener:  # before models are loaded; who connects meanwhile waits
+        _serve(settings, listener)
+    return 0
 
-        from zhseq.serve.app import create_app
-        from zhseq.serve.logs import log, start_logging
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("zhseq"):
-            raise
-        raise ConfigError(_EXTRA.format(error.name)) from error
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
     import torch
+    import uvicorn
+
+    from zhseq.serve.app import create_app
+    from zhseq.serve.logs import log, start_logging
+    from zhseq.serve.protocol import limited
 
     torch.set_num_threads(1)  # each thread that tags uses one core
-    listener = _listen(settings.host, settings.port)
-    start_logging()
     app = create_app(settings)
     _warm_up(app)
+    start_logging()
     config = uvicorn.Config(
         app,
+        http=limited(settings.max_body),
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         ws="none",
         lifespan="on",
-        timeout_keep_alive=30,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(settings.grace)),
         backlog=_BACKLOG,
     )
@@ -57,7 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log("start", host=host, port=port)
     uvicorn.Server(config).run(sockets=[listener])
     log("stop")
-    return 0
+
+
+def _check_extra() -> None:
+    """Look for the packages of the extra, before anything that takes time.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    for package in _PACKAGES:
+        if find_spec(package) is None:
+            raise ConfigError(
+                f"the service needs the package {package}; install all that it needs with: pip install 'zhseq[serve]'"
+            )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     models = parser.add_argument_group("models")
     models.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="another tagger than the one that comes along")
     models.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="another poem model than the one that comes along")
+    models.add_argument("--dict", dest="dictionary", metavar="FILE", help="words of your own, as for zhseq.tag")
     limits = parser.add_argument_group("limits")
     for name, kind, text in (
         ("threads", int, "threads that tag, each on one core"),
@@ -107,7 +126,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything is loaded; who connects meanwhile waits.
+    """Take the port.
 
     Raises:
         InputError: It is in use, or there is no such address here.

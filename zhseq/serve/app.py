@@ -42,8 +42,10 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
 
     Raises:
         CheckpointError: A model cannot be loaded.
+        InputError: The dictionary cannot be read.
     """
-    here = Services(settings, tagger or zhseq.Tagger.load(settings.tagger), poet or zhseq.Poet.load(settings.poet))
+    tagger = tagger or zhseq.Tagger.load(settings.tagger, dictionary=settings.dictionary)
+    here = Services(settings, tagger, poet or zhseq.Poet.load(settings.poet))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -66,7 +68,6 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
     app.include_router(poems.router)
     _add_reports(app, here)
     _add_page(app)
-    app.add_exception_handler(ApiError, _answer_api_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_middleware(Gate, settings=settings, metrics=here.metrics)
     if settings.allowed_origins:
@@ -112,11 +113,6 @@ def _add_page(app: FastAPI) -> None:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
     app.mount("/static", StaticFiles(directory=PAGE), name="static")
-
-
-async def _answer_api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return error_response(error)
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:

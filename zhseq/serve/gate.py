@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import itertools
 import os
 import time
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +23,7 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _OPEN_PATHS = ("/", "/health", "/openapi.json", "/favicon.ico")
 """What needs no key: nothing is computed there."""
 _OPEN_FOLDER = "/static/"
+_LINGER = 5.0  # seconds in which the rest of a refused body may come
 _CLIENT_GONE = 499  # not sent, only logged and counted
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
@@ -33,7 +36,8 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PROCESS = os.urandom(4).hex()  # asked for once: every call would let go of Python's lock
+_NUMBERS = itertools.count(1)
 
 
 class Gate:
@@ -53,6 +57,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        broken = False
         visit = _Visit(receive, send, self._settings.max_body, self._raw)
         begin = time.perf_counter()
         scope["visit"] = visit
@@ -60,18 +65,21 @@ class Gate:
             self._admit(scope)
             await self._app(scope, visit.receive, visit.send)
         except ApiError as error:
-            await visit.refuse(error, scope)
+            broken = not await visit.refuse(error, scope)
         except ClientGone:
             visit.status = _CLIENT_GONE
         except Exception as error:
             log("error", id=visit.id, kind=type(error).__name__, places=_places(error))
-            await visit.refuse(ApiError(500, "internal", "The service failed; the error is in its log."), scope)
+            failure = ApiError(500, "internal", "The service failed; the error is in its log.")
+            broken = not await visit.refuse(failure, scope)
         seconds = time.perf_counter() - begin
         path, method = _template(scope), scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.count(method, path, visit.status, seconds)
         milliseconds = round(1000 * seconds, 2)
         details = {"characters": visit.characters, "ms": milliseconds, "id": visit.id}
         log("request", method=method, path=path, status=visit.status, **details)
+        if broken:
+            raise ClientGone  # what was sent cannot be taken back; the server closes the connection
 
     def _admit(self, scope: Scope) -> None:
         """Turn away who may not call, and what is too large by its own word.
@@ -113,7 +121,7 @@ class _Visit:
         self.started = False
         self.status = _CLIENT_GONE  # until something is sent
         self.characters = 0
-        self.id = os.urandom(8).hex()
+        self.id = f"{_PROCESS}-{next(_NUMBERS):x}"
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -135,11 +143,22 @@ class _Visit:
             message["headers"] = headers
         await self._send(message)
 
-    async def refuse(self, error: ApiError, scope: Scope) -> None:
-        """Answer with an error, if nothing has been answered yet."""
+    async def refuse(self, error: ApiError, scope: Scope) -> bool:
+        """Answer with an error; return whether that was still possible."""
         if self.started:
-            raise ClientGone  # the answer cannot be taken back; the server closes the connection
-        await error_response(error)(scope, self.receive, self.send)
+            return False
+        response = error_response(error)
+        if error.status != 413 or self._read:
+            await response(scope, self.receive, self.send)
+            return True
+        # Who is still sending would not see the answer if the connection were closed at once.
+        await self.send({"type": "http.response.start", "status": error.status, "headers": response.raw_headers})
+        await self.send({"type": "http.response.body", "body": response.body, "more_body": True})
+        with anyio.move_on_after(_LINGER):
+            while (message := await self._receive())["type"] == "http.request" and message.get("more_body", False):
+                pass
+        await self.send({"type": "http.response.body", "body": b""})
+        return True
 
 
 def too_large(limit: int) -> ApiError:

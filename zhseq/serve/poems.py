@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 from fastapi import APIRouter
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
 from zhseq.errors import InputError
-from zhseq.serve.documenting import body_of
+from zhseq.generation import Ranking, Sampling
+from zhseq.generation.request import Request
+from zhseq.review import rhymes_of
+from zhseq.serve.documenting import PlainRoute, body_of
 from zhseq.serve.errors import ApiError, error_body, json_response, to_json, too_slow
 from zhseq.serve.poem_queue import Answer, Work
 from zhseq.serve.reading import finish, read
@@ -22,6 +25,8 @@ from zhseq.serve.schemas import (
     PoemsResponse,
     ReviewRequest,
     ReviewResponse,
+    RewriteRequest,
+    RewriteResponse,
     SuggestRequest,
     SuggestResponse,
 )
@@ -31,10 +36,10 @@ if TYPE_CHECKING:
     from zhseq.poet import Poem, Poet
     from zhseq.review import Review
 
-router = APIRouter(tags=["poems"])
+router = APIRouter(tags=["poems"], route_class=PlainRoute)
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 _STREAM = "application/x-ndjson"
-_HOW_TO_DRAW = {"num", "seed", "best_of", "temperature", "top_p", "stream"}
+_HOW_TO_DRAW = {"lines", "num", "seed", "best_of", "temperature", "top_p", "stream"}
 _STREAMED = {
     200: {
         "description": "The poems; with `stream` one event a line: each line of a poem as it stands, then the poem.",
@@ -55,7 +60,7 @@ _STREAMED = {
     openapi_extra=body_of(PoemRequest),
     summary="Write poems",
 )
-async def write(request: Request) -> Response:
+async def write(request: HttpRequest) -> Response:
     """Write poems that keep form, tones and rhyme."""
     here = services(request)
     wishes = await read(request, PoemRequest)
@@ -71,7 +76,7 @@ async def write(request: Request) -> Response:
 @router.post(
     "/v1/poems/check", response_model=ReviewResponse, openapi_extra=body_of(ReviewRequest), summary="Judge a poem"
 )
-async def check(request: Request) -> Response:
+async def check(request: HttpRequest) -> Response:
     """Find faults of form, tone, rhyme and repetition."""
     poet = services(request).poet
     wishes = await read(request, ReviewRequest)
@@ -88,7 +93,7 @@ async def check(request: Request) -> Response:
     openapi_extra=body_of(SuggestRequest),
     summary="Propose characters",
 )
-async def suggest(request: Request) -> Response:
+async def suggest(request: HttpRequest) -> Response:
     """Propose characters that keep the rules, the best first, for marked places, or else for the faults."""
     poet = services(request).poet
     wishes = await read(request, SuggestRequest)
@@ -101,7 +106,24 @@ async def suggest(request: Request) -> Response:
     return json_response(b"".join(await _all(request, work)))
 
 
-async def _all(request: Request, work: Work) -> list[bytes]:
+@router.post(
+    "/v1/poems/rewrite",
+    response_model=RewriteResponse,
+    openapi_extra=body_of(RewriteRequest),
+    summary="Write one line anew",
+)
+async def rewrite(request: HttpRequest) -> Response:
+    """Return other versions of a line that fit into form, tones and rhyme, the best first."""
+    poet = services(request).poet
+    wishes = await read(request, RewriteRequest)
+
+    def work() -> Iterator[bytes]:
+        yield to_json({"lines": poet.rewrite(**wishes.model_dump())})
+
+    return json_response(b"".join(await _all(request, work)))
+
+
+async def _all(request: HttpRequest, work: Work) -> list[bytes]:
     """Return all parts of an answer."""
     here = services(request)
     answer = here.poems.submit(_translated(work))
@@ -148,19 +170,20 @@ def _poems(poet: Poet, wishes: PoemRequest) -> Iterator[bytes]:
 
 
 def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes]:
-    for number, poem in enumerate(poet.stream(_request(wishes), wishes.num)):
-        for line, text in enumerate(poem.lines):
-            yield to_json({"poem": number, "line": line, "text": text}) + b"\n"
+    """Yield an event for each line of each poem, and one for the whole poem."""
+    for number in range(wishes.num):
+        shown = 0
+        for poem in poet.lines(_request(wishes), number):
+            for line in range(shown, len(poem.lines)):
+                yield to_json({"poem": number, "line": line, "text": poem.lines[line]}) + b"\n"
+            shown = len(poem.lines)
         yield to_json({"poem": number, "done": _poem(poem, wishes.seed)}) + b"\n"
 
 
-def _request(wishes: PoemRequest) -> Any:
-    from zhseq.generation import Ranking, Sampling
-    from zhseq.poet import Request as Wishes
-
-    fields = {**wishes.model_dump(exclude=_HOW_TO_DRAW), "lines": tuple(wishes.lines)}
+def _request(wishes: PoemRequest) -> Request:
+    fields = wishes.model_dump(exclude=_HOW_TO_DRAW)
     sampling = Sampling(temperature=wishes.temperature, top_p=wishes.top_p, seed=wishes.seed)
-    return Wishes(**fields, sampling=sampling, ranking=Ranking(wishes.best_of))
+    return Request(**fields, lines=tuple(wishes.lines), sampling=sampling, ranking=Ranking(wishes.best_of))
 
 
 def _poem(poem: Poem, seed: int) -> dict[str, Any]:
@@ -177,7 +200,5 @@ def _poem(poem: Poem, seed: int) -> dict[str, Any]:
 
 
 def _review(poet: Poet, found: Review, rhyme: str) -> dict[str, Any]:
-    from zhseq.review import rhymes_of
-
     groups = rhymes_of(found, poet.reviewing(rhyme)).rhyme_groups
     return {**asdict(found), "rhyme_names": [groups[group].name if group >= 0 else "" for group in found.rhymes]}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from zhseq.serve.settings import MAX_POEMS, MAX_SUGGESTIONS, MAX_WORDS, POEM_CHARACTERS
+from zhseq.text.dictionary_file import MAX_LABEL, MAX_WORD
 
 SEED_LIMIT = 2**63 - 1
 
@@ -26,9 +27,9 @@ class Body(BaseModel):
 class DictionaryWord(Body):
     """A word of the user."""
 
-    word: Annotated[str, Field(min_length=1, max_length=100, description="any characters, blanks included")]
-    pos: Annotated[str, Field(max_length=20, description="part of speech; empty: as the model likes")] = ""
-    label: Annotated[str, Field(max_length=20, description="kind of name; empty: none")] = ""
+    word: Annotated[str, Field(min_length=1, max_length=MAX_WORD, description="any characters, blanks included")]
+    pos: Annotated[str, Field(max_length=MAX_LABEL, description="part of speech; empty: as the model likes")] = ""
+    label: Annotated[str, Field(max_length=MAX_LABEL, description="kind of name; empty: none")] = ""
     mode: Annotated[
         Literal["prefer", "force"], Field(description="yield to a strong context, or be a word wherever it stands")
     ] = "prefer"
@@ -48,30 +49,26 @@ class TagRequest(Body):
         }
     )
 
-    text: Annotated[str | None, Field(description="one text", json_schema_extra={"type": "string"})] = None
-    texts: Annotated[list[str] | None, Field(description="several texts", min_length=1)] = None
+    text: Annotated[str, Field(description="one text", default_factory=str)]
+    texts: Annotated[list[str], Field(description="several texts", min_length=1, default_factory=list)]
     tasks: Annotated[
-        list[Literal["pos", "ner"]] | None, Field(description="what to find; by default all", min_length=1)
-    ] = None
+        list[Literal["pos", "ner"]],
+        Field(description="what to find; by default all", min_length=1, default_factory=list),
+    ]
     scores: Annotated[bool, Field(description="give each word and name its probability")] = False
     words: Annotated[list[DictionaryWord], Field(description="words of your own", max_length=MAX_WORDS)] = []
 
+    @model_validator(mode="after")
+    def _one_of_two(self) -> TagRequest:
+        if len(self.model_fields_set & {"text", "texts"}) != 1:
+            raise ValueError("give either text or texts")
+        return self
 
-class PoemRequest(Body):
-    """Wishes for poems; what is left out is left to the model."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"start": "春", "form": "七绝", "seed": 1},
-                {"tune": "浣溪沙", "about": "秋夜", "stream": True},
-                {"acrostic": "一生平安", "form": "五绝", "num": 2},
-            ]
-        }
-    )
+class Wishes(Body):
+    """What is asked of a poem; what is left out is left to the model."""
 
     start: Annotated[Line, Field(description="how the poem begins")] = ""
-    lines: Annotated[list[Line], Field(description="lines to go on from", max_length=100)] = []
     form: Annotated[str, Field(max_length=20, description="auto, 五绝, 七绝, 五律 or 七律")] = "auto"
     title: Line = ""
     about: Annotated[Line, Field(description="subject; pulls harder than a title")] = ""
@@ -85,14 +82,44 @@ class PoemRequest(Body):
     acrostic: Annotated[Line, Field(description="characters with which the lines begin")] = ""
     acrostic_at: Annotated[Literal["start", "end"], Field(description="where in the lines they stand")] = "start"
     rhyme_group: Annotated[str, Field(max_length=20, description="rhyme group, called by one of its words")] = ""
-    num: Annotated[int, Field(ge=1, le=MAX_POEMS, description="how many poems")] = 1
-    seed: Annotated[int, Field(ge=0, le=SEED_LIMIT, description="the same seed gives the same poems")] = 0
-    best_of: Annotated[int, Field(ge=1, le=64, description="candidates for each line")] = 4
+    seed: Annotated[int, Field(ge=0, le=SEED_LIMIT, description="the same seed gives the same lines")] = 0
     temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False, description="lower is safer")] = 0.8
+
+
+class PoemRequest(Wishes):
+    """Wishes for poems."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"start": "春", "form": "七绝", "seed": 1},
+                {"tune": "浣溪沙", "about": "秋夜", "stream": True},
+                {"acrostic": "一生平安", "form": "五绝", "num": 2},
+            ]
+        }
+    )
+
+    lines: Annotated[list[Line], Field(description="lines to go on from", max_length=100)] = []
+    num: Annotated[int, Field(ge=1, le=MAX_POEMS, description="how many poems")] = 1
+    best_of: Annotated[int, Field(ge=1, le=64, description="candidates for each line")] = 4
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="share of probability to draw from")] = (
         0.95
     )
     stream: Annotated[bool, Field(description="send each line as soon as it stands, as NDJSON")] = False
+
+
+class RewriteRequest(Wishes):
+    """A poem of which one line is to be written anew, and what was asked of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"lines": ["白日依山尽", "黄河入海流", "欲穷千里目", "更上一层楼"], "index": 2, "num": 3}]
+        }
+    )
+
+    lines: Annotated[list[Line], Field(description="the whole poem, without punctuation", min_length=1, max_length=100)]
+    index: Annotated[int, Field(ge=0, lt=100, description="number of the line, from 0")]
+    num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="how many other versions")] = 5
 
 
 class ReviewRequest(Body):
@@ -195,6 +222,12 @@ class SuggestResponse(ReviewResponse):
     """The same, with what could stand at the places."""
 
     suggestions: list[dict[str, Any]]
+
+
+class RewriteResponse(Example):
+    """Other versions of the line, the best first."""
+
+    lines: list[str]
 
 
 class OptionsResponse(Example):

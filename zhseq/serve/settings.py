@@ -33,6 +33,8 @@ class Settings:
     """Directory or name of the tagger; None: the one that comes with zhseq."""
     poet: str | None = None
     """Likewise of the poem model."""
+    dictionary: str | None = None
+    """File of words that every request is tagged with."""
     threads: int = 2
     """Threads that tag; each of them uses one processor core."""
     api_key: str = ""

@@ -15,10 +15,12 @@ from zhseq.serve.errors import busy
 
 if TYPE_CHECKING:
     from zhseq.tagger import Tagger
+    from zhseq.text.user_dictionary import Entry, UserDictionary
 
 BATCH = 4_096
 """Characters that are tagged together. More are hardly faster, and whoever comes meanwhile has to wait for them."""
 _SHARE = 1_024  # characters of one request in a turn; then it is the turn of the next
+_SMALL = 512  # characters; of fewer, most of the time goes into calls that cost the same for one line as for ten
 _FIRST_GUESS = 50_000.0  # characters a second, until something has been measured
 
 
@@ -28,8 +30,10 @@ class TagOptions:
 
     tasks: tuple[str, ...]
     scores: bool = False
-    words: tuple[tuple[str, str, str, str], ...] = ()
-    """Words of the user: word, part of speech, label, mode."""
+    words: tuple[Entry, ...] = ()
+    """Words of the user."""
+    dictionary: UserDictionary | None = field(default=None, compare=False)
+    """The same, ready to be used, with those of the service; None: only these."""
 
 
 @dataclass(eq=False)
@@ -84,6 +88,7 @@ class TagQueue:
         self._changed = threading.Condition()
         self._stopped = False
         self._rate = _FIRST_GUESS
+        self._running: list[int] = []  # characters of the batches that are being tagged
         self.waiting = 0
         """Characters that wait."""
         self._loop = asyncio.get_running_loop()
@@ -131,37 +136,48 @@ class TagQueue:
         while batch := self._take():
             begin = time.monotonic()
             finished = self._tag(batch)
-            characters = sum(len(text) for job, part in batch for text in job.texts[part])
+            characters = _characters(batch)
             self._on_batch(sum(part.stop - part.start for _, part in batch), characters)
-            elapsed = time.monotonic() - begin
-            self._rate += 0.1 * (characters / max(elapsed, 1e-6) - self._rate)
+            self._rate += 0.1 * (characters / max(time.monotonic() - begin, 1e-6) - self._rate)
+            with self._changed:
+                self._running.remove(characters)
             if finished:
                 self._call(_deliver, finished)
 
     def _take(self) -> _Batch:
-        """Wait for texts and hand out a batch of them with the same options; nothing when the queue is stopped."""
+        """Wait for texts and hand out a batch of them; nothing when the queue is stopped."""
         with self._changed:
             while not self._stopped:
-                batch, others, room = _Batch(), deque[_Job](), BATCH
-                while self._jobs and room > 0:
-                    job = self._jobs.popleft()
-                    if job.answer.cancelled():
-                        self.waiting -= job.cost
-                    elif batch and job.options != batch[0][0].options:
-                        others.append(job)
-                    else:
-                        part = job.cut(min(room, _SHARE))
-                        room -= sum(map(len, job.texts[part])) + part.stop - part.start
-                        batch.append((job, part))
-                        if job.begun < len(job.texts):
-                            self._jobs.append(job)  # behind the others, so that all get their turn
-                        else:
-                            self.waiting -= job.cost
-                self._jobs.extendleft(reversed(others))
-                if batch:
-                    return batch
+                # Two small batches side by side take longer than one of them all, but nobody waits for a large one.
+                if not self._running or max(self.waiting, *self._running) >= _SMALL:
+                    batch = self._cut()
+                    if batch:
+                        self._running.append(_characters(batch))
+                        if self._jobs:
+                            self._changed.notify()
+                        return batch
                 self._changed.wait()
         return []
+
+    def _cut(self) -> _Batch:
+        """Hand out texts with the same options, from each request in turn."""
+        batch, others, room = _Batch(), deque[_Job](), BATCH
+        while self._jobs and room > 0:
+            job = self._jobs.popleft()
+            if job.answer.done():
+                self.waiting -= job.cost
+            elif batch and job.options != batch[0][0].options:
+                others.append(job)
+            else:
+                part = job.cut(min(room, _SHARE))
+                room -= sum(map(len, job.texts[part])) + part.stop - part.start
+                batch.append((job, part))
+                if job.begun < len(job.texts):
+                    self._jobs.append(job)  # behind the others, so that all get their turn
+                else:
+                    self.waiting -= job.cost
+        self._jobs.extendleft(reversed(others))
+        return batch
 
     def _tag(self, batch: _Batch) -> list[tuple[_Job, Exception | None]]:
         """Tag a batch and return the jobs that are finished by it, or that failed."""
@@ -185,13 +201,19 @@ class TagQueue:
 
     def _documents(self, texts: list[str], options: TagOptions) -> list[bytes]:
         write = make_writer("jsonl", options.tasks)
-        documents = self._tagger.stream(texts, tasks=options.tasks, scores=options.scores)
+        documents = self._tagger.stream(
+            texts, tasks=options.tasks, scores=options.scores, dictionary=options.dictionary
+        )
         # A lone surrogate comes out as an escape, which JSON allows.
         return [write(document, "")[:-1].encode("utf-8", "backslashreplace") for document in documents]
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _characters(batch: _Batch) -> int:
+    return sum(len(text) for job, part in batch for text in job.texts[part])
 
 
 def _deliver(finished: Sequence[tuple[_Job, Exception | None]]) -> None:

@@ -6,14 +6,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from zhseq.serve.documenting import body_of
+from zhseq.errors import InputError
+from zhseq.serve.documenting import PlainRoute, body_of
 from zhseq.serve.errors import ApiError, json_response
 from zhseq.serve.reading import finish, read
 from zhseq.serve.schemas import TagRequest, TagResponse
 from zhseq.serve.services import Services, services
 from zhseq.serve.tag_queue import TagOptions
+from zhseq.text.user_dictionary import Entry
 
-router = APIRouter(tags=["tagging"])
+router = APIRouter(tags=["tagging"], route_class=PlainRoute)
 
 
 @router.post("/v1/tag", response_model=TagResponse, openapi_extra=body_of(TagRequest), summary="Find words and names")
@@ -21,14 +23,25 @@ async def tag(request: Request) -> Response:
     """Cut texts into words, with parts of speech and names. Offsets count code points."""
     here = services(request)
     wishes = await read(request, TagRequest)
-    texts = wishes.texts if wishes.texts is not None else [wishes.text or ""]
+    texts = wishes.texts or [wishes.text]
     request.scope["visit"].characters = sum(map(len, texts))
     _check(texts, wishes, here)
-    words = tuple((word.word, word.pos, word.label, word.mode) for word in wishes.words)
-    tasks = here.tagger.tasks if wishes.tasks is None else tuple(dict.fromkeys(wishes.tasks))
-    answer = here.tags.submit(texts, TagOptions(tasks, wishes.scores, words))
+    answer = here.tags.submit(texts, _options(wishes, here))
     documents = await finish(answer, request.receive, here.settings.timeout)
     return json_response(b'{"documents":[' + b",".join(documents) + b"]}")
+
+
+def _options(wishes: TagRequest, here: Services) -> TagOptions:
+    tasks = tuple(dict.fromkeys(wishes.tasks)) or here.tagger.tasks
+    if not wishes.words:
+        return TagOptions(tasks, wishes.scores)
+    words = tuple(Entry(word.word, word.pos, word.label, None, word.mode) for word in wishes.words)
+    dictionary = here.tagger.dictionary.copy()
+    try:
+        dictionary.update(words)
+    except InputError as error:
+        raise ApiError(422, "invalid_request", f"words: {error}") from None
+    return TagOptions(tasks, wishes.scores, words, dictionary)
 
 
 def _check(texts: list[str], wishes: TagRequest, here: Services) -> None:
@@ -41,6 +54,6 @@ def _check(texts: list[str], wishes: TagRequest, here: Services) -> None:
         limit = settings.max_characters
         message = f"A request may have {limit} characters at most, but this one has {characters}; split it."
         raise ApiError(413, "too_large", message)
-    if wishes.tasks is not None and not set(wishes.tasks) <= set(here.tagger.tasks):
+    if not set(wishes.tasks) <= set(here.tagger.tasks):
         message = f"tasks: this service does {', '.join(here.tagger.tasks)} only."
         raise ApiError(422, "invalid_request", message)

@@ -1,0 +1,39 @@
+"""Services with fake models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.serve.fakes import FakePoet, FakeTagger
+from zhseq.serve.app import create_app
+from zhseq.serve.settings import Settings
+
+Serve = Callable[..., TestClient]
+
+
+@pytest.fixture
+def tagger() -> FakeTagger:
+    return FakeTagger()
+
+
+@pytest.fixture
+def serve(tagger: FakeTagger) -> Iterator[Serve]:
+    """Start a service with some settings and return a client of it."""
+    with ExitStack() as stack:
+
+        def start(poet: Any = None, **settings: Any) -> TestClient:
+            app = create_app(Settings(**{"grace": 5.0, **settings}), tagger=tagger, poet=poet or FakePoet())
+            return stack.enter_context(TestClient(app, base_url="http://localhost"))
+
+        yield start
+        tagger.go.set()
+
+
+@pytest.fixture
+def client(serve: Serve) -> TestClient:
+    return serve()

@@ -1,0 +1,250 @@
+"""The service as a process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from zhseq.cli import run_main
+from zhseq.serve.__main__ import main
+from zhseq.serve.protocol import HEAD_BYTES
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL = [sys.executable, "-m", "zhseq.serve"]
+FAKE = [sys.executable, "-m", "tests.serve.fake_server", "--threads", "1"]
+
+
+class Server:
+    """A running service."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*FAKE, "--port", "0", *arguments], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline().rpartition(":")[2])
+
+    def connect(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        connection.settimeout(20)
+        return connection
+
+    def stop(self) -> tuple[int, list[dict[str, object]]]:
+        """Ask it to stop; return its exit status and what it logged."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.end()
+
+    def end(self) -> tuple[int, list[dict[str, object]]]:
+        _, logged = self.process.communicate(timeout=30)
+        return self.process.returncode, [json.loads(line) for line in logged.splitlines()]
+
+
+@contextmanager
+def server(*arguments: str) -> Iterator[Server]:
+    running = Server(*arguments)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Server]:
+    with server() as running:
+        yield running
+
+
+def post(text: str, path: str = "/v1/tag") -> bytes:
+    body = json.dumps({"text": text}).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
+    """Read one answer."""
+    with connection.makefile("rb") as stream:
+        status = int(stream.readline().split()[1])
+        length = 0
+        while (line := stream.readline().strip()) != b"":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+        return status, json.loads(stream.read(length))
+
+
+def code_of(body: dict[str, object]) -> str:
+    return str(body["error"]["code"])  # type: ignore[index]
+
+
+def test_it_serves(shared: Server) -> None:
+    with shared.connect() as connection:
+        for text in ("北京", "上海"):  # on one connection
+            connection.sendall(post(text))
+            status, body = answer(connection)
+            assert status == 200
+            assert body["documents"][0]["text"] == text  # type: ignore[index]
+
+
+def test_50_mb_are_refused_before_they_come(shared: Server) -> None:
+    with shared.connect() as connection:
+        connection.sendall(post("x").replace(b"Content-Length: 13", b"Content-Length: 52428800"))
+        status, body = answer(connection)
+        assert (status, code_of(body)) == (413, "too_large")
+
+
+def test_a_body_without_end_is_refused_while_it_comes(shared: Server) -> None:
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    with shared.connect() as connection:
+        head, _, _ = post("x").partition(b"Content-Length")
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(chunk)
+        status, body = answer(connection)
+        assert (status, code_of(body)) == (413, "too_large")
+        connection.sendall(b"0\r\n\r\n")
+        assert connection.recv(1) == b""  # closed
+
+
+@pytest.mark.parametrize(
+    "endless", [b"X-A: b\r\n", b"a", b"X: \x80\r\n"], ids=["many headers", "one header", "no ASCII"]
+)
+def test_headers_without_end_are_refused(shared: Server, endless: bytes) -> None:
+    with shared.connect() as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
+        connection.sendall(endless * (HEAD_BYTES // len(endless) + 1))
+        status, body = answer(connection)
+        assert (status, code_of(body)) == (431, "too_large")
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [b"\x16\x03\x01\x02\x00\x01\x00", b"hello\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"],
+)
+def test_what_is_no_http_is_told_so(shared: Server, noise: bytes) -> None:
+    with shared.connect() as connection:
+        connection.sendall(noise)
+        status, body = answer(connection)
+        assert (status, code_of(body)) == (400, "invalid_http")
+
+
+def test_what_a_client_dropped_is_not_tagged(shared: Server) -> None:
+    with shared.connect() as first, shared.connect() as dropped, shared.connect() as asking:
+        before = batches(asking)
+        first.sendall(post("400"))
+        time.sleep(0.1)
+        dropped.sendall(post("30000"))
+        time.sleep(0.1)
+        dropped.close()
+        assert answer(first)[0] == 200
+        asking.sendall(post("北京"))
+        assert answer(asking)[0] == 200
+        assert batches(asking) == before + 2
+
+
+def batches(connection: socket.socket) -> int:
+    connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    text = b""
+    while b"zhseq_queue_poems 0.0\n" not in text:
+        text += connection.recv(65_536)
+    (line,) = [line for line in text.split(b"\n") if line.startswith(b"zhseq_batch_texts_count")]
+    return int(float(line.split()[1]))
+
+
+def test_a_stop_finishes_what_runs_and_refuses_what_is_new() -> None:
+    with server() as running, running.connect() as busy, running.connect() as idle:
+        idle.sendall(post("北京"))
+        assert answer(idle)[0] == 200
+        busy.sendall(post("700"))
+        time.sleep(0.2)
+        running.process.send_signal(signal.SIGTERM)
+        status, body = answer(busy)
+        assert (status, body["documents"][0]["text"]) == (200, "700")  # type: ignore[index]
+        assert busy.recv(1) == b""
+        assert idle.recv(1) == b""
+        with pytest.raises(ConnectionError):
+            running.connect()
+        code, logged = running.end()
+        assert code == 0
+        assert [line["event"] for line in logged] == ["start", "request", "request", "stop"]
+
+
+def test_after_a_kill_the_port_is_free_and_a_stop_does_not_wait_for_ever() -> None:
+    with server() as first, first.connect() as connection:
+        connection.sendall(post("60000"))
+        time.sleep(0.1)
+        first.process.kill()
+        first.process.wait()
+        with server("--port", str(first.port), "--grace", "1") as second, second.connect() as busy:
+            assert second.port == first.port
+            busy.sendall(post("60000"))
+            time.sleep(0.3)
+            begin = time.monotonic()
+            second.process.send_signal(signal.SIGTERM)
+            second.process.wait(20)
+            assert time.monotonic() - begin < 10
+
+
+def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def check_sentence(done: subprocess.CompletedProcess[str], words: str) -> None:
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("zhseq: ")
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+
+
+def test_a_port_in_use_is_one_sentence(shared: Server) -> None:
+    check_sentence(run([*REAL, "--port", str(shared.port)]), f"cannot listen on 127.0.0.1, port {shared.port}")
+
+
+def test_no_key_no_strangers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("ZHSEQ_API_KEY", raising=False)
+    check_sentence(main_with(["--host", "0.0.0.0"], monkeypatch, capsys), "ZHSEQ_API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--threads", "0"], "threads must be at least 1"),
+        (["--host", "no.such.host.invalid"], "cannot listen"),
+        (["--tagger", "/no/such/model"], "/no/such/model"),
+        (["--dict", "/no/such/words"], "/no/such/words"),
+    ],
+)
+def test_bad_options_are_one_sentence(
+    arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ZHSEQ_API_KEY", "k")
+    check_sentence(main_with(arguments, monkeypatch, capsys), words)
+
+
+@pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "prometheus_client", "httptools"])
+def test_without_the_extra_it_says_how_to_get_it(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlib.util import find_spec
+
+    monkeypatch.setattr("zhseq.serve.__main__.find_spec", lambda name: None if name == missing else find_spec(name))
+    check_sentence(main_with([], monkeypatch, capsys), "pip install 'zhseq[serve]'")
+
+
+def main_with(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process."""
+    monkeypatch.setattr(sys, "argv", ["serve", "--port", "0", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        run_main(main)
+    return subprocess.CompletedProcess([], caught.value.code, *capsys.readouterr())  # type: ignore[arg-type]

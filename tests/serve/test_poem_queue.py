@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from zhseq.serve.errors import ApiError
+from zhseq.serve.poem_queue import Answer, PoemQueue, Work
+
+
+def with_queue(test: Callable[[PoemQueue], Awaitable[None]], limit: int = 8) -> None:
+    async def run() -> None:
+        queue = PoemQueue(limit)
+        try:
+            await asyncio.wait_for(test(queue), 20)
+        finally:
+            queue.stop(5)
+
+    asyncio.run(run())
+
+
+def work(*parts: bytes, before: Callable[[], object] = lambda: None) -> Work:
+    def run() -> Iterator[bytes]:
+        for part in parts:
+            before()
+            yield part
+
+    return run
+
+
+async def read(answer: Answer) -> list[bytes]:
+    return [part async for part in answer]
+
+
+def test_parts_come_in_order() -> None:
+    async def test(queue: PoemQueue) -> None:
+        answers = [queue.submit(work(b"%d" % number, b"end")) for number in range(5)]
+        assert [await read(answer) for answer in answers] == [[b"%d" % number, b"end"] for number in range(5)]
+
+    with_queue(test)
+
+
+def test_a_part_is_seen_before_the_next_is_made() -> None:
+    async def test(queue: PoemQueue) -> None:
+        go = threading.Event()
+
+        def run() -> Iterator[bytes]:
+            yield b"first"
+            assert go.wait(10)
+            yield b"second"
+
+        parts = aiter(queue.submit(run))
+        assert await anext(parts) == b"first"
+        go.set()
+        assert await anext(parts) == b"second"
+
+    with_queue(test)
+
+
+def test_an_error_comes_out_where_it_is_waited_for() -> None:
+    async def test(queue: PoemQueue) -> None:
+        def run() -> Iterator[bytes]:
+            yield b"part"
+            raise ValueError("no more")
+
+        answer = queue.submit(run)
+        with pytest.raises(ValueError, match="no more"):
+            await read(answer)
+        assert await read(queue.submit(work(b"next"))) == [b"next"]
+
+    with_queue(test)
+
+
+def test_what_nobody_waits_for_is_not_done_and_a_full_queue_refuses() -> None:
+    async def test(queue: PoemQueue) -> None:
+        go, begun, done = threading.Event(), threading.Event(), []
+
+        def wait() -> None:
+            begun.set()
+            assert go.wait(10)
+
+        first = queue.submit(work(b"1", before=wait))
+        assert await asyncio.to_thread(begun.wait, 10)
+        gone = queue.submit(work(b"2", before=lambda: done.append(2)))
+        kept = queue.submit(work(b"3", before=lambda: done.append(3)))
+        with pytest.raises(ApiError) as caught:
+            queue.submit(work(b"4"))
+        assert (caught.value.status, queue.depth) == (503, 2)
+        gone.cancelled = True
+        go.set()
+        assert await read(first) == [b"1"]
+        assert await read(kept) == [b"3"]
+        assert done == [3]
+
+    with_queue(test, limit=2)
+
+
+def test_work_ends_when_nobody_waits_any_longer() -> None:
+    async def test(queue: PoemQueue) -> None:
+        made = []
+        answer = Answer()
+
+        def run() -> Iterator[bytes]:
+            for number in range(100):
+                made.append(number)
+                yield b"x"
+                answer.cancelled = number == 1
+
+        queue._do(run, answer)
+        assert made == [0, 1, 2]
+
+    with_queue(test)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.serve.fakes import POISON, FakeTagger
+from zhseq.serve.errors import ApiError
+from zhseq.serve.tag_queue import BATCH, TagOptions, TagQueue
+
+BOTH = TagOptions(("pos", "ner"))
+
+
+def with_queue(tagger: FakeTagger, test: Callable[[TagQueue], Awaitable[None]], **options: Any) -> None:
+    async def run() -> None:
+        queue = TagQueue(tagger, **{"threads": 1, "limit": 10_000, **options})  # type: ignore[arg-type]
+        try:
+            await asyncio.wait_for(test(queue), 20)
+        finally:
+            tagger.go.set()
+            queue.stop(5)
+
+    asyncio.run(run())
+
+
+@contextmanager
+def held(tagger: FakeTagger, queue: TagQueue):
+    """Keep the thread busy with a text, so that what comes meanwhile has to wait."""
+    tagger.go.clear()
+    tagger.begun.clear()
+    first = queue.submit(["先"], BOTH)
+    assert tagger.begun.wait(10)
+    yield first
+    tagger.go.set()
+
+
+def texts_of(parts: list[bytes]) -> list[str]:
+    return [json.loads(part)["text"] for part in parts]
+
+
+def test_requests_that_wait_are_tagged_together(tagger: FakeTagger) -> None:
+    batches: list[tuple[int, int]] = []
+
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue) as first:
+            answers = [queue.submit([f"甲{n}", "乙乙"], BOTH) for n in range(5)]
+            assert (queue.depth, queue.waiting) == (5, 5 * 6)
+        assert texts_of(await first) == ["先"]
+        assert [texts_of(await answer) for answer in answers] == [[f"甲{n}", "乙乙"] for n in range(5)]
+        assert [len(batch) for batch in tagger.batches] == [1, 10]
+        assert (queue.depth, queue.waiting) == (0, 0)
+
+    with_queue(tagger, test, on_batch=lambda texts, characters: batches.append((texts, characters)))
+    assert batches == [(1, 1), (10, 20)]
+
+
+def test_only_the_same_options_go_together(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue):
+            first = queue.submit(["一一"], BOTH)
+            names = queue.submit(["二二"], TagOptions(("ner",)))
+            last = queue.submit(["三三"], BOTH)
+        assert "words" not in json.loads((await names)[0])
+        assert "words" in json.loads((await first)[0])
+        await last
+        assert tagger.batches == [["先"], ["一一", "三三"], ["二二"]]
+
+    with_queue(tagger, test)
+
+
+def test_a_short_request_does_not_wait_for_all_of_a_long_one(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue):
+            long = queue.submit(["长" * 100] * 200, BOTH)
+            short = queue.submit(["短"], BOTH)
+        await short
+        assert "短" in tagger.batches[1]
+        assert len(tagger.batches[1]) < 200
+        assert texts_of(await long) == ["长" * 100] * 200
+        assert max(sum(map(len, batch)) for batch in tagger.batches) <= BATCH + 100  # the last text is not cut
+
+    with_queue(tagger, test, limit=50_000)
+
+
+def test_what_nobody_waits_for_is_not_tagged(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue) as first:
+            gone = queue.submit(["不要"], BOTH)
+            kept = queue.submit(["要"], BOTH)
+            gone.cancel()
+            first.cancel()  # it is too late for this one, but nobody is hurt
+        await kept
+        assert tagger.batches == [["先"], ["要"]]
+        assert queue.waiting == 0
+
+    with_queue(tagger, test)
+
+
+def test_past_its_bound_the_queue_says_when_to_come_again(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue):
+            large = queue.submit(["大" * 500], BOTH)  # nothing waits, so even this may
+            with pytest.raises(ApiError) as caught:
+                queue.submit(["一"], BOTH)
+            assert (caught.value.status, caught.value.code) == (503, "busy")
+            assert int(caught.value.headers["Retry-After"]) >= 1
+        await large
+        await queue.submit(["一"], BOTH)
+
+    with_queue(tagger, test, limit=100)
+
+
+def test_a_text_that_fails_hurts_only_its_own_request(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue):
+            good = [queue.submit(["好"], BOTH) for _ in range(3)]
+            bad = queue.submit(["好", POISON], BOTH)
+        assert [texts_of(await answer) for answer in good] == [["好"]] * 3
+        with pytest.raises(ValueError, match="cannot tag"):
+            await bad
+        assert texts_of(await queue.submit(["再"], BOTH)) == ["再"]
+
+    with_queue(tagger, test)
+
+
+def test_a_stopped_queue_takes_nothing(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        await queue.submit(["一"], BOTH)
+        queue.stop(5)
+        with pytest.raises(ApiError):
+            queue.submit(["二"], BOTH)
+
+    with_queue(tagger, test, threads=3)
+
+
+def test_a_second_thread_starts_only_where_it_helps(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue):
+            tagger.begun.clear()
+            small = queue.submit(["小"], BOTH)
+            assert not await asyncio.to_thread(tagger.begun.wait, 0.2)  # it joins the next batch
+            large = queue.submit(["大" * 40] * 20, BOTH)
+            assert await asyncio.to_thread(tagger.begun.wait, 10)
+        await asyncio.gather(small, large)
+        assert len(tagger.batches) == 2
+
+    with_queue(tagger, test, threads=2)
+
+
+def test_many_requests_in_several_threads_come_out_whole(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        wanted = [[f"第{number}句{'话' * (number % 97)}"] * (number % 7 + 1) for number in range(300)]
+        found = await asyncio.gather(*(queue.submit(texts, BOTH) for texts in wanted))
+        assert [texts_of(parts) for parts in found] == wanted
+
+    with_queue(tagger, test, threads=3, limit=10**6)

@@ -1,0 +1,105 @@
+"""HTTP/1.1 with limits: uvicorn's own protocol waits for ever for a head, and keeps one of any length."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from zhseq.serve.errors import ApiError, error_body, to_json
+
+HEAD_BYTES = 65_536
+"""Most bytes of the first line and the headers of a request."""
+HEAD_SECONDS = 10.0
+"""In which they must have come."""
+MAX_CONNECTIONS = 1_000
+"""Connections that may be open at the same time."""
+_FRAMING = 8  # bytes on the wire for a byte of a body, if it comes in chunks of one byte
+_LINGER_BYTES = 64 * 2**20  # of a body that is too large, read so that its sender sees the answer
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    max_body = 2**20
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._in_head = True
+        self._bytes = 0
+        """Of this request, head and body, as they came."""
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for a request."""
+        super().connection_made(transport)
+        self._expect_head()
+        if len(self.connections) > MAX_CONNECTIONS:
+            message = "Too many connections are open; try again later."
+            self._refuse(ApiError(503, "busy", message, {"Retry-After": "1"}))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless it becomes too much."""
+        super().data_received(data)
+        self._bytes += len(data)
+        if self._in_head and self._bytes > HEAD_BYTES:
+            self._refuse(ApiError(431, "too_large", f"The head of a request may have {HEAD_BYTES} bytes at most."))
+        elif self._bytes > HEAD_BYTES + max(_LINGER_BYTES, _FRAMING * self.max_body):
+            self.transport.close()  # it was refused long ago, or it is a trailer without end
+
+    def on_message_begin(self) -> None:
+        """Called by the parser at the first byte of a request."""
+        super().on_message_begin()
+        self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser when the body begins."""
+        self._in_head = False
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Called by the parser at the last byte of a request."""
+        super().on_message_complete()
+        self._in_head = True
+        self._bytes = 0
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(ApiError(400, "invalid_http", "Expected a request of HTTP/1.1."))
+
+    def _expect_head(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self) -> None:
+        self._refuse(ApiError(408, "head_timeout", f"No request came within {HEAD_SECONDS:g} seconds."))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer with an error and close the connection."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            body = to_json(error_body(error.code, error.message))
+            headers = {**error.headers, "Content-Type": "application/json", "Content-Length": str(len(body))}
+            lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", "Connection: close"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        self.transport.close()
+
+
+def limited(max_body: int) -> type[LimitedProtocol]:
+    """Return the protocol for bodies of at most so many bytes."""
+    return type("LimitedProtocol", (LimitedProtocol,), {"max_body": max_body})

@@ -217,27 +217,31 @@ class Poet:
             answers.append(outline.lower(to_text(self.vocab, poems[0], outline.given, traditional=False)))
         return answers
 
-    def check(self, text: str, *, tune: str = "", rhyme: str = "classical") -> Review:
+    def check(self, text: str, *, tune: str = "", form: str = "", rhyme: str = "classical") -> Review:
         """Judge one poem of a person: form, tones, rhymes, repetition.
 
         Args:
             text: The poem, in any script, with or without punctuation.
             tune: The tune it follows; by default told by its lines.
+            form: The regulated form to whose rules it is held; by default told by its lines, and verse in the old
+                style (古体) is judged as such.
             rhyme: `classical` or `modern`.
 
         Raises:
             InputError: It is no poem of a known shape, or the model has no prosody.
         """
         prosody = self.reviewing(rhyme)
-        return review(text, prosody, find_tune(tune, prosody) if tune else None)
+        return review(text, prosody, find_tune(tune, prosody) if tune else None, form)
 
-    def suggest(self, text: str, *, tune: str = "", rhyme: str = "classical", num: int = 8) -> list[Suggestion]:
+    def suggest(
+        self, text: str, *, tune: str = "", form: str = "", rhyme: str = "classical", num: int = 8
+    ) -> list[Suggestion]:
         """Propose characters that keep the rules, the best first, for places marked `？`, or else for the faults.
 
         Raises:
             InputError: As for `check`.
         """
-        found = self.check(text, tune=tune, rhyme=rhyme)
+        found = self.check(text, tune=tune, form=form, rhyme=rhyme)
         return suggest(self.model, self.vocab, self.reviewing(rhyme), found, num)
 
     def surprise(self, found: Review) -> list[list[float]]:

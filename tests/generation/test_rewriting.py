@@ -140,3 +140,12 @@ def test_the_first_line_stands_before_the_second_is_written(ruled_poet, monkeypa
 def test_a_wish_that_cannot_be_fulfilled_is_told_before_the_first_line(ruled_poet):
     with pytest.raises(InputError, match="no form"):
         next(ruled_poet.lines(Request(form="七言")))
+
+
+def test_a_poem_is_held_to_the_rules_of_a_form_if_asked(ruled_poet):
+    text = "春风花山天，人心云来松，东梅兰竹菊，鱼诗高中秋。"  # level throughout
+    assert not [fault for fault in ruled_poet.check(text).faults if fault.kind == "tone"]
+    assert [fault for fault in ruled_poet.check(text, form="五绝").faults if fault.kind == "tone"]
+    assert ruled_poet.suggest(text, form="五绝", num=1)
+    with pytest.raises(InputError, match="no regulated form '五言'"):
+        ruled_poet.check(text, form="五言")

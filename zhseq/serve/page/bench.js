@@ -1,0 +1,113 @@
+// The bench below the sheet: characters that fit at a place, other versions of a line, faults.
+
+import { h } from "./dom.js";
+import { explainFault, explainNote, t } from "./i18n.js";
+
+export class Bench {
+  /** `acts`: what the buttons do: `exchange(line, place, character)`, `versions(line)`, `replace(line, text)`, `go`. */
+  constructor(root, acts) {
+    this.root = root;
+    this.acts = acts;
+    this.paint = () => [];
+    this.judging = false;
+    document.addEventListener("zhseq:language", () => this.#draw());
+  }
+
+  clear() {
+    this.#put(() => []);
+  }
+
+  /** Show a newer review, if a review is shown. */
+  refresh(found) {
+    if (this.judging) this.review(found);
+  }
+
+  /** Say that something is being computed. */
+  wait() {
+    this.#put(() => [h("p", { className: "hint" }, t("working"))]);
+  }
+
+  /** Offer characters for one place, and to rewrite its line. */
+  place(line, place, now, characters) {
+    this.#put(() => [
+      this.#head(t("placeTitle", line + 1, place + 1, now)),
+      this.#characters(line, place, characters),
+      h("button", { type: "button", className: "rewrite", onclick: () => this.acts.versions(line) }, t("rewriteLine")),
+    ]);
+  }
+
+  /** Offer other versions of a line; `old` is how it was. */
+  versions(line, old, found) {
+    const option = (text, note) =>
+      h(
+        "li",
+        {},
+        h(
+          "button",
+          { type: "button", lang: "zh", onclick: () => this.acts.replace(line, text) },
+          text,
+          ...(note ? [h("small", { lang: document.documentElement.lang }, note)] : []),
+        ),
+      );
+    this.#put(() => [
+      this.#head(t("versions", line + 1)),
+      ...(found.length ? [] : [h("p", { className: "hint" }, t("noVersions"))]),
+      h("ul", { className: "versions" }, ...found.map((text) => option(text, "")), option(old, t("asItWas"))),
+      h("button", { type: "button", className: "rewrite", onclick: () => this.acts.versions(line) }, t("rewriteLine")),
+    ]);
+  }
+
+  /** List the faults of a review, and the characters that would mend them if there are suggestions. */
+  review(found, suggestions) {
+    const count = found.faults.length;
+    const verdict = () => {
+      if (count) return count === 1 ? t("oneFault") : t("faultCount", count);
+      if (suggestions) return t(suggestions.length ? "marksTitle" : "nothingToMend");
+      return t("faultless");
+    };
+    this.#put(() => [
+      this.#head(verdict()),
+      ...(found.note ? [h("p", { className: "hint" }, explainNote(found.note))] : []),
+      ...(count ? [h("ul", { className: "faults" }, ...found.faults.map((fault) => this.#fault(fault, found)))] : []),
+      ...(suggestions ?? []).flatMap((mark) => [
+        h("h3", {}, t("placeTitle", mark.line, mark.place, mark.character.replace("?", "？"))),
+        this.#characters(mark.line - 1, mark.place - 1, mark.characters),
+      ]),
+    ]);
+    this.judging = true;
+  }
+
+  #fault(fault, found) {
+    const expected = found.expected[fault.line - 1]?.[fault.place - 1];
+    const place = fault.place
+      ? t("faultPlace", fault.line, fault.place, fault.character)
+      : t("faultLine", fault.line);
+    const go = () => this.acts.go(fault.line - 1, Math.max(0, fault.place - 1));
+    return h("li", {}, h("button", { type: "button", className: "plain", onclick: go }, place), " ", explainFault(fault, expected));
+  }
+
+  #characters(line, place, characters) {
+    if (!characters.length) return h("p", { className: "hint" }, t("noChars"));
+    const use = (character) => () => this.acts.exchange(line, place, character);
+    const button = (character) =>
+      h("button", { type: "button", lang: "zh", "aria-label": t("nowUse", character), onclick: use(character) }, character);
+    const list = h("div", { className: "characters", role: "group" }, ...characters.map(button));
+    list.setAttribute("aria-label", t("otherChars"));
+    return list;
+  }
+
+  #head(text) {
+    const close = h("button", { type: "button", className: "plain", onclick: () => this.acts.close() }, t("close"));
+    return h("div", { className: "head" }, h("h2", {}, text), close);
+  }
+
+  #put(paint) {
+    this.judging = false;
+    this.paint = paint;
+    this.#draw();
+  }
+
+  #draw() {
+    this.root.replaceChildren(...this.paint());
+  }
+}

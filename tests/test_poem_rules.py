@@ -83,6 +83,20 @@ def test_verse_in_the_old_style_is_told_before_its_faults(front_door, poem_file)
     assert front_door("--check", poem_file, "--form", "七言")[0] == 2
 
 
+def test_a_start_that_breaks_the_rules_is_named(front_door):
+    status, output, errors = front_door("--start", "春春春春春", "--form", "五绝")
+    assert status == 0
+    assert output.startswith("春春春春春")
+    assert errors.startswith("note: no pattern of 五绝 allows what is given: '春' in line 1 would have to be oblique; ")
+    assert errors.count("\n") == 1
+    _, output, errors = front_door("--start", "春春春春春", "--form", "五绝", "--json")
+    assert json.loads(output)["note"].startswith("no pattern of 五绝")
+    assert errors == ""
+    _, output, errors = front_door("--start", "春", "--form", "五绝", "--json")
+    assert "note" not in json.loads(output)
+    assert errors == ""
+
+
 def test_a_poem_goes_on_from_a_file(front_door, poem_file):
     lines = poem_file.read_text(encoding="utf-8").replace("\n", "").replace("。", "，").split("，")[:3]
     poem_file.write_text("\n".join(lines), encoding="utf-8")

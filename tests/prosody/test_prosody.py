@@ -58,6 +58,13 @@ def test_masks_of_a_vocabulary() -> None:
     assert strict.oblique.tolist() == [False] * 5 + [True, False, False, False, False]
 
 
+def test_a_rare_reading_is_not_taken_where_nobody_says_which_is_meant() -> None:
+    table = ToneTable("望看阿", np.array([0.04, 0.5, 0.95], np.float32), "中中中", np.ones(3, dtype=bool))
+    masks = Prosody(table, [], {}).masks(Vocab([*SPECIALS, "望", "看", "阿"]))
+    assert masks.level[4:].tolist() == [False, True, True]
+    assert masks.oblique[4:].tolist() == [True, True, False]
+
+
 def test_rhymes() -> None:
     prosody = small()
     assert prosody.rhyme("東", "风")

@@ -77,3 +77,17 @@ def test_strays_are_measured(learned: rhymes.Rhymes) -> None:
 def test_too_few_poems() -> None:
     with pytest.raises(CorpusError, match="too few poems"):
         rhymes.learn(np.array([[0, 1, -1, -1]]), 2, SETTINGS)
+
+
+def test_readings_that_live_at_line_ends_are_found() -> None:
+    certain = np.zeros((12, 2), dtype=bool)
+    certain[:5, 0] = certain[5:10, 1] = True
+    uses = np.full(12, 100)
+    guest, slip, odd = 10, 11, 9
+    company = np.array([[1, 2, guest, 3]] * 5 + [[slip, 5, 6, 7]] * 4)
+    doubtful = np.array([[1, 5, slip, 6]] * 9 + [[1, 2, slip, -1]] * 9 + [[1, guest, odd, 2]] * 9)
+    found = rhymes.guests(np.concatenate([company, doubtful]), certain, uses)
+    assert found[guest].tolist() == [True, False]
+    assert not found[slip].any(), "too few in certain company; two groups, short and doubtful segments prove nothing"
+    uses[guest] = 20_000
+    assert not rhymes.guests(company, certain, uses)[guest].any(), "one use in 4,000 is no reading to reckon with"

@@ -81,3 +81,13 @@ def test_windows_cut_runs() -> None:
 def test_stanza_ends_are_counted_in_lines() -> None:
     assert _stanza_ends("一二三，四五。六、七！\n八九。十？") == (4,)
     assert _stanza_ends("一二三，四五。") == ()
+
+
+def test_an_end_that_some_leave_without_rhyme_has_the_tone_of_the_rhyme() -> None:
+    rng = np.random.default_rng(5)
+    poems = [poem(rng) for _ in range(60)]
+    for lines in poems[:27]:  # so many end the second line without rhyme, on an oblique tone
+        lines[1][-1] = 12
+    tune = learn_tunes(table(poems, ["花间"] * 60), WORDS, {})["花间"]
+    assert tune.rhymes == (0, 1, 0, 1)
+    assert tune.tones == ("平仄中", "仄平平", "平仄", "平平")

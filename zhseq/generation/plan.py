@@ -31,6 +31,8 @@ class Plan:
     """How often each pattern is taken."""
     presets: tuple[tuple[int, ...], ...]
     """For each pattern the group of each of its rhymes, or -1 where it is open."""
+    note: str = ""
+    """What of the rules had to give way to given characters, one sentence; empty if nothing had to."""
 
 
 class _Conflict(Exception):
@@ -95,16 +97,19 @@ def _plan(
             fitting.append((mended, weight, _fit_rhymes(prosody, mended, given, group)))
         except _Conflict as conflict:  # noqa: PERF203 - a handful of patterns
             conflicts.append(conflict)
+    nearest = max(conflicts, key=lambda conflict: conflict.place, default=None)
+    note = ""
     if not fitting and lenient:
+        note = f"no pattern of {name} allows what is given: {nearest}; it stands as it is, and the rest keeps the rules"
         relaxed = [(_relax(prosody, pattern, given), weight) for pattern, weight in weighted]
         fewest = min(changes for (_, changes), _ in relaxed)
         for (pattern, changes), weight in relaxed:
             if changes == fewest:
                 fitting.append((pattern, weight, _fit_rhymes(prosody, pattern, given, None)))
     if not fitting:
-        nearest = max(conflicts, key=lambda conflict: conflict.place)
         raise InputError(f"no pattern of {name} allows what is given: {nearest}; change it or use --rhyme none")
-    return Plan(*(tuple(part) for part in zip(*fitting, strict=True)))
+    taken, shares, presets = zip(*fitting, strict=True)
+    return Plan(taken, shares, presets, note)
 
 
 def _fit_tones(prosody: Prosody, pattern: Pattern, given: Given) -> Pattern:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zhseq.errors import InputError
@@ -77,7 +77,7 @@ def make_writer(
     writers: dict[str, Callable[[Sequence[str]], Writer]] = {
         "text": _text_writer,
         "jsonl": _json_writer,
-        "conllu": lambda tasks: _ConlluWriter(documents).write,
+        "conllu": lambda tasks: ConlluWriter(documents).write,
         "bio": _bio_writer,
         "brat": lambda tasks: _BratWriter(tasks, characters).write,
     }
@@ -155,34 +155,44 @@ def _json_writer(tasks: Sequence[str]) -> Writer:
 
 
 def _as_line(encoded: str) -> str:
-    return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded) + "\n"
+    return _without_separators(encoded) + "\n"
+
+
+def _without_separators(encoded: str) -> str:
+    return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded)
+
+
+def json_fragment(value: object) -> str:
+    """Write a value as it stands in a line of `jsonl`."""
+    return _without_separators(_ENCODER.encode(value))
 
 
 def _json_results(document: Document, tasks: Sequence[str]) -> dict[str, Any]:
-    fields = _json_parts(document, tasks)
+    fields = json_parts(document, tasks)
     alternatives = getattr(document, "alternatives", ())
     if alternatives:
-        fields["nbest"] = [_json_parts(reading, tasks) for reading in alternatives]
+        fields["nbest"] = [json_parts(reading, tasks) for reading in alternatives]
     return fields
 
 
-def _json_parts(document: Document, tasks: Sequence[str]) -> dict[str, Any]:
+def json_parts(document: Document, tasks: Sequence[str], offset: int = 0) -> dict[str, Any]:
+    """Return `words` and `entities` (those asked for) of a text that begins at `offset` in the one that is written."""
     parts: dict[str, Any] = {}
     if "pos" in tasks:
-        parts["words"] = [_json_span(word, "pos", word.pos) for word in document.words]
+        parts["words"] = [_json_span(word, offset, "pos", word.pos) for word in document.words]
     if "ner" in tasks:
-        parts["entities"] = [_json_span(entity, "label", entity.label) for entity in document.entities]
+        parts["entities"] = [_json_span(entity, offset, "label", entity.label) for entity in document.entities]
     return parts
 
 
-def _json_span(part: Word | Entity, key: str, label: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {"text": part.text, "start": part.start, "end": part.end, key: label}
+def _json_span(part: Word | Entity, offset: int, key: str, label: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {"text": part.text, "start": offset + part.start, "end": offset + part.end, key: label}
     if part.score is not None:
         fields["score"] = round(part.score, 4)
     return fields
 
 
-class _ConlluWriter:
+class ConlluWriter:
     """CoNLL-U: one sentence block for each line; XPOS as tagged, UPOS by `PKU_TO_UPOS`, the rest in MISC.
 
     MISC holds `SpaceAfter=No` or `SpacesAfter=...`, `Entity=LABEL:START-END` (offsets in `# text`, half-open) at the
@@ -194,29 +204,42 @@ class _ConlluWriter:
 
     def write(self, document: Document, end: str) -> str:
         """Return one block; a line without words has a block of comments only."""
+        return self.head(document.text) + "".join(conllu_rows(document)) + "\n"
+
+    def head(self, text: str) -> str:
+        """Return the comments of the next block."""
         self._number += 1
-        lines = [f"# sent_id = {self._number}", f"# text = {document.text.translate(_NO_LINE_FEED)}"]
-        waiting = list(reversed(document.entities))
-        starts = [word.start for word in document.words[1:]]
-        for number, word in enumerate(document.words, start=1):
-            misc = []
-            entities = []
-            while waiting and waiting[-1].start < word.end:
-                entity = waiting.pop()
-                entities.append(f"{entity.label}:{entity.start}-{entity.end}")
-            if entities:
-                misc.append("Entity=" + ",".join(entities))
-            if word.score is not None:
-                misc.append(f"Score={word.score:.3f}")
-            gap = document.text[word.end : starts[number - 1]] if number <= len(starts) else document.text[word.end :]
-            if gap:
-                misc += [] if gap == " " else ["SpacesAfter=" + "".join(_SPACES.get(blank, blank) for blank in gap)]
-            else:
-                misc.append("SpaceAfter=No")
-            universal, own = (word.pos, "_") if word.pos in UPOS else (PKU_TO_UPOS.get(word.pos, "X"), word.pos or "_")
-            row = (str(number), word.text, word.text, universal, own, "_", "_", "_", "_", "|".join(misc) or "_")
-            lines.append("\t".join(row))
-        return "\n".join(lines) + "\n\n"
+        return f"# sent_id = {self._number}\n# text = {text.translate(_NO_LINE_FEED)}\n"
+
+
+def conllu_rows(document: Document, words: int = 0, offset: int = 0) -> Iterator[str]:
+    """Yield the lines of the words of a document, or of a part of one.
+
+    Args:
+        document: The part; if it is not the last, it ends where a word of the next begins.
+        words: How many words came before.
+        offset: How many characters came before.
+    """
+    waiting = list(reversed(document.entities))
+    starts = [word.start for word in document.words[1:]]
+    for number, word in enumerate(document.words, start=1):
+        misc = []
+        entities = []
+        while waiting and waiting[-1].start < word.end:
+            entity = waiting.pop()
+            entities.append(f"{entity.label}:{offset + entity.start}-{offset + entity.end}")
+        if entities:
+            misc.append("Entity=" + ",".join(entities))
+        if word.score is not None:
+            misc.append(f"Score={word.score:.3f}")
+        gap = document.text[word.end : starts[number - 1]] if number <= len(starts) else document.text[word.end :]
+        if gap:
+            misc += [] if gap == " " else ["SpacesAfter=" + "".join(_SPACES.get(blank, blank) for blank in gap)]
+        else:
+            misc.append("SpaceAfter=No")
+        universal, own = (word.pos, "_") if word.pos in UPOS else (PKU_TO_UPOS.get(word.pos, "X"), word.pos or "_")
+        row = (str(words + number), word.text, word.text, universal, own, "_", "_", "_", "_", "|".join(misc) or "_")
+        yield "\t".join(row) + "\n"
 
 
 def _bio_writer(tasks: Sequence[str]) -> Writer:

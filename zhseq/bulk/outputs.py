@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ class Output(Protocol):
     def progress(self) -> Progress:
         """What was done by an earlier run."""
 
-    def write(self, parts: Sequence[Part], digest: str) -> None:
+    def write(self, parts: Iterable[Part], digest: str) -> None:
         """Write the results of one chunk; `digest` is the hash of all chunks so far."""
 
     def finish(self) -> None:
@@ -43,7 +43,7 @@ class StreamOutput:
         self._stream, self._numbered = stream, numbered
         self._annotations = 0
 
-    def write(self, parts: Sequence[Part], digest: str) -> None:
+    def write(self, parts: Iterable[Part], digest: str) -> None:
         """See `Output`."""
         for _, data in parts:
             if self._numbered:
@@ -95,6 +95,7 @@ class FileOutput:
         self._file: BinaryIO | None = None
         self._whole: list[Path] = []  # files that wait for the journal
         self._noted = time.monotonic()
+        self._between = True  # chunks; within one, what was written is not to be noted
 
     def __enter__(self) -> FileOutput:
         """Put the files of the interrupted run in order."""
@@ -112,8 +113,9 @@ class FileOutput:
             raise
         return self
 
-    def write(self, parts: Sequence[Part], digest: str) -> None:
+    def write(self, parts: Iterable[Part], digest: str) -> None:
         """See `Output`."""
+        self._between = False
         for source, data in parts:
             output = source if len(self._paths) > 1 else 0
             try:
@@ -127,6 +129,7 @@ class FileOutput:
             except OSError as error:
                 raise self._explained(error) from error
         self._chunks, self._digest = self._chunks + 1, digest
+        self._between = True
         if time.monotonic() - self._noted >= _INTERVAL:
             self._note()
 
@@ -142,7 +145,7 @@ class FileOutput:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Keep what can be gone on from."""
-        if kind is not None:
+        if kind is not None and self._between:
             with suppress(OSError, InputError):
                 self._note()
         done = self._journal.progress.chunks

@@ -19,7 +19,7 @@ from zhseq.bulk.layout import check_place, is_folder, journal_of, mirrored
 from zhseq.bulk.outputs import FileOutput, Output, StreamOutput
 from zhseq.bulk.records import Reading
 from zhseq.bulk.sources import Inputs, Source
-from zhseq.bulk.tagging import Part, TaggingJob
+from zhseq.bulk.tagging import Part, Sent, SentJob, TaggingJob
 from zhseq.bulk.workers import run_ordered
 from zhseq.errors import InputError
 
@@ -68,11 +68,11 @@ class Run:
                 output.write(parts, digests.popleft())
             output.finish()
 
-    def _tagged(self, chunks: Iterator[Chunk]) -> Iterable[list[Part]]:
+    def _tagged(self, chunks: Iterator[Chunk]) -> Iterable[Iterable[Part]]:
         if self.workers == 1:
             return map(self.job.start(), chunks)
         job = self.job if self.job.threads else replace(self.job, threads=1)
-        return run_ordered(job, chunks, self.workers)
+        return map(Sent.unpacked, run_ordered(SentJob(job), chunks, self.workers))
 
     @contextmanager
     def _open_output(self) -> Iterator[tuple[Output, bool]]:

@@ -4,13 +4,16 @@
 
 Printed are, for the poems of the chosen split: how often a character of one tone class stands where its line demands
 that tone; how often words at the ends of even lines are accepted as rhymes, and how often words drawn from different
-poems are; how many poems keep all rules; and how many ci have the shape, tones and rhymes of their tune.
+poems are; how many poems keep all rules; and how many ci have the shape, tones and rhymes of their tune. With
+`--rhyme-book FILE` (JSON: `level NAME` or `oblique NAME` -> characters) tones and rhymes are also judged by a book that
+the project does not hold.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from zhseq.prosody.patterns import FORM_SHAPES
 from zhseq.prosody.segments import CI
 from zhseq.prosody.tones import pattern_signs
 from zhseq.prosody.verse_table import VerseTable
+from zhseq.text.normalize import normalize
 
 Ids = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
@@ -145,6 +149,34 @@ def _home(words: Words) -> Ids:
     return np.where(level.any(axis=1), level.argmax(axis=1), -1)
 
 
+def report_book(table: VerseTable, words: Words, book: Mapping[str, str], rng: np.random.Generator) -> None:
+    """Print how tones and rhymes agree with a book of rhymes, weighted by their use in the verse of the table."""
+    row_of = {character: row for row, character in enumerate(table.characters)}
+    member = np.zeros((len(table.characters), len(book)), dtype=bool)
+    for column, characters in enumerate(book.values()):
+        member[[row_of[c] for c in set(normalize(characters)) if c in row_of], column] = True
+    level = np.array([name.startswith("level") for name in book])
+    signs = member[:, level].any(axis=1).astype(int) - member[:, ~level].any(axis=1).astype(int)
+    verse = table.regulated()
+    uses = sum(np.bincount(poems.ravel(), minlength=len(signs)) for poems in verse.values()) * (signs != 0)
+    right, wrong = (float((uses * (words.tones == sign * signs)).sum()) for sign in (1, -1))
+    total = float(uses.sum())
+    print(f"\nby the book, characters of one tone, {int(total):,} tokens: {100 * right / total:.3f} % have it, "
+          f"{100 * wrong / total:.4f} % the other, the rest count as either")  # fmt: skip
+    rhymes = member[:, level]
+    ends = [even_ends(poems, form) for form, poems in verse.items()]
+    pairs = np.concatenate([np.stack([each[:, :-1], each[:, 1:]], axis=-1).reshape(-1, 2) for each in ends])
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    pairs = pairs[(rhymes[pairs[:, 0]] & rhymes[pairs[:, 1]]).any(axis=1)]
+    accepted = (words.groups[pairs[:, 0]] & words.groups[pairs[:, 1]]).any(axis=1)
+    print(f"by the book, neighbouring even-line rhymes accepted: {100 * accepted.mean():.2f} % of {len(pairs):,}")
+    pool = np.concatenate([each.ravel() for each in ends])
+    drawn = rng.choice(pool[rhymes[pool].any(axis=1)], size=(DRAWS, 2))
+    drawn = drawn[~(rhymes[drawn[:, 0]] & rhymes[drawn[:, 1]]).any(axis=1)]
+    false = (words.groups[drawn[:, 0]] & words.groups[drawn[:, 1]]).any(axis=1)
+    print(f"by the book, level words that do not rhyme accepted: {100 * false.mean():.3f} % of {len(drawn):,}")
+
+
 def report_tunes(table: VerseTable, words: Words, tunes: dict[str, TunePattern]) -> None:
     """Print how many ci have a known shape of their tune, and how well they keep tones and rhymes of it."""
     lyrics = table.select((table.forms == CI) & np.isin(table.tunes, list(tunes)))
@@ -183,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--prosody", type=Path, default=Path("checkpoints/poem"), help="directory of prosody.json")
     parser.add_argument("--split", default="dev", help="train, dev or test")
     parser.add_argument("--dynasty", help="only poems of one dynasty, 唐 for example; of all splits")
+    parser.add_argument("--rhyme-book", type=Path, metavar="FILE", help="JSON of rhymes to judge by as well")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     prosody = Prosody.load(options.prosody)
@@ -199,6 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report_forms(table, words, title)
     report_tokens(table, words)
     report_pairs(table, words, np.random.default_rng(options.seed))
+    if options.rhyme_book is not None:
+        book = json.loads(options.rhyme_book.read_text(encoding="utf-8"))
+        report_book(table, words, book, np.random.default_rng(options.seed))
     if (np.isin(table.tunes, list(prosody.tunes))).any():
         report_tunes(table, words, prosody.tunes)
     return 0

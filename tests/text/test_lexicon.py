@@ -10,6 +10,7 @@ from zhseq.text.lexicon import (
     SEPARATOR,
     Lexicon,
     NgramTable,
+    TextHashes,
     choose_words,
     jieba_frequencies,
     read_word_list,
@@ -131,3 +132,11 @@ def test_the_dictionary_and_the_choice_from_it() -> None:
     assert sorted(counts[1:], reverse=True) == counts[1:]
     words, _ = choose_words(frequencies, 2, 4, own={}, known=["不在词典里", "北京", "中国", "上海"])
     assert words == ["北京", "中国"]
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_hashes_of_any_length_are_those_that_roll(text: str) -> None:
+    points = codepoints(text)
+    hashes = TextHashes(points)
+    for length, rolled in enumerate(rolling_hashes(points, len(text)), start=1):
+        assert hashes.of_length(length).tolist() == rolled.tolist()

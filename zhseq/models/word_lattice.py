@@ -60,12 +60,14 @@ class _Packing:
 
     Attributes:
         cells: Where each character of the texts laid end to end is, (characters,).
+        order: Which character is in each place, (characters,).
         offsets: Where the first, second, ... characters begin, (longest,).
         counts: How many texts have one, (longest,).
         last: Where the last character of each text is, the longest first, (texts,).
     """
 
     cells: Ints
+    order: Ints
     offsets: Ints
     counts: Ints
     last: Ints
@@ -81,7 +83,10 @@ class _Packing:
         text = np.repeat(np.arange(len(lengths)), lengths)
         position = np.arange(len(text)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         last = offsets[lengths[order] - 1] + np.arange(len(order))
-        return cls(offsets[position] + rank[text], offsets, counts, last)
+        cells = offsets[position] + rank[text]
+        characters = np.empty_like(cells)
+        characters[cells] = np.arange(len(cells))
+        return cls(cells, characters, offsets, counts, last)
 
 
 class WordLattice:
@@ -134,8 +139,7 @@ class WordLattice:
             InputError: A text has no legal path.
         """
         layout, packing = self._layout, _Packing.of(lengths)
-        local = np.empty((len(scores), len(layout.columns)), dtype=np.float32)
-        local[packing.cells] = scores.take(layout.columns, axis=1)
+        local = scores[packing.order].take(layout.columns, axis=1)
         single = arcs.ends - arcs.starts == 1
         self._add_singles(local, packing.cells, arcs[single])
         arcs = arcs[~single]
@@ -214,7 +218,7 @@ class WordLattice:
         top = closing[everyone, best][:, None]
         rivals = self._gap.take(best, axis=0)
         rivals += closing
-        rival = rivals >= top
+        rival = rivals >= np.maximum(top, np.float32(_NEVER))  # what no path leads to is no rival
         rival[everyone, best] = False
         opening = self._across.take(best, axis=0)
         opening += top

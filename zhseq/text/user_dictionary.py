@@ -167,11 +167,11 @@ class UserDictionary:
             return self._get(normalize(word.strip()))
 
     def tables(self) -> WordTables | None:
-        """Return the words of this moment for looking up, None if there are none."""
+        """Return the words of this moment for looking up, None if there have never been any."""
         with self._lock:
             if self._tables is None and (self._base or self._changes):
                 self._tables = self._build()
-            return self._tables if self._tables is None or self._tables.attributes.force.size > 1 else None
+            return self._tables
 
     def __contains__(self, word: object) -> bool:
         return isinstance(word, str) and self.get(word) is not None

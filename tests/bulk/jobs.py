@@ -54,12 +54,22 @@ class Squares:
 
 @dataclass(frozen=True)
 class Echo(TaggingJob):
-    """Writes each text behind its number in the output. At the text `hold` it stops, and makes the file $ECHO_HOLD."""
+    """Writes each text behind its number in the output. At the text `hold` it stops, and makes the file $ECHO_HOLD.
+
+    With a folder as `trace` it takes its time, and leaves there the name of the machine of the cluster it runs on.
+    """
+
+    trace: str = ""
 
     def start(self) -> Callable[[Chunk], list[Part]]:
         return self.echo
 
     def echo(self, chunk: Chunk) -> list[Part]:
+        if self.trace:
+            import ray
+
+            Path(self.trace, ray.get_runtime_context().get_node_id()).touch()
+            time.sleep(0.2)
         parts = []
         for segment in chunk.segments:
             if "hold" in segment.texts and "ECHO_HOLD" in os.environ:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from zhseq.bulk.chunks import Chunk, Segment, read_group
 from zhseq.bulk.records import DEFAULT_COLUMN, Reading
 from zhseq.bulk.run import Run, compare_input, note, progress_bar
 from zhseq.bulk.sources import Source, groups
-from zhseq.bulk.tagging import TaggingJob
+from zhseq.bulk.tagging import Sent, SentJob, TaggingJob
 from zhseq.errors import ConfigError, InputError, ZhseqError
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anyone
@@ -121,10 +122,13 @@ def execute(run: Run) -> None:
         rows = list(_rows(run, output.progress.chunks, output.progress.digest, summary))
         if rows:
             for row in _dataset(rows, run).iter_rows():
+                for sentence in row["notes"].splitlines():
+                    note(sentence)
                 if row["error"]:
                     raise InputError(row["error"])
                 summary.update(row["digest"])
-                output.write(list(zip(row["sources"], row["results"], strict=True)), summary.hexdigest())
+                sent = Sent(list(zip(row["sources"], row["results"], strict=True)), row["packed"])
+                output.write(sent.unpacked(), summary.hexdigest())
                 bar.update(row["moved"])
         output.finish()
 
@@ -136,12 +140,13 @@ def _dataset(rows: list[dict[str, Any]], run: Run) -> ray.data.Dataset:
     context.enable_progress_bars = False
     return (
         ray.data.from_items(rows, override_num_blocks=len(rows))
-        .map_batches(_read, fn_kwargs={"reading": run.reading}, batch_size=1, num_cpus=_NO_CPU)
+        .map_batches(_read, fn_kwargs={"reading": run.reading}, batch_size=1, batch_format="pyarrow", num_cpus=_NO_CPU)
         .map_batches(
             _ChunkTagger,
             fn_constructor_args=(run.job,),
             compute=ray.data.ActorPoolStrategy(size=run.workers),
             batch_size=1,
+            batch_format="pyarrow",
             num_cpus=1,
         )
     )
@@ -166,22 +171,25 @@ def _rows(run: Run, done: int, digest: str, summary: Any) -> Iterator[dict[str, 
         compare_input("", digest)
 
 
-def _read(batch: dict[str, Any], reading: Reading) -> Iterator[dict[str, Any]]:
-    """Read a run of sources; an error is handed on as a row, so that it comes where it belongs, and once."""
-    moved = [0]
+def _read(table: pa.Table, reading: Reading) -> Iterator[pa.Table]:
+    """Read runs of sources; an error is handed on as a row, so that it comes where it belongs, and once."""
+    moved: list[int] = []
+    notes: list[str] = []
 
-    def move(size: int) -> None:
-        moved[0] += size
+    def row(chunk: bytes = b"", error: str = "") -> pa.Table:
+        made = _table(chunk=chunk, error=error, moved=sum(moved), notes="\n".join(notes))
+        moved.clear()
+        notes.clear()
+        return made
 
-    sources = [Source(**{**fields, "path": Path(fields["path"])}) for fields in json.loads(batch["sources"][0])]
-    try:
-        chunks = read_group(int(batch["first"][0]), sources, reading, notify=note, moved=move)
-        for number, chunk in enumerate(chunks):
-            if number >= batch["skip"][0]:
-                yield {"chunk": [json.dumps(asdict(chunk)).encode()], "error": [""], "moved": [moved[0]]}
-                moved[0] = 0
-    except ZhseqError as error:
-        yield {"chunk": [b""], "error": [str(error)], "moved": [0]}
+    for task in table.to_pylist():
+        sources = [Source(**{**fields, "path": Path(fields["path"])}) for fields in json.loads(task["sources"])]
+        try:
+            chunks = read_group(task["first"], sources, reading, notify=notes.append, moved=moved.append)
+            for chunk in islice(chunks, task["skip"], None):
+                yield row(json.dumps(asdict(chunk)).encode())
+        except ZhseqError as error:
+            yield row(error=str(error))
 
 
 class _ChunkTagger:
@@ -190,24 +198,44 @@ class _ChunkTagger:
     def __init__(self, job: TaggingJob) -> None:
         self._error = ""
         try:
-            self._work = job.start()
+            self._work = SentJob(job).start()
         except ZhseqError as error:
             self._error = str(error)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        error = self._error or batch["error"][0]
-        if error:
-            return {"sources": [[0]], "results": [[b""]], "digest": [b""], "moved": [0], "error": [error]}
-        fields = json.loads(batch["chunk"][0])
-        chunk = Chunk([Segment(**segment) for segment in fields["segments"]], fields["lines"], fields["characters"])
-        sources, results = zip(*self._work(chunk), strict=True)
-        return {
-            "sources": [list(sources)],
-            "results": [list(results)],
-            "digest": [chunk.digest()],
-            "moved": batch["moved"],
-            "error": [""],
-        }
+    def __call__(self, table: pa.Table) -> pa.Table:
+        (row,) = table.to_pylist()
+        error = self._error or row["error"]
+        sent, digest = Sent([], False), b""
+        if not error:
+            fields = json.loads(row["chunk"])
+            chunk = Chunk([Segment(**segment) for segment in fields["segments"]], fields["lines"], fields["characters"])
+            sent, digest = self._work(chunk), chunk.digest()
+        return _table(
+            sources=[source for source, _ in sent.parts],
+            results=[data for _, data in sent.parts],
+            packed=sent.packed,
+            digest=digest,
+            moved=row["moved"],
+            notes=row["notes"],
+            error=error,
+        )
+
+
+def _table(**fields: object) -> pa.Table:
+    """Return a table of one row; types are given, for what Ray would make of bytes and empty lists is not the same."""
+    import pyarrow as pa
+
+    kinds = {
+        "chunk": pa.large_binary(),
+        "digest": pa.binary(),
+        "error": pa.string(),
+        "moved": pa.int64(),
+        "notes": pa.string(),
+        "packed": pa.bool_(),
+        "results": pa.list_(pa.large_binary()),
+        "sources": pa.list_(pa.int64()),
+    }
+    return pa.table({name: pa.array([value], kinds[name]) for name, value in fields.items()})
 
 
 def _on_one_thread(job: TaggingJob) -> TaggingJob:
@@ -218,7 +246,9 @@ def _on_one_thread(job: TaggingJob) -> TaggingJob:
 def _cluster(workers: int) -> Iterator[None]:
     """Use the cluster there is, or start one on this machine and end it."""
     started = not ray.is_initialized()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     if started:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else its own notes come between those of zhseq
         address = os.environ.get("RAY_ADDRESS")
         # A processor more than there are actors: Ray Data waits for ever where none is left for the rest.
         local = {} if address else {"num_cpus": workers + 1, "object_store_memory": _STORE, "include_dashboard": False}

@@ -65,8 +65,8 @@ def test_verse_in_the_old_style_is_told_and_judged_by_its_rhymes():
     found = review(QUIET, prosody())
     assert (found.form, found.pattern, found.faults, found.rhymes) == ("五绝", "古体", (), (1, 1, -1, 1))
     assert found.note == (
-        "reads as old-style verse (古体): it breaks the alternation of tones 2 times; as a 五绝 it would have 3 faults "
-        "of tone, which --form 五绝 lists"
+        "reads as old-style verse (古体): its tones follow no regulated pattern; as a 五绝 it would have 3 faults of "
+        "tone, which --form 五绝 lists"
     )
     assert set("".join(found.expected)) == {"中"}
     oblique = review("黄河入海目，白日依山月。欲上一层楼，长江秋夜雪。", prosody())

@@ -21,9 +21,8 @@ def reason_for_old_style(tones: Sequence[str]) -> str:
     ends = [line[-1] for line in tones[1::2]]
     if ends.count(OBLIQUE) > len(ends) / 2:
         return "it rhymes on oblique words"
-    broken = breaches(tones)
-    if broken > _MOST_BREACHES[len(tones), len(tones[0])]:
-        return f"it breaks the alternation of tones {broken} times"
+    if breaches(tones) > _MOST_BREACHES[len(tones), len(tones[0])]:
+        return "its tones follow no regulated pattern"
     return ""
 
 

@@ -108,6 +108,8 @@ export class Bench {
   }
 
   #draw() {
+    const held = this.root.contains(document.activeElement);
     this.root.replaceChildren(...this.paint());
+    if (held) this.root.focus(); // else the button that was pressed would take the focus with it
   }
 }

@@ -111,6 +111,7 @@ export const STRINGS = {
   forced: ["必", "always"],
   add: ["加入", "Add"],
   remove: ["移除「{0}」", "Remove {0}"],
+  wordWrong: ["词里有不可见的控制符，请删去。", "This word holds control characters; leave them out."],
   tooMany: ["至多 {0} 个词；请先移除几个。", "There can be {0} words; remove some first."],
   legend: ["图例", "Legend"],
   noLegend: ["标注之后，此处说明所见的标记。", "After tagging, the tags that occur are explained here."],

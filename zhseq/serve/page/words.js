@@ -2,11 +2,12 @@
 
 import { $, h } from "./dom.js";
 import { inEachLanguage, t } from "./i18n.js";
-import { notify } from "./notice.js";
+import { notify, quiet } from "./notice.js";
 import { recall, remember } from "./prefs.js";
 
 const MOST = 1000; // words that the service takes with a request
 const KEY = "words";
+const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 
 let words = restore();
 let changed = () => {};
@@ -61,6 +62,11 @@ export function propose(text) {
 function add() {
   const word = $("word").value.trim();
   if (!word) return;
+  if (UNPRINTABLE.test(word)) {
+    notify($("tagger-notice"), t("wordWrong"));
+    return;
+  }
+  quiet($("tagger-notice"));
   const others = words.filter((entry) => entry.word !== word);
   if (others.length >= MOST) {
     notify($("tagger-notice"), t("tooMany", MOST));

@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> None:
     arguments = [*(["--tagger", options.tagger] if options.tagger else []), "--threads", str(options.threads)]
     probes = [post("/v1/tag", json.dumps({"text": line}).encode()) for line in make_lines(100, seed=2)]
     library: dict[int, list[float]] = {}
-    with running_service(arguments) as port, closing(_new_loop()) as loop:
+    with running_service(arguments) as port, closing(new_loop()) as loop:
         loads = {texts: Load(port, lines, texts, options.connections) for texts in options.texts}
         reached: dict[int, list[float]] = {texts: [] for texts in loads}
         for load in loads.values():
@@ -166,21 +166,21 @@ def run(options: argparse.Namespace) -> None:
         rates = {threads: statistics.median(values) for threads, values in library.items()}
         shown = ", ".join(f"{rate:,.0f} with {threads} thread{'s' * (threads > 1)}" for threads, rate in rates.items())
         print(f"library, batched, characters/s: {shown}")
-        print(
-            f"{'a request':<24}{'characters/s':>14}{'of library':>12}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'timed':>7}"
-        )
+        titles = ("characters/s", "of library", "p50 ms", "p99 ms", "max ms", "timed")
+        print(f"{'a request':<22}" + "".join(f"{title:>13}" for title in titles))
         for texts, load in loads.items():
             rate = statistics.median(reached[texts])
             found = loop.run_until_complete(load.latencies(rate / 2, options.latency_seconds, probes, options.pause))
             p50, p99 = (1000 * found[int(share * (len(found) - 1))] for share in (0.5, 0.99))
-            name = f"{texts} x {LINE} characters"
             ratio = rate / max(rates.values())
             print(
-                f"{name:<24}{rate:>14,.0f}{ratio:>12.2f}{p50:>9.1f}{p99:>9.1f}{1000 * found[-1]:>9.1f}{len(found):>7}"
+                f"{f'{texts} x {LINE} characters':<22}{rate:>13,.0f}{ratio:>13.2f}{p50:>13.1f}{p99:>13.1f}"
+                f"{1000 * found[-1]:>13.1f}{len(found):>13}"
             )
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return the fastest event loop there is."""
     try:
         from uvloop import new_event_loop
     except ModuleNotFoundError:

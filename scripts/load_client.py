@@ -1,4 +1,4 @@
-"""A cheap HTTP client for load: kept-alive connections over bare sockets, since it shares the cores with the service."""
+"""A cheap HTTP client for load: connections that stay open, bare sockets; it shares the cores with the service."""
 
 from __future__ import annotations
 
@@ -72,8 +72,11 @@ def post(path: str, body: bytes, *, host: str = "127.0.0.1", headers: str = "") 
 
 async def each(connections: list[Connection], work: Callable[[Connection], Awaitable[None]]) -> None:
     """Do work on all connections at the same time, and close them."""
+    tasks = [asyncio.ensure_future(work(connection)) for connection in connections]
     try:
-        await asyncio.gather(*(work(connection) for connection in connections))
+        await asyncio.gather(*tasks)
     finally:
-        for connection in connections:
+        for task, connection in zip(tasks, connections, strict=True):
+            task.cancel()
             connection.close()
+        await asyncio.sleep(0)  # so that the connections are really closed

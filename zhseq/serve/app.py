@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zhseq.tagger import Tagger
 
 PAGE = Path(__file__).resolve().parent / "page"
+_FRESH = {"Cache-Control": "no-cache"}
 _DESCRIPTION = "Find words, parts of speech and names in Chinese text; write, judge and mend classical Chinese poems."
 
 
@@ -110,9 +111,18 @@ def _add_page(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(PAGE / "index.html", headers=_FRESH)
 
-    app.mount("/static", StaticFiles(directory=PAGE), name="static")
+    app.mount("/static", _Files(directory=PAGE), name="static")
+
+
+class _Files(StaticFiles):
+    """Files that browsers ask for anew, so that those of two versions never meet."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers.update(_FRESH)
+        return response
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:

@@ -175,6 +175,8 @@ def _host_name(host: str) -> str:
 
 def _template(scope: Scope) -> str:
     """Return the path of the route that served a request; not the path itself, which is a user's text."""
+    if scope["path"].startswith(_OPEN_FOLDER):
+        return _OPEN_FOLDER
     return str(getattr(scope.get("route"), "path", "") or "unknown")
 
 

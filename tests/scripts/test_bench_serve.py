@@ -1,0 +1,129 @@
+"""The benchmark and the soak test of the service, against a service with fake models."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _import_from_scripts() -> Iterator[None]:
+    sys.path.insert(0, str(SCRIPTS))
+    yield
+    sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    import bench_serve
+
+    return bench_serve
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.serve.fake_server", "--port", "0"],
+        cwd=SCRIPTS.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield int(process.stdout.readline().rpartition(":")[2])
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+def test_lines_are_as_long_as_they_should_be(bench: ModuleType) -> None:
+    lines = bench.make_lines(50)
+    assert {len(line) for line in lines} == {bench.LINE}
+    assert len(set(lines)) > 10
+    assert lines == bench.make_lines(50)
+
+
+def test_the_benchmark_prints_its_table(
+    bench: ModuleType, port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.serve.fakes import FakeTagger
+
+    @contextmanager
+    def running(arguments: list[str]) -> Iterator[int]:
+        assert arguments == ["--threads", "2"]
+        yield port
+
+    monkeypatch.setattr(bench, "running_service", running)
+    monkeypatch.setattr("zhseq.tagger.Tagger", FakeTagger)
+    options = [
+        "--texts",
+        "1",
+        "3",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.2",
+        "--latency-seconds",
+        "0.5",
+        "--library-threads",
+        "1",
+    ]
+    assert bench.main(options) == 0
+    first, titles, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith("library, batched, characters/s: ")
+    assert "p99 ms" in titles
+    assert [row[:20].strip() for row in rows] == ["1 x 40 characters", "3 x 40 characters"]
+    for row in rows:
+        rate, ratio, p50, p99, longest, timed = row[22:].replace(",", "").split()
+        assert float(rate) > 0
+        assert float(ratio) > 0
+        assert 0 < float(p50) <= float(p99) <= float(longest)
+        assert int(timed) > 1
+
+
+def test_the_soak_test_passes_and_shows_what_came(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    import soak
+
+    # The fake poet writes nothing, so poems are left out.
+    kinds = tuple(kind for kind in soak.KINDS if "poem" not in kind.name and kind.name not in _OF_POEMS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(soak, "KINDS", kinds)
+        patch.setattr(soak, "MOST_GROWTH", 1.0)  # a process that has just begun still grows
+        status = soak.main(["--requests", "400", "--port", str(port)])
+    shown = capsys.readouterr().out
+    assert "FAULT" not in shown
+    assert "400 requests" in shown
+    assert status == 0
+
+
+_OF_POEMS = {"check", "suggest", "impossible wishes"}
+
+
+def test_the_soak_test_fails_where_it_should() -> None:
+    import soak
+
+    report = soak.Report(10, memory=[(0.1, 900.0), (0.35, 1000.0), (0.95, 1049.0), (1.0, 1049.0)])
+    report.answers["health", 200] += 10
+    assert report.show() == 0
+    report.memory[2:] = [(0.95, 1051.0), (1.0, 1051.0)]
+    assert report.growth() == pytest.approx(0.051)
+    assert report.show() == 1
+    report.memory[2:] = [(0.95, 1000.0)]
+    assert report.show() == 0
+    report.faults["health: status 500, expected (200,)"] += 1
+    assert report.show() == 1
+
+
+def test_an_error_has_one_shape() -> None:
+    import soak
+
+    assert soak._is_error(b'{"error": {"code": "a", "message": "b"}}')
+    for body in (b"", b"Internal Server Error", b"{}", b'{"error": "x"}', b'{"error": {"code": "a"}}', b"[]"):
+        assert not soak._is_error(body)

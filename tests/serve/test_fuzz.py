@@ -1,0 +1,70 @@
+"""Requests made up from the service's own OpenAPI document: no answer may break what it says.
+
+`FUZZ_SECONDS` is the time box of each endpoint, with good and with bad requests (default: 5).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import HealthCheck, given, seed, settings
+
+from tests.serve.fakes import FakeTagger
+from zhseq.poet import Poet
+from zhseq.serve.app import create_app
+from zhseq.serve.protocol import limited
+from zhseq.serve.settings import Settings
+
+schemathesis = pytest.importorskip("schemathesis")
+checks = pytest.importorskip("schemathesis.checks")
+
+pytestmark = [pytest.mark.fuzz, pytest.mark.filterwarnings("ignore")]
+
+_BODIES = ("tag", "poems", "poems/check", "poems/suggest", "poems/rewrite")
+_ROUND = 20  # requests until the clock is looked at
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Any]:
+    app = create_app(Settings(timeout=10.0), tagger=FakeTagger(), poet=Poet.load())  # type: ignore[arg-type]
+    config = uvicorn.Config(app, port=0, http=limited(2**20), log_config=None, ws="none", server_header=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json")
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [
+        *((f"/v1/{name}", mode) for name in _BODIES for mode in ("positive", "negative")),
+        *((path, "positive") for path in ("/v1/options", "/health", "/metrics")),  # there is nothing to get wrong
+    ],
+)
+def test_answers_are_as_documented(api: Any, path: str, mode: str) -> None:
+    operation = next(iter(api[path].values()))
+
+    @given(operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
+    @settings(max_examples=_ROUND, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    def run(case: Any) -> None:
+        case.call_and_validate(excluded_checks=[checks.positive_data_acceptance])  # a tune, say, may be unknown
+
+    end = time.monotonic() + SECONDS
+    for number in count():
+        seed(number)(run)()
+        if time.monotonic() > end:
+            break

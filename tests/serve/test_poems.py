@@ -1,0 +1,169 @@
+"""Poems over HTTP, with the model that ships: only it has tones and rhymes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.serve.fakes import FakeTagger
+from zhseq.poet import Poet, Request
+from zhseq.serve.app import create_app
+from zhseq.serve.settings import Settings
+
+WANG = "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。"
+
+
+@pytest.fixture(scope="module")
+def poet() -> Poet:
+    return Poet.load()
+
+
+@pytest.fixture(scope="module")
+def client(poet: Poet) -> Iterator[TestClient]:
+    app = create_app(Settings(), tagger=FakeTagger(), poet=poet)  # type: ignore[arg-type]
+    with TestClient(app, base_url="http://localhost") as found:
+        yield found
+
+
+def test_poems_are_those_of_the_library(client: TestClient, poet: Poet) -> None:
+    wishes = {"start": "春", "form": "五绝", "seed": 3, "best_of": 2, "temperature": 0.7, "num": 2}
+    found = client.post("/v1/poems", json=wishes).json()["poems"]
+    first = poet.write(start="春", form="五绝", seed=3, best_of=2, temperature=0.7)
+    assert len(found) == 2
+    assert found[0]["lines"] == list(first.lines)
+    assert found[0]["text"] == first.text
+    assert first.pattern is not None
+    assert found[0]["pattern"] == json.loads(json.dumps(asdict(first.pattern)))
+    assert {key: found[0][key] for key in ("form", "tune", "seed")} == {"form": "五绝", "tune": "", "seed": 3}
+    assert found[1]["lines"] != found[0]["lines"]
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [{"form": "七绝", "num": 2}, {"tune": "如梦令", "about": "秋夜"}, {"lines": ["春眠不觉晓"], "rhyme": "none"}],
+)
+def test_lines_come_one_by_one_and_make_the_same_poems(client: TestClient, wishes: dict[str, object]) -> None:
+    whole = client.post("/v1/poems", json=wishes).json()["poems"]
+    with client.stream("POST", "/v1/poems", json={**wishes, "stream": True}) as response:
+        assert response.headers["content-type"] == "application/x-ndjson"
+        events = [json.loads(line) for line in response.iter_lines()]
+    assert [event["done"] for event in events if "done" in event] == whole
+    for number, poem in enumerate(whole):
+        mine = [event for event in events if event["poem"] == number]
+        assert [event["text"] for event in mine[:-1]] == poem["lines"]
+        assert [event["line"] for event in mine[:-1]] == list(range(len(poem["lines"])))
+        assert "done" in mine[-1]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"tune": "没有这个词牌"}, "没有这个词牌"),
+        ({"form": "十四行"}, "十四行"),
+        ({"author": "<script>alert(1)</script>"}, "<script>"),
+        ({"start": "abc"}, "U+0061"),
+        ({"start": "春" * 500}, "500 characters"),
+        ({"form": "五绝", "acrostic": "一二三四五六"}, ""),
+    ],
+)
+def test_wishes_that_cannot_be_fulfilled(
+    client: TestClient, wishes: dict[str, object], words: str, stream: bool
+) -> None:
+    response = client.post("/v1/poems", json={**wishes, "stream": stream})
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/json"
+    error = response.json()["error"]
+    assert error["code"] == "invalid_request"
+    assert words in error["message"]
+    assert "--" not in error["message"]
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"num": 0},
+        {"num": -1},
+        {"num": 17},
+        {"num": 1.5},
+        {"num": "1"},
+        {"num": True},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"best_of": 0},
+        {"best_of": 65},
+        {"temperature": -0.1},
+        {"temperature": "hot"},
+        {"top_p": 0},
+        {"rhyme": "all"},
+        {"start": "春" * 2001},
+        {"lines": "春"},
+        {"lines": ["春"] * 101},
+        {"stream": "yes"},
+        {"sampling": {}},
+        {"start": None},
+    ],
+)
+def test_wishes_of_another_shape(client: TestClient, wishes: dict[str, object]) -> None:
+    response = client.post("/v1/poems", json=wishes)
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_request")
+
+
+def test_a_poem_is_judged(client: TestClient, poet: Poet) -> None:
+    found = client.post("/v1/poems/check", json={"text": WANG}).json()
+    assert {key: found[key] for key in asdict(poet.check(WANG))} == json.loads(json.dumps(asdict(poet.check(WANG))))
+    assert found["faults"] == []
+    assert [bool(name) for name in found["rhyme_names"]] == [False, True, False, True]
+    broken = client.post("/v1/poems/check", json={"text": WANG.replace("流", "去"), "rhyme": "modern"}).json()
+    assert {(fault["line"], fault["place"]) for fault in broken["faults"]} >= {(2, 5)}
+    assert client.post("/v1/poems/check", json={"text": "<b>no poem</b>"}).status_code == 422
+
+
+def test_characters_are_proposed(client: TestClient, poet: Poet) -> None:
+    marked = WANG.replace("里", "？")
+    found = client.post("/v1/poems/suggest", json={"text": marked, "num": 4}).json()
+    assert found["suggestions"] == json.loads(json.dumps([asdict(mark) for mark in poet.suggest(marked, num=4)]))
+    assert len(found["suggestions"][0]["characters"]) == 4
+    assert found["form"] == "五绝"
+
+
+def test_a_line_is_written_anew(client: TestClient, poet: Poet) -> None:
+    lines = list(poet.write(form="五绝", seed=5).lines)
+    found = client.post("/v1/poems/rewrite", json={"lines": lines, "index": 2, "num": 3, "seed": 1}).json()
+    assert found == {"lines": poet.rewrite(lines, 2, 3, seed=1)}
+    assert found["lines"]
+    assert client.post("/v1/poems/rewrite", json={"lines": lines, "index": 4}).status_code == 422
+
+
+def test_options_say_what_can_be_asked_for(client: TestClient, poet: Poet) -> None:
+    response = client.get("/v1/options")
+    assert "max-age" in response.headers["cache-control"]
+    found = response.json()
+    assert [form["name"] for form in found["forms"]] == ["五绝", "七绝", "五律", "七律"]
+    assert [tune["name"] for tune in found["tunes"]] == list(poet.tunes)
+    assert found["authors"] == list(poet.authors)
+    assert found["rhymes"] == ["auto", "classical", "modern", "none"]
+    assert found["tags"]["pos"][0] == {"tag": "n", "chinese": "名词", "english": "noun", "upos": "NOUN"}
+    assert found["tags"]["ner"] == [{"tag": "LOC", "chinese": "地名", "english": "place"}]
+
+
+def test_the_first_line_does_not_wait_for_the_last(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked for next is made only when it is time."""
+    from zhseq.serve.poems import _events
+    from zhseq.serve.schemas import PoemRequest
+
+    made = []
+
+    class Slow:
+        def lines(self, request: Request, number: int) -> Iterator[object]:
+            for count in (1, 2):
+                made.append(count)
+                yield type("Part", (), {"lines": ("一",) * count})
+
+    events = _events(Slow(), PoemRequest())  # type: ignore[arg-type]
+    assert json.loads(next(events)) == {"poem": 0, "line": 0, "text": "一"}
+    assert made == [1]

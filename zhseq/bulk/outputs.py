@@ -153,8 +153,9 @@ class FileOutput:
         if self._file:
             with suppress(OSError):
                 self._file.close()
-        if kind is not None and not keep and self._current < len(self._paths):
-            part_of(self._paths[self._current]).unlink(missing_ok=True)
+        if kind is not None and not keep:
+            for path in [*self._whole, *self._paths[self._current : self._current + 1]]:
+                part_of(path).unlink(missing_ok=True)
         self._journal.close(keep=keep)
         if keep:
             self._notify("what is done is kept: the same command with --resume goes on from there")

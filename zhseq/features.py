@@ -111,6 +111,8 @@ class TaggerFeatures:
         path = directory / BIGRAMS_FILE
         try:
             bigrams = [unescape(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+            if any(len(bigram) != 2 for bigram in bigrams):
+                raise ValueError("a line does not hold two characters")
             lexicon = Lexicon.load(directory / WORDS_FILE, MAX_WORD_LENGTH)
             return cls(Vocab.load(directory / VOCAB_FILE), bigrams, lexicon)
         except (OSError, ValueError) as error:

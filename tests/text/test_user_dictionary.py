@@ -84,13 +84,19 @@ def test_bad_options(options: dict[str, object], message: str) -> None:
 
 
 def test_more_frequent_words_have_an_edge() -> None:
-    dictionary = UserDictionary([Entry("常", frequency=1e5), "中", Entry("罕", frequency=0.0)], weight=3.0)
+    dictionary = UserDictionary([Entry("常人", frequency=1e5), "中人", Entry("罕人", frequency=0.0)], weight=3.0)
     tables = dictionary.tables()
     assert tables is not None
     assert tables.attributes.bonus[1:] == pytest.approx([4.0, 3.0, 1.5], abs=0.01)
-    weak = UserDictionary([Entry("罕", frequency=0.0)], weight=1.0).tables()
+    weak = UserDictionary([Entry("罕人", frequency=0.0)], weight=1.0).tables()
     assert weak is not None
     assert weak.attributes.bonus[1] == 0.0
+
+
+def test_a_long_word_gains_what_its_joints_do() -> None:
+    tables = UserDictionary(["中", "中国", "人民", "中国人民"], weight=4.0).tables()
+    assert tables is not None
+    assert tables.attributes.bonus[1:].tolist() == [1.0, 4.0, 4.0, 12.0]
 
 
 def test_a_copy_goes_its_own_way() -> None:

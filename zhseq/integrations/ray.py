@@ -249,10 +249,15 @@ def _cluster(workers: int) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if started:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else its own notes come between those of zhseq
+        os.environ.setdefault("RAY_worker_niceness", "0")  # else the actors give way to every other program
         address = os.environ.get("RAY_ADDRESS")
         # A processor more than there are actors: Ray Data waits for ever where none is left for the rest.
         local = {} if address else {"num_cpus": workers + 1, "object_store_memory": _STORE, "include_dashboard": False}
-        ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **local)
+        try:
+            ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **local)
+        except Exception as error:  # it raises bare ones, too
+            reason = str(error).strip().partition("\n")[0]
+            raise ConfigError(f"expected a Ray cluster at {address or 'this machine'}, found none: {reason}") from error
     try:
         processors = int(ray.cluster_resources().get("CPU", 0))
         if processors < workers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from zhseq.bulk.chunks import Chunk, Segment
 from zhseq.bulk.long_texts import tag_sections, write_sections
 from zhseq.bulk.outputs import FileOutput
 from zhseq.bulk.tagging import Sent, TaggingJob, _sent
+from zhseq.errors import InputError
 from zhseq.formats import FORMATS, make_record_writer, make_writer, number_annotations
 
 TASKS = ("pos", "ner")
@@ -122,6 +124,17 @@ def test_a_chunk_with_a_long_text_is_the_same_in_another_process(format: str, mo
     if format == "jsonl":
         lines = b"".join(data for _, data in parts).decode().splitlines()
         assert [json.loads(line)["text"] for line in lines] == ["你好", "一", TEXT]
+
+
+def test_a_full_disk_is_said() -> None:
+    text = "北京" * 300
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # the operating system refuses larger files
+    try:
+        with pytest.raises(InputError, match=r"expected room for what waits .* name another folder in TMPDIR"):
+            list(write_sections("jsonl", TASKS, tag_sections(Tagger(), text, TASKS), text))  # type: ignore[arg-type]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_fails_within_a_long_text_is_done_again(tmp_path: Path) -> None:

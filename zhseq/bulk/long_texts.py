@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from zhseq.errors import InputError
 from zhseq.formats import ConlluWriter, conllu_rows, json_fragment, json_parts, make_writer
 
 if TYPE_CHECKING:
@@ -114,22 +115,28 @@ def _json_pieces(head: str, tasks: Sequence[str], sections: Iterator[Section]) -
         yield f'{head}, "entities": ['
     else:
         yield f'{head}, "words": ['
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", newline="") as waiting:
-        glue = {"words": "", "entities": ""}
-        for offset, document in sections:
-            for name, spans in json_parts(document, tasks, offset).items():
-                if spans:
-                    piece = glue[name] + json_fragment(spans)[1:-1]
-                    glue[name] = ", "
-                    if name == "entities" and "pos" in tasks:
-                        waiting.write(piece)
-                    else:
-                        yield piece
-        if "pos" in tasks and "ner" in tasks:
-            yield '], "entities": ['
-            waiting.seek(0)
-            while piece := waiting.read(1 << 16):
-                yield piece
+    try:
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", newline="") as waiting:
+            glue = {"words": "", "entities": ""}
+            for offset, document in sections:
+                for name, spans in json_parts(document, tasks, offset).items():
+                    if spans:
+                        piece = glue[name] + json_fragment(spans)[1:-1]
+                        glue[name] = ", "
+                        if name == "entities" and "pos" in tasks:
+                            waiting.write(piece)
+                        else:
+                            yield piece
+            if "pos" in tasks and "ner" in tasks:
+                yield '], "entities": ['
+                waiting.seek(0)
+                while piece := waiting.read(1 << 16):
+                    yield piece
+    except OSError as error:  # also when what waits is given up
+        raise InputError(
+            f"{tempfile.gettempdir()}: expected room for what waits while a very long text is written: "
+            f"{error.strerror}; make some, or name another folder in TMPDIR."
+        ) from error
     yield "]}\n"
 
 

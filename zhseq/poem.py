@@ -110,21 +110,22 @@ def _list_tunes(poet: Poet, options: argparse.Namespace) -> None:
 
 def _review(poet: Poet, options: argparse.Namespace) -> int:
     """Judge the poems of a file, propose characters if asked, and return 1 if a judged poem has faults."""
-    from zhseq.generation.drafting import find_tune
-    from zhseq.generation.suggesting import suggest
-    from zhseq.review import read_blocks, review
+    from zhseq.review import read_blocks
 
     path = options.check or options.suggest
-    prosody = poet.reviewing(options.rhyme if options.rhyme != "auto" else "classical")
-    tune = find_tune(options.tune, prosody) if options.tune else None
+    wishes = {
+        "tune": options.tune,
+        "form": options.form if options.form != "auto" else "",
+        "rhyme": options.rhyme if options.rhyme != "auto" else "classical",
+    }
     text = read_text(path)
     blocks = [text] if options.tune else read_blocks(text, str(path))
     faults = 0
     for number, block in enumerate(blocks, start=1):
-        found = review(block, prosody, tune, "" if options.form == "auto" else options.form)
+        found = poet.check(block, **wishes)
         faults += len(found.faults)
         place = f"{path}, poem {number}" if len(blocks) > 1 else f"{path}"
-        suggestions = suggest(poet.model, poet.vocab, prosody, found) if options.suggest is not None else []
+        suggestions = poet.suggest(block, **wishes) if options.suggest is not None else []
         if options.json:
             from dataclasses import asdict
 

@@ -82,9 +82,8 @@ Figure().savefig(Path(place, "plot.png"))
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("lines", [1, 3000])
-def test_a_full_disk_behind_standard_output_is_a_sentence(tagger_dir: Path, lines: int) -> None:
-    done = run("-m", "zhseq.tag", "--model", tagger_dir, "-", text="中国\n" * lines, output=FULL)
+def test_a_full_disk_behind_standard_output_is_a_sentence(tagger_dir: Path) -> None:
+    done = run("-m", "zhseq.tag", "--model", tagger_dir, "-", text="中国\n" * 3000, output=FULL)
     assert (done.returncode, done.stderr) == (2, "zhseq: No space left on device\n")
 
 

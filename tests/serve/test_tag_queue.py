@@ -130,7 +130,7 @@ def test_a_text_that_fails_hurts_only_its_own_request(tagger: FakeTagger) -> Non
 def test_a_stopped_queue_takes_nothing(tagger: FakeTagger) -> None:
     async def test(queue: TagQueue) -> None:
         await queue.submit(["一"], BOTH)
-        queue.stop(5)
+        assert queue.stop(5)
         with pytest.raises(ApiError):
             queue.submit(["二"], BOTH)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 512
 _KEEP_ALIVE = 30  # seconds that a connection may stay open without a request
+_CACHED_SHAPES = 32
 _PACKAGES = ("fastapi", "httptools", "prometheus_client", "pydantic", "uvicorn")
 
 
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
+    # Batches have hardly ever the same shape twice, and of each oneDNN would keep what it made for it.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_CACHED_SHAPES))
     import torch
     import uvicorn
 
@@ -62,7 +65,10 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     print(f"zhseq: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     log("start", host=host, port=port)
     uvicorn.Server(config).run(sockets=[listener])
-    log("stop")
+    ended = app.state.services.ended
+    log("stop", finished=ended)
+    if not ended:
+        os._exit(0)  # a thread is still in the middle of a batch, and Python must not end below it
 
 
 def _check_extra() -> None:

@@ -66,13 +66,14 @@ class PoemQueue:
         """Requests that wait."""
         return len(self._waiting)
 
-    def stop(self, seconds: float) -> None:
-        """Take no more work, and wait up to so long for the thread to end what it has begun."""
+    def stop(self, seconds: float) -> bool:
+        """Take no more work, wait up to so long for the thread to end, and return whether it did."""
         with self._changed:
             self._stopped = True
             self._waiting.clear()
             self._changed.notify()
         self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -13,10 +14,15 @@ from zhseq.serve.metrics import Metrics
 from zhseq.serve.poem_queue import PoemQueue
 from zhseq.serve.settings import Settings
 from zhseq.serve.tag_queue import TagQueue
+from zhseq.training.device import release_memory
 
 if TYPE_CHECKING:
     from zhseq.poet import Poet
     from zhseq.tagger import Tagger
+
+
+_LAST_SECONDS = 1.0  # for threads to end; who waited for them got an answer before, or none
+_BATCHES_TO_RELEASE = 256
 
 
 @dataclass
@@ -27,6 +33,9 @@ class Services:
     tagger: Tagger
     poet: Poet
     metrics: Metrics = field(default_factory=Metrics)
+    _batches: Iterator[int] = field(default_factory=lambda: count(1), init=False)
+    ended: bool = field(default=True, init=False)
+    """Whether the threads have ended with the queues."""
     tags: TagQueue = field(init=False)
     poems: PoemQueue = field(init=False)
 
@@ -38,14 +47,18 @@ class Services:
             self.tagger,
             threads=settings.threads,
             limit=settings.queue_characters,
-            on_batch=self.metrics.count_batch,
+            on_batch=self._count_batch,
         )
         self.poems = PoemQueue(settings.queue_poems)
         try:
             yield
         finally:
-            self.tags.stop(settings.grace)
-            self.poems.stop(settings.grace)
+            self.ended = all([self.tags.stop(_LAST_SECONDS), self.poems.stop(_LAST_SECONDS)])
+
+    def _count_batch(self, texts: int, characters: int) -> None:
+        self.metrics.count_batch(texts, characters)
+        if next(self._batches) % _BATCHES_TO_RELEASE == 0:
+            release_memory()  # of tensors of all sizes holes stay behind, which would grow for ever
 
 
 def services(request: Request) -> Services:

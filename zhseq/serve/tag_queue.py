@@ -121,8 +121,8 @@ class TagQueue:
         """Requests that wait."""
         return len(self._jobs)
 
-    def stop(self, seconds: float) -> None:
-        """Take no more texts, and wait up to so long for the threads to end what they have begun."""
+    def stop(self, seconds: float) -> bool:
+        """Take no more texts, wait up to so long for the threads to end, and return whether they did."""
         with self._changed:
             self._stopped = True
             self._jobs.clear()
@@ -130,6 +130,7 @@ class TagQueue:
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
         """Tag batch after batch; one thread."""

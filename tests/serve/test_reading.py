@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from zhseq.serve.errors import ApiError, ClientGone
+from zhseq.serve.poem_queue import Answer
+from zhseq.serve.reading import finish, read
+from zhseq.serve.schemas import TagRequest
+
+
+def receiving(*messages: Message) -> Receive:
+    """Return messages, and then nothing for ever."""
+    left = list(messages)
+
+    async def receive() -> Message:
+        if left:
+            return left.pop(0)
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    return receive
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(asyncio.wait_for(work, 20))
+
+
+def request(*messages: Message) -> Request:
+    return Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receiving(*messages))
+
+
+def piece(body: bytes, more: bool = True) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def test_a_body_may_come_in_pieces() -> None:
+    pieces = [piece(b'{"te'), piece(b""), piece(b'xt": "\xe5'), piece(b'\xa5\xbd"}', more=False)]
+    assert run(read(request(*pieces), TagRequest)).text == "好"
+
+
+def test_a_body_must_come_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhseq.serve.reading._BODY_SECONDS", 0.05)
+    with pytest.raises(ApiError) as caught:
+        run(read(request(piece(b"{")), TagRequest))
+    assert (caught.value.status, caught.value.code) == (408, "body_timeout")
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_body() -> None:
+    with pytest.raises(ClientGone):
+        run(read(request(piece(b"{"), {"type": "http.disconnect"}), TagRequest))
+
+
+async def _never(done: list[str]) -> None:
+    try:
+        await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        done.append("cancelled")
+        raise
+
+
+def test_work_for_a_client_that_left_is_cancelled() -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        with pytest.raises(ClientGone):
+            await finish(_never(done), receiving({"type": "http.disconnect"}), 30)
+        await asyncio.sleep(0)
+
+    run(work())
+    assert done == ["cancelled"]
+
+
+def test_a_poem_for_a_client_that_left_is_cancelled() -> None:
+    async def work() -> bool:
+        answer = Answer()
+        with pytest.raises(ClientGone):
+            await finish(anext(aiter(answer)), receiving({"type": "http.disconnect"}), 30)
+        await asyncio.sleep(0)
+        return answer.cancelled
+
+    assert run(work())
+
+
+def test_work_that_takes_too_long_is_cancelled() -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        with pytest.raises(ApiError) as caught:
+            await finish(_never(done), receiving(), 0.05)
+        assert (caught.value.status, caught.value.code) == (503, "timeout")
+        assert caught.value.headers["Retry-After"] == "1"
+        await asyncio.sleep(0)
+
+    run(work())
+    assert done == ["cancelled"]
+
+
+def test_what_goes_wrong_in_the_work_comes_out() -> None:
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        run(finish(fail(), receiving(), 30))

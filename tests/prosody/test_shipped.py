@@ -118,6 +118,18 @@ def test_tunes(prosody: Prosody) -> None:
     assert prosody.tunes["如梦令"].line_lengths == (6, 6, 5, 6, 2, 2, 6)
 
 
+def test_stanzas_of_tunes(prosody: Prosody) -> None:
+    """Lines that some editions cut in two must not shift the end of a stanza."""
+    for name, ends in {
+        "鹊桥仙": (5,),
+        "青玉案": (6,),
+        "满江红": (8,),
+        "蓦山溪": (9,),
+        "水调歌头": (9,),
+    }.items():
+        assert prosody.tunes[name].breaks == ends, name
+
+
 def test_rhyming_lines_of_a_tune_end_on_the_tone_of_their_rhyme(prosody: Prosody) -> None:
     for tune in prosody.tunes.values():
         for pattern in (tune, *tune.variants):

@@ -45,7 +45,7 @@ def test_a_tune_with_variants() -> None:
     poems = [poem(rng) for _ in range(60)] + [poem(rng, oblique=True) for _ in range(30)]
     poems += [poem(rng, long=True) for _ in range(20)] + [poem(rng) for _ in range(4)]
     tunes = ["花间"] * 110 + ["孤调"] * 3 + [""]
-    stanzas = {str(number): (2,) for number in range(50)}
+    stanzas = {str(number): (6,) for number in range(50)} | {str(number): (5,) for number in range(50, 60)}
     found = learn_tunes(table(poems, tunes), WORDS, stanzas)
     assert list(found) == ["花间"], "the other tune has too few poems"
     tune = found["花间"]
@@ -78,8 +78,9 @@ def test_windows_cut_runs() -> None:
     assert windows(words[:0], runs[:0], 4).shape == (0, 4)
 
 
-def test_stanza_ends_are_counted_in_lines() -> None:
-    assert _stanza_ends("一二三，四五。六、七！\n八九。十？") == (4,)
+def test_stanza_ends_are_counted_in_characters() -> None:
+    assert _stanza_ends("一二三，四五。六、七！\n八九。十？") == (7,)
+    assert _stanza_ends("一二三，四五。\n\n六、七！\n八九。十？") == (5, 7)
     assert _stanza_ends("一二三，四五。") == ()
 
 

@@ -17,7 +17,7 @@ Ids = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 
 Stanzas = Mapping[str, tuple[int, ...]]
-"""Id of a poem -> lines after which its stanzas end, the last one left out."""
+"""Id of a poem -> characters after which its stanzas end, the last one left out."""
 
 _FIXED = 0.85  # a place has a tone when so large a share of the poems agree on it
 _RHYMING = 0.45  # two lines rhyme when so large a share of the poems rhyme there; by chance it is about a tenth
@@ -91,7 +91,7 @@ def _patterns(table: VerseTable, shape: tuple[int, ...], words: WordTable, stanz
     ends_level = words.level[poems[:, -1]] > 0.5
     kinds = sorted((ends_level, ~ends_level), key=lambda kind: -int(kind.sum()))
     marks = _marks(table.marks.reshape(len(table), -1))
-    breaks = _breaks([stanzas[name] for name in table.names.tolist() if name in stanzas])
+    breaks = _breaks([stanzas[name] for name in table.names.tolist() if name in stanzas], shape)
     result = []
     for kind in kinds:
         if kind.any():
@@ -141,6 +141,8 @@ def _marks(marks: Ids) -> str:
     return "".join(chr(Counter(column).most_common(1)[0][0]) for column in marks.T.tolist())
 
 
-def _breaks(known: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the commonest division into stanzas; none if it is not known."""
-    return Counter(known).most_common(1)[0][0] if known else ()
+def _breaks(known: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lines after which stanzas end, by the commonest division that falls between lines; none if unknown."""
+    line_of = {int(end): number for number, end in enumerate(np.cumsum(shape), start=1)}
+    fitting = [tuple(line_of[end] for end in ends) for ends in known if all(end in line_of for end in ends)]
+    return Counter(fitting).most_common(1)[0][0] if fitting else ()

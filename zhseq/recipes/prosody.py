@@ -52,7 +52,7 @@ def learn_prosody() -> LearnedProsody:
 
 
 def read_stanzas() -> Stanzas:
-    """Return the stanza ends of the ci whose source keeps stanzas apart: id -> lines after which one ends."""
+    """Return the stanza ends of the ci whose source keeps stanzas apart: id -> characters after which one ends."""
     from zhseq.corpus.poetry import CI, read_source
     from zhseq.corpus.registry import corpora_root, corpus_folder
 
@@ -62,9 +62,9 @@ def read_stanzas() -> Stanzas:
 
 
 def _stanza_ends(text: str) -> tuple[int, ...]:
-    """Count the lines of the text up to the end of each paragraph but the last."""
+    """Count the characters up to the end of each paragraph but the last; lines may be cut elsewhere than here."""
     ends, total = [], 0
     for paragraph in text.split("\n")[:-1]:
-        total += len([line for line in _LINE_END.split(paragraph) if line.strip()])
+        total += sum(len(line.strip()) for line in _LINE_END.split(paragraph))
         ends.append(total)
-    return tuple(ends)
+    return tuple(dict.fromkeys(ends))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from zhseq.errors import InputError
-from zhseq.models.word_lattice import Arcs, WordLattice
+from zhseq.models.word_lattice import Arcs, FixedTags, WordLattice
 from zhseq.nn.crf import CRF
 from zhseq.text.tags import TagTable, allowed_transitions, scheme_tags, spans_from_ids
 
@@ -109,11 +109,12 @@ def test_cells_that_are_fixed() -> None:
     for row, tag in enumerate(("B-b", "M-b", "E-b")):
         allowed[row, tags.index(tag)] = True
     arcs = Arcs(np.array([0]), np.array([2]), np.array([3.0], dtype=np.float32), np.array([0]))
-    fixed = np.array([3, 4, 5])
-    path = WordLattice(crf, table).best_paths(emissions[0].numpy(), np.array([9]), arcs, fixed, allowed)
+    fixed = FixedTags(np.array([3, 4, 5]), np.arange(3), allowed)
+    impossible = FixedTags(np.array([3, 4, 5]), np.arange(3), allowed & False)
+    path = WordLattice(crf, table).best_paths(emissions[0].numpy(), np.array([9]), arcs, fixed)
     assert [tags[tag] for tag in path[3:6].tolist()] == ["B-b", "M-b", "E-b"]
     with pytest.raises(InputError, match="expected at least one legal tagging"):
-        WordLattice(crf, table).best_paths(emissions[0].numpy(), np.array([9]), arcs, fixed, allowed & False)
+        WordLattice(crf, table).best_paths(emissions[0].numpy(), np.array([9]), arcs, impossible)
 
 
 def test_tags_that_mark_no_ends_are_refused() -> None:

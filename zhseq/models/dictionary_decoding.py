@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zhseq.models.word_lattice import Arcs, WordLattice
+from zhseq.models.word_lattice import Arcs, FixedTags, WordLattice
 from zhseq.nn.crf import CRF
 from zhseq.text.tags import TagTable
 from zhseq.text.word_matches import Matches
@@ -168,9 +168,9 @@ class MarkedBatch:
         if not self.marks.force.any():
             return None
         length = emissions.shape[1]
-        cells, tags = fixed_cells(self.table, self.marks, self.rows * length)
+        fixed = fixed_tags(self.table, self.marks.moved(self.rows * length))
         allowed = np.ones((emissions.shape[0] * length, emissions.shape[2]), dtype=np.bool_)
-        allowed[cells] = tags
+        allowed[fixed.characters] = fixed.allowed[fixed.kinds]
         return torch.from_numpy(allowed.reshape(emissions.shape)).to(emissions.device)
 
     def _bonuses(self, paths: Ints) -> npt.NDArray[np.float64]:
@@ -232,24 +232,26 @@ class MarkedTexts:
         if self._lattice is None:
             self._lattice = WordLattice(self._crf, self._table)
         marks = Marks.joined(self._marks)
-        forced, free = marks[marks.force], marks[~marks.force]
+        free = marks[~marks.force]
         tags = self._lattice.best_paths(
             np.concatenate(self._scores),
             np.concatenate(self._lengths),
             Arcs(free.starts, free.ends, free.bonus, free.labels),
-            *fixed_cells(self._table, forced, np.zeros(len(forced), dtype=np.int64)),
+            fixed_tags(self._table, marks),
         )
         places, wanted = np.concatenate(self._places), np.concatenate(self._wanted)
         self._clear()
         return places[wanted], tags[wanted]
 
 
-def fixed_cells(table: TagTable, marks: Marks, shift: Ints) -> tuple[Ints, Bools]:
-    """Return the characters of forced words, (cells,), each shifted with its word, and their tags, (cells, tags)."""
-    marks, shift = marks[marks.force], shift[marks.force]
+def fixed_tags(table: TagTable, marks: Marks) -> FixedTags:
+    """Return what forced words leave to their characters."""
+    marks = marks[marks.force]
     sizes = marks.ends - marks.starts
     owner = np.repeat(np.arange(len(sizes)), sizes)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     place = np.where(within == 0, 0, np.where(within == sizes[owner] - 1, 2, 1))
     place[sizes[owner] == 1] = 3
-    return (marks.starts + shift)[owner] + within, _allowed(table.tags)[place, marks.labels[owner]]
+    labels = len(table.labels) + 1  # the last stands for any, as -1 does in `marks`
+    kinds = place * labels + marks.labels[owner] % labels
+    return FixedTags(marks.starts[owner] + within, kinds, _allowed(table.tags).reshape(4 * labels, -1))

@@ -55,6 +55,21 @@ class Arcs:
 
 
 @dataclass(frozen=True)
+class FixedTags:
+    """Characters of some texts laid end to end that have not the choice of all tags.
+
+    Attributes:
+        characters: All different, (cells,).
+        kinds: The row of `allowed` for each, (cells,).
+        allowed: Which tags each kind may have, (kinds, tags).
+    """
+
+    characters: Ints
+    kinds: Ints
+    allowed: Bools
+
+
+@dataclass(frozen=True)
 class _Packing:
     """Texts of different lengths, character by character: first the first of all, the longest text first.
 
@@ -123,17 +138,14 @@ class WordLattice:
         targets = (self._layout.ends, self._layout.middles)
         return np.stack([self._steps[source, target].diagonal() for target in targets])
 
-    def best_paths(
-        self, scores: Floats, lengths: Ints, arcs: Arcs, fixed: Ints | None = None, allowed: Bools | None = None
-    ) -> Ints:
+    def best_paths(self, scores: Floats, lengths: Ints, arcs: Arcs, fixed: FixedTags | None = None) -> Ints:
         """Return the tags of the best path of each text, (characters,).
 
         Args:
             scores: Emissions of the characters of all texts laid end to end, (characters, tags).
             lengths: Characters of each text, at least 1, (texts,).
             arcs: Words of the dictionary, none twice.
-            fixed: Different characters that have not the choice of all tags, and that no arc touches, (cells,).
-            allowed: Which tags these may have, (cells, tags).
+            fixed: Characters that have not the choice of all tags; no arc touches them.
 
         Raises:
             InputError: A text has no legal path.
@@ -145,8 +157,9 @@ class WordLattice:
         arcs = arcs[~single]
         arcs = arcs[np.argsort(packing.cells[arcs.ends - 1], kind="stable")]
         gains = self._gains(local, packing.cells, arcs)
-        if fixed is not None and allowed is not None:
-            local[packing.cells[fixed]] += np.where(allowed[:, layout.columns], 0, -np.inf).astype(np.float32)
+        if fixed is not None:
+            penalties = np.where(fixed.allowed[:, layout.columns], np.float32(0), np.float32(-np.inf))
+            local[packing.cells[fixed.characters]] += penalties.take(fixed.kinds, axis=0)
         sources, targets = packing.cells[arcs.starts], packing.cells[arcs.ends - 1]
         values = self._forward(local, packing, sources, targets, gains)
         taken, chain = np.nonzero((gains == values[:, layout.ends][targets]) & (gains > -np.inf))

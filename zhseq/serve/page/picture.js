@@ -46,9 +46,9 @@ function colours() {
   };
 }
 
-/** Return the rows (or columns) of the picture as lists of `{text, soft}`. */
+/** Return the rows (or columns) of the picture as lists of `{text, soft, small}`. */
 function stripsOf({ rows, tune }, heading, layout) {
-  const strips = heading ? [[...heading].map((text) => ({ text, soft: true }))] : [];
+  const strips = heading ? [[...heading].map((text) => ({ text, soft: true, small: true }))] : [];
   let strip = [];
   for (const { text, mark, ends } of rows) {
     strip.push(...[...text].map((character) => ({ text: character })));
@@ -64,9 +64,10 @@ function stripsOf({ rows, tune }, heading, layout) {
 
 function setStrip(pen, look, strip, number, { layout, width }) {
   const offset = EDGE + SIZE * (ROW / 2 + number * ROW);
-  strip.forEach(({ text, soft }, place) => {
-    const along = EDGE + SIZE * (0.56 + place * 1.12);
-    pen.font = `${SIZE}px ${look.font}`;
+  strip.forEach(({ text, soft, small }, place) => {
+    const size = small ? SIZE * 0.65 : SIZE;
+    const along = EDGE + SIZE * 0.56 + place * size * 1.12;
+    pen.font = `${size}px ${look.font}`;
     pen.fillStyle = soft ? look.soft : look.ink;
     if (layout !== "down") pen.fillText(text, along, offset);
     else if (/[，。、；：？！]/u.test(text) && soft) pen.fillText(text, width - offset + SIZE * 0.55, along - SIZE * 0.6);

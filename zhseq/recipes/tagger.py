@@ -90,7 +90,7 @@ class Named:
     Attributes:
         sources: What it trains and evaluates on.
         settings: How its settings differ from the defaults.
-        transfer: Whether it starts from the tagger that comes with zhseq, unless told otherwise: that helps small
+        transfer: Whether it starts from `tagger-start`, which comes with zhseq, unless told otherwise: that helps small
             corpora most. `pos-ud` does not, so that all it learned from is openly licensed.
     """
 
@@ -182,7 +182,7 @@ def _own_tagger() -> str | None:
     from zhseq.checkpoint import shipped
 
     try:
-        directory = str(shipped("tagger"))
+        directory = str(shipped("tagger-start"))
     except CheckpointError:
         print("this installation has no tagger to start from: starting from nothing", file=sys.stderr)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from zhseq.poet import Poet
 from zhseq.recipes.poem import save
 from zhseq.text.vocab import SPECIALS, Vocab
 from zhseq.verse import LINE
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and all programs that they start: but some tests
+# press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHARACTERS = (
     "春夏秋冬风花雪月山水云雨江河天地日夜人心酒诗梅兰竹菊松柏鸟鱼来去归行坐看听闻知思忆别离愁乐长短高低远近东西南北"

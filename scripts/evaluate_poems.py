@@ -253,7 +253,7 @@ def ngram_poems(poet: Poet, train: Any, options: argparse.Namespace) -> list[Poe
     from masked_ngram import NgramModel
 
     writer = Poet(poet.model, poet.vocab, prosody=poet.prosody)
-    writer.model = NgramModel.train(train, poet.vocab, poet.model, options.limit)
+    writer._writer.model = NgramModel.train(train, poet.vocab, poet.model, options.limit)  # type: ignore[assignment]
     return writer.write_many(Request(form=QUATRAIN), options.ngram)
 
 

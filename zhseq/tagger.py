@@ -242,8 +242,11 @@ def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
             f"{directory} holds {found} characters, bigrams and words, but {source} speaks of {sizes}; "
             "they are not of the same model"
         )
-    with uninitialized():
-        model = SequenceTagger(settings)
+    try:
+        with uninitialized():
+            model = SequenceTagger(settings)
+    except ValueError as error:  # tags that are none, or stand there twice
+        raise CheckpointError(f"{source} describes no tagger: {error}; fetch the checkpoint again") from error
     checkpoint.read_weights(directory, model)
     return model, features
 

@@ -114,6 +114,16 @@ def test_a_body_without_end_is_refused_while_it_comes(shared: Server) -> None:
         assert connection.recv(1) == b""  # closed
 
 
+def test_a_long_body_that_comes_at_once_is_read(shared: Server) -> None:
+    """More in one piece than a head may have: it must not be taken for the head of the next request."""
+    body = b'{"text": "x"}' + b" " * (2 * HEAD_BYTES)
+    head = f"POST /v1/tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    with shared.connect() as connection:
+        for _ in range(3):
+            connection.sendall(head.encode() + b"\r\n\r\n" + body)
+            assert answer(connection)[0] == 200
+
+
 @pytest.mark.parametrize(
     "endless", [b"X-A: b\r\n", b"a", b"X: \x80\r\n"], ids=["many headers", "one header", "no ASCII"]
 )

@@ -30,15 +30,15 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
         raise InputError(f"there is no regulated form '{form}'; choose one of {', '.join(FORM_SHAPES)}")
     if form and tune is not None:
         raise InputError(f"a tune has a form of its own, so --form {form} and --tune {tune.name} exclude each other")
-    if tune is not None:
-        fitting = _readings(text, tune)
-        least = min(_distance(lines, pattern) for lines, pattern in fitting)
-        near = [item for item in fitting if _distance(*item) == least]  # patterns of one shape differ in their tones
-        found = [_review_pattern(lines, pattern, tune.name, prosody) for lines, pattern in near]
-        return min(found, key=lambda each: len(each.faults))
     lines = read_lines(text)
     if not lines:
         raise InputError("there is no Chinese character in this text; expected a poem")
+    if tune is not None:
+        fitting = _readings(text, tune)
+        least = min(_distance(*item) for item in fitting)
+        near = [item for item in fitting if _distance(*item) == least]  # patterns of one shape differ in their tones
+        found = [_review_pattern(cut, pattern, tune.name, prosody) for cut, pattern in near]
+        return min(found, key=lambda each: len(each.faults))
     if not regular_length(lines):
         tunes = [(p, name) for name, each in prosody.tunes.items() for p in (each, *each.variants)]
         same = [(pattern, name) for pattern, name in tunes if _distance(_recut(text, pattern), pattern) == 0]

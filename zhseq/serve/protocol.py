@@ -47,8 +47,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless it becomes too much."""
+        self._bytes += len(data)  # before it is read: with its end a request takes its count along
         super().data_received(data)
-        self._bytes += len(data)
         if self._in_head and self._bytes > HEAD_BYTES:
             self._refuse(ApiError(431, "too_large", f"The head of a request may have {HEAD_BYTES} bytes at most."))
         elif self._bytes > HEAD_BYTES + max(_LINGER_BYTES, _FRAMING * self.max_body):

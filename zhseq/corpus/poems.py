@@ -220,7 +220,7 @@ def _build(folders: dict[str, Path], target: Path) -> None:
 
 def _table(poems: CleanPoems, result: Deduplication) -> Any:
     """Lay the poems out as an Arrow table, one row for each."""
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     line_ends = np.cumsum(poems.line_lengths)
     flat = from_codepoints(np.insert(poems.points, line_ends[:-1], ord("\n"))).split("\n") if len(line_ends) else []

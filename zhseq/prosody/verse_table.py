@@ -45,7 +45,7 @@ class VerseTable:
     @classmethod
     def from_dataset(cls, poems: Dataset) -> VerseTable:
         """Lay out the poems of `zhseq.corpus.load_poems`."""
-        import pyarrow.compute as pc  # type: ignore[import-untyped]
+        import pyarrow.compute as pc
 
         columns = ["id", "form", "lines", "marks", "tune"]
         table = poems.select_columns(columns).with_format("arrow")[:].combine_chunks()

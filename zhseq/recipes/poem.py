@@ -125,7 +125,7 @@ def encode(poems: Dataset, vocab: Vocab, max_symbols: int) -> EncodedPoems:
 
 def column(poems: Dataset, name: str, *, joined_by: str | None = None) -> list[str]:
     """Return a column as a list of strings; a list in each row is joined by Arrow, which takes no Python per line."""
-    import pyarrow.compute  # type: ignore[import-untyped]
+    import pyarrow.compute
 
     values = poems.select_columns([name]).with_format("arrow")[:][name]
     if joined_by is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zhseq.tagger import Tagger
     from zhseq.text.user_dictionary import Entry, UserDictionary
 
-BATCH = 4_096
+BATCH = 2_560
 """Characters that are tagged together. More are hardly faster, and whoever comes meanwhile has to wait for them."""
 _SHARE = 1_024  # characters of one request in a turn; then it is the turn of the next
 _SMALL = 512  # characters; of fewer, most of the time goes into calls that cost the same for one line as for ten

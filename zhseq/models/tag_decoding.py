@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from zhseq.batching import quick_rows
 from zhseq.features import Ints, TaggerFeatures
 from zhseq.models.dictionary_decoding import MarkedBatch, MarkedTexts, Marks
 from zhseq.models.sequence_tagger import SequenceTagger
@@ -85,7 +86,7 @@ def _batches(pieces: Ints) -> list[Ints]:
     order = np.argsort(lengths, kind="stable")[::-1]
     batches, start = [], 0
     while start < len(order):
-        rows = max(1, _BATCH // int(lengths[order[start]]))
+        rows = quick_rows(min(len(order) - start, max(1, _BATCH // int(lengths[order[start]]))))
         batches.append(order[start : start + rows])
         start += rows
     return batches

@@ -8,33 +8,57 @@ from typing import cast
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
+_LAST = b"connection: close\r\n"
 
 
-class Connection(asyncio.Protocol):
-    """One connection with one request at a time; it connects again after the service has closed it."""
+class Connection:
+    """One connection at a time, with one request at a time; a new one after the service or the client closed it."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._wire: _Wire | None = None
 
     async def send(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request and return status and body of the answer; status 0 if the connection was closed instead."""
-        loop = asyncio.get_running_loop()
-        if self._transport is None or self._transport.is_closing():
-            self._received.clear()
-            await loop.create_connection(lambda: self, self._host, self._port)
-        assert self._transport is not None
-        self._answer = loop.create_future()
-        self._transport.write(request)
-        return await self._answer
+        """Send a request and return status and body of the answer; status 0 if the connection was closed instead.
+
+        Who cancels this has to close the connection, since an answer may still come.
+        """
+        if self._wire is None or not self._wire.is_open:
+            loop = asyncio.get_running_loop()
+            _, self._wire = await loop.create_connection(_Wire, self._host, self._port)
+        return await self._wire.ask(request)
 
     def close(self) -> None:
         """Close the connection."""
+        if self._wire is not None:
+            self._wire.abort()
+            self._wire = None
+
+
+class _Wire(asyncio.Protocol):
+    """What asyncio tells of a single connection; what comes late from one that is closed never meets the next."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self.is_open = True
+        """Whether another request may be sent."""
+
+    def ask(self, request: bytes) -> asyncio.Future[tuple[int, bytes]]:
+        """Send a request and return its answer to be."""
+        self._answer = asyncio.get_running_loop().create_future()
+        if self._transport is None or not self.is_open:
+            self._answer.set_result((0, b""))
+        else:
+            self._transport.write(request)
+        return self._answer
+
+    def abort(self) -> None:
+        """Close the connection without another word."""
+        self.is_open = False
         if self._transport is not None:
             self._transport.abort()
-            self._transport = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -46,7 +70,7 @@ class Connection(asyncio.Protocol):
         end = self._received.find(_HEAD_END)
         if end < 0:
             return
-        head = bytes(self._received[:end]).lower()
+        head = bytes(self._received[: end + 2]).lower()
         start = end + len(_HEAD_END)
         if _LENGTH in head:
             stop = start + int(head.partition(_LENGTH)[2].partition(b"\r\n")[0])
@@ -55,10 +79,17 @@ class Connection(asyncio.Protocol):
         if len(self._received) >= stop and self._answer is not None and not self._answer.done():
             body = bytes(self._received[start:stop])
             self._received.clear()
+            if _LAST in head:
+                self.abort()  # the service reads no further request here, and its end of the line may still be to come
             self._answer.set_result((int(head[9:12]), body))
+
+    def eof_received(self) -> None:
+        """Called by asyncio when the service has closed its end."""
+        self.is_open = False
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by asyncio."""
+        self.is_open = False
         if self._answer is not None and not self._answer.done():
             self._answer.set_result((0, b""))
 

@@ -188,8 +188,11 @@ async def _send(connection: Connection, kind: Kind, draw: random.Random, report:
     if kind.leaves:
         waiting = asyncio.ensure_future(connection.send(kind.make(draw)))
         await asyncio.sleep(draw.random() * 0.05)
+        waiting.cancel()  # it may still be connecting
         connection.close()
-        await waiting
+        await asyncio.wait({waiting})
+        if not waiting.cancelled():
+            waiting.result()
         report.answers[kind.name, _CLOSED] += 1
         return
     try:

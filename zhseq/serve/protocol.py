@@ -31,6 +31,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._bytes = 0
         """Of this request, head and body, as they came."""
         self._late: asyncio.TimerHandle | None = None
+        self._refusal: ApiError | None = None
+        """Of what came behind requests that are still being answered; nothing more is read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for a request."""
@@ -43,10 +45,13 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        self._unset_keepalive_if_required()  # uvicorn forgets it if the client reset the connection
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless it becomes too much."""
+        if self._refusal is not None:
+            return
         self._bytes += len(data)  # before it is read: with its end a request takes its count along
         super().data_received(data)
         if self._in_head and self._bytes > HEAD_BYTES:
@@ -71,6 +76,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._bytes = 0
 
+    def on_response_complete(self) -> None:
+        """Called when a request has been answered."""
+        super().on_response_complete()
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
         self._refuse(ApiError(400, "invalid_http", "Expected a request of HTTP/1.1."))
@@ -85,13 +96,23 @@ class LimitedProtocol(HttpToolsProtocol):
             self._late = None
 
     def _give_up(self) -> None:
-        self._refuse(ApiError(408, "head_timeout", f"No request came within {HEAD_SECONDS:g} seconds."))
+        self._late = None
+        if self._is_answering():
+            self._expect_head()  # who waits for an answer has time for the next request
+        else:
+            self._refuse(ApiError(408, "head_timeout", f"No request came within {HEAD_SECONDS:g} seconds."))
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer with an error and close the connection."""
+        """Answer with an error and close the connection, after what came whole has been answered."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if self._is_answering() and (self._in_head or self.pipeline):
+            self._refusal = error
+            return
+        if self._in_head or not self.cycle.response_started:
             body = to_json(error_body(error.code, error.message))
             headers = {**error.headers, "Content-Type": "application/json", "Content-Length": str(len(body))}
             lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", "Connection: close"]

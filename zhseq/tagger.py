@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from zhseq import checkpoint
 from zhseq.config import from_dict, to_dict
 from zhseq.errors import CheckpointError, ConfigError, InputError
-from zhseq.features import TaggerFeatures
+from zhseq.features import Ints, TaggerFeatures
 from zhseq.models.sequence_tagger import SequenceTagger, SequenceTaggerConfig
 from zhseq.models.tag_decoding import Spans, find_spans, tag_table
 from zhseq.models.text_block import TextBlock
@@ -30,8 +30,7 @@ _BLOCK_LINES = 512  # lines that are read ahead and tagged together
 _BLOCK_CHARACTERS = 24_000  # or fewer, so that memory stays flat whatever the length of a line
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A word: `text == document.text[start:end]`, in code points."""
 
     text: str
@@ -43,8 +42,7 @@ class Word:
     """Probability of the least certain of its characters' tags; only on request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(NamedTuple):
     """A named entity: `text == document.text[start:end]`, in code points."""
 
     text: str
@@ -197,7 +195,7 @@ def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _parts(
-    kind: Callable[..., Any], spans: Spans, labels: Sequence[str], lines: Sequence[str], offsets: npt.NDArray[np.int64]
+    kind: type[Word] | type[Entity], spans: Spans, labels: Sequence[str], lines: Sequence[str], offsets: Ints
 ) -> list[tuple[Any, ...]]:
     """Make the words or entities of each line.
 
@@ -212,14 +210,11 @@ def _parts(
     shift = np.repeat(offsets[:-1], np.diff(bounds))
     starts, ends = (spans.starts - shift).tolist(), (spans.ends - shift).tolist()
     names = [labels[label] for label in spans.labels.tolist()]
-    scores = None if spans.scores is None else spans.scores.tolist()
-    parts = []
-    for line, first, last in zip(lines, bounds, bounds[1:], strict=False):
-        begin, end = starts[first:last], ends[first:last]
-        texts = [line[start:stop] for start, stop in zip(begin, end, strict=True)]
-        columns = [texts, begin, end, names[first:last]]
-        parts.append(tuple(map(kind, *columns, *([] if scores is None else [scores[first:last]]))))
-    return parts
+    scores = repeat(None, len(names)) if spans.scores is None else spans.scores.tolist()
+    owners = [line for line, first, last in zip(lines, bounds, bounds[1:], strict=False) for _ in range(last - first)]
+    texts = [line[start:end] for line, start, end in zip(owners, starts, ends, strict=True)]
+    made = list(map(kind._make, zip(texts, starts, ends, names, scores, strict=True)))
+    return [tuple(made[first:last]) for first, last in pairwise(bounds)]
 
 
 def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:

@@ -98,8 +98,9 @@ class SequenceTagger(nn.Module):
         return {head: self.projections[head](encoded) for head in heads or self.config.heads}
 
     def lower_precision(self) -> None:
-        """Keep the weights of encoder and heads in bfloat16, for tagging only; embeddings and CRFs stay in float32."""
-        for layer in (self.lstm, self.cnn, self.projections):
+        """Keep the weights in bfloat16, for tagging only; word vectors and CRFs, which are summed, stay in float32."""
+        vectors = (self.embedding.characters, self.embedding.bigrams)
+        for layer in (*vectors, self.lstm, self.cnn, self.projections):
             if layer is not None:
                 layer.bfloat16()
 

@@ -53,7 +53,7 @@ class SequenceEmbedding(nn.Module):
         self.words = embedding_table(words, config.word_dim) if words else None
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the input vectors of a batch, (batch, length, output_dim).
+        """Return the input vectors of a batch, (batch, length, output_dim), in the type of the character vectors.
 
         The slots of `word_ids` are split evenly among the four sets, in the order begin, inside, end, single.
         """
@@ -65,7 +65,8 @@ class SequenceEmbedding(nn.Module):
             assert batch.word_ids is not None, "this model reads dictionary words, but the batch has none"
             assert batch.word_weights is not None
             parts.append(self._word_sets(batch.word_ids, batch.word_weights))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        first, *others = parts
+        return torch.cat([first, *(part.to(first.dtype) for part in others)], dim=-1) if others else first
 
     def _word_sets(self, word_ids: Tensor, word_weights: Tensor) -> Tensor:
         assert self.words is not None

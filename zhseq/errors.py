@@ -15,6 +15,16 @@ class ZhseqError(Exception):
 class InputError(ZhseqError):
     """A text, option or file given by the user cannot be used."""
 
+    def __init__(self, message: str = "", code: str = "") -> None:
+        """Make an error.
+
+        Args:
+            message: One sentence.
+            code: What is wrong, for programs that say it in words of their own; empty: nothing that has a name.
+        """
+        super().__init__(message)
+        self.code = code
+
 
 class CorpusError(ZhseqError):
     """A corpus is missing, damaged or holds a record that cannot be read."""

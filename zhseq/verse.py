@@ -88,17 +88,19 @@ def place_start(start: str, form: Form) -> str:
             expects_mark = False
             continue
         if not bool(is_han(codepoints(character))[0]):
-            raise InputError(_misplaced(character, len(placed), marks, form))
+            raise _misplaced(character, len(placed), marks, form)
         placed += character
         expects_mark = len(placed) in marks
     room = sum(form.line_lengths)
     if len(placed) > room:
-        raise InputError(f"the start has {len(placed)} characters, but a {form.name} has {room}; give fewer")
+        message = f"the start has {len(placed)} characters, but a {form.name} has {room}; give fewer"
+        raise InputError(message, code="start_too_long")
     whole = [
         placed[end - length : end] for end, length in zip(marks, form.line_lengths, strict=True) if end <= len(placed)
     ]
     if len(set(whole)) < len(whole):
-        raise InputError("the start holds the same line twice, and a poem may not; change one of the two")
+        message = "the start holds the same line twice, and a poem may not; change one of the two"
+        raise InputError(message, code="line_twice")
     return placed
 
 
@@ -111,12 +113,14 @@ def fits(start: str, form: Form) -> bool:
     return True
 
 
-def _misplaced(character: str, place: int, marks: dict[int, str], form: Form) -> str:
+def _misplaced(character: str, place: int, marks: dict[int, str], form: Form) -> InputError:
     shown = f"'{character}' (U+{ord(character):04X})" if character.isprintable() else f"U+{ord(character):04X}"
     if character in "，。、；：？！,.;:?!":
         expected = f"a '{marks[place]}'" if place in marks else "no punctuation"
-        return f"the start has {shown} after {place} characters, where a {form.name} has {expected}"
-    return f"a poem is made of Chinese characters, but the start holds {shown}; leave it out"
+        message = f"the start has {shown} after {place} characters, where a {form.name} has {expected}"
+        return InputError(message, code="misplaced_mark")
+    message = f"a poem is made of Chinese characters, but the start holds {shown}; leave it out"
+    return InputError(message, code="not_chinese")
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
     if prosody is None and needed:
         raise InputError(
             "this model comes without tones, rhymes and tunes; learn them with `python -m zhseq.train prosody` "
-            "or use --rhyme none without a tune"
+            "or use --rhyme none without a tune",
+            code="no_rules",
         )
     if prosody is None or request.rhyme == "none":
         return prosody
@@ -104,7 +105,8 @@ def find_tune(name: str, prosody: Prosody) -> TunePattern:
     known = list(prosody.tunes)
     near = difflib.get_close_matches(folded, known, n=3, cutoff=0.3) or known[:3]
     raise InputError(
-        f"there is no tune '{name}' among the {len(known)} that are known (--list-tunes); near are {'、'.join(near)}"
+        f"there is no tune '{name}' among the {len(known)} that are known (--list-tunes); near are {'、'.join(near)}",
+        code="unknown_tune",
     )
 
 
@@ -121,7 +123,8 @@ def known_name(kind: str, value: str, known: Sequence[str]) -> str:
     if not value or folded in by_fold:
         return by_fold.get(folded, "")
     near = difflib.get_close_matches(folded, by_fold, n=3, cutoff=0.3) or list(by_fold)[:3]
-    raise InputError(f"the model knows no {kind} '{value}'; it knows {len(known)}, among them {'、'.join(near)}")
+    message = f"the model knows no {kind} '{value}'; it knows {len(known)}, among them {'、'.join(near)}"
+    raise InputError(message, code=f"unknown_{kind}")
 
 
 def check_wishes(request: Request, prosody: Prosody | None) -> None:
@@ -131,12 +134,14 @@ def check_wishes(request: Request, prosody: Prosody | None) -> None:
         InputError: They cannot be fulfilled; the message says why.
     """
     if request.form != "auto" and request.form not in FORMS:
-        raise InputError(f"there is no form '{request.form}'; choose one of auto, {', '.join(FORMS)}")
+        message = f"there is no form '{request.form}'; choose one of auto, {', '.join(FORMS)}"
+        raise InputError(message, code="unknown_form")
     if request.tune and request.form != "auto":
-        raise InputError(f"a tune has a form of its own, so --form {request.form} and --tune {request.tune} exclude "
-                         "each other; leave one out")  # fmt: skip
+        message = f"a tune has a form of its own, so --form {request.form} and --tune {request.tune} exclude each other"
+        raise InputError(f"{message}; leave one out", code="form_and_tune")
     if request.rhyme_group and prosody is None:
-        raise InputError("a rhyme group is of no use with --rhyme none; leave one of the two out")
+        message = "a rhyme group is of no use with --rhyme none; leave one of the two out"
+        raise InputError(message, code="unused_rhyme_group")
     if request.acrostic_at not in ("start", "end"):
         raise InputError(f"an acrostic stands at the start or at the end of the lines, not at '{request.acrostic_at}'")
     if request.lines and request.start:
@@ -144,7 +149,8 @@ def check_wishes(request: Request, prosody: Prosody | None) -> None:
     for character in request.acrostic:
         if not bool(is_han(codepoints(character))[0]):
             shown = f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
-            raise InputError(f"an acrostic is made of Chinese characters, but holds {shown}; leave it out")
+            message = f"an acrostic is made of Chinese characters, but holds {shown}; leave it out"
+            raise InputError(message, code="not_chinese")
 
 
 def _draft_form(request: Request, name: str, prosody: Prosody | None, *, lenient: bool) -> Draft:
@@ -186,14 +192,16 @@ def given_characters(request: Request, form: Form) -> tuple[tuple[str, ...], ...
         grid[line][place] = character
     if len(request.acrostic) > len(grid):
         raise InputError(
-            f"the acrostic has {len(request.acrostic)} characters, but a {form.name} has {len(grid)} lines; give fewer"
+            f"the acrostic has {len(request.acrostic)} characters, but a {form.name} has {len(grid)} lines; give fewer",
+            code="acrostic_too_long",
         )
     for number, character in enumerate(request.acrostic):
         place = 0 if request.acrostic_at == "start" else len(grid[number]) - 1
         if grid[number][place] not in ("", character):
             raise InputError(
                 f"line {number + 1} cannot have '{grid[number][place]}' of the start and '{character}' of the acrostic "
-                "in one place; change one of the two"
+                "in one place; change one of the two",
+                code="acrostic_clash",
             )
         grid[number][place] = character
     return tuple(map(tuple, grid))

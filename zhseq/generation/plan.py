@@ -60,7 +60,8 @@ def plan_regulated(prosody: Prosody, form: str, given: Given, group: RhymeGroup 
     if group is not None and group.tone is not Tone.LEVEL:
         raise InputError(
             f"a {form} rhymes on level tones, but the words of the rhyme group '{group.name}' are oblique; "
-            "choose a level one"
+            "choose a level one",
+            code="oblique_rhyme_group",
         )
     length = every[0].line_lengths[0]
     weights = [_RHYMED_FIRST[length] if pattern.rhymes[0] else 1 - _RHYMED_FIRST[length] for pattern in every]
@@ -107,7 +108,8 @@ def _plan(
             if changes == fewest:
                 fitting.append((pattern, weight, _fit_rhymes(prosody, pattern, given, None)))
     if not fitting:
-        raise InputError(f"no pattern of {name} allows what is given: {nearest}; change it or use --rhyme none")
+        message = f"no pattern of {name} allows what is given: {nearest}; change it or use --rhyme none"
+        raise InputError(message, code="against_the_pattern")
     taken, shares, presets = zip(*fitting, strict=True)
     return Plan(taken, shares, presets, note)
 

@@ -105,7 +105,8 @@ class RuleTables:
             if tone in (FREE, group.tone.value) and self.group_sizes[group.id] >= needed
         ]
         if not fitting:
-            raise InputError(f"no rhyme group has the {needed} words that this pattern needs; use --rhyme none")
+            message = f"no rhyme group has the {needed} words that this pattern needs; use --rhyme none"
+            raise InputError(message, code="small_rhyme_group")
         return self.by_group[fitting].amax(dim=0)
 
 
@@ -153,7 +154,8 @@ class Template:
                 if preset != OPEN and tables.group_sizes[preset] < needed:
                     raise InputError(
                         f"the rhyme group '{tables.groups[preset].name}' has {tables.group_sizes[preset]} words, "
-                        f"but this pattern needs {needed}; choose another"
+                        f"but this pattern needs {needed}; choose another",
+                        code="small_rhyme_group",
                     )
                 groups[row, slot] = preset
                 end = pattern.tones[by_pattern[row].index(slot)][-1]

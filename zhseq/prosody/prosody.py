@@ -214,9 +214,11 @@ class Prosody:
             return named[0] if named else self.rhyme_groups[ids[0]]
         if ids:
             names = ", ".join(self.rhyme_groups[index].name for index in ids)
-            raise InputError(f"'{name}' is in several rhyme groups; name one of them: {names}")
+            message = f"'{name}' is in several rhyme groups; name one of them: {names}"
+            raise InputError(message, code="ambiguous_rhyme_group")
         names = " ".join(group.name for group in self.rhyme_groups if group.tone is Tone.LEVEL)
-        raise InputError(f"there is no rhyme group '{name}'; give a rhyme word, for example one of {names}")
+        message = f"there is no rhyme group '{name}'; give a rhyme word, for example one of {names}"
+        raise InputError(message, code="unknown_rhyme_group")
 
     def templates(self, form: str) -> tuple[TonePattern, ...]:
         """Return the patterns of a regulated form, see `zhseq.prosody.patterns.templates`."""

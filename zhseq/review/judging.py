@@ -27,12 +27,15 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
         InputError: The text is no poem of a known shape, or not of the shape of the form.
     """
     if form and form not in FORM_SHAPES:
-        raise InputError(f"there is no regulated form '{form}'; choose one of {', '.join(FORM_SHAPES)}")
+        message = f"there is no regulated form '{form}'; choose one of {', '.join(FORM_SHAPES)}"
+        raise InputError(message, code="unknown_form")
     if form and tune is not None:
-        raise InputError(f"a tune has a form of its own, so --form {form} and --tune {tune.name} exclude each other")
+        message = f"a tune has a form of its own, so --form {form} and --tune {tune.name} exclude each other"
+        raise InputError(message, code="form_and_tune")
     lines = read_lines(text)
     if not lines:
-        raise InputError("there is no Chinese character in this text; expected a poem")
+        message = "there is no Chinese character in this text; expected a poem"
+        raise InputError(message, code="no_verse")
     if tune is not None:
         fitting = _readings(text, tune)
         least = min(_distance(*item) for item in fitting)
@@ -49,10 +52,12 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
             lengths = "、".join(str(len(line)) for line in lines[:12])
             raise InputError(
                 "expected a regulated poem (4 or 8 lines of 5 or 7 characters) or a ci to a known tune, but found "
-                f"{len(lines)} line{'s' * (len(lines) != 1)} of {lengths} characters; name the tune with --tune"
+                f"{len(lines)} line{'s' * (len(lines) != 1)} of {lengths} characters; name the tune with --tune",
+                code="unknown_shape",
             )
     if form and len(lines) != FORM_SHAPES[form][0]:
-        raise InputError(f"a {form} has {FORM_SHAPES[form][0]} lines, but here are {len(lines)}; leave --form out")
+        message = f"a {form} has {FORM_SHAPES[form][0]} lines, but here are {len(lines)}; leave --form out"
+        raise InputError(message, code="other_form")
     return review_lines(lines, prosody, strict=bool(form))
 
 

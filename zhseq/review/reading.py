@@ -52,7 +52,8 @@ def read_lines(text: str, lengths: Sequence[int] = ()) -> list[str]:
     for character, han in zip(folded, is_han(points).tolist(), strict=True):
         if not han and character not in _SEPARATORS and character != BLANK:
             shown = f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
-            raise InputError(f"a poem is made of Chinese characters and punctuation, but this text holds {shown}")
+            message = f"a poem is made of Chinese characters and punctuation, but this text holds {shown}"
+            raise InputError(message, code="not_chinese")
     if lengths:
         return _cut(folded, lengths)
     readings = [_lines(folded, length) for length in _REGULAR]

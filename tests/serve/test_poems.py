@@ -14,6 +14,7 @@ from zhseq.poet import Poet, Request
 from zhseq.serve.app import create_app
 from zhseq.serve.settings import Settings
 
+OLD = "床前明月光，疑是地上霜。举头望明月，低头思故乡。"
 WANG = "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。"
 
 
@@ -61,24 +62,35 @@ def test_lines_come_one_by_one_and_make_the_same_poems(client: TestClient, wishe
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("wishes", "code", "words"),
     [
-        ({"tune": "没有这个词牌"}, "没有这个词牌"),
-        ({"form": "十四行"}, "十四行"),
-        ({"author": "<script>alert(1)</script>"}, "<script>"),
-        ({"start": "abc"}, "U+0061"),
-        ({"start": "春" * 500}, "500 characters"),
-        ({"form": "五绝", "acrostic": "一二三四五六"}, ""),
+        ({"tune": "没有这个词牌"}, "unknown_tune", "(see /v1/options); near are "),
+        ({"form": "十四行"}, "unknown_form", "十四行"),
+        ({"form": "五绝", "tune": "浣溪沙"}, "form_and_tune", "so form 五绝 and tune 浣溪沙 exclude each other"),
+        ({"author": "<script>alert(1)</script>"}, "unknown_author", "<script>"),
+        ({"dynasty": "美"}, "unknown_dynasty", "it knows"),
+        ({"start": "abc"}, "not_chinese", "holds 'a' (U+0061)"),
+        ({"acrostic": "春b"}, "not_chinese", "holds 'b'; leave"),
+        ({"start": "春，眠", "form": "五绝"}, "misplaced_mark", "after 1 characters"),
+        ({"start": "春" * 500}, "start_too_long", "500 characters"),
+        ({"start": "春眠不觉晓春眠不觉晓", "form": "五绝"}, "line_twice", "twice"),
+        ({"form": "五绝", "acrostic": "一二三四五六"}, "acrostic_too_long", "6 characters"),
+        ({"form": "五绝", "start": "春", "acrostic": "夏"}, "acrostic_clash", "line 1"),
+        ({"rhyme_group": "秋", "rhyme": "none"}, "unused_rhyme_group", "with rhyme none"),
+        ({"rhyme_group": "甲乙"}, "unknown_rhyme_group", "one of "),
+        ({"rhyme_group": "入", "form": "五绝"}, "oblique_rhyme_group", "oblique"),
+        ({"rhyme_group": "望"}, "ambiguous_rhyme_group", "name one of them: "),
+        ({"rhyme": "classical", "start": "天天天天天", "form": "五绝"}, "against_the_pattern", "no pattern"),
     ],
 )
 def test_wishes_that_cannot_be_fulfilled(
-    client: TestClient, wishes: dict[str, object], words: str, stream: bool
+    client: TestClient, wishes: dict[str, object], code: str, words: str, stream: bool
 ) -> None:
     response = client.post("/v1/poems", json={**wishes, "stream": stream})
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/json"
     error = response.json()["error"]
-    assert error["code"] == "invalid_request"
+    assert error["code"] == code
     assert words in error["message"]
     assert "--" not in error["message"]
 
@@ -110,7 +122,8 @@ def test_wishes_that_cannot_be_fulfilled(
 )
 def test_wishes_of_another_shape(client: TestClient, wishes: dict[str, object]) -> None:
     response = client.post("/v1/poems", json=wishes)
-    assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_request")
+    code = "too_long" if wishes == {"start": "春" * 2001} else "invalid_request"
+    assert (response.status_code, response.json()["error"]["code"]) == (422, code)
 
 
 def test_a_poem_is_judged(client: TestClient, poet: Poet) -> None:
@@ -120,7 +133,41 @@ def test_a_poem_is_judged(client: TestClient, poet: Poet) -> None:
     assert [bool(name) for name in found["rhyme_names"]] == [False, True, False, True]
     broken = client.post("/v1/poems/check", json={"text": WANG.replace("流", "去"), "rhyme": "modern"}).json()
     assert {(fault["line"], fault["place"]) for fault in broken["faults"]} >= {(2, 5)}
-    assert client.post("/v1/poems/check", json={"text": "<b>no poem</b>"}).status_code == 422
+
+
+def test_a_poem_can_be_held_to_a_form(client: TestClient, poet: Poet) -> None:
+    found = client.post("/v1/poems/check", json={"text": OLD}).json()
+    assert "old-style verse" in found["note"]
+    assert "which form 五绝 lists" in found["note"]
+    assert found["faults"] == []
+    strict = client.post("/v1/poems/check", json={"text": OLD, "form": "五绝"}).json()
+    assert strict["note"] == ""
+    assert strict["faults"] == json.loads(json.dumps([asdict(fault) for fault in poet.check(OLD, form="五绝").faults]))
+    assert strict["faults"]
+    proposed = client.post("/v1/poems/suggest", json={"text": OLD, "form": "五绝"}).json()
+    assert [mark["character"] for mark in proposed["suggestions"]]
+    assert client.post("/v1/poems/check", json={"text": OLD, "form": "auto"}).json() == found
+
+
+@pytest.mark.parametrize(
+    ("wishes", "code"),
+    [
+        ({"text": "<b>no poem</b>"}, "not_chinese"),
+        ({"text": "。，"}, "no_verse"),
+        ({"text": "床前"}, "unknown_shape"),
+        ({"text": OLD, "form": "五律"}, "other_form"),
+        ({"text": OLD, "form": "sonnet"}, "unknown_form"),
+        ({"text": OLD, "form": "五绝", "tune": "浣溪沙"}, "form_and_tune"),
+        ({"text": OLD, "tune": "无此调"}, "unknown_tune"),
+        ({"text": "春" * 2001}, "too_long"),
+        ({"text": OLD, "rhyme": "none"}, "invalid_request"),
+    ],
+)
+@pytest.mark.parametrize("path", ["check", "suggest"])
+def test_what_cannot_be_judged(client: TestClient, path: str, wishes: dict[str, object], code: str) -> None:
+    response = client.post(f"/v1/poems/{path}", json=wishes)
+    assert (response.status_code, response.json()["error"]["code"]) == (422, code)
+    assert "--" not in response.json()["error"]["message"]
 
 
 def test_characters_are_proposed(client: TestClient, poet: Poet) -> None:
@@ -136,7 +183,10 @@ def test_a_line_is_written_anew(client: TestClient, poet: Poet) -> None:
     found = client.post("/v1/poems/rewrite", json={"lines": lines, "index": 2, "num": 3, "seed": 1}).json()
     assert found == {"lines": poet.rewrite(lines, 2, 3, seed=1)}
     assert found["lines"]
-    assert client.post("/v1/poems/rewrite", json={"lines": lines, "index": 4}).status_code == 422
+    for index, others, code in ((4, lines, "invalid_request"), (2, ["春", "夏"], "invalid_request"), (
+        0, ["春", "夏"], "unknown_shape"), (0, [lines[0], "春？", *lines[2:]], "open_places")):  # fmt: skip
+        response = client.post("/v1/poems/rewrite", json={"lines": others, "index": index})
+        assert (response.status_code, response.json()["error"]["code"]) == (422, code)
 
 
 def test_options_say_what_can_be_asked_for(client: TestClient, poet: Poet) -> None:

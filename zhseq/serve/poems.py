@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["poems"], route_class=PlainRoute)
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+_ELSEWHERE = {"list-tunes": "see /v1/options"}
 _STREAM = "application/x-ndjson"
 _HOW_TO_DRAW = {"lines", "num", "seed", "best_of", "temperature", "top_p", "stream"}
 _STREAMED = {
@@ -82,7 +83,7 @@ async def check(request: HttpRequest) -> Response:
     wishes = await read(request, ReviewRequest)
 
     def work() -> Iterator[bytes]:
-        yield to_json(_review(poet, poet.check(wishes.text, tune=wishes.tune, rhyme=wishes.rhyme), wishes.rhyme))
+        yield to_json(_review(poet, poet.check(wishes.text, **_rules(wishes)), wishes.rhyme))
 
     return json_response(b"".join(await _all(request, work)))
 
@@ -99,8 +100,8 @@ async def suggest(request: HttpRequest) -> Response:
     wishes = await read(request, SuggestRequest)
 
     def work() -> Iterator[bytes]:
-        found = poet.check(wishes.text, tune=wishes.tune, rhyme=wishes.rhyme)
-        marks = poet.suggest(wishes.text, tune=wishes.tune, rhyme=wishes.rhyme, num=wishes.num)
+        found = poet.check(wishes.text, **_rules(wishes))
+        marks = poet.suggest(wishes.text, **_rules(wishes), num=wishes.num)
         yield to_json({**_review(poet, found, wishes.rhyme), "suggestions": [asdict(mark) for mark in marks]})
 
     return json_response(b"".join(await _all(request, work)))
@@ -141,11 +142,14 @@ def _translated(work: Work) -> Work:
         try:
             yield from work()
         except InputError as error:
-            # The library speaks to users of the command line, too: `--tune` is the field `tune` here.
-            message = _OPTION.sub(lambda match: match[1].replace("-", "_"), str(error))
-            raise ApiError(422, "invalid_request", message) from None
+            raise ApiError(422, error.code or "invalid_request", _with_fields(str(error))) from None
 
     return translated
+
+
+def _with_fields(message: str) -> str:
+    """Let what the library says to users of the command line speak of fields: `--tune` is `tune` here."""
+    return _OPTION.sub(lambda match: _ELSEWHERE.get(match[1], match[1].replace("-", "_")), message)
 
 
 async def _stream(first: bytes, answer: Answer, parts: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
@@ -199,6 +203,12 @@ def _poem(poem: Poem, seed: int) -> dict[str, Any]:
     }
 
 
+def _rules(wishes: ReviewRequest) -> dict[str, str]:
+    """Return what a poem is held to, as the library is told."""
+    return {"tune": wishes.tune, "form": "" if wishes.form == "auto" else wishes.form, "rhyme": wishes.rhyme}
+
+
 def _review(poet: Poet, found: Review, rhyme: str) -> dict[str, Any]:
     groups = rhymes_of(found, poet.reviewing(rhyme)).rhyme_groups
-    return {**asdict(found), "rhyme_names": [groups[group].name if group >= 0 else "" for group in found.rhymes]}
+    names = [groups[group].name if group >= 0 else "" for group in found.rhymes]
+    return {**asdict(found), "note": _with_fields(found.note), "rhyme_names": names}

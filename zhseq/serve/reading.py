@@ -59,7 +59,8 @@ def _refusal(error: ValidationError) -> ApiError:
         return ApiError(400, "invalid_json", f"Expected a body in JSON, in UTF-8, but found: {faults[0]['msg']}.")
     shown = [f"{'.'.join(map(str, fault['loc']))[:80] or 'body'}: {fault['msg']}" for fault in faults[:_SHOWN]]
     more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-    return ApiError(422, "invalid_request", "; ".join(shown) + more + ".")
+    code = "too_long" if {fault["type"] for fault in faults} == {"string_too_long"} else "invalid_request"
+    return ApiError(422, code, "; ".join(shown) + more + ".")
 
 
 async def finish(work: Awaitable[_Result], receive: Receive, seconds: float) -> _Result:

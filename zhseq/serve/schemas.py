@@ -126,11 +126,19 @@ class ReviewRequest(Body):
     """A poem of a person."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"text": "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。"}]}
+        json_schema_extra={
+            "examples": [
+                {"text": "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。"},
+                {"text": "床前明月光，疑是地上霜。举头望明月，低头思故乡。", "form": "五绝"},
+            ]
+        }
     )
 
     text: Annotated[Line, Field(description="the poem, with or without punctuation")]
     tune: Annotated[str, Field(max_length=50, description="the tune it follows; by default told by its lines")] = ""
+    form: Annotated[
+        str, Field(max_length=20, description="the form to whose rules it is held; auto: told by its lines and tones")
+    ] = "auto"
     rhyme: Annotated[Literal["classical", "modern"], Field(description="tones and rhymes to judge by")] = "classical"
 
 
@@ -204,7 +212,7 @@ class PoemsResponse(Example):
 
 
 class ReviewResponse(Example):
-    """What was found in a poem."""
+    """What was found in a poem; `note`: what should be known first, that it reads as old-style verse for example."""
 
     lines: list[str]
     form: str
@@ -216,6 +224,7 @@ class ReviewResponse(Example):
     rhyming: list[int]
     rhyme_names: list[str]
     faults: list[dict[str, Any]]
+    note: str
 
 
 class SuggestResponse(ReviewResponse):

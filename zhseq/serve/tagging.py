@@ -40,7 +40,7 @@ def _options(wishes: TagRequest, here: Services) -> TagOptions:
     try:
         dictionary.update(words)
     except InputError as error:
-        raise ApiError(422, "invalid_request", f"words: {error}") from None
+        raise ApiError(422, "invalid_word", f"words: {error}") from None
     return TagOptions(tasks, wishes.scores, words, dictionary)
 
 

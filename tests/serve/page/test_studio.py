@@ -158,7 +158,29 @@ def test_a_poem_of_ones_own_is_checked_and_mended(visit, shot):
     assert page.input_value("#own") == "白日依山尽，黄河入海流。\n欲穷千里目，更上一层楼。"
     page.fill("#own", "床前")
     page.click("#check-own")
-    page.wait_for_selector("#studio-notice:has-text('办不到')")
+    page.wait_for_selector("#studio-notice:has-text('看不出体裁')")
+
+
+def test_old_style_verse_is_named_and_can_be_held_to_the_rules(visit, shot):
+    page = visit()
+    choose(page, "whose", "own")
+    page.fill("#own", "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。")
+    page.click("#check-own")
+    page.wait_for_selector("#bench h2:has-text('合律')")
+    assert "读来是古体，不拘平仄；若作五绝，则有" in page.inner_text("#bench .hint")
+    assert page.locator(".char.fault").count() == 0
+    shot(page, "studio-old-style")
+    page.click("#bench .hint button")
+    page.wait_for_selector(".faults li")
+    assert page.locator(".char.fault").count() > 0
+    assert page.locator("#bench .hint").count() == 0
+    page.click("#check")  # the wish stays with the poem
+    page.wait_for_selector(".faults li")
+    page.click("#check-own")  # and goes with the next
+    page.wait_for_selector("#bench .hint")
+    page.click("#language")
+    assert "reads as old-style verse" in page.inner_text("#bench .hint")
+    assert "form" not in page.inner_text("#bench .hint")
 
 
 def test_copy_and_picture(visit, tmp_path):
@@ -198,18 +220,52 @@ def test_scripts_in_a_poem_are_text(visit):
     choose(page, "whose", "own")
     page.fill("#own", HACK)
     page.click("#check-own")
-    page.wait_for_selector("#studio-notice:has-text('<')")
+    page.wait_for_selector("#studio-notice:has-text('而其中有「<」')")
     assert page.evaluate("window.hacked") is None
     assert page.locator("img").count() == 0
 
 
+@pytest.mark.parametrize(
+    ("fields", "chinese", "english"),
+    [
+        ({"start": "abc"}, "诗由汉字写成，而其中有「a」，请删去。", "but there is a; leave it out."),
+        ({"acrostic": "春b"}, "而其中有「b」", "but there is b;"),
+        ({"acrostic": "春夏秋冬春夏秋冬春"}, "所藏的字比句数还多", "more characters than"),
+        ({"start": "春", "acrostic": "夏"}, "请改其一", "change one of the two"),
+        ({"author": "李太白"}, "相近的有：李", "near are 李"),
+        ({"rhyme-group": "望"}, "请改用其一", "choose one of"),
+        ({"about": "春" * 2001}, "写得太长", "too long"),
+    ],
+)
+def test_refusals_are_in_the_language_of_the_page(visit, fields, chinese, english):
+    page = visit(refused=True)
+    page.eval_on_selector("#more", "e => e.open = true")
+    for name, value in fields.items():
+        page.fill(f"#{name}", value)
+    page.click("#write")
+    page.wait_for_selector(f"#studio-notice:has-text('{chinese}')")
+    page.click("#language")
+    page.click("#write")
+    page.wait_for_selector(f"#studio-notice:has-text('{english}')")
+
+
+def test_a_refusal_without_a_name_is_said_as_it_is(visit):
+    page = visit(refused=True)
+    odd = {"error": {"code": "unheard_of", "message": "It is <b>so</b>."}}
+    page.route("**/v1/poems", lambda route: route.fulfill(status=422, json=odd))
+    page.click("#write")
+    page.wait_for_selector("#studio-notice:visible")
+    assert page.inner_text("#studio-notice") == "办不到：It is <b>so</b>."
+
+
 def test_errors_say_what_to_do(visit):
     page = visit(refused=True)
-    page.fill("#start", "abc")
+    choose(page, "form", "tune")
+    page.fill("#tune", "没有这个")
     page.click("#write")
-    page.wait_for_selector("#studio-notice:has-text('办不到')")
+    page.wait_for_selector("#studio-notice:has-text('没有这个词牌，相近的有：浣溪沙')")
     assert page.inner_text("#write") == "落笔"
-    page.fill("#start", "")
+    choose(page, "form", "auto")
     busy = {"error": {"code": "busy", "message": "The service is busy; try again later."}}
     page.route("**/v1/poems", lambda route: route.fulfill(status=503, json=busy, headers={"Retry-After": "3"}))
     page.click("#write")

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { explainFault, explainNote, t } from "./i18n.js";
 
 export class Bench {
-  /** `acts`: what the buttons do: `exchange(line, place, character)`, `versions(line)`, `replace(line, text)`, `go`. */
+  /** `acts`: what the buttons do: `exchange(line, place, character)`, `versions(line)`, `replace(line, text)`, `go`, `strictly`. */
   constructor(root, acts) {
     this.root = root;
     this.acts = acts;
@@ -67,7 +67,7 @@ export class Bench {
     };
     this.#put(() => [
       this.#head(verdict()),
-      ...(found.note ? [h("p", { className: "hint" }, explainNote(found.note))] : []),
+      ...(found.note ? [this.#note(found)] : []),
       ...(count ? [h("ul", { className: "faults" }, ...found.faults.map((fault) => this.#fault(fault, found)))] : []),
       ...(suggestions ?? []).flatMap((mark) => [
         h("h3", {}, t("placeTitle", mark.line, mark.place, mark.character.replace("?", "？"))),
@@ -75,6 +75,12 @@ export class Bench {
       ]),
     ]);
     this.judging = true;
+  }
+
+  /** Say that a poem was judged as old-style verse, and offer to hold it to the rules of the form. */
+  #note(found) {
+    const strictly = h("button", { type: "button", onclick: () => this.acts.strictly() }, t("judgeStrictly", found.form));
+    return h("p", { className: "hint" }, explainNote(found), " ", strictly);
   }
 
   #fault(fault, found) {

@@ -1,5 +1,6 @@
 // The language of the page, and what it says about errors and faults.
 
+import { REFUSALS } from "./refusals.js";
 import { STRINGS } from "./strings.js";
 import { remember } from "./prefs.js";
 
@@ -10,8 +11,11 @@ export const isChinese = () => document.documentElement.lang !== "en";
 
 /** Return a text in the language of the page, its gaps filled in. */
 export function t(key, ...values) {
-  const text = STRINGS[key][isChinese() ? 0 : 1];
-  return text.replace(/\{(\d)\}/g, (_, number) => values[Number(number)]);
+  return inLanguage(STRINGS[key], values);
+}
+
+function inLanguage(texts, values) {
+  return texts[isChinese() ? 0 : 1].replace(/\{(\d)\}/g, (_, number) => values[Number(number)]);
 }
 
 /** Put the texts of the language into all elements that name one. */
@@ -40,10 +44,9 @@ export function inEachLanguage(show) {
 /** Say in one sentence what an error of the service means. */
 export function explainError(error) {
   if (error.code === undefined) return t("failed", "page", error.message);
-  if (error.code === "offline") return t("offline");
-  if (error.status === 503) return t("busy", Math.max(1, error.retryAfter));
-  if (error.status === 401) return t("keyWrong");
-  if (error.status === 413) return t("tooLarge");
+  const { text, detail } = REFUSALS[error.code] ?? {};
+  const value = detail ? detail.exec(error.message)?.[1] : Math.max(1, error.retryAfter);
+  if (text && value) return inLanguage(text, [value]);
   if (error.status >= 500) return t("failed", error.status, error.message);
   return t("refused", error.message);
 }
@@ -65,8 +68,8 @@ export function explainFault(fault, expected) {
 }
 
 /** Say what a review has to add. The service says it in English. */
-export function explainNote(note) {
-  if (!isChinese()) return note.replace(/, which --form .* lists/, "");
+export function explainNote({ note, form }) {
+  if (!isChinese()) return note.replace(/, which form .* lists/, "");
   const strict = /have (\d+) faults?/.exec(note)?.[1];
-  return strict ? t("oldStyle", strict) : note;
+  return strict ? t("oldStyle", form, strict) : note;
 }

@@ -13,9 +13,10 @@ import { lastingWishes, readWishes, WishError } from "./wishes.js";
 
 const notice = $("studio-notice");
 const sheet = new Sheet((line, place) => offer(line, place));
-const bench = new Bench($("bench"), { exchange, versions, replace, go: (line, place) => sheet.focus(line, place), close });
+const go = (line, place) => sheet.focus(line, place);
+const bench = new Bench($("bench"), { exchange, versions, replace, go, strictly, close });
 
-let poem = null; // {rows, tune, form, rhyme, wishes, seed, own}
+let poem = null; // {rows, tune, form, held, rhyme, wishes, seed, own}; held: the form whose rules it was held to
 let review = null; // what the service found in the poem as it stands now
 let turns = 0; // seeds of the versions of a line
 let writing = null; // the AbortController of the poem that is being written
@@ -148,6 +149,12 @@ function judge() {
   });
 }
 
+/** Judge a poem that reads as old-style verse by the rules of its form. */
+function strictly() {
+  poem.held = review.form;
+  judge();
+}
+
 /** Judge a person's own poem, or suggest characters for it. */
 function judgeOwn(suggesting) {
   const text = $("own").value;
@@ -218,8 +225,8 @@ function close() {
 }
 
 /** Return a poem as the service reads it. */
-function textOf({ rows, tune, rhyme }, lines = rows.map((row) => row.text)) {
-  return { text: lines.join("，"), tune, rhyme: rhyme === "modern" ? "modern" : "classical" };
+function textOf({ rows, tune, held, rhyme }, lines = rows.map((row) => row.text)) {
+  return { text: lines.join("，"), tune, form: held ?? "auto", rhyme: rhyme === "modern" ? "modern" : "classical" };
 }
 
 function headingOf({ tune = "", about = "" }) {

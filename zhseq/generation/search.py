@@ -113,6 +113,8 @@ class _Search:
 
     def write_line(self, line: int) -> None:
         """Write one line of every poem: candidates character by character, then the choice among them."""
+        if line:
+            self._end_line(line - 1)
         places = self.task.forced[line]
         width = 1 if min(places) >= 0 else self.ranking.best_of
         rows = torch.arange(len(self.poems), device=self.device).repeat_interleave(width)
@@ -136,6 +138,13 @@ class _Search:
             surprise[:, place] = _log_total(logits) - chosen
         shape = (-1, width, len(places))
         self._choose(line, candidates.reshape(shape), surprise.reshape(shape))
+
+    def _end_line(self, line: int) -> None:
+        """Read the end of a line; only when the next one is due, since whoever waits for this one has it already."""
+        ends = self.poems[:, line, len(self.task.forced[line]) - 1]
+        symbols = torch.stack([ends, torch.full_like(ends, self.task.line_id)], dim=1)
+        for reader in self.readers:
+            reader.read(symbols)
 
     def _logits(self) -> Tensor:
         """Return the scores of the next character, (rows, output_size), sharpened towards what is asked for."""
@@ -173,12 +182,8 @@ class _Search:
         chosen = candidates[torch.arange(count, device=self.device), best]
         self.poems[:, line, :length] = chosen
         kept = torch.arange(count, device=self.device) * width + best
-        between = torch.full((count, 1), self.task.line_id, device=self.device)
-        last = line == len(self.task.forced) - 1
         for reader in self.readers:
             reader.select(kept)
-            if not last:
-                reader.read(torch.cat([chosen[:, -1:], between], dim=1))
         slot = self.task.template.slots[self.pattern, line]
         found = self.tables.group_of[chosen[:, -1].clamp(max=len(self.tables.group_of) - 1)]
         index = slot.clamp(min=0).unsqueeze(1)

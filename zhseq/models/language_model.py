@@ -84,6 +84,9 @@ class LanguageModel(nn.Module):
         Returns:
             Logits of the next symbol, (batch, output_size) float32, and the new state.
         """
+        if state is None:  # spelled out, so that a short beginning is read by single cells, too: see `run_lstm`
+            zeros = [self.output_bias.new_zeros(1, len(ids), size) for size in self.config.hidden_sizes]
+            state = [(zero, zero) for zero in zeros]
         hidden, state = self.hidden(Batch(ids=ids, mask=torch.ones_like(ids, dtype=torch.bool)), state)
         logits = nn.functional.linear(hidden[:, -1], self.output_weight, self.output_bias)
         return logits.float(), state

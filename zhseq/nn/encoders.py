@@ -14,7 +14,7 @@ State = list[tuple[Tensor, Tensor]]
 """State of a stacked LSTM: for each layer the pair (h, c), each (1, batch, hidden)."""
 
 
-_FEW_STEPS = 2  # symbols read at once while a poem is written: a character, or one and a line separator
+_FEW_STEPS = 8  # symbols read at once while a poem is written: a character, one and a line separator, short wishes
 
 
 class LockedDropout(nn.Module):
@@ -126,8 +126,8 @@ def run_lstm(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Run one LSTM layer the way that is fastest where it runs; all ways compute the same.
 
-    A GPU takes cuDNN in float32/TF32. A CPU takes oneDNN for whole sequences, but single cells for a step or two:
-    oneDNN would rearrange all weights for each call, which costs more than the step itself.
+    A GPU takes cuDNN in float32/TF32. A CPU takes oneDNN for whole sequences, but single cells for a few steps:
+    oneDNN would rearrange all weights for each call, which costs more than the steps themselves.
     """
     if vectors.device.type == "cuda":
         # bfloat16 may fall off cuDNN's fast path for recurrent layers; TF32 keeps it.

@@ -16,6 +16,7 @@ from zhseq.formats import Writer, make_record_writer, make_writer
 if TYPE_CHECKING:
     from zhseq.tagger import Tagger
 
+_CACHED_SHAPES = "32"  # of batches for which oneDNN keeps what it made; a corpus has thousands, most of them once
 Part = tuple[int, bytes]
 """Number of a source, and what the result of one of its segments, or a piece of it, looks like."""
 
@@ -52,6 +53,7 @@ class TaggingJob:
         """
         if self.threads is not None:
             os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))  # else torch starts more, which only wait
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _CACHED_SHAPES)
         from zhseq.tagger import Tagger
 
         tagger = Tagger.load(self.model, device=self.device, threads=self.threads, dictionary=self.dictionary)

@@ -53,7 +53,7 @@ class Marks:
     def _columns(self) -> tuple[npt.NDArray[Any], ...]:
         return self.starts, self.ends, self.bonus, self.force, self.labels, self.names
 
-    def moved(self, shift: Ints) -> Marks:
+    def moved(self, shift: Ints | int) -> Marks:
         """Return the marks, each moved by some characters, (marks,)."""
         return replace(self, starts=self.starts + shift, ends=self.ends + shift)
 
@@ -214,11 +214,14 @@ class MarkedTexts:
             places: What the caller calls the characters, (characters,).
             wanted: Of which characters the tags are wanted, (characters,).
         """
+        if self._lattice is None:
+            self._lattice = WordLattice(self._crf, self._table)
         lengths = mask.sum(1).cpu().numpy()
-        first = np.cumsum(lengths) - lengths + self._size
-        self._scores.append(emissions[mask].float().cpu().numpy())
+        marks = batch.marks.moved((np.cumsum(lengths) - lengths)[batch.rows])
+        real = mask.flatten().nonzero()[:, 0]
+        self._scores.append(self._lattice.own_scores(emissions.flatten(0, 1).index_select(0, real), _arcs(marks)))
         self._lengths.append(lengths)
-        self._marks.append(batch.marks.moved(first[batch.rows]))
+        self._marks.append(marks.moved(self._size))
         self._places.append(places)
         self._wanted.append(wanted)
         self._size += len(places)
@@ -226,22 +229,25 @@ class MarkedTexts:
 
     def decode(self) -> tuple[Ints, Ints]:
         """Return the wanted characters of all texts, as they were called, and the best tag of each."""
-        if not self._size:
+        if not self._size or self._lattice is None:
             nothing = np.zeros(0, dtype=np.int64)
             return nothing, nothing
-        if self._lattice is None:
-            self._lattice = WordLattice(self._crf, self._table)
         marks = Marks.joined(self._marks)
-        free = marks[~marks.force]
         tags = self._lattice.best_paths(
             np.concatenate(self._scores),
             np.concatenate(self._lengths),
-            Arcs(free.starts, free.ends, free.bonus, free.labels),
+            _arcs(marks),
             fixed_tags(self._table, marks),
         )
         places, wanted = np.concatenate(self._places), np.concatenate(self._wanted)
         self._clear()
         return places[wanted], tags[wanted]
+
+
+def _arcs(marks: Marks) -> Arcs:
+    """Return the words that are not forced."""
+    free = marks[~marks.force]
+    return Arcs(free.starts, free.ends, free.bonus, free.labels)
 
 
 def fixed_tags(table: TagTable, marks: Marks) -> FixedTags:

@@ -20,18 +20,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from zhseq.errors import InputError
-from zhseq.models.lattice_layout import lattice_layout
+from zhseq.models.lattice_packing import PackedArcs, TextPacking
+from zhseq.models.lattice_search import LatticeScores, LatticeSearch
 from zhseq.nn.crf import CRF
 from zhseq.text.tags import TagTable
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
-
-_ROUNDING = 0.01  # nats by which the sums of float32 numbers that a comparison is about may be off
-_NEVER = -1e30  # nats; stands for minus infinity where two may be subtracted from each other
 
 
 @dataclass(frozen=True)
@@ -69,41 +67,6 @@ class FixedTags:
     allowed: Bools
 
 
-@dataclass(frozen=True)
-class _Packing:
-    """Texts of different lengths, character by character: first the first of all, the longest text first.
-
-    Attributes:
-        cells: Where each character of the texts laid end to end is, (characters,).
-        order: Which character is in each place, (characters,).
-        offsets: Where the first, second, ... characters begin, (longest,).
-        counts: How many texts have one, (longest,).
-        last: Where the last character of each text is, the longest first, (texts,).
-    """
-
-    cells: Ints
-    order: Ints
-    offsets: Ints
-    counts: Ints
-    last: Ints
-
-    @classmethod
-    def of(cls, lengths: Ints) -> _Packing:
-        """Pack texts of these lengths, each at least 1."""
-        order = np.argsort(-lengths, kind="stable")
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        counts = np.cumsum(np.bincount(lengths)[:0:-1])[::-1]
-        offsets = np.cumsum(counts) - counts
-        text = np.repeat(np.arange(len(lengths)), lengths)
-        position = np.arange(len(text)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        last = offsets[lengths[order] - 1] + np.arange(len(order))
-        cells = offsets[position] + rank[text]
-        characters = np.empty_like(cells)
-        characters[cells] = np.arange(len(cells))
-        return cls(cells, characters, offsets, counts, last)
-
-
 class WordLattice:
     """Finds best paths for one head of a tagger."""
 
@@ -113,175 +76,73 @@ class WordLattice:
         Raises:
             InputError: The tags do not mark where a span ends.
         """
-        layout = lattice_layout(table.tags)
-        self._layout = layout
-        columns = torch.from_numpy(layout.columns)
-        allowed = (crf.allowed, *crf.allowed_ends)
-        scores = (crf.transitions, crf.start_transitions, crf.end_transitions)
-        steps, start, end = (
-            score.detach().float().masked_fill(~table, -torch.inf).cpu()
-            for score, table in zip(scores, allowed, strict=True)
-        )
-        self._steps = steps[columns][:, columns].numpy()
-        self._start, self._end = start[columns].numpy(), end[columns].numpy()
-        lacking = layout.middles.start + np.flatnonzero(layout.lacks_middle)
-        self._steps[lacking], self._steps[:, lacking] = -np.inf, -np.inf
-        self._across = np.ascontiguousarray(self._steps[layout.closing, layout.opening])
-        finite = np.maximum(self._across, np.float32(_NEVER))
-        # How much more than each closing tag (row) any other (column) can gain by the step to the next tag.
-        self._gap = (finite[None] - finite[:, None]).max(2) + np.float32(_ROUNDING)
-        self._from_begin = self._inner_steps(layout.begins)
-        self._from_middle = self._inner_steps(layout.middles)
+        self._scores = LatticeScores.of(crf, table)
+        self._columns = torch.from_numpy(self._scores.layout.columns)
 
-    def _inner_steps(self, source: slice) -> Floats:
-        """Scores of the steps from B or M to E and to M of the same label, (2, chains)."""
-        targets = (self._layout.ends, self._layout.middles)
-        return np.stack([self._steps[source, target].diagonal() for target in targets])
+    def own_scores(self, emissions: Tensor, arcs: Arcs) -> Floats:
+        """Return what each character of some texts adds to a path, in the order that `best_paths` takes.
 
-    def best_paths(self, scores: Floats, lengths: Ints, arcs: Arcs, fixed: FixedTags | None = None) -> Ints:
+        Args:
+            emissions: (characters, tags).
+            arcs: Words in these texts; those of one character are added here, because no path goes past them.
+
+        Returns:
+            (characters, columns).
+        """
+        layout = self._scores.layout
+        own: Floats = emissions.float().cpu().index_select(1, self._columns).numpy()
+        arcs = arcs[arcs.ends - arcs.starts == 1]
+        bonus = np.zeros(len(own), dtype=np.float32)
+        bonus[arcs.starts] = arcs.bonus
+        own[:, layout.singles] += bonus[:, None]
+        labelled = arcs[arcs.labels >= 0]
+        single = layout.single_of[labelled.labels]
+        known = single >= 0
+        own[labelled.starts[known], layout.singles.start + single[known]] += labelled.bonus[known]
+        return own
+
+    def best_paths(self, own: Floats, lengths: Ints, arcs: Arcs, fixed: FixedTags | None = None) -> Ints:
         """Return the tags of the best path of each text, (characters,).
 
         Args:
-            scores: Emissions of the characters of all texts laid end to end, (characters, tags).
+            own: `own_scores` of all texts laid end to end, (characters, columns).
             lengths: Characters of each text, at least 1, (texts,).
-            arcs: Words of the dictionary, none twice.
+            arcs: Words of the dictionary, none twice; what is said of those of one character is in `own` already.
             fixed: Characters that have not the choice of all tags; no arc touches them.
 
         Raises:
             InputError: A text has no legal path.
         """
-        layout, packing = self._layout, _Packing.of(lengths)
-        local = scores[packing.order].take(layout.columns, axis=1)
-        single = arcs.ends - arcs.starts == 1
-        self._add_singles(local, packing.cells, arcs[single])
-        arcs = arcs[~single]
-        arcs = arcs[np.argsort(packing.cells[arcs.ends - 1], kind="stable")]
-        gains = self._gains(local, packing.cells, arcs)
-        if fixed is not None:
-            penalties = np.where(fixed.allowed[:, layout.columns], np.float32(0), np.float32(-np.inf))
-            local[packing.cells[fixed.characters]] += penalties.take(fixed.kinds, axis=0)
-        sources, targets = packing.cells[arcs.starts], packing.cells[arcs.ends - 1]
-        values = self._forward(local, packing, sources, targets, gains)
-        taken, chain = np.nonzero((gains == values[:, layout.ends][targets]) & (gains > -np.inf))
-        jumps = np.zeros((len(values), layout.chains), dtype=np.int32)  # characters of the arc that a path comes by
-        jumps[targets[taken], chain] = (arcs.ends - arcs.starts)[taken]
-        return layout.columns[self._walk_back(values, packing, jumps)[packing.cells]]
+        columns, packing = self._scores.layout.columns, TextPacking.of(lengths)
+        arcs = arcs[arcs.ends - arcs.starts > 1]
+        packed = PackedArcs.of(arcs.starts, arcs.ends, self._gains(own, arcs), packing)
+        search = LatticeSearch(self._scores, packing, packed)
+        if fixed is None or not len(fixed.characters):
+            search.forward(own)
+        else:
+            penalties = np.zeros((len(fixed.allowed) + 1, len(columns)), dtype=np.float32)
+            penalties[1:][~fixed.allowed[:, columns]] = -np.inf
+            kinds = np.zeros(len(own), dtype=np.int64)
+            kinds[packing.cells[fixed.characters]] = fixed.kinds + 1
+            search.forward(own, penalties, kinds)
+        return columns[search.walk_back()[packing.cells]]
 
-    def _add_singles(self, local: Floats, cells: Ints, arcs: Arcs) -> None:
-        """Give words of one character their bonus."""
-        layout, places = self._layout, cells[arcs.starts]
-        view = local[:, layout.singles]
-        view[places] += arcs.bonus[:, None]
-        labelled = np.flatnonzero(arcs.labels >= 0)
-        single = layout.single_of[arcs.labels[labelled]]
-        view[places[labelled[single >= 0]], single[single >= 0]] += arcs.bonus[labelled[single >= 0]]
-
-    def _gains(self, local: Floats, cells: Ints, arcs: Arcs) -> Floats:
+    def _gains(self, own: Floats, arcs: Arcs) -> Floats:
         """What a path gains from behind the first tag of each arc to its last, (arcs, chains)."""
-        layout = self._layout
-        to_end, to_middle = self._from_begin
-        leave, stay = self._from_middle
-        gains = local[:, layout.ends][cells[arcs.ends - 1]]
+        layout = self._scores.layout
+        to_end, to_middle = self._scores.from_begin
+        leave, stay = self._scores.from_middle
+        gains: Floats = own[:, layout.ends][arcs.ends - 1]
         gains += arcs.bonus[:, None]
         labelled = np.flatnonzero(arcs.labels >= 0)
         chain = layout.chain_of[arcs.labels[labelled]]
         gains[labelled[chain >= 0], chain[chain >= 0]] += arcs.bonus[labelled[chain >= 0]]
         inner = arcs.ends - arcs.starts - 2
         gains += np.where(inner[:, None] > 0, to_middle + leave, to_end)
-        middles = local[:, layout.middles]
+        middles = own[:, layout.middles]
         for offset in range(1, int(inner.max(initial=0)) + 1):
             long = np.flatnonzero(inner >= offset)
-            gains[long] += middles[cells[arcs.starts[long] + offset]]
+            gains[long] += middles[arcs.starts[long] + offset]
             if offset > 1:
                 gains[long] += stay
         return gains
-
-    def _forward(self, local: Floats, packing: _Packing, sources: Ints, targets: Ints, gains: Floats) -> Floats:
-        """Scores of the best partial paths into each cell, (characters, columns).
-
-        Args:
-            local: Scores of each cell by itself, (characters, columns).
-            packing: Of the characters.
-            sources: First cells of arcs.
-            targets: Last cells of arcs, in order.
-            gains: `_gains` of the arcs; replaced by the scores with which they enter their last cell.
-        """
-        values = np.empty_like(local)
-        begins, ends = values[:, self._layout.begins], values[:, self._layout.ends]
-        bounds = np.searchsorted(targets, np.append(packing.offsets, len(values))).tolist()
-        offsets, counts = packing.offsets.tolist(), packing.counts.tolist()
-        values[: counts[0]] = local[: counts[0]] + self._start
-        for position in range(1, len(counts)):
-            count, start = counts[position], offsets[position]
-            before = values[offsets[position - 1] : offsets[position - 1] + count]
-            self._step(before, local[start : start + count], values[start : start + count])
-            first, last = bounds[position], bounds[position + 1]
-            if first < last:
-                gain, goals = gains[first:last], targets[first:last]
-                gain += begins[sources[first:last]]
-                _raise_rows(ends, goals, gain)
-        return values
-
-    def _step(self, before: Floats, local: Floats, after: Floats) -> None:
-        """Fill the scores `after` a character, from those `before` it and its own, (texts, columns) each."""
-        layout = self._layout
-        closing = before[:, layout.closing]
-        everyone = np.arange(len(before))
-        best = closing.argmax(1)
-        top = closing[everyone, best][:, None]
-        rivals = self._gap.take(best, axis=0)
-        rivals += closing
-        rival = rivals >= np.maximum(top, np.float32(_NEVER))  # what no path leads to is no rival
-        rival[everyone, best] = False
-        opening = self._across.take(best, axis=0)
-        opening += top
-        others = np.flatnonzero(rival)
-        if len(others):
-            row, tag = np.divmod(others, closing.shape[1])
-            scores = self._across.take(tag, axis=0)
-            scores += closing[row, tag][:, None]
-            _raise_rows(opening, row, scores)
-        np.add(opening, local[:, layout.opening], out=after[:, layout.opening])
-        inner = before[:, None, layout.begins] + self._from_begin
-        np.maximum(inner, before[:, None, layout.middles] + self._from_middle, out=inner)
-        np.add(inner.reshape(len(before), -1), local[:, layout.inner], out=after[:, layout.inner])
-
-    def _walk_back(self, values: Floats, packing: _Packing, jumps: npt.NDArray[np.int32]) -> Ints:
-        """Follow the best paths from their ends; return the column of each cell, (characters,)."""
-        layout, into = self._layout, np.ascontiguousarray(self._steps.T)
-        final = values[packing.last] + self._end
-        column = final.argmax(1)
-        if not bool((final.max(1) > -np.inf).all()):
-            raise InputError(
-                "expected at least one legal tagging of each text, found none for one of them: loosen the words that "
-                "the dictionary forces, or check the model"
-            )
-        ends, middles = layout.ends.start, layout.middles.start
-        paths = np.empty(len(values), dtype=np.int64)
-        left = np.zeros(len(final), dtype=np.int64)  # characters before this one in the arc that the path is in
-        offsets, counts = packing.offsets.tolist(), packing.counts.tolist()
-        for position in range(len(counts) - 1, -1, -1):
-            count, start = counts[position], offsets[position]
-            now = column[:count]
-            paths[start : start + count] = now
-            if position == 0:
-                break
-            candidates = into.take(now, axis=0)
-            candidates += values[offsets[position - 1] : offsets[position - 1] + count]
-            before = candidates.argmax(1)
-            at_end = np.flatnonzero((now >= ends) & (now < middles))
-            left[at_end] = jumps[start + at_end, now[at_end] - ends] - 1
-            inside = np.flatnonzero(left[:count] > 0)
-            left[inside] -= 1
-            chain = now[inside] - np.where(now[inside] >= middles, middles, ends)
-            before[inside] = np.where(left[inside] == 0, chain, chain + middles)
-            column[:count] = before
-        return paths
-
-
-def _raise_rows(table: Floats, rows: Ints, values: Floats) -> None:
-    """Replace rows of a table by the greater of them and `values`, (values, columns); `rows` ascend, with repeats."""
-    firsts = np.flatnonzero(np.append(True, rows[1:] != rows[:-1]))
-    if len(firsts) < len(rows):
-        rows, values = rows[firsts], np.maximum.reduceat(values, firsts, axis=0)
-    table[rows] = np.maximum(table[rows], values)

@@ -1,8 +1,9 @@
 """Dictionary words in text, found for whole batches at once by numpy: the SoftLexicon sets of each character.
 
 Every n-gram of a text gets a 64-bit hash that rolls from length to length (one multiplication and one addition per
-character and length). A bitmap says which hashes cannot be in the dictionary, and the few others are looked up by
-binary search. That a foreign n-gram has the hash of a dictionary word is as likely as one in 10**14 per lookup.
+character and length). A bitmap says which hashes cannot be in the dictionary, and the few others are looked up in a
+sorted table, beginning where their first bits say. That a foreign n-gram has the hash of a dictionary word is as likely
+as one in 10**14 per lookup.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ SEPARATOR = 0x0A
 """Line feed: stands between texts, and is part of no word."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
-_FILTER_SLOTS = 16  # places in the bitmap per n-gram: one lookup in 16 goes to the binary search for nothing
+_FILTER_SLOTS = 16  # places in the bitmap per n-gram: one lookup in 16 goes on to the table for nothing
+_LAST_HASH = np.uint64(0xFFFFFFFFFFFFFFFF)  # ends the table: no hash is behind it
 
 
 def rolling_hashes(points: CodePoints, longest: int) -> Iterator[Hashes]:
@@ -79,22 +81,32 @@ class NgramTable:
         length = len(ngrams[0])
         hashes = _hash_all(codepoints("".join(ngrams)).reshape(-1, length))
         order = np.argsort(hashes)
-        self._hashes = hashes[order]
-        self._rows = np.asarray(rows, dtype=np.int32)[order]
-        if bool((self._hashes[1:] == self._hashes[:-1]).any()):
+        hashes = hashes[order]
+        if bool((hashes[1:] == hashes[:-1]).any()):
             raise ValueError("the n-grams of a table must differ from each other, and their hashes too")
-        bits = max(8, int(np.ceil(np.log2(_FILTER_SLOTS * len(ngrams)))))
+        self._hashes = np.append(hashes, _LAST_HASH)
+        self._rows = np.append(np.asarray(rows, dtype=np.int32)[order], np.int32(0))
+        filter_bits = max(8, int(np.ceil(np.log2(_FILTER_SLOTS * len(ngrams)))))
+        self._filter = np.zeros(1 << filter_bits, dtype=np.bool_)
+        self._filter_shift = np.uint64(64 - filter_bits)
+        self._filter[hashes >> self._filter_shift] = True
+        bits = filter_bits - 4  # so that about one hash has the same first bits
         self._shift = np.uint64(64 - bits)
-        self._filter = np.zeros(1 << bits, dtype=np.bool_)
-        self._filter[self._hashes >> self._shift] = True
+        counts = np.bincount((hashes >> self._shift).astype(np.int64), minlength=1 << bits)
+        self._first = (np.cumsum(counts) - counts).astype(np.int32)  # hash with these first bits, or the next one
 
     def find(self, hashes: Hashes, missing: int = 0) -> Rows:
         """Return the row of each hash, `missing` for n-grams that are not here; shape as given, int32."""
         rows = np.full(hashes.shape, missing, dtype=np.int32)
-        maybe = np.flatnonzero(self._filter[hashes >> self._shift])
-        wanted = hashes[maybe]
-        place = np.minimum(np.searchsorted(self._hashes, wanted), len(self._hashes) - 1)
-        rows[maybe] = np.where(self._hashes[place] == wanted, self._rows[place], missing)
+        maybe = self._filter.take((hashes >> self._filter_shift).view(np.int64)).nonzero()[0]
+        wanted = hashes.take(maybe)
+        place = self._first.take((wanted >> self._shift).view(np.int64))
+        behind = (self._hashes.take(place) < wanted).nonzero()[0]
+        while len(behind):
+            place[behind] += 1
+            behind = behind[self._hashes.take(place[behind]) < wanted[behind]]
+        hit = (self._hashes.take(place) == wanted).nonzero()[0]
+        rows[maybe[hit]] = self._rows.take(place[hit])
         return rows
 
 

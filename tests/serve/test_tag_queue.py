@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,32 @@ def held(tagger: FakeTagger, queue: TagQueue):
 
 def texts_of(parts: list[bytes]) -> list[str]:
     return [json.loads(part)["text"] for part in parts]
+
+
+def test_what_an_answer_brings_is_tagged_with_what_waits(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue) as first:
+            waiting = queue.submit(["二"], BOTH)
+        await first
+        brought = queue.submit(["三"], BOTH)
+        assert texts_of(await waiting + await brought) == ["二", "三"]
+        assert tagger.batches == [["先"], ["二", "三"]]
+
+    with_queue(tagger, test)
+
+
+def test_a_large_batch_does_not_wait_for_answers(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue) as first:
+            waiting = queue.submit(["二" * 600], BOTH)
+        end = time.monotonic() + 10
+        while len(tagger.batches) < 2 and time.monotonic() < end:  # the event loop has no turn meanwhile
+            time.sleep(0.001)
+        assert len(tagger.batches) == 2
+        assert not first.done()
+        await waiting
+
+    with_queue(tagger, test)
 
 
 def test_requests_that_wait_are_tagged_together(tagger: FakeTagger) -> None:

@@ -31,6 +31,8 @@ def start_logging() -> None:
     """Send the lines to standard error, with the warnings of the HTTP server among them."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
+    # No line shows them, and the number of the process is a system call for each.
+    logging.logProcesses = logging.logThreads = logging.logMultiprocessing = False
     for name, level in (("zhseq.serve", logging.INFO), ("uvicorn", logging.WARNING), ("asyncio", logging.ERROR)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

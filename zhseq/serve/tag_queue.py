@@ -21,6 +21,7 @@ BATCH = 2_560
 """Characters that are tagged together. More are hardly faster, and whoever comes meanwhile has to wait for them."""
 _SHARE = 1_024  # characters of one request in a turn; then it is the turn of the next
 _SMALL = 512  # characters; of fewer, most of the time goes into calls that cost the same for one line as for ten
+_TURNS = 5  # of the event loop, in which answers go out and requests that were already under way come in
 _FIRST_GUESS = 50_000.0  # characters a second, until something has been measured
 
 
@@ -89,6 +90,7 @@ class TagQueue:
         self._stopped = False
         self._rate = _FIRST_GUESS
         self._running: list[int] = []  # characters of the batches that are being tagged
+        self._answering = 0  # batches whose answers are on their way
         self.waiting = 0
         """Characters that wait."""
         self._loop = asyncio.get_running_loop()
@@ -142,15 +144,18 @@ class TagQueue:
             self._rate += 0.1 * (characters / max(time.monotonic() - begin, 1e-6) - self._rate)
             with self._changed:
                 self._running.remove(characters)
+                self._answering += bool(finished)
             if finished:
-                self._call(_deliver, finished)
+                self._call(self._deliver, finished)
 
     def _take(self) -> _Batch:
         """Wait for texts and hand out a batch of them; nothing when the queue is stopped."""
         with self._changed:
             while not self._stopped:
                 # Two small batches side by side take longer than one of them all, but nobody waits for a large one.
-                if not self._running or max(self.waiting, *self._running) >= _SMALL:
+                # And one that begins before the answers of the last are out holds them up, and misses what they bring.
+                idle = not self._running and not self._answering
+                if idle or max(self.waiting, *self._running, 0) >= _SMALL:
                     batch = self._cut()
                     if batch:
                         self._running.append(_characters(batch))
@@ -208,6 +213,25 @@ class TagQueue:
         # A lone surrogate comes out as an escape, which JSON allows.
         return [write(document, "")[:-1].encode("utf-8", "backslashreplace") for document in documents]
 
+    def _deliver(self, finished: Sequence[tuple[_Job, Exception | None]]) -> None:
+        """Hand answers over, in the thread of the event loop."""
+        for job, error in finished:
+            if not job.answer.done():
+                if error is None:
+                    job.answer.set_result(job.parts)
+                else:
+                    job.answer.set_exception(error)
+        self._let_go(_TURNS)
+
+    def _let_go(self, turns: int) -> None:
+        """Let small batches begin, after so many turns of the event loop."""
+        if turns:
+            self._loop.call_soon(self._let_go, turns - 1)
+            return
+        with self._changed:
+            self._answering -= 1
+            self._changed.notify()
+
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
@@ -215,13 +239,3 @@ class TagQueue:
 
 def _characters(batch: _Batch) -> int:
     return sum(len(text) for job, part in batch for text in job.texts[part])
-
-
-def _deliver(finished: Sequence[tuple[_Job, Exception | None]]) -> None:
-    """Hand answers over, in the thread of the event loop."""
-    for job, error in finished:
-        if not job.answer.done():
-            if error is None:
-                job.answer.set_result(job.parts)
-            else:
-                job.answer.set_exception(error)

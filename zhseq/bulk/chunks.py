@@ -10,8 +10,8 @@ from zhseq.bulk.records import Reading, read_units
 from zhseq.bulk.sources import TEXT, Notify, Source, groups
 
 # As many texts and characters as `Tagger.stream` reads ahead, so that a chunk is one block of it.
-LINES = 512
-CHARACTERS = 24_000
+LINES = 1024
+CHARACTERS = 48_000
 
 
 @dataclass

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LONG = 100_000
 """Characters from which on a text is written section by section."""
-_SECTION = 24_000  # characters, as many as `Tagger.stream` reads at once
+_SECTION = 48_000  # characters, as many as `Tagger.stream` reads at once
 _BEYOND = 128  # characters behind a section that its last words see
 _IN_MEMORY = 1 << 22  # characters of entities; more of them wait on disk until all words are written
 

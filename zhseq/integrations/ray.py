@@ -47,7 +47,7 @@ def tag(
     *,
     job: TaggingJob | None = None,
     concurrency: int | tuple[int, int] = 1,
-    batch_size: int = 512,
+    batch_size: int = 1024,
 ) -> ray.data.Dataset:
     """Tag a column of a dataset.
 

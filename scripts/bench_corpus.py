@@ -1,12 +1,13 @@
 """Time the tagging of a corpus: one process, several, and Ray on this machine, in turns, by the clock.
 
 Each run is the command itself, with all that it does: starting, loading the model once for each process, reading,
-tagging, writing. All must write the same bytes. One process is timed with one thread of PyTorch and with as many as it
-takes by itself; the ratio is to the faster of them. The peak of memory is that of the largest process that tags (under
-Ray of the largest process there is, the shared memory in its use included).
+tagging, writing. All must write the same bytes. One process is timed on one core (one thread of PyTorch, as each of
+several processes has), and on all, with as many threads as it takes by itself; there are ratios to both. The peak of
+memory is that of the largest process that tags (under Ray of the largest process there is, the shared memory in its use
+included).
 
     python scripts/bench_corpus.py --megabytes 20
-    python scripts/bench_corpus.py --megabytes 30 --engines processes ray
+    python scripts/bench_corpus.py --megabytes 30 --modes processes ray
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _SENTENCES = (
     "孙老师问：“谁能把这首诗背一遍？”教室里一下子安静了。",
     "人民币对美元汇率中间价报7.1058，较前一交易日上调32个基点。",
 )
-_MODES = ("one process, one thread", "one process", "processes", "ray")
+_MODES = ("one-core", "one-process", "processes", "ray")
 _POLL = 0.1  # seconds between two looks at the memory
 
 
@@ -58,8 +59,8 @@ def make_text(megabytes: float, seed: int = 0) -> str:
 def command(mode: str, source: Path, output: Path, workers: int, model: str | None) -> list[str]:
     """Return the command line of a mode."""
     options = {
-        "one process, one thread": ["--threads", "1"],
-        "one process": [],
+        "one-core": ["--threads", "1"],
+        "one-process": [],
         "processes": ["--workers", str(workers)],
         "ray": ["--workers", str(workers), "--engine", "ray"],
     }[mode]
@@ -122,12 +123,13 @@ def measure(source: Path, modes: Sequence[str], workers: int, rounds: int, model
                 if written != first:
                     written.unlink()
     medians = {mode: statistics.median(taken) for mode, taken in seconds.items()}
-    one = min(value for mode, value in medians.items() if mode.startswith("one process"))
     size = source.stat().st_size / 1e6
     print(f"{size:.1f} MB, {workers} workers, medians of {rounds} rounds")
-    print(f"{'':24}{'seconds':>9}{'MB/s':>8}{'ratio':>8}{'peak MB':>9}")
+    single = [mode for mode in modes if mode in _MODES[:2]]
+    print(f"{'':14}{'seconds':>9}{'MB/s':>8}{'peak MB':>9}" + "".join(f"{'over ' + mode:>18}" for mode in single))
     for mode, median in medians.items():
-        print(f"{mode:24}{median:9.1f}{size / median:8.3f}{one / median:8.2f}{peaks[mode]:9.0f}")
+        ratios = "".join(f"{medians[base] / median:18.2f}" for base in single)
+        print(f"{mode:14}{median:9.1f}{size / median:8.3f}{peaks[mode]:9.0f}{ratios}")
     if "ray" in medians and "processes" in medians:
         print(f"ray over processes: {medians['processes'] / medians['ray']:.2f}")
 
@@ -138,16 +140,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--megabytes", type=float, default=20.0, help="to generate (default: 20)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--engines", nargs="+", choices=("processes", "ray"), default=["processes"])
+    parser.add_argument("--modes", nargs="+", choices=_MODES, default=_MODES[:3])
     parser.add_argument("--model", help="another model than the one that comes with zhseq")
     options = parser.parse_args(arguments)
-    modes = [mode for mode in _MODES if mode.startswith("one process") or mode in options.engines]
     with tempfile.TemporaryDirectory() as place:
         source = options.text
         if source is None:
             source = Path(place, "text.txt")
             source.write_text(make_text(options.megabytes), encoding="utf-8")
-        measure(source, modes, options.workers, options.rounds, options.model)
+        measure(source, options.modes, options.workers, options.rounds, options.model)
     return 0
 
 

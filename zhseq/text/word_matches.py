@@ -104,11 +104,13 @@ class WordTables:
         kept = np.flatnonzero(possible)
         force = self.attributes.force[rows[kept]]
         if force.any():
-            chosen = kept[force][_longest_first(starts[kept[force]], ends[kept[force]], len(points))]
-            taken = _covered(starts[chosen], ends[chosen], len(points))
-            free = kept[~force]
-            kept = np.concatenate([free[taken[ends[free]] == taken[starts[free]]], chosen])
-        order = np.argsort(starts[kept] * (len(points) + 1) + ends[kept])
+            forced, free = kept[force], kept[~force]
+            chosen, taken = _longest_first(starts[forced], ends[forced], len(points))
+            before = np.append(0, np.cumsum(taken))
+            kept = np.concatenate([free[before[starts[free]] == before[ends[free]]], forced[chosen]])
+        order = np.argsort(
+            starts[kept] * (len(points) + 1) + ends[kept], kind="stable"
+        )  # quick with what is half in order
         kept = kept[order]
         return Matches(starts[kept], ends[kept], rows[kept].astype(np.int64), self.attributes)
 
@@ -126,7 +128,7 @@ def _letters() -> Bools:
     return np.array([chr(point).isalnum() for point in range(_BEFORE_HAN)] + [False])
 
 
-def _longest_first(starts: Ints, ends: Ints, size: int) -> Ints:
+def _longest_first(starts: Ints, ends: Ints, size: int) -> tuple[Ints, Bools]:
     """Choose spans that do not overlap: the longest first, and of one length the leftmost.
 
     Args:
@@ -135,32 +137,27 @@ def _longest_first(starts: Ints, ends: Ints, size: int) -> Ints:
         size: Characters of the text.
 
     Returns:
-        The numbers of the chosen ones.
+        The numbers of the chosen ones, and which characters they take, (size,).
     """
     lengths = ends - starts
-    chosen = np.zeros(0, dtype=np.int64)
+    taken = np.zeros(size, dtype=np.bool_)
+    chosen = [np.zeros(0, dtype=np.int64)]
     for length in np.unique(lengths)[::-1].tolist():
-        taken = _covered(starts[chosen], ends[chosen], size)
         spans = np.flatnonzero(lengths == length)
-        spans = spans[taken[ends[spans]] == taken[starts[spans]]]
-        chosen = np.concatenate([chosen, spans[_leftmost(starts[spans], length)]])
-    return chosen
+        # No chosen span is shorter, so one that overlaps this one takes its first or its last character.
+        spans = spans[~(taken[starts[spans]] | taken[ends[spans] - 1])]
+        spans = spans[_leftmost(starts[spans], length)]
+        taken[starts[spans][:, None] + np.arange(length)] = True
+        chosen.append(spans)
+    return np.concatenate(chosen), taken
 
 
 def _leftmost(starts: Ints, length: int) -> Bools:
     """Choose from spans of one length, in order, those that no chosen one before them overlaps."""
-    if bool((np.diff(starts) >= length).all()):
-        return np.ones(len(starts), dtype=np.bool_)
-    chosen, free = [], 0
-    for start in starts.tolist():  # of words that overlap themselves, as in 哈哈哈哈: rare
-        chosen.append(start >= free)
-        free = start + length if start >= free else free
-    return np.array(chosen)
-
-
-def _covered(starts: Ints, ends: Ints, size: int) -> Ints:
-    """Count the characters before each place that lie in one of some spans that do not overlap, (size + 1,)."""
-    edges = np.zeros(size + 1, dtype=np.int64)
-    edges[starts] += 1
-    np.subtract.at(edges, ends, 1)
-    return np.concatenate([[0], np.cumsum(np.cumsum(edges[:size]))])
+    chosen = np.ones(len(starts), dtype=np.bool_)
+    free = 0
+    for number in (np.flatnonzero(np.diff(starts) < length) + 1).tolist():  # those that overlap the one before them
+        if chosen[number - 1]:
+            free = starts[number - 1] + length
+        chosen[number] = starts[number] >= free
+    return chosen

@@ -32,17 +32,21 @@ _EDGE = 0.5  # nats for each factor of ten in frequency
 _USUAL_FREQUENCY = 1000.0  # of a word without a frequency
 _MOST_CHANGES = 4096  # words that wait beside the large tables before these are made anew
 
+_Fields = tuple[str, str, str, float | None, str]
+"""Those of an `Entry`, as a plain tuple: with objects of a class, a hundred thousand of them would slow the garbage
+collector down, and so the whole process."""
+
 
 @dataclass(frozen=True)
 class _Layer:
     """Entries, with None for words that were removed, and what is looked up of them."""
 
-    entries: dict[str, Entry | None]
+    entries: dict[str, _Fields | None]
     tables: dict[int, NgramTable]
     attributes: Attributes
 
     @classmethod
-    def build(cls, entries: dict[str, Entry | None], mode: str, weight: float, below: Attributes | None) -> _Layer:
+    def build(cls, entries: dict[str, _Fields | None], mode: str, weight: float, below: Attributes | None) -> _Layer:
         """Make the tables of entries, with the rows that follow those of the layer below."""
         words = list(entries)
         present = [entry for entry in entries.values() if entry is not None]
@@ -57,27 +61,26 @@ class _Layer:
         return cls(entries, tables, _attributes(present, mode, weight, below))
 
 
-def _attributes(entries: list[Entry], mode: str, weight: float, below: Attributes | None) -> Attributes:
+def _attributes(entries: list[_Fields], mode: str, weight: float, below: Attributes | None) -> Attributes:
     """Return the attributes of the layer below and of these entries."""
     if below is None:
         nothing = np.zeros(1, dtype=np.int64)
         below = Attributes(nothing.astype(np.float32), nothing.astype(np.bool_), nothing, nothing, ("",))
     names = {name: number for number, name in enumerate(below.names)}
-    for name in dict.fromkeys([entry.pos for entry in entries] + [entry.label for entry in entries]):
+    words, pos, labels, frequencies, modes = zip(*entries, strict=True) if entries else ((),) * 5
+    for name in dict.fromkeys(pos + labels):
         names.setdefault(name, len(names))
-    frequencies = np.array(
-        [_USUAL_FREQUENCY if entry.frequency is None else entry.frequency for entry in entries], dtype=np.float64
-    )
-    joined = np.array([max(len(entry.word) - 1, _SINGLE) for entry in entries], dtype=np.float64)
-    bonus = np.maximum(0.0, weight * joined + _EDGE * np.log10((1.0 + frequencies) / (1.0 + _USUAL_FREQUENCY)))
-    force = np.array([(entry.mode or mode) == FORCE for entry in entries], dtype=np.bool_)
-    pos = np.array([names[entry.pos] for entry in entries], dtype=np.int64)
-    labels = np.array([names[entry.label] for entry in entries], dtype=np.int64)
+    usual = [_USUAL_FREQUENCY if frequency is None else frequency for frequency in frequencies]
+    joined = np.array([max(len(word) - 1, _SINGLE) for word in words], dtype=np.float64)
+    edge = _EDGE * np.log10((1.0 + np.array(usual, dtype=np.float64)) / (1.0 + _USUAL_FREQUENCY))
+    bonus = np.maximum(0.0, weight * joined + edge)
+    force = np.array([(own or mode) == FORCE for own in modes], dtype=np.bool_)
+    numbers = [np.array([names[name] for name in column], dtype=np.int64) for column in (pos, labels)]
     return Attributes(
         bonus=np.append(below.bonus, bonus.astype(np.float32)),
         force=np.append(below.force, force),
-        pos=np.append(below.pos, pos),
-        labels=np.append(below.labels, labels),
+        pos=np.append(below.pos, numbers[0]),
+        labels=np.append(below.labels, numbers[1]),
         names=tuple(names),
     )
 
@@ -118,7 +121,7 @@ class UserDictionary:
         self.mode, self.weight = mode, float(weight)
         self._lock = threading.Lock()
         self._base: _Layer | None = None
-        self._changes: dict[str, Entry | None] = {}
+        self._changes: dict[str, _Fields | None] = {}
         self._tables: WordTables | None = None
         self.update(entries)
 
@@ -171,7 +174,8 @@ class UserDictionary:
     def get(self, word: str) -> Entry | None:
         """Return the entry of a word, or None."""
         with self._lock:
-            return self._get(normalize(word.strip()))
+            fields = self._get(normalize(word.strip()))
+        return None if fields is None else Entry(*fields)
 
     def tables(self) -> WordTables | None:
         """Return the words of this moment for looking up, None if there have never been any."""
@@ -186,7 +190,7 @@ class UserDictionary:
     def __iter__(self) -> Iterator[Entry]:
         with self._lock:
             entries = self._entries()
-        return (entry for entry in entries.values() if entry is not None)
+        return (Entry(*fields) for fields in entries.values() if fields is not None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -200,17 +204,17 @@ class UserDictionary:
         vars(self).update(state)
         self._lock = threading.Lock()
 
-    def _change(self, entries: dict[str, Entry | None]) -> None:
+    def _change(self, entries: dict[str, _Fields | None]) -> None:
         with self._lock:
             self._changes.update(entries)
             self._tables = None
 
-    def _get(self, word: str) -> Entry | None:
+    def _get(self, word: str) -> _Fields | None:
         if word in self._changes:
             return self._changes[word]
         return None if self._base is None else self._base.entries.get(word)
 
-    def _entries(self) -> dict[str, Entry | None]:
+    def _entries(self) -> dict[str, _Fields | None]:
         return {**({} if self._base is None else self._base.entries), **self._changes}
 
     def _build(self) -> WordTables:
@@ -226,7 +230,7 @@ class UserDictionary:
         return WordTables([self._base.tables, changes.tables], changes.attributes)
 
 
-def _by_word(columns: Columns) -> dict[str, Entry | None]:
+def _by_word(columns: Columns) -> dict[str, _Fields | None]:
     frequencies = [None if math.isnan(frequency) else frequency for frequency in columns.frequencies]
     rows = zip(columns.words, columns.pos, columns.labels, frequencies, columns.modes, strict=True)
-    return dict(zip(columns.words, map(Entry._make, rows), strict=True))
+    return dict(zip(columns.words, rows, strict=True))

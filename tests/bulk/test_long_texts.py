@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,47 @@ def test_pieces_are_what_the_writer_writes(format: str, text: str, tasks: tuple[
     assert sorted(line.split("\t")[1:] for line in lines) == sorted(
         line.split("\t")[1:] for line in expected.splitlines()
     )
+
+
+class DoubtfulTagger(Tagger):
+    """In a second reading each text begins with a word of one character; there is none if it has no city."""
+
+    def stream(self, lines: Iterable[str], *, nbest: int = 1, **options: object) -> Iterator[Document]:
+        for line in lines:
+            best = self(line)
+            first, *rest = best.words
+            shorter = (type(first)(first.text[:1], first.start, first.start + 1, "x"), *rest)
+            others = (replace(best, words=shorter),) if best.entities else ()
+            yield replace(best, alternatives=(best, *others)[:nbest])
+
+
+@pytest.mark.parametrize("tasks", [("pos", "ner"), ("pos",), ("ner",)])
+def test_readings_of_a_long_text_are_those_of_its_sections(tasks: tuple[str, ...]) -> None:
+    text = "我们在北京。" * 30 + "没有人来了。" * 30
+    sections = list(tag_sections(DoubtfulTagger(), text, tasks, nbest=5))  # type: ignore[arg-type]
+    assert {len(section.alternatives) for _, section in sections} == {1, 2}
+    found = json.loads("".join(write_sections("jsonl", tasks, iter(sections), text, nbest=5)))
+    names = [name for task, name in (("pos", "words"), ("ner", "entities")) if task in tasks]
+    assert list(found) == ["text", *names, "nbest"]
+    assert [list(reading) for reading in found["nbest"]] == [names, names]
+    assert found["nbest"][0] == {name: found[name] for name in names}
+    for reading in found["nbest"]:
+        for span in (span for name in names for span in reading[name]):
+            assert text[span["start"] : span["end"]] == span["text"]
+    if "pos" in tasks:
+        begins = {offset for offset, section in sections if section.entities}
+        assert {word["start"] for word in found["nbest"][1]["words"] if word["pos"] == "x"} == begins
+
+
+def test_a_section_ends_where_words_end_in_all_readings() -> None:
+    tagger, text = Tagger(), "甲乙丙丁戊" * 100
+    best, shifted = tagger(text[:72]), tagger("　" + text[:71])
+    words = tuple(type(word)(word.text, word.start - 1, word.end - 1, word.pos) for word in shifted.words)
+    words = (*words[:17], *best.words[17:])  # other borders in the first half, then the same
+    document = replace(best, alternatives=(best, replace(best, words=words)))
+    assert long_texts._last_seam(document, has_words=True) == 60  # type: ignore[arg-type]
+    document = replace(best, alternatives=(best, replace(best, words=(words[0], type(words[0])("", 1, 72, "n")))))
+    assert long_texts._last_seam(document, has_words=True) is None  # type: ignore[arg-type]
 
 
 def test_a_record_is_kept() -> None:

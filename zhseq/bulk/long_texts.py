@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import tempfile
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zhseq.errors import InputError
 from zhseq.formats import ConlluWriter, conllu_rows, json_fragment, json_parts, make_writer
@@ -33,34 +33,43 @@ Section = tuple[int, "Document"]
 """Where a section begins in its text, and what was found in it, with offsets that count from there."""
 
 
-def tag_sections(tagger: Tagger, text: str, tasks: Sequence[str], *, scores: bool = False) -> Iterator[Section]:
+def tag_sections(
+    tagger: Tagger, text: str, tasks: Sequence[str], *, scores: bool = False, nbest: int = 1
+) -> Iterator[Section]:
     """Tag a text section by section.
 
-    Together the sections are the text. None but the first begins with a blank, and no word or entity is cut unless it
-    alone is longer than a section.
+    Together the sections are the text. None but the first begins with a blank, and no word or entity is cut, in any of
+    its readings, unless it alone is longer than a section.
     """
+
+    def tagged(part: str) -> Document:
+        return next(tagger.stream([part], tasks=tasks, scores=scores, nbest=nbest))
+
     start = 0
     while start < len(text):
         window = text[start : start + _SECTION + _BEYOND]
-        document = next(tagger.stream([window], tasks=tasks, scores=scores))
+        document = tagged(window)
         size = len(window)
         if start + size < len(text):
             seam = _last_seam(document, "pos" in tasks)
             if seam is None:
                 seam = _SECTION
-                document = next(tagger.stream([window[:seam]], tasks=tasks, scores=scores))
+                document = tagged(window[:seam])
             size = seam
         stop = _skip_blanks(text, start + size)
-        yield (
-            start,
-            replace(
-                document,
-                text=text[start:stop],
-                words=tuple(word for word in document.words if word.start < size),
-                entities=tuple(entity for entity in document.entities if entity.start < size),
-            ),
-        )
+        yield start, _begin_of(document, size, text[start:stop])
         start = stop
+
+
+def _begin_of(document: Document, size: int, text: str) -> Document:
+    """Return what begins within so many characters, as the document of `text`, and the same of each reading."""
+    return replace(
+        document,
+        text=text,
+        words=tuple(word for word in document.words if word.start < size),
+        entities=tuple(entity for entity in document.entities if entity.start < size),
+        alternatives=tuple(_begin_of(reading, size, text) for reading in document.alternatives),
+    )
 
 
 def write_sections(
@@ -69,6 +78,7 @@ def write_sections(
     sections: Iterator[Section],
     text: str,
     *,
+    nbest: int = 1,
     record: str | None = None,
     documents: int = 0,
     characters: int = 0,
@@ -82,14 +92,15 @@ def write_sections(
         tasks: What was tagged.
         sections: What was found.
         text: The whole text.
+        nbest: How many readings were asked for. Those of a long text are put together from those of its sections.
         record: As in `zhseq.formats.make_record_writer`.
         documents: As in `zhseq.formats.make_writer`.
         characters: As there.
     """
     if record is not None:
-        yield from _json_pieces(record, tasks, sections)
+        yield from _json_pieces(record, tasks, sections, nbest)
     elif format == "jsonl":
-        yield from _json_pieces(json_fragment({"text": text})[:-1], tasks, sections)
+        yield from _json_pieces(json_fragment({"text": text})[:-1], tasks, sections, nbest)
     elif format == "conllu":
         yield ConlluWriter(documents).head(text)
         words = 0
@@ -109,35 +120,74 @@ def write_sections(
             yield make_writer(format, tasks, characters=characters + offset)(document, "")
 
 
-def _json_pieces(head: str, tasks: Sequence[str], sections: Iterator[Section]) -> Iterator[str]:
-    """Yield a JSON object that begins with `head`; the entities wait for the last of the words."""
-    if "pos" not in tasks:
-        yield f'{head}, "entities": ['
-    else:
-        yield f'{head}, "words": ['
+def _json_pieces(head: str, tasks: Sequence[str], sections: Iterator[Section], nbest: int) -> Iterator[str]:
+    """Yield a JSON object that begins with `head`; all but its first list waits for the last section."""
+    names = [name for task, name in (("pos", "words"), ("ner", "entities")) if task in tasks]
+    readings = 1  # most that a section has
     try:
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", newline="") as waiting:
-            glue = {"words": "", "entities": ""}
+        with ExitStack() as stack:
+            ranks = [
+                {name: stack.enter_context(_waiting_list()) for name in names} for _ in range(nbest if nbest > 1 else 0)
+            ]
+            best = {name: stack.enter_context(_waiting_list()) for name in names[1:]}
+            yield f'{head}, "{names[0]}": ['
+            glue = ""
             for offset, document in sections:
-                for name, spans in json_parts(document, tasks, offset).items():
-                    if spans:
-                        piece = glue[name] + json_fragment(spans)[1:-1]
-                        glue[name] = ", "
-                        if name == "entities" and "pos" in tasks:
-                            waiting.write(piece)
-                        else:
-                            yield piece
-            if "pos" in tasks and "ner" in tasks:
-                yield '], "entities": ['
-                waiting.seek(0)
-                while piece := waiting.read(1 << 16):
-                    yield piece
+                parts = json_parts(document, tasks, offset)
+                if parts[names[0]]:
+                    yield glue + json_fragment(parts[names[0]])[1:-1]
+                    glue = ", "
+                for name, waiting in best.items():
+                    waiting.extend(parts[name])
+                own = document.alternatives or (document,)
+                readings = max(readings, len(own))
+                for rank, lists in enumerate(ranks):
+                    for name, spans in json_parts(own[min(rank, len(own) - 1)], tasks, offset).items():
+                        lists[name].extend(spans)
+            yield "]"
+            for name, waiting in best.items():
+                yield f', "{name}": '
+                yield from waiting.pieces()
+            for rank, lists in enumerate(ranks[:readings]):
+                yield ', "nbest": [' if rank == 0 else "}, "
+                for name, waiting in lists.items():
+                    yield ("{" if name == names[0] else ", ") + f'"{name}": '
+                    yield from waiting.pieces()
+            yield "}]}\n" if ranks else "}\n"
     except OSError as error:  # also when what waits is given up
         raise InputError(
             f"{tempfile.gettempdir()}: expected room for what waits while a very long text is written: "
             f"{error.strerror}; make some, or name another folder in TMPDIR."
         ) from error
-    yield "]}\n"
+
+
+@contextmanager
+def _waiting_list() -> Iterator[_JsonList]:
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", newline="") as file:
+        yield _JsonList(file)
+
+
+class _JsonList:
+    """A list that waits to be written: in memory while it is short, then on disk."""
+
+    def __init__(self, file: tempfile.SpooledTemporaryFile[str]) -> None:
+        self._file = file
+        self._glue = "["
+
+    def extend(self, values: list[dict[str, Any]]) -> None:
+        """Add values."""
+        if values:
+            self._file.write(self._glue + json_fragment(values)[1:-1])
+            self._glue = ", "
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the list as JSON."""
+        if self._glue == "[":
+            yield "["
+        self._file.seek(0)
+        while piece := self._file.read(1 << 16):
+            yield piece
+        yield "]"
 
 
 def _text_pieces(tasks: Sequence[str], sections: Iterator[Section]) -> Iterator[str]:
@@ -157,13 +207,14 @@ def _text_pieces(tasks: Sequence[str], sections: Iterator[Section]) -> Iterator[
 
 def _last_seam(document: Document, has_words: bool) -> int | None:
     """Return the last place in the second half of a section where it may end, preferably after a sentence."""
-    places = [word.start for word in document.words] if has_words else range(_SECTION + 1)
-    starts = [entity.start for entity in document.entities]
+    places = set(range(_SECTION // 2, _SECTION + 1))
+    for reading in (document, *document.alternatives):
+        if has_words:
+            places &= {word.start for word in reading.words}
+        for entity in reading.entities:
+            places.difference_update(range(entity.start + 1, entity.end))
     last = None
-    for place in reversed(places[bisect_left(places, _SECTION // 2) : bisect_right(places, _SECTION)]):
-        entity = bisect_left(starts, place) - 1  # the last that begins before
-        if entity >= 0 and document.entities[entity].end > place:
-            continue
+    for place in sorted(places, reverse=True):
         if _SENTENCE_END.search(document.text, max(0, place - 8), place):
             return place
         last = place if last is None else last

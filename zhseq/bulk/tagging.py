@@ -63,7 +63,7 @@ class TaggingJob:
 
     def _tag(self, tagger: Tagger, tasks: tuple[str, ...], chunk: Chunk) -> Iterator[Part]:
         texts = [text for segment in chunk.segments for text in segment.texts]
-        ends_long = self.nbest == 1 and bool(texts) and len(texts[-1]) >= LONG  # where it stands, a chunk ends
+        ends_long = bool(texts) and len(texts[-1]) >= LONG  # where it stands, a chunk ends
         documents = tagger.stream(texts[: len(texts) - ends_long], tasks=tasks, scores=self.scores, nbest=self.nbest)
         for segment in chunk.segments:
             write = self._writer(tasks, segment)
@@ -81,8 +81,9 @@ class TaggingJob:
         return write_sections(
             self.format,
             tasks,
-            tag_sections(tagger, text, tasks, scores=self.scores),
+            tag_sections(tagger, text, tasks, scores=self.scores, nbest=self.nbest),
             text,
+            nbest=self.nbest,
             record=segment.tails[-1] if segment.records else None,
             documents=segment.documents + len(segment.texts) - 1,
             characters=segment.characters + sum(map(len, [*segment.texts[:-1], *segment.tails[:-1]])),

@@ -69,16 +69,16 @@ class Marks:
         A label that the model does not know, or of which it has not the tags for so many characters, leaves the model
         the choice between all of its own. A forced word for which there are no tags at all is left out.
         """
-        attributes, rows = matches.attributes, matches.rows
-        names = (attributes.pos if table.outside_id < 0 else attributes.labels)[rows]
-        known = _known(attributes.names, table.tags)
+        attributes, tagged = matches.attributes, table.outside_id < 0
+        names = (attributes.pos if tagged else attributes.labels)[matches.rows]
+        force = attributes.force[matches.rows]
         sizes = np.minimum(matches.ends - matches.starts, 3) - 1
-        labels, force = known[sizes, names], attributes.force[rows]
-        marks = cls(matches.starts, matches.ends, attributes.bonus[rows], force, labels, names)
-        kept = names > 0 if table.outside_id >= 0 else np.ones(len(names), dtype=np.bool_)
-        possible: Bools = np.asarray(_usable(table.tags).any(axis=1))
-        kept &= ~force | possible[sizes]
-        return marks[kept]
+        kept = ~force | np.asarray(_usable(table.tags).any(axis=1))[sizes]
+        if not tagged:
+            kept &= names > 0
+        labels = _known(attributes.names, table.tags)[sizes, names]
+        marks = cls(matches.starts, matches.ends, attributes.bonus[matches.rows], force, labels, names)
+        return marks if kept.all() else marks[kept]
 
     def within(self, begins: Ints, ends: Ints) -> tuple[Ints, Marks]:
         """Choose the marks that lie within each of some ranges of characters.
@@ -246,7 +246,7 @@ class MarkedTexts:
 
 def _arcs(marks: Marks) -> Arcs:
     """Return the words that are not forced."""
-    free = marks[~marks.force]
+    free = marks[~marks.force] if marks.force.any() else marks
     return Arcs(free.starts, free.ends, free.bonus, free.labels)
 
 

@@ -1,3 +1,4 @@
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,16 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot be written"):
         small().save(tmp_path / "file" / "deeper")
+
+
+def test_a_full_disk_leaves_the_tables_that_were_there(tmp_path: Path) -> None:
+    small().save(tmp_path)
+    before = (tmp_path / PROSODY_FILE).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # the operating system refuses larger files
+    try:
+        with pytest.raises(CheckpointError, match="cannot be written: File too large"):
+            small().save(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(PROSODY_FILE, before)]

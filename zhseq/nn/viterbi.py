@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zhseq.nn.lattice import RESCALE_EVERY, Scores, Support, exponentiated, relative_emissions
 
-SPARSE_FROM_BATCH = 8  # sequences; below, one sparse product costs more than adding all pairs of tags
+SPARSE_FROM_BATCH = 4  # sequences; below, one sparse product costs more than adding all pairs of tags
 HEADROOM = 1e30  # the best exp-space score after rescaling: 150 nats above the least that a float32 holds
 
 

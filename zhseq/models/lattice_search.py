@@ -67,10 +67,10 @@ class LatticeScores:
         by_column = steps[columns][:, columns].numpy()
         lacking = layout.middles.start + np.flatnonzero(layout.lacks_middle)
         by_column[lacking], by_column[:, lacking] = -np.inf, -np.inf
-        across = np.ascontiguousarray(by_column[layout.closing, layout.opening])
-        finite = np.maximum(across, np.float32(_NEVER))
-        gap = (finite[None] - finite[:, None]).max(2) + np.float32(_ROUNDING)
-        np.fill_diagonal(gap, -np.inf)  # no tag is its own rival
+        across = torch.from_numpy(np.ascontiguousarray(by_column[layout.closing, layout.opening]))
+        finite = across.clamp_min(_NEVER)
+        gap = (finite[None] - finite[:, None]).amax(2) + _ROUNDING
+        gap.fill_diagonal_(-torch.inf)  # no tag is its own rival
 
         def inner(source: slice) -> Floats:
             return np.stack([by_column[source, target].diagonal() for target in (layout.ends, layout.middles)])
@@ -79,8 +79,8 @@ class LatticeScores:
             layout,
             start[columns].numpy(),
             end[columns].numpy(),
-            across,
-            gap,
+            across.numpy(),
+            gap.numpy(),
             inner(layout.begins),
             inner(layout.middles),
         )
@@ -137,9 +137,11 @@ class LatticeSearch:
         rivals = scores.gap.take(best, axis=0)
         rivals += closing
         others = (rivals >= np.maximum(top, np.float32(_NEVER))[:, None]).ravel().nonzero()[0]
-        contested = self._follow_rivals(opening, closing, *np.divmod(others, closing.shape[1]))
+        contested = others
+        if len(others):
+            contested = self._follow_rivals(opening, closing, *np.divmod(others, closing.shape[1]))
+            self._ways[start + contested, 0] = _CONTESTED
         self._contested.append((contested, closing[contested]))
-        self._ways[start + contested, 0] = _CONTESTED
         np.add(best, layout.closing.start, out=self._before[start:stop])
         after[:, layout.opening] += opening
         inner = before[:, None, layout.begins] + scores.from_begin

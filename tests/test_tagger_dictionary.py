@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.test_tagger import check
 from tests.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import InputError
+from zhseq.models import dictionary_decoding, tag_decoding
 from zhseq.models.text_block import PIECE
 from zhseq.tagger import Document, Tagger, save
 from zhseq.text.normalize import normalize
@@ -164,6 +165,16 @@ def test_a_line_is_tagged_the_same_in_any_company() -> None:
     lines = [("中国人民在北京大学学习。" * (index % 4))[index % 7 :] for index in range(28)]
     alone = [TAGGER(line, dictionary=dictionary) for line in lines]
     assert list(TAGGER.stream(lines * 30, dictionary=dictionary)) == alone * 30
+
+
+@pytest.mark.parametrize("mode", ["prefer", "force"])
+def test_how_many_texts_are_decoded_together_changes_nothing(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = UserDictionary(["中国人", "人民", "学习"], mode=mode)
+    lines = [f"中国人民{'在北京' * number}学习" for number in range(9)]
+    monkeypatch.setattr(tag_decoding, "_BATCH", 40)
+    together = list(TAGGER.stream(lines, dictionary=words))
+    monkeypatch.setattr(dictionary_decoding, "_MOST_WAITING", 70)
+    assert list(TAGGER.stream(lines, dictionary=words)) == together
 
 
 def test_words_added_at_run_time_count_at_once() -> None:

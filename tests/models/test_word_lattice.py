@@ -41,7 +41,9 @@ def random_arcs(lengths: list[int], labels: int, rng: np.random.Generator) -> Ar
 def best_paths(
     lattice: WordLattice, scores: torch.Tensor, lengths: list[int], arcs: Arcs, fixed: FixedTags | None = None
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return lattice.best_paths(lattice.own_scores(scores, arcs), np.array(lengths), arcs, fixed)
+    own = np.empty((len(scores), lattice.columns), dtype=np.float32)
+    lattice.own_scores(scores, arcs, own)
+    return lattice.best_paths(own, np.array(lengths), arcs, fixed)
 
 
 def bonus_of(path: tuple[int, ...], offset: int, arcs: Arcs, table: TagTable) -> float:

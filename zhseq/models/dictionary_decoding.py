@@ -194,10 +194,10 @@ class MarkedTexts:
         """Create for a head."""
         self._crf, self._table = crf, table
         self._lattice: WordLattice | None = None
+        self._own = np.empty((0, 0), dtype=np.float32)  # scores of the characters, with room for more
         self._clear()
 
     def _clear(self) -> None:
-        self._scores: list[npt.NDArray[np.float32]] = []
         self._lengths: list[Ints] = []
         self._marks: list[Marks] = []
         self._places: list[Ints] = []
@@ -216,16 +216,26 @@ class MarkedTexts:
         """
         if self._lattice is None:
             self._lattice = WordLattice(self._crf, self._table)
+            self._own = np.empty((_MOST_WAITING, self._lattice.columns), dtype=np.float32)
         lengths = mask.sum(1).cpu().numpy()
         marks = batch.marks.moved((np.cumsum(lengths) - lengths)[batch.rows])
         real = mask.flatten().nonzero()[:, 0]
-        self._scores.append(self._lattice.own_scores(emissions.flatten(0, 1).index_select(0, real), _arcs(marks)))
+        own = self._room(len(real))
+        self._lattice.own_scores(emissions.flatten(0, 1).index_select(0, real), _arcs(marks), own)
         self._lengths.append(lengths)
         self._marks.append(marks.moved(self._size))
         self._places.append(places)
         self._wanted.append(wanted)
         self._size += len(places)
         return self._size >= _MOST_WAITING
+
+    def _room(self, more: int) -> npt.NDArray[np.float32]:
+        """Return where the scores of more characters go, (more, columns)."""
+        needed = self._size + more
+        if needed > len(self._own):
+            free = np.empty((more, self._own.shape[1]), dtype=np.float32)
+            self._own = np.concatenate([self._own[: self._size], free])
+        return self._own[self._size : needed]
 
     def decode(self) -> tuple[Ints, Ints]:
         """Return the wanted characters of all texts, as they were called, and the best tag of each."""
@@ -234,7 +244,7 @@ class MarkedTexts:
             return nothing, nothing
         marks = Marks.joined(self._marks)
         tags = self._lattice.best_paths(
-            np.concatenate(self._scores),
+            self._own[: self._size],
             np.concatenate(self._lengths),
             _arcs(marks),
             fixed_tags(self._table, marks),

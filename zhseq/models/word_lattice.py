@@ -79,18 +79,21 @@ class WordLattice:
         self._scores = LatticeScores.of(crf, table)
         self._columns = torch.from_numpy(self._scores.layout.columns)
 
-    def own_scores(self, emissions: Tensor, arcs: Arcs) -> Floats:
-        """Return what each character of some texts adds to a path, in the order that `best_paths` takes.
+    @property
+    def columns(self) -> int:
+        """How many scores `own_scores` gives for a character."""
+        return len(self._columns)
+
+    def own_scores(self, emissions: Tensor, arcs: Arcs, own: Floats) -> None:
+        """Find what each character of some texts adds to a path, in the order that `best_paths` takes.
 
         Args:
             emissions: (characters, tags).
             arcs: Words in these texts; those of one character are added here, because no path goes past them.
-
-        Returns:
-            (characters, columns).
+            own: Where it is put, (characters, columns).
         """
         layout = self._scores.layout
-        own: Floats = emissions.float().cpu().index_select(1, self._columns).numpy()
+        torch.index_select(emissions.float().cpu(), 1, self._columns, out=torch.from_numpy(own))
         arcs = arcs[arcs.ends - arcs.starts == 1]
         bonus = np.zeros(len(own), dtype=np.float32)
         bonus[arcs.starts] = arcs.bonus
@@ -99,7 +102,6 @@ class WordLattice:
         single = layout.single_of[labelled.labels]
         known = single >= 0
         own[labelled.starts[known], layout.singles.start + single[known]] += labelled.bonus[known]
-        return own
 
     def best_paths(self, own: Floats, lengths: Ints, arcs: Arcs, fixed: FixedTags | None = None) -> Ints:
         """Return the tags of the best path of each text, (characters,).

@@ -129,7 +129,7 @@ class LatticeSearch:
     def _step(self, before: Floats, after: Floats, start: int) -> None:
         """Add to the scores `after` a character the best from `before` it, (texts, columns) each."""
         scores, layout, stop = self._scores, self._scores.layout, start + len(before)
-        closing = before[:, layout.closing]
+        closing = np.ascontiguousarray(before[:, layout.closing])
         best = closing.argmax(1)
         top = closing[self._texts[: len(before)], best]
         opening = scores.across.take(best, axis=0)
@@ -139,7 +139,10 @@ class LatticeSearch:
         others = (rivals >= np.maximum(top, np.float32(_NEVER))[:, None]).ravel().nonzero()[0]
         contested = others
         if len(others):
-            contested = self._follow_rivals(opening, closing, *np.divmod(others, closing.shape[1]))
+            texts, tags = np.divmod(others, closing.shape[1])
+            values = scores.across.take(tags, axis=0)
+            values += closing.ravel().take(others)[:, None]
+            contested = _raise_rows(opening, texts, values)
             self._ways[start + contested, 0] = _CONTESTED
         self._contested.append((contested, closing[contested]))
         np.add(best, layout.closing.start, out=self._before[start:stop])
@@ -149,28 +152,6 @@ class LatticeSearch:
         self._ways[start:stop, 1:] = (middle > inner).reshape(len(before), -1)
         np.maximum(inner, middle, out=inner)
         after[:, layout.inner] += inner.reshape(len(before), -1)
-
-    def _follow_rivals(self, opening: Floats, closing: Floats, texts: Ints, tags: Ints) -> Ints:
-        """Let more closing tags than the best raise the scores of opening ones, (texts, columns) each.
-
-        Args:
-            opening: Of the step from the best closing tag of each text.
-            closing: Of the closing tags.
-            texts: The text of each other tag that is to be tried, in order.
-            tags: These tags.
-
-        Returns:
-            The texts without repeats.
-        """
-        contested = texts[_first_of_row(texts)]
-        while len(texts):
-            first = _first_of_row(texts)  # so that no row is written twice at once
-            rows, columns = texts[first], tags[first]
-            scores = self._scores.across.take(columns, axis=0)
-            scores += closing[rows, columns][:, None]
-            opening[rows] = np.maximum(scores, opening.take(rows, axis=0), out=scores)
-            texts, tags = texts[~first], tags[~first]
-        return contested
 
     def _follow_arcs(self, position: int, after: Floats, start: int) -> None:
         """Let arcs that end in a position raise the scores `after` it, (texts, columns)."""
@@ -242,8 +223,16 @@ class LatticeSearch:
             self._ways[cells, column[inside]] = sizes[inside] > offset + 2
 
 
-def _first_of_row(rows: Ints) -> npt.NDArray[np.bool_]:
-    """Tell which numbers differ from the one before them, shape as given."""
+def _raise_rows(table: Floats, rows: Ints, values: Floats) -> Ints:
+    """Replace rows of a table by the greater of them and `values`, (values, columns); `rows` ascend, with repeats.
+
+    Returns:
+        The rows, without repeats.
+    """
     first = np.ones(len(rows), dtype=np.bool_)
     np.not_equal(rows[1:], rows[:-1], out=first[1:])
-    return first
+    firsts = first.nonzero()[0]
+    if len(firsts) < len(rows):
+        rows, values = rows[firsts], np.maximum.reduceat(values, firsts, axis=0)
+    table[rows] = np.maximum(values, table.take(rows, axis=0))
+    return rows

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
@@ -29,11 +30,11 @@ def with_queue(tagger: FakeTagger, test: Callable[[TagQueue], Awaitable[None]], 
 
 
 @contextmanager
-def held(tagger: FakeTagger, queue: TagQueue):
+def held(tagger: FakeTagger, queue: TagQueue, text: str = "先"):
     """Keep the thread busy with a text, so that what comes meanwhile has to wait."""
     tagger.go.clear()
     tagger.begun.clear()
-    first = queue.submit(["先"], BOTH)
+    first = queue.submit([text], BOTH)
     assert tagger.begun.wait(10)
     yield first
     tagger.go.set()
@@ -176,6 +177,29 @@ def test_a_second_thread_starts_only_where_it_helps(tagger: FakeTagger) -> None:
         assert len(tagger.batches) == 2
 
     with_queue(tagger, test, threads=2)
+
+
+@pytest.mark.parametrize(("characters", "waits"), [(1_000, True), (1_500, False)])
+def test_nobody_waits_for_the_end_of_a_long_batch(tagger: FakeTagger, characters: int, waits: bool) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue, "长" * characters):
+            tagger.begun.clear()
+            small = queue.submit(["小"], BOTH)
+            assert await asyncio.to_thread(tagger.begun.wait, 0.2 if waits else 10) != waits
+        await small
+
+    with_queue(tagger, test, threads=2)
+
+
+def test_small_batches_are_all_tagged_in_one_thread(tagger: FakeTagger) -> None:
+    threads = []
+
+    async def test(queue: TagQueue) -> None:
+        for _ in range(30):
+            await asyncio.gather(*(queue.submit(["短"], BOTH) for _ in range(3)))
+
+    with_queue(tagger, test, threads=3, on_batch=lambda *_: threads.append(threading.current_thread().name))
+    assert set(threads) == {"tag-0"}
 
 
 def test_many_requests_in_several_threads_come_out_whole(tagger: FakeTagger) -> None:

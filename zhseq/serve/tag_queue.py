@@ -21,6 +21,7 @@ BATCH = 2_560
 """Characters that are tagged together. More are hardly faster, and whoever comes meanwhile has to wait for them."""
 _SHARE = 1_024  # characters of one request in a turn; then it is the turn of the next
 _SMALL = 512  # characters; of fewer, most of the time goes into calls that cost the same for one line as for ten
+_LONG = 1_280  # characters; nobody waits for the end of a batch of so many
 _TURNS = 5  # of the event loop, in which answers go out and requests that were already under way come in
 _FIRST_GUESS = 50_000.0  # characters a second, until something has been measured
 
@@ -86,7 +87,10 @@ class TagQueue:
         self._limit = limit
         self._on_batch = on_batch
         self._jobs: deque[_Job] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._first = threading.Condition(self._lock)
+        """What the first thread waits at. It takes all small batches, so that they find its core's cache warm."""
+        self._others = threading.Condition(self._lock)
         self._stopped = False
         self._rate = _FIRST_GUESS
         self._running: list[int] = []  # characters of the batches that are being tagged
@@ -94,7 +98,11 @@ class TagQueue:
         self.waiting = 0
         """Characters that wait."""
         self._loop = asyncio.get_running_loop()
-        self._threads = [threading.Thread(target=self._work, name=f"tag-{n}", daemon=True) for n in range(threads)]
+        places = [self._first, *(self._others for _ in range(threads - 1))]
+        self._threads = [
+            threading.Thread(target=self._work, args=(place,), name=f"tag-{n}", daemon=True)
+            for n, place in enumerate(places)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -110,12 +118,12 @@ class TagQueue:
         answer = self._loop.create_future()
         cost = sum(map(len, texts)) + len(texts)
         job = _Job(texts, options, cost, answer, parts=[b""] * len(texts), missing=len(texts))
-        with self._changed:
+        with self._lock:
             if self._stopped or (self.waiting and self.waiting + cost > self._limit):
                 raise busy(round(self.waiting / self._rate))
             self.waiting += cost
             self._jobs.append(job)
-            self._changed.notify()
+            self._wake()
         return answer
 
     @property
@@ -125,45 +133,58 @@ class TagQueue:
 
     def stop(self, seconds: float) -> bool:
         """Take no more texts, wait up to so long for the threads to end, and return whether they did."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._jobs.clear()
-            self._changed.notify_all()
+            self._first.notify_all()
+            self._others.notify_all()
         end = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _work(self) -> None:
-        """Tag batch after batch; one thread."""
-        while batch := self._take():
+    def _work(self, place: threading.Condition) -> None:
+        """Tag batch after batch; one thread, which waits at its place."""
+        while batch := self._take(place):
             begin = time.monotonic()
             finished = self._tag(batch)
             characters = _characters(batch)
             self._on_batch(sum(part.stop - part.start for _, part in batch), characters)
             self._rate += 0.1 * (characters / max(time.monotonic() - begin, 1e-6) - self._rate)
-            with self._changed:
+            with self._lock:
                 self._running.remove(characters)
                 self._answering += bool(finished)
+                self._first.notify()
             if finished:
                 self._call(self._deliver, finished)
 
-    def _take(self) -> _Batch:
+    def _take(self, place: threading.Condition) -> _Batch:
         """Wait for texts and hand out a batch of them; nothing when the queue is stopped."""
-        with self._changed:
+        with self._lock:
             while not self._stopped:
-                # Two small batches side by side take longer than one of them all, but nobody waits for a large one.
-                # And one that begins before the answers of the last are out holds them up, and misses what they bring.
-                idle = not self._running and not self._answering
-                if idle or max(self.waiting, *self._running, 0) >= _SMALL:
+                if self._may_begin(first=place is self._first):
                     batch = self._cut()
                     if batch:
                         self._running.append(_characters(batch))
-                        if self._jobs:
-                            self._changed.notify()
+                        self._wake()
                         return batch
-                self._changed.wait()
+                place.wait()
         return []
+
+    def _may_begin(self, *, first: bool) -> bool:
+        """Tell whether a batch may begin, in the first thread or in another."""
+        if not self._running and not self._answering:
+            return first
+        # Two small batches side by side take longer than one of them all. And one that begins before the answers of
+        # the last are out holds them up, and misses what they bring.
+        urgent = self.waiting >= _SMALL or max(self._running, default=0) >= _LONG
+        return urgent and (first or bool(self._running))
+
+    def _wake(self) -> None:
+        """Wake a thread for what waits, if one may begin with it."""
+        self._first.notify()
+        if self._jobs and self._may_begin(first=False):
+            self._others.notify()
 
     def _cut(self) -> _Batch:
         """Hand out texts with the same options, from each request in turn."""
@@ -197,7 +218,7 @@ class TagQueue:
             return [done for one in batch for done in self._tag([one])]
         for job, part in batch:
             job.parts[part] = [next(documents) for _ in range(part.start, part.stop)]
-        with self._changed:
+        with self._lock:
             finished: list[tuple[_Job, Exception | None]] = []
             for job, part in batch:
                 job.missing -= part.stop - part.start
@@ -228,9 +249,9 @@ class TagQueue:
         if turns:
             self._loop.call_soon(self._let_go, turns - 1)
             return
-        with self._changed:
+        with self._lock:
             self._answering -= 1
-            self._changed.notify()
+            self._first.notify()
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         if not self._loop.is_closed():

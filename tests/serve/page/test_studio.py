@@ -166,7 +166,7 @@ def test_old_style_verse_is_named_and_can_be_held_to_the_rules(visit, shot):
     choose(page, "whose", "own")
     page.fill("#own", "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。")
     page.click("#check-own")
-    page.wait_for_selector("#bench h2:has-text('合律')")
+    page.wait_for_selector("#bench h2:has-text('没有不合之处')")
     assert "读来是古体，不拘平仄；若作五绝，则有" in page.inner_text("#bench .hint")
     assert page.locator(".char.fault").count() == 0
     shot(page, "studio-old-style")

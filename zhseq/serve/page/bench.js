@@ -63,7 +63,7 @@ export class Bench {
     const verdict = () => {
       if (count) return count === 1 ? t("oneFault") : t("faultCount", count);
       if (suggestions) return t(suggestions.length ? "marksTitle" : "nothingToMend");
-      return t("faultless");
+      return found.note ? t("noFault") : t("faultless");
     };
     this.#put(() => [
       this.#head(verdict()),

@@ -81,6 +81,7 @@ export const STRINGS = {
   working: ["正在写……", "Writing …"],
   close: ["收起", "Close"],
   faultless: ["合律，无误。", "It keeps all the rules."],
+  noFault: ["没有不合之处。", "No fault was found."],
   faultCount: ["{0} 处不合", "{0} faults"],
   oneFault: ["1 处不合", "1 fault"],
   faultPlace: ["第 {0} 句第 {1} 字「{2}」", "Line {0}, character {1} {2}"],

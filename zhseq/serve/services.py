@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _LAST_SECONDS = 1.0  # for threads to end; who waited for them got an answer before, or none
-_BATCHES_TO_RELEASE = 256
+_BATCHES_TO_RELEASE = 128
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -59,6 +60,7 @@ class TaggingJob:
         tagger = Tagger.load(self.model, device=self.device, threads=self.threads, dictionary=self.dictionary)
         tasks = self.tasks or tagger.tasks
         make_writer(self.format, tasks, nbest=self.nbest)  # says what this model cannot do
+        gc.freeze()  # what is loaded stays: collections need not go through it
         return lambda chunk: self._tag(tagger, tasks, chunk)
 
     def _tag(self, tagger: Tagger, tasks: tuple[str, ...], chunk: Chunk) -> Iterator[Part]:

@@ -25,8 +25,7 @@ from load_client import Connection, each, post
 
 from zhseq.cli import run_main
 
-WARM_UP, WINDOW = 0.5, 0.1  # shares of all requests: before memory counts, and to take its median over
-# It takes 10,000 requests until the allocator has met all sizes; from then on memory goes up and down below one height.
+WARM_UP, WINDOW = 0.3, 0.1  # shares of all requests: before memory counts, and to take its median over
 MOST_GROWTH = 0.05
 _BUSY = 503
 _CLOSED = 0  # the connection was closed without an answer

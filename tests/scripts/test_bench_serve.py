@@ -109,7 +109,7 @@ _OF_POEMS = {"check", "suggest", "impossible wishes"}
 def test_the_soak_test_fails_where_it_should() -> None:
     import soak
 
-    report = soak.Report(10, memory=[(0.1, 900.0), (0.55, 1000.0), (0.95, 1049.0), (1.0, 1049.0)])
+    report = soak.Report(10, memory=[(0.1, 900.0), (0.35, 1000.0), (0.95, 1049.0), (1.0, 1049.0)])
     report.answers["health", 200] += 10
     assert report.show() == 0
     report.memory[2:] = [(0.95, 1051.0), (1.0, 1051.0)]

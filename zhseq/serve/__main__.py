@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import socket
@@ -43,11 +44,14 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     from zhseq.serve.app import create_app
     from zhseq.serve.logs import log, start_logging
     from zhseq.serve.protocol import limited
+    from zhseq.training.device import share_memory
 
+    share_memory()
     torch.set_num_threads(1)  # each thread that tags uses one core
     sys.setswitchinterval(_SWITCH)
     app = create_app(settings)
     _warm_up(app)
+    gc.freeze()  # what is loaded stays: collections need not go through it
     start_logging()
     config = uvicorn.Config(
         app,

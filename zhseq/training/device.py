@@ -11,7 +11,7 @@ import torch
 
 from zhseq.errors import ConfigError
 
-_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # names of glibc's mallopt parameters
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8  # names of glibc's mallopt parameters
 
 
 def pick_device(name: str) -> torch.device:
@@ -67,6 +67,12 @@ def release_memory() -> None:
     """Give back what `tune_process` made the allocator keep: called now and then, memory stays flat in a long run."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
+
+
+def share_memory() -> None:
+    """Let all threads that are started from now on take memory from one place: holes stay behind in it, not in each."""
+    if (libc := _glibc()) is not None:
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -1,10 +1,9 @@
 """Time the tagging of a corpus: one process, several, and Ray on this machine, in turns, by the clock.
 
 Each run is the command itself, with all that it does: starting, loading the model once for each process, reading,
-tagging, writing. All must write the same bytes. One process is timed on one core (one thread of PyTorch, as each of
-several processes has), and on all, with as many threads as it takes by itself; there are ratios to both. The peak of
-memory is that of the largest process that tags (under Ray of the largest process there is, the shared memory in its use
-included).
+tagging, writing. All must write the same bytes. One process is timed as it is by default, with one thread of PyTorch,
+and with as many threads as there are workers otherwise; there are ratios to both. The peak of memory is that of the
+largest process that tags (under Ray of the largest process there is, the shared memory in its use included).
 
     python scripts/bench_corpus.py --megabytes 20
     python scripts/bench_corpus.py --megabytes 30 --modes processes ray
@@ -41,7 +40,7 @@ _SENTENCES = (
     "孙老师问：“谁能把这首诗背一遍？”教室里一下子安静了。",
     "人民币对美元汇率中间价报7.1058，较前一交易日上调32个基点。",
 )
-_MODES = ("one-core", "one-process", "processes", "ray")
+_MODES = ("one-process", "threads", "processes", "ray")
 _POLL = 0.1  # seconds between two looks at the memory
 
 
@@ -59,8 +58,8 @@ def make_text(megabytes: float, seed: int = 0) -> str:
 def command(mode: str, source: Path, output: Path, workers: int, model: str | None) -> list[str]:
     """Return the command line of a mode."""
     options = {
-        "one-core": ["--threads", "1"],
         "one-process": [],
+        "threads": ["--threads", str(workers)],
         "processes": ["--workers", str(workers)],
         "ray": ["--workers", str(workers), "--engine", "ray"],
     }[mode]

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", choices=ENGINES, default=ENGINES[0], help="ray: on a Ray cluster, with --workers actors")
     add("--model", metavar="PATH_OR_HUB_NAME", help="another model than the one that comes with zhseq")
     add("--device", default="cpu", help="cpu, cuda, mps or auto (default: cpu)")
-    add("--threads", type=int, metavar="N", help="processor threads (default: all; 1 for each of several workers)")
+    add("--threads", type=int, default=1, metavar="N", help="threads of each process (default: 1; see --workers)")
     return parser
 
 

@@ -35,5 +35,5 @@ def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--megabytes", "0.1", "--rounds", "1", "--model", str(tmp_path / "model")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "0.1 MB, 2 workers, medians of 1 rounds"
-    assert [line.split()[0] for line in lines[2:]] == ["one-core", "one-process", "processes"]
+    assert [line.split()[0] for line in lines[2:]] == ["one-process", "threads", "processes"]
     assert all(float(number) > 0 for line in lines[2:] for number in line.split()[1:])

@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -71,8 +71,7 @@ class Run:
     def _tagged(self, chunks: Iterator[Chunk]) -> Iterable[Iterable[Part]]:
         if self.workers == 1:
             return map(self.job.start(), chunks)
-        job = self.job if self.job.threads else replace(self.job, threads=1)
-        return map(Sent.unpacked, run_ordered(SentJob(job), chunks, self.workers))
+        return map(Sent.unpacked, run_ordered(SentJob(self.job), chunks, self.workers))
 
     @contextmanager
     def _open_output(self) -> Iterator[tuple[Output, bool]]:

@@ -29,7 +29,7 @@ class TaggingJob:
     Attributes:
         model: As in `Tagger.load`.
         device: As in `Tagger.load`.
-        threads: As in `Tagger.load`.
+        threads: As in `Tagger.load`; several processes are the better way to use several cores.
         tasks: `pos`, `ner`, both; None for all that the model can do.
         format: One of `zhseq.formats.FORMATS`.
         scores: Whether to give probabilities.
@@ -39,7 +39,7 @@ class TaggingJob:
 
     model: str | None = None
     device: str = "cpu"
-    threads: int | None = None
+    threads: int = 1
     tasks: tuple[str, ...] | None = None
     format: str = "jsonl"
     scores: bool = False
@@ -52,8 +52,7 @@ class TaggingJob:
         Raises:
             ZhseqError: As `Tagger.load` and `make_writer`.
         """
-        if self.threads is not None:
-            os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))  # else torch starts more, which only wait
+        os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))  # else torch starts more, which only wait
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _CACHED_SHAPES)
         from zhseq.tagger import Tagger
 

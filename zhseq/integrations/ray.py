@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ def tag(
     least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
     return dataset.map_batches(
         _ColumnTagger,
-        fn_constructor_args=(column, _on_one_thread(job or TaggingJob())),
+        fn_constructor_args=(column, job or TaggingJob()),
         compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
         batch_size=batch_size,
         batch_format="pyarrow",
@@ -116,7 +116,6 @@ def execute(run: Run) -> None:
     Raises:
         ZhseqError: As `Run.execute`; or the cluster is too small.
     """
-    run = replace(run, job=_on_one_thread(run.job))
     with run.open_folder() as output, _cluster(run.workers), progress_bar(run.inputs.sources) as bar:
         summary = hashlib.blake2b(digest_size=16)
         rows = list(_rows(run, output.progress.chunks, output.progress.digest, summary))
@@ -236,10 +235,6 @@ def _table(**fields: object) -> pa.Table:
         "sources": pa.list_(pa.int64()),
     }
     return pa.table({name: pa.array([value], kinds[name]) for name, value in fields.items()})
-
-
-def _on_one_thread(job: TaggingJob) -> TaggingJob:
-    return job if job.threads else replace(job, threads=1)
 
 
 @contextmanager

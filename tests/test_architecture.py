@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
 # From the ground up; a unit imports only what lies below it. Units of one layer do not know each other.
 LAYERS = (
     {"errors"},
-    {"cli", "config", "text", "checkpoint"},
+    {"cli", "config", "text", "checkpoint", "memory"},
     {"batching", "verse"},
     {"corpus"},
     {"prosody"},
@@ -28,7 +28,7 @@ LAYERS = (
 )
 FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}
 FRONT_DOORS = LAYERS[-1]
-WITHOUT_TORCH = {"errors", "cli", "config", "text", "verse", "prosody", "corpus", "review"}
+WITHOUT_TORCH = {"errors", "memory", "cli", "config", "text", "verse", "prosody", "corpus", "review"}
 TORCH = {"torch", "torchcrf", "safetensors"}
 
 
@@ -94,7 +94,7 @@ def test_training_knows_nothing_of_poems_or_tags() -> None:
     known = {unit for module, unit in EDGES if unit_of(module) == "training" and module != metrics}
     loop = [name for module in MODULES if unit_of(module) == "training" for name in MODULES[module]]
     assert not [name for name in loop if name.startswith(metrics)]
-    assert known <= {"errors", "batching", "checkpoint", "config", "training"}
+    assert known <= {"errors", "batching", "checkpoint", "config", "memory", "training"}
 
 
 def test_the_package_itself_imports_no_front_door() -> None:

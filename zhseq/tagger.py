@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from zhseq import checkpoint
+from zhseq import checkpoint, memory
 from zhseq.config import from_dict, to_dict
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.features import Ints, TaggerFeatures
@@ -28,6 +28,7 @@ TASKS = ("pos", "ner")
 
 _BLOCK_LINES = 1024  # lines that are read ahead and tagged together
 _BLOCK_CHARACTERS = 48_000  # or fewer, so that memory stays flat whatever the length of a line
+_CACHED_SHAPES = 128  # single texts are of few shapes, and quicker where these are kept
 
 
 class Word(NamedTuple):
@@ -101,6 +102,9 @@ class Tagger:
     ) -> Tagger:
         """Load a model.
 
+        A process that has not computed anything yet will keep less for the shapes of its batches on a CPU than PyTorch
+        does by itself, see `zhseq.memory.limit_cached_shapes`.
+
         Args:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
             device: `cpu`, `cuda`, `mps` or `auto`.
@@ -116,6 +120,7 @@ class Tagger:
             if threads < 1:
                 raise ConfigError(f"the number of threads must be at least 1, but is {threads}")
             torch.set_num_threads(threads)
+        memory.limit_cached_shapes(_CACHED_SHAPES)
         if dictionary is not None and not isinstance(dictionary, UserDictionary):
             dictionary = UserDictionary.read(dictionary)
         directory = checkpoint.shipped("tagger") if model is None else checkpoint.resolve(model)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from zhseq import memory
 from zhseq.errors import ConfigError
-from zhseq.training import device
 from zhseq.training.device import autocast, cpu_has_bfloat16, pick_device, tune_process
 
 
@@ -75,5 +75,5 @@ def test_tuning_changes_no_number() -> None:
 
 
 def test_tuning_does_without_the_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: object())  # a C library that is not glibc
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())  # a C library that is not glibc
     tune_process(torch.device("cpu"))

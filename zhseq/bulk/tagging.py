@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from zhseq import memory
 from zhseq.bulk.chunks import Chunk, Segment
 from zhseq.bulk.long_texts import LONG, tag_sections, write_sections
 from zhseq.formats import Writer, make_record_writer, make_writer
@@ -17,7 +18,7 @@ from zhseq.formats import Writer, make_record_writer, make_writer
 if TYPE_CHECKING:
     from zhseq.tagger import Tagger
 
-_CACHED_SHAPES = "32"  # of batches for which oneDNN keeps what it made; a corpus has thousands, most of them once
+_CACHED_SHAPES = 8  # more gain nothing: large batches are hardly ever of the same shape twice
 Part = tuple[int, bytes]
 """Number of a source, and what the result of one of its segments, or a piece of it, looks like."""
 
@@ -53,7 +54,7 @@ class TaggingJob:
             ZhseqError: As `Tagger.load` and `make_writer`.
         """
         os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))  # else torch starts more, which only wait
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _CACHED_SHAPES)
+        memory.limit_cached_shapes(_CACHED_SHAPES)
         from zhseq.tagger import Tagger
 
         tagger = Tagger.load(self.model, device=self.device, threads=self.threads, dictionary=self.dictionary)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from zhseq import memory
 from zhseq.cli import run_main
 from zhseq.errors import ConfigError, InputError
 from zhseq.serve.settings import KEY_VARIABLE, Settings
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _BACKLOG = 512
 _KEEP_ALIVE = 30  # seconds that a connection may stay open without a request
-_CACHED_SHAPES = 32
 _SWITCH = 0.001  # seconds until a thread that tags lets the one that answers go on; Python waits five times as long
 _PACKAGES = ("fastapi", "httptools", "prometheus_client", "pydantic", "uvicorn")
 
@@ -36,17 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:
-    # Batches have hardly ever the same shape twice, and of each oneDNN would keep what it made for it.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_CACHED_SHAPES))
     import torch
     import uvicorn
 
     from zhseq.serve.app import create_app
     from zhseq.serve.logs import log, start_logging
     from zhseq.serve.protocol import limited
-    from zhseq.training.device import share_memory
 
-    share_memory()
+    memory.share_heap()
     torch.set_num_threads(1)  # each thread that tags uses one core
     sys.setswitchinterval(_SWITCH)
     app = create_app(settings)

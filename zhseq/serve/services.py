@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from zhseq import memory
 from zhseq.serve.metrics import Metrics
 from zhseq.serve.poem_queue import PoemQueue
 from zhseq.serve.settings import Settings
 from zhseq.serve.tag_queue import TagQueue
-from zhseq.training.device import release_memory
 
 if TYPE_CHECKING:
     from zhseq.poet import Poet
@@ -58,7 +58,7 @@ class Services:
     def _count_batch(self, texts: int, characters: int) -> None:
         self.metrics.count_batch(texts, characters)
         if next(self._batches) % _BATCHES_TO_RELEASE == 0:
-            release_memory()  # of tensors of all sizes holes stay behind, which would grow for ever
+            memory.release()  # of tensors of all sizes holes stay behind, which would grow for ever
 
 
 def services(request: Request) -> Services:

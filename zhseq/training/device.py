@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from zhseq.errors import ConfigError
-
-_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8  # names of glibc's mallopt parameters
+from zhseq.memory import keep_freed
 
 
 def pick_device(name: str) -> torch.device:
@@ -52,29 +49,11 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 def tune_process(device: torch.device) -> None:
     """Set what makes training fast on this device and changes nothing else.
 
-    On a GPU, float32 matrix products use TF32. On a CPU under Linux, the allocator keeps freed memory: the large
-    buffers of each step would otherwise go back to the kernel and be cleared page by page at the next step.
+    On a GPU, float32 matrix products use TF32. On a CPU under Linux, the allocator keeps the large buffers of each step
+    for the next.
     """
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
-    elif (libc := _glibc()) is not None:
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-
-
-def release_memory() -> None:
-    """Give back what `tune_process` made the allocator keep: called now and then, memory stays flat in a long run."""
-    if (libc := _glibc()) is not None:
-        libc.malloc_trim(0)
-
-
-def share_memory() -> None:
-    """Let all threads that are started from now on take memory from one place: holes stay behind in it, not in each."""
-    if (libc := _glibc()) is not None:
-        libc.mallopt(_M_ARENA_MAX, 1)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return libc if libc is not None and hasattr(libc, "mallopt") else None
+    else:
+        keep_freed()

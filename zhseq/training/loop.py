@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from tqdm import tqdm
 
+from zhseq import memory
 from zhseq.batching import Batch
 from zhseq.errors import ConfigError, ZhseqError
 from zhseq.training.config import Evaluation, TrainingConfig
-from zhseq.training.device import autocast, pick_device, release_memory, tune_process
+from zhseq.training.device import autocast, pick_device, tune_process
 from zhseq.training.distributed import World, world, wrap
 from zhseq.training.log import append_log, open_log
 from zhseq.training.state import Average, load_state, save_state
@@ -114,7 +115,7 @@ def train(
                     if due or len(pending) >= config.log_every:
                         mean = _mean_loss(pending, state["step"], place)
                         pending.clear()
-                        release_memory()
+                        memory.release()
                         bar.set_postfix(loss=f"{mean:.4f}", rate=f"{rate:.1e}", refresh=False)
                     if due:
                         state["seconds"] = time.monotonic() - clock

@@ -2,24 +2,26 @@
 
 Each run is the command itself, with all that it does: starting, loading the model once for each process, reading,
 tagging, writing. All must write the same bytes. One process is timed as it is by default, with one thread of PyTorch,
-and with as many threads as there are workers otherwise; there are ratios to both. The peak of memory is that of the
-largest process that tags (under Ray of the largest process there is, the shared memory in its use included).
+and with as many threads as there are workers otherwise; there are ratios to both. `ray` starts a cluster for the run
+and ends it; `ray-job` uses one on this machine that runs already and has done a small job before. The peak of memory is
+that of the largest process that tags (under Ray of the largest there is, the shared memory in its use included).
 
     python scripts/bench_corpus.py --megabytes 20
-    python scripts/bench_corpus.py --megabytes 30 --modes processes ray
+    python scripts/bench_corpus.py --megabytes 30 --modes processes ray ray-job
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from filecmp import cmp
 from pathlib import Path
 
@@ -40,7 +42,7 @@ _SENTENCES = (
     "孙老师问：“谁能把这首诗背一遍？”教室里一下子安静了。",
     "人民币对美元汇率中间价报7.1058，较前一交易日上调32个基点。",
 )
-_MODES = ("one-process", "threads", "processes", "ray")
+_MODES = ("one-process", "threads", "processes", "ray", "ray-job")
 _POLL = 0.1  # seconds between two looks at the memory
 
 
@@ -62,19 +64,41 @@ def command(mode: str, source: Path, output: Path, workers: int, model: str | No
         "threads": ["--threads", str(workers)],
         "processes": ["--workers", str(workers)],
         "ray": ["--workers", str(workers), "--engine", "ray"],
+        "ray-job": ["--workers", str(workers), "--engine", "ray"],
     }[mode]
     chosen = ["--model", model] if model else []
     arguments = [str(source), "--output", f"{output}/", "--format", "jsonl", *options, *chosen]
     return [sys.executable, "-m", "zhseq.tag", *arguments]
 
 
+@contextmanager
+def prepared(mode: str, workers: int, model: str | None) -> Iterator[None]:
+    """Start what must run before a mode is timed, and end it."""
+    if mode != "ray-job":
+        yield
+        return
+    import ray
+
+    from zhseq.integrations.ray import cluster
+
+    with cluster(workers), tempfile.TemporaryDirectory() as place:
+        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+        try:
+            source = Path(place, "text.txt")
+            source.write_text(make_text(1), encoding="utf-8")
+            timed(command(mode, source, Path(place, "output"), workers, model))
+            yield
+        finally:
+            del os.environ["RAY_ADDRESS"]
+
+
 def timed(arguments: Sequence[str]) -> tuple[float, float]:
-    """Run a command; return its seconds and the peak megabytes of the largest process."""
+    """Run a command; return its seconds and the peak megabytes of the largest process below this one."""
     begun = time.perf_counter()
     peaks: dict[int, float] = {}
     program = subprocess.Popen(arguments, stderr=subprocess.PIPE)
     while program.poll() is None:
-        for pid in _family(program.pid):
+        for pid in set(_family(os.getpid())) - {os.getpid()}:
             peaks[pid] = max(peaks.get(pid, 0.0), _peak(pid))
         time.sleep(_POLL)
     seconds = time.perf_counter() - begun
@@ -113,7 +137,8 @@ def measure(source: Path, modes: Sequence[str], workers: int, rounds: int, model
         for number in range(rounds):
             for mode in modes:
                 output = Path(place, f"{mode}-{number}")
-                taken, peak = timed(command(mode, source, output, workers, model))
+                with prepared(mode, workers, model):
+                    taken, peak = timed(command(mode, source, output, workers, model))
                 seconds[mode].append(taken)
                 peaks[mode] = max(peaks[mode], peak)
                 written, first = (Path(folder, f"{source.name}.jsonl") for folder in (output, f"{place}/{modes[0]}-0"))
@@ -129,8 +154,8 @@ def measure(source: Path, modes: Sequence[str], workers: int, rounds: int, model
     for mode, median in medians.items():
         ratios = "".join(f"{medians[base] / median:18.2f}" for base in single)
         print(f"{mode:14}{median:9.1f}{size / median:8.3f}{peaks[mode]:9.0f}{ratios}")
-    if "ray" in medians and "processes" in medians:
-        print(f"ray over processes: {medians['processes'] / medians['ray']:.2f}")
+    for mode in [mode for mode in _MODES[3:] if {mode, "processes"} <= set(medians)]:
+        print(f"{mode} over processes: {medians['processes'] / medians[mode]:.2f}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

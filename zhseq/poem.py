@@ -15,7 +15,6 @@ from zhseq.errors import InputError
 from zhseq.poem_options import build_parser, read_text, request_of, validate
 
 if TYPE_CHECKING:
-    from zhseq.generation.request import Request
     from zhseq.poet import Poem, Poet
     from zhseq.review import Review
 
@@ -44,29 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(poet: Poet, options: argparse.Namespace) -> None:
-    request = request_of(options)
-    note = _note(poet, request)
-    if note and not options.json:
-        print(f"note: {note}", file=sys.stderr)
-    for index, poem in enumerate(poet.stream(request, options.num)):
+    for index, poem in enumerate(poet.stream(request_of(options), options.num)):
         if options.json:
-            print(_as_json(poem, options.seed, note))
+            print(_as_json(poem, options.seed))
             continue
+        if poem.note and not index:
+            print(f"note: {poem.note}", file=sys.stderr, flush=True)
         print(("\n" if index else "") + poem.text)
         if options.explain:
             print()
             _explain(poet, poet.check(poem.text, tune=poem.tune, rhyme=_rhyme(options)), options)
 
 
-def _note(poet: Poet, request: Request) -> str:
-    """Return what of the rules gives way to what is given, empty if nothing does."""
-    from zhseq.generation.drafting import draft, wanted_prosody
-
-    plan = draft(request, wanted_prosody(request, lambda: poet.prosody)).plan
-    return plan.note if plan is not None else ""
-
-
-def _as_json(poem: Poem, seed: int, note: str) -> str:
+def _as_json(poem: Poem, seed: int) -> str:
     fields = {
         "form": poem.form,
         **({"tune": poem.tune} if poem.tune else {}),
@@ -75,7 +64,7 @@ def _as_json(poem: Poem, seed: int, note: str) -> str:
         "lines": poem.lines,
         "text": poem.text,
         "seed": seed,
-        **({"note": note} if note else {}),
+        **({"note": poem.note} if poem.note else {}),
     }
     return json.dumps(fields, ensure_ascii=False)
 

@@ -43,6 +43,14 @@ def test_poems_are_those_of_the_library(client: TestClient, poet: Poet) -> None:
     assert found[1]["lines"] != found[0]["lines"]
 
 
+def test_what_gives_way_to_a_start_is_named(client: TestClient) -> None:
+    wishes = {"form": "五绝", "best_of": 1}
+    (poem,) = client.post("/v1/poems", json={"start": "春春春春春", **wishes}).json()["poems"]
+    assert poem["note"].startswith("no pattern of 五绝 allows what is given: ")
+    (poem,) = client.post("/v1/poems", json={"start": "春", **wishes}).json()["poems"]
+    assert poem["note"] == ""
+
+
 @pytest.mark.parametrize(
     "wishes",
     [{"form": "七绝", "num": 2}, {"tune": "如梦令", "about": "秋夜"}, {"lines": ["春眠不觉晓"], "rhyme": "none"}],

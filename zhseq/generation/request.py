@@ -27,6 +27,8 @@ class Poem:
     tune: str = ""
     pattern: Pattern | None = None
     """Tones and rhymes that the poem keeps; None where it was free."""
+    note: str = ""
+    """What of the rules gave way to what was given; empty if nothing did."""
 
     @property
     def text(self) -> str:

@@ -127,6 +127,8 @@ class Writer:
     def _poem(self, order: Order, ids: Tensor, pattern: int, count: int) -> Poem:
         outline, request = order.outline, order.request
         form = CI if outline.tune else outline.form.name
-        followed = outline.plan.patterns[pattern] if outline.plan is not None else None
+        followed, note = None, ""
+        if outline.plan is not None:
+            followed, note = outline.plan.patterns[pattern], outline.plan.note
         lines = self.text(order, ids, count)
-        return Poem(lines, form, request.title or request.about, request.author, outline.tune, followed)
+        return Poem(lines, form, request.title or request.about, request.author, outline.tune, followed, note)

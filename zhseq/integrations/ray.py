@@ -36,9 +36,20 @@ if TYPE_CHECKING:
 
     from zhseq.tagger import Document
 
-_BLOCK = 2**18  # bytes of a block of chunks: some chunks, so that all actors have work however small the input
+_BLOCK = 2**18, 2**20  # bytes of a block of chunks at least, at most: each costs Ray some work of its own,
+_BLOCKS_OF_ACTOR = 32  # but all actors must have work to the end, however small the input
 _STORE = 2**28  # bytes of shared memory of a cluster that is started for one run
 _NO_CPU = 0.0  # reading must go on where every processor is taken by an actor
+_SETTINGS = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # else its own notes come between those of zhseq
+    "RAY_worker_niceness": "0",  # else the actors give way to every other program
+    # What follows watches a cluster that lives for one run, and nobody would see it.
+    "RAY_enable_metrics_collection": "0",
+    "RAY_enable_open_telemetry": "0",
+    "RAY_event_stats": "0",
+    "RAY_task_events_report_interval_ms": "0",
+}
+"""Of a cluster that is started for one run; what the environment sets already stays."""
 
 
 def tag(
@@ -116,7 +127,7 @@ def execute(run: Run) -> None:
     Raises:
         ZhseqError: As `Run.execute`; or the cluster is too small.
     """
-    with run.open_folder() as output, _cluster(run.workers), progress_bar(run.inputs.sources) as bar:
+    with run.open_folder() as output, cluster(run.workers), progress_bar(run.inputs.sources) as bar:
         summary = hashlib.blake2b(digest_size=16)
         rows = list(_rows(run, output.progress.chunks, output.progress.digest, summary))
         if rows:
@@ -135,7 +146,9 @@ def execute(run: Run) -> None:
 def _dataset(rows: list[dict[str, Any]], run: Run) -> ray.data.Dataset:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
-    context.target_max_block_size = _BLOCK
+    least, most = _BLOCK
+    size = sum(source.size for source in run.inputs.sources)
+    context.target_max_block_size = min(max(least, size // (run.workers * _BLOCKS_OF_ACTOR)), most)
     context.enable_progress_bars = False
     return (
         ray.data.from_items(rows, override_num_blocks=len(rows))
@@ -238,14 +251,22 @@ def _table(**fields: object) -> pa.Table:
 
 
 @contextmanager
-def _cluster(workers: int) -> Iterator[None]:
-    """Use the cluster there is, or start one on this machine and end it."""
+def cluster(workers: int) -> Iterator[None]:
+    """Use the cluster that is connected or named by RAY_ADDRESS, or start one on this machine and end it.
+
+    Args:
+        workers: Processors that it must have; one that is started gets one more, for all but the tagging.
+
+    Raises:
+        ConfigError: It cannot be reached or started, or is too small.
+    """
     started = not ray.is_initialized()
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if started:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else its own notes come between those of zhseq
-        os.environ.setdefault("RAY_worker_niceness", "0")  # else the actors give way to every other program
         address = os.environ.get("RAY_ADDRESS")
+        if not address:
+            for name, value in _SETTINGS.items():
+                os.environ.setdefault(name, value)
         # A processor more than there are actors: Ray Data waits for ever where none is left for the rest.
         local = {} if address else {"num_cpus": workers + 1, "object_store_memory": _STORE, "include_dashboard": False}
         try:

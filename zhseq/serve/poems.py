@@ -200,6 +200,7 @@ def _poem(poem: Poem, seed: int) -> dict[str, Any]:
         "author": poem.author,
         "seed": seed,
         "pattern": None if poem.pattern is None else asdict(poem.pattern),
+        "note": _with_fields(poem.note),
     }
 
 

@@ -193,7 +193,7 @@ class TagResponse(Example):
 
 
 class PoemWritten(Example):
-    """A poem."""
+    """A poem; `note`: what of the rules gave way to what was given, empty if nothing did."""
 
     lines: list[str]
     text: str
@@ -203,6 +203,7 @@ class PoemWritten(Example):
     author: str
     seed: int
     pattern: dict[str, Any] | None
+    note: str
 
 
 class PoemsResponse(Example):

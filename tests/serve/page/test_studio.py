@@ -249,6 +249,15 @@ def test_refusals_are_in_the_language_of_the_page(visit, fields, chinese, englis
     page.wait_for_selector(f"#studio-notice:has-text('{english}')")
 
 
+def test_a_start_against_all_patterns_is_named(visit):
+    page = visit()
+    choose(page, "form", "五绝")
+    assert write_poem(page, start="春春春春春")[0] == "春春春春春"
+    page.wait_for_selector("#studio-notice:has-text('所给的字不合此体的任何格律')")
+    write_poem(page, start="春")
+    assert page.is_hidden("#studio-notice")
+
+
 def test_a_refusal_without_a_name_is_said_as_it_is(visit):
     page = visit(refused=True)
     odd = {"error": {"code": "unheard_of", "message": "It is <b>so</b>."}}

@@ -119,6 +119,7 @@ function finish(done, wishes) {
   const rhyme = wishes.rhyme ?? "";
   setPoem({ rows, tune: done.tune, form: done.form, rhyme, wishes, seed: done.seed, own: false });
   attempt(notice, showWanted);
+  if (done.note) notify(notice, t("gaveWay"));
 }
 
 /** Make this the poem on the sheet, or none. */

@@ -104,6 +104,11 @@ def quick_rows(rows: int) -> int:
     return rows if rows <= _ONE_BLOCK else rows - rows % 16
 
 
+def spare_rows(rows: int) -> int:
+    """Return how many rows more a processor is quicker with than with so many, where none can be left for later."""
+    return 0 if rows <= _ONE_BLOCK else -rows % 8
+
+
 def length_buckets(lengths: Ints, tokens_per_batch: int, *, seed: Sequence[int], max_rows: int = 1024) -> list[Ints]:
     """Group sequences of similar length into batches of about equal size, in an order that depends on `seed` alone.
 

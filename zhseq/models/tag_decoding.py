@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zhseq.batching import quick_rows
+from zhseq.batching import quick_rows, spare_rows
 from zhseq.features import Ints, TaggerFeatures
 from zhseq.models.dictionary_decoding import MarkedBatch, MarkedTexts, Marks
 from zhseq.models.sequence_tagger import SequenceTagger
@@ -68,9 +68,12 @@ def find_spans(
         begins, ends, reads, stops = block.pieces[chosen].T
         read = _ranges(reads, stops - reads)
         owned = (read >= np.repeat(begins, stops - reads)) & (read < np.repeat(ends, stops - reads))
-        batch = features.assemble(block.points[read], stops - reads).to(device)
+        spare = spare_rows(len(chosen))  # the last piece, again and again, for nobody
+        points = np.concatenate([block.points[read], np.tile(block.points[reads[-1] : stops[-1]], spare)])
+        batch = features.assemble(points, np.pad(stops - reads, (0, spare), mode="edge")).to(device)
+        mask = batch.mask[: len(chosen)]
         for head, emissions in model.emissions(batch, tuple(heads)).items():
-            decoders[head].add(_PieceBatch(chosen, read, owned, emissions, batch.mask))
+            decoders[head].add(_PieceBatch(chosen, read, owned, emissions[: len(chosen)], mask))
     return {head: decoder.spans() for head, decoder in decoders.items()}
 
 
@@ -86,7 +89,8 @@ def _batches(pieces: Ints) -> list[Ints]:
     order = np.argsort(lengths, kind="stable")[::-1]
     batches, start = [], 0
     while start < len(order):
-        rows = quick_rows(min(len(order) - start, max(1, _BATCH // int(lengths[order[start]]))))
+        left, rows = len(order) - start, max(1, _BATCH // int(lengths[order[start]]))
+        rows = left if left <= rows else quick_rows(rows)
         batches.append(order[start : start + rows])
         start += rows
     return batches

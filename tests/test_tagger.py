@@ -64,6 +64,17 @@ def test_a_line_is_tagged_the_same_in_any_company() -> None:
     ]
 
 
+@pytest.mark.parametrize("scores", [False, True])
+def test_rows_that_only_fill_a_batch_are_not_seen(scores: bool) -> None:
+    lines = ["中国人民" * 3 + "北京上海"[: n % 5] for n in range(61)]
+    together = list(TAGGER.stream(lines, scores=scores))
+    assert len(together) == 61
+    for line, document in zip(lines, together, strict=True):
+        alone = TAGGER(line, scores=scores)
+        assert [word[:4] for word in document.words] == [word[:4] for word in alone.words]
+        assert [word.score for word in document.words] == pytest.approx([word.score for word in alone.words])
+
+
 def test_long_lines() -> None:
     for text in ("中国人民" * 5000, "北京。" * 3000, "a" * 5000, "中国 " * 2000):
         check(TAGGER(text))

@@ -66,10 +66,7 @@ export const STRINGS = {
   picture: ["存图", "Picture"],
   empty: ["给出几个字，或什么都不给，然后落笔。", "Give a few characters, or none at all, and press Write."],
   hint: ["点选一字，可换字，也可另写此句。", "Choose a character to exchange it or to rewrite its line."],
-  gaveWay: [
-    "所给的字不合此体的任何格律，照录不改，其余合律。",
-    "No pattern of this form allows what was given; it stands as it is, and the rest keeps the rules.",
-  ],
+  gaveWay: ["所给的字不合此体的任何格律，照录不改。", "No pattern of this form allows what was given; it stands as it is."],
   seedOf: ["种子 {0}", "seed {0}"],
   charLabel: ["{0}，第 {1} 句第 {2} 字", "{0}, line {1}, character {2}"],
   poemLabel: ["诗的正文，方向键移动，回车选字", "The poem; arrow keys move, Enter chooses"],

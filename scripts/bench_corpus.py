@@ -59,12 +59,13 @@ def make_text(megabytes: float, seed: int = 0) -> str:
 
 def command(mode: str, source: Path, output: Path, workers: int, model: str | None) -> list[str]:
     """Return the command line of a mode."""
+    on_ray = ["--workers", str(workers), "--engine", "ray"]
     options = {
         "one-process": [],
         "threads": ["--threads", str(workers)],
         "processes": ["--workers", str(workers)],
-        "ray": ["--workers", str(workers), "--engine", "ray"],
-        "ray-job": ["--workers", str(workers), "--engine", "ray"],
+        "ray": on_ray,
+        "ray-job": on_ray,
     }[mode]
     chosen = ["--model", model] if model else []
     arguments = [str(source), "--output", f"{output}/", "--format", "jsonl", *options, *chosen]

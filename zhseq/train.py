@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     poem = commands.add_parser("poem", help="train the language model that writes poems")
     poem.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
+    poem.add_argument("--init", metavar="CHECKPOINT", help="go on from this poem model")
     poem.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     poem.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     from zhseq.recipes import encoder, prosody, tagger, vectors
@@ -41,7 +42,7 @@ def _train_poem(options: argparse.Namespace) -> int:
     from zhseq.recipes.poem import PoemRecipe, train_poem
 
     recipe = override(PoemRecipe(), options.set)
-    result = train_poem(recipe, options.out, resume=options.resume)
+    result = train_poem(recipe, options.out, init=options.init, resume=options.resume)
     print(f"best: {result.details['bits_per_han']:.4f} bits per Han character on dev; model in {options.out / 'best'}")
     print(f"curves: python -m zhseq.train plot {options.out}", file=sys.stderr)
     return 0

@@ -12,7 +12,7 @@ from zhseq.checkpoint import read_tensors
 from zhseq.config import override
 from zhseq.errors import ConfigError
 from zhseq.recipes.encoder import EncoderRecipe, MaskedBatches, read_raw, train_encoder
-from zhseq.recipes.tagger import RECIPES, Named, Sources
+from zhseq.recipes.tagger import RECIPES, Named, Sources, Start
 from zhseq.tagger import Tagger
 from zhseq.train import main as train_main
 
@@ -36,7 +36,7 @@ def sources(tagged: Path) -> Sources:
 
 def test_hidden_characters_leave_no_trace_in_the_features(files: tuple[Path, Path], tmp_path: Path) -> None:
     recipe = override(EncoderRecipe(), [*SETTINGS, "training.max_steps=1"])
-    train_encoder(recipe, sources(files[0]), str(files[1]), tmp_path, None)
+    train_encoder(recipe, sources(files[0]), str(files[1]), tmp_path, Start())
     features = Tagger.load(tmp_path / "best").features
     _, texts = read_raw(str(files[1]), recipe)
     batches = MaskedBatches(texts, features, 512, 0.2, (1, 0))
@@ -86,12 +86,24 @@ def test_an_encoder_learns_and_a_tagger_starts_from_it(
     assert 0 < moved < 0.5  # it went on from there, and did not begin anew
 
 
+def test_an_encoder_reads_on_with_that_of_a_tagger(files: tuple[Path, Path], tmp_path: Path) -> None:
+    once = override(EncoderRecipe(), [*SETTINGS, "training.epochs=4"])
+    train_encoder(once, sources(files[0]), str(files[1]), tmp_path / "first", Start())
+    still = override(EncoderRecipe(), [*SETTINGS, "training.max_steps=1", "training.learning_rate=1e-9"])
+    train_encoder(
+        still, sources(files[0]), str(files[1]), tmp_path / "second", Start(init=str(tmp_path / "first" / "best"))
+    )
+    first, second = (read_tensors(tmp_path / name / "best" / "model.safetensors") for name in ("first", "second"))
+    name = "lstm.forwards.0.weight_hh_l0"
+    assert torch.allclose(first[name].float(), second[name].float(), atol=1e-3)
+
+
 def test_killed_and_resumed_equals_uninterrupted(files: tuple[Path, Path], tmp_path: Path) -> None:
     for name, steps in (("whole", (4,)), ("parts", (2, 4))):
         for index, stop in enumerate(steps):
             more = (f"training.max_steps={stop}", "training.evaluate_every=2", "training.final_rate=1.0")
             recipe = override(EncoderRecipe(), [*SETTINGS, *more])
-            train_encoder(recipe, sources(files[0]), str(files[1]), tmp_path / name, None, resume=bool(index))
+            train_encoder(recipe, sources(files[0]), str(files[1]), tmp_path / name, Start(), resume=bool(index))
     whole, parts = (read_tensors(tmp_path / name / "resume.safetensors") for name in ("whole", "parts"))
     names = [name for name in whole if name.startswith("model.")]
     assert names

@@ -96,6 +96,23 @@ def test_bits_on_dev_are_those_of_the_saved_model(front_door: Train, corpora: Pa
     assert bits == pytest.approx(best, abs=2e-3)  # float16 on disk
 
 
+def test_a_training_goes_on_from_another_model(front_door: Train, tmp_path: Path) -> None:
+    front_door(tmp_path / "first")
+    first = log(tmp_path / "first")
+    gentle = tuple("training.learning_rate=1e-9" if "learning_rate" in setting else setting for setting in SMALL)
+    status, _, messages = front_door(tmp_path / "on", "--init", str(tmp_path / "first" / "best"), settings=gentle)
+    assert status == 0, messages
+    best = min(entry["bits_per_han"] for entry in first)
+    assert log(tmp_path / "on")[0]["bits_per_han"] == pytest.approx(best, abs=2e-3)  # float16 on disk
+    assert best < first[0]["bits_per_han"] - 0.3
+
+
+def test_a_start_that_is_no_model_is_refused(front_door: Train, tmp_path: Path) -> None:
+    status, output, messages = front_door(tmp_path / "run", "--init", str(tmp_path))
+    assert (status, output) == (2, "")
+    assert str(tmp_path) in sentence(messages)
+
+
 @pytest.fixture
 def cut_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Send this process the signal of Ctrl-C when the batch of a certain number is asked for."""

@@ -101,7 +101,9 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--text", default="raw", metavar="NAME|PATH", help="a corpus, a directory of .txt files or a file"
     )
-    parser.add_argument("--vectors", type=Path, metavar="DIR", help="vectors to start from (train vectors makes them)")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--vectors", type=Path, metavar="DIR", help="vectors to start from (train vectors makes them)")
+    start.add_argument("--init", metavar="CHECKPOINT", help="read on with the encoder of this tagger")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
@@ -112,7 +114,8 @@ def main(options: argparse.Namespace) -> int:
     """Train an encoder as the command line asks; return the exit status."""
     recipe = override(EncoderRecipe(), options.set)
     sources = RECIPES[options.recipe].sources
-    result = train_encoder(recipe, sources, options.text, options.out, options.vectors, resume=options.resume)
+    start = Start(options.vectors, options.init)
+    result = train_encoder(recipe, sources, options.text, options.out, start, resume=options.resume)
     right, bits = result.details["right"], result.details["bits_per_character"]
     print(f"best: {right:.1%} of the hidden characters guessed, {bits:.3f} bits each; model in {options.out / 'best'}")
     print(
@@ -122,7 +125,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def train_encoder(
-    recipe: EncoderRecipe, sources: Sources, text: str, directory: Path, vectors: Path | None, *, resume: bool = False
+    recipe: EncoderRecipe, sources: Sources, text: str, directory: Path, start: Start, *, resume: bool = False
 ) -> Evaluation:
     """Train an encoder and keep it in `directory`/best, as a tagger whose heads have learned nothing.
 
@@ -131,7 +134,7 @@ def train_encoder(
         sources: Texts of the tagger that it is for, by head: they decide on characters, bigrams, words and tags.
         text: Raw text, as for the vectors.
         directory: The run.
-        vectors: Directory of vectors to start from.
+        start: What to start from: a directory of vectors, or a tagger whose encoder has read before.
         resume: Go on with the run that is there.
 
     Raises:
@@ -146,7 +149,7 @@ def train_encoder(
 
     tagged = {head: read_split(head, source, recipe.data)[0] for head, source in sources.items()}
     torch.manual_seed(recipe.training.seed)
-    tagger, features, _ = build(tagged, TaggerRecipe(recipe.data, recipe.model), Start(vectors))
+    tagger, features, _ = build(tagged, TaggerRecipe(recipe.data, recipe.model), start)
     dev, training = read_raw(text, recipe)
     model = MaskedLanguageModel(tagger)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from zhseq.config import to_dict
 from zhseq.errors import ConfigError, CorpusError
 from zhseq.models.language_model import LanguageModel, LanguageModelConfig
 from zhseq.poem_batches import EncodedPoems, make_batch
-from zhseq.poet import KIND, VOCAB_FILE
+from zhseq.poet import KIND, VOCAB_FILE, Poet
 from zhseq.scoring import score_poems
 from zhseq.text.normalize import normalize
 from zhseq.text.vocab import Vocab
@@ -176,19 +177,27 @@ def select_dev(poems: Dataset, limit: int) -> Dataset:
 
 
 def train_poem(
-    recipe: PoemRecipe, directory: Path, *, resume: bool = False, poems: Dataset | None = None
+    recipe: PoemRecipe,
+    directory: Path,
+    *,
+    init: str | None = None,
+    resume: bool = False,
+    poems: Dataset | None = None,
 ) -> Evaluation:
     """Train a poem model on the poetry corpora and keep the best checkpoint in `directory`/best.
 
     Args:
         recipe: All settings.
         directory: The run.
+        init: Checkpoint to continue from, a directory or a Hugging Face repository name: its vocabulary and shape
+            are kept, the dropout rates are those of `recipe`.
         resume: Go on with the run that is there.
         poems: Poem records with a `split` column; by default all of the poetry corpora.
 
     Raises:
         ConfigError: `directory` cannot be a directory.
         CorpusError: The corpora are missing or hold no training poems.
+        CheckpointError: `init` is missing, damaged, or no poem model.
     """
     place = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     if not place.is_dir():
@@ -201,10 +210,13 @@ def train_poem(
     training, dev = (poems.select(np.flatnonzero(splits == name)) for name in ("train", "dev"))
     if len(training) == 0 or len(dev) == 0:
         raise CorpusError(f"the corpus has {len(training)} training and {len(dev)} dev poems; both must be above 0")
-    vocab, output_size = build_vocab(training, recipe.data)
-    encoded = encode(training, vocab, recipe.data.max_symbols)
     torch.manual_seed(recipe.training.seed)
-    model = LanguageModel(LanguageModelConfig(len(vocab), output_size, **to_dict(recipe.model)))
+    if init is None:
+        vocab, output_size = build_vocab(training, recipe.data)
+        model = LanguageModel(LanguageModelConfig(len(vocab), output_size, **to_dict(recipe.model)))
+    else:
+        model, vocab = continue_from(init, recipe.model)
+    encoded = encode(training, vocab, recipe.data.max_symbols)
 
     def batches(epoch: int) -> PoemBatches:
         return PoemBatches(encoded, recipe.data, vocab.bos_id, recipe.training.seed, epoch)
@@ -214,6 +226,19 @@ def train_poem(
 
     evaluate = evaluator(select_dev(dev, recipe.data.dev_poems), vocab, recipe)
     return train(model, batches, evaluate, save_best, recipe.training, directory=directory, resume=resume)
+
+
+def continue_from(name: str, config: PoemModelConfig) -> tuple[LanguageModel, Vocab]:
+    """Load a poem model to train on; its shape is kept, the dropout rates are those of `config`.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or no poem model.
+    """
+    poet = Poet.load(name)
+    rates = {rate: getattr(config, rate) for rate in ("input_dropout", "hidden_dropout", "output_dropout")}
+    model = LanguageModel(dataclasses.replace(poet.model.config, **rates))
+    model.load_state_dict(poet.model.state_dict())
+    return model, poet.vocab
 
 
 def save(directory: Path, model: LanguageModel, vocab: Vocab, training: dict[str, Any]) -> None:

@@ -26,12 +26,11 @@ from torch import Tensor, nn
 from zhseq.batching import gather_ragged
 from zhseq.cli import run_main
 from zhseq.config import override
-from zhseq.models.sequence_tagger import SequenceTagger
 from zhseq.nn.crf import CRF
-from zhseq.nn.encoders import BiLSTM, WindowCNN
+from zhseq.nn.layers import BiLSTM, WindowCNN
 from zhseq.recipes.tagged_texts import EncodedTexts, TaggerBatches
-from zhseq.recipes.tagger import RECIPES, Start, TaggerRecipe, evaluator, read_split
-from zhseq.recipes.tagger_start import build
+from zhseq.recipes.tagger import RECIPES, Start, TaggerRecipe, build, evaluator, read_split
+from zhseq.tagging.model import SequenceTagger
 from zhseq.training import train
 
 FIGURES = {"pos_f1": "words + POS", "words_f1": "words", "ner_f1": "entities"}

@@ -80,7 +80,7 @@ def prepared(mode: str, workers: int, model: str | None) -> Iterator[None]:
         return
     import ray
 
-    from zhseq.integrations.ray import cluster
+    from zhseq.bulk.ray import cluster
 
     with cluster(workers), tempfile.TemporaryDirectory() as place:
         os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address

@@ -22,9 +22,9 @@ import jieba
 
 from zhseq.cli import run_main
 from zhseq.errors import InputError
-from zhseq.tagger import Tagger
+from zhseq.tagging.dictionary import FORCE, PREFER, UserDictionary
+from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import normalize
-from zhseq.text.user_dictionary import FORCE, PREFER, UserDictionary
 
 _CHANGES = 500
 

@@ -19,8 +19,8 @@ import time
 import torch
 
 from zhseq import Poet
-from zhseq.generation import Sampling
-from zhseq.poet import Request
+from zhseq.poetry.poet import Request
+from zhseq.poetry.search import Sampling
 
 START, FORM, BATCH = "春", "七绝", 256
 

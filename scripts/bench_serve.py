@@ -145,7 +145,7 @@ def library_rates(lines: list[str], options: argparse.Namespace) -> list[tuple[i
 
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
-    from zhseq.tagger import Tagger
+    from zhseq.tagging.tagger import Tagger
 
     options.tagger_object = Tagger.load(options.tagger, threads=1)
     lines = make_lines(2_000)

@@ -21,8 +21,8 @@ import torch
 
 from zhseq.cli import run_main
 from zhseq.corpus.tagging import read_tagged
-from zhseq.tagger import Tagger, load_parts
-from zhseq.training.device import autocast, tune_process
+from zhseq.device import autocast, tune_process
+from zhseq.tagging.tagger import Tagger, load_parts
 
 if TYPE_CHECKING:
     from zhseq.batching import Batch

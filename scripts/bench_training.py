@@ -19,11 +19,11 @@ import torch
 from torch import nn
 
 from zhseq.config import to_dict
-from zhseq.models.language_model import LanguageModel, LanguageModelConfig
-from zhseq.poem_batches import EncodedPoems
+from zhseq.device import autocast, pick_device, tune_process
+from zhseq.poetry.model import LanguageModel, LanguageModelConfig
+from zhseq.poetry.scoring import EncodedPoems
 from zhseq.recipes.poem import PoemBatches, PoemRecipe
 from zhseq.training import Evaluation, train
-from zhseq.training.device import autocast, pick_device, tune_process
 
 VOCAB, CONTROLS = 8800, 1000
 

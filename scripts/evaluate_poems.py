@@ -4,7 +4,7 @@
 
 Written are 200 starts (20 of them rare) in each form, 50 acrostics, 100 subjects and 100 tunes, each with several
 seeds. Two yardsticks are measured alike: poems by people that the model has not seen, and a 4-gram under the same
-masks. The rules are judged by `zhseq.review`, which shares no code with the search that writes; with
+masks. The rules are judged by `zhseq.poetry.review`, which shares no code with the search that writes; with
 `--rhyme-book FILE` (JSON: `level NAME` or `oblique NAME` -> characters) also by a book that the project does not hold.
 `--only PART ...` measures some parts, so that a long run can be cut into several; their figures are the same.
 """
@@ -29,11 +29,11 @@ from tqdm import tqdm
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.errors import InputError
-from zhseq.generation import Ranking, Sampling
-from zhseq.poet import Poem, Poet, Request
-from zhseq.review import review
+from zhseq.poetry.forms import FORMS
+from zhseq.poetry.poet import Poem, Poet, Request
+from zhseq.poetry.review import review
+from zhseq.poetry.search import Ranking, Sampling
 from zhseq.text.normalize import normalize
-from zhseq.verse import FORMS
 
 _ACROSTICS = (
     "春夏秋冬 风花雪月 梅兰竹菊 山高水长 天长地久 国泰民安 一帆风顺 琴棋书画 前程似锦 万事如意 花好月圆 海阔天空 "

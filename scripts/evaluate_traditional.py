@@ -16,7 +16,7 @@ from opencc import OpenCC
 from zhseq.cli import run_main
 from zhseq.corpus.tagging import TaggedText, read_tagged
 from zhseq.evaluate import evaluate
-from zhseq.tagger import Tagger
+from zhseq.tagging.tagger import Tagger
 
 
 def to_traditional(texts: Sequence[TaggedText]) -> list[TaggedText]:

@@ -10,9 +10,9 @@ import torch
 from ngram_floor import NO_LIMIT, KneserNey
 from torch import Tensor
 
-from zhseq.models.language_model import LanguageModel
+from zhseq.poetry.forms import encode_poems
+from zhseq.poetry.model import LanguageModel
 from zhseq.text.vocab import Vocab
-from zhseq.verse import encode_poems
 
 ORDER = 4
 _NONE = -1  # no symbol yet

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
-from zhseq.prosody import Prosody, Tone
-from zhseq.prosody.patterns import FORM_SHAPES
-from zhseq.prosody.segments import level_segments
-from zhseq.prosody.tones import fit
-from zhseq.prosody.verse_table import VerseTable
+from zhseq.poetry.prosody import Prosody, Tone
+from zhseq.poetry.prosody.patterns import FORM_SHAPES
+from zhseq.poetry.prosody.rhymes import level_segments
+from zhseq.poetry.prosody.tones import fit
+from zhseq.poetry.prosody.verse_table import VerseTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

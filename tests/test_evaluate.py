@@ -12,9 +12,9 @@ from zhseq.evaluate import main
 
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("zhseq.tagger")
+    module = types.ModuleType("zhseq.tagging.tagger")
     vars(module).update(vars(fake_tagger))
-    monkeypatch.setitem(sys.modules, "zhseq.tagger", module)
+    monkeypatch.setitem(sys.modules, "zhseq.tagging.tagger", module)
 
 
 def write(folder: Path, content: str, name: str = "gold.txt") -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny_tagger import tiny_features, tiny_model
-from zhseq import checkpoint, tagger
+from tests.tagging.tiny_tagger import tiny_features, tiny_model
+from zhseq import checkpoint
 from zhseq.errors import CheckpointError
+from zhseq.tagging import tagger
 
 # Below a file nothing can be made, not even by root, whom permissions do not hold.
 NOWHERE = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "MPLCONFIGDIR"), "/dev/null/home")
@@ -68,7 +69,7 @@ import sys
 import datasets
 from pathlib import Path
 from zhseq.corpus.tagging import read_tagged
-from zhseq.text.lexicon import jieba_frequencies
+from zhseq.tagging.lexicon import jieba_frequencies
 place = sys.argv[1]
 datasets.Dataset.from_dict({"tokens": [["江", "来"]], "ner_tags": [["B-PER", "O"]]}).save_to_disk(place)
 assert len(read_tagged(place).texts) == 1

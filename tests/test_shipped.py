@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zhseq import Poet, checkpoint
-from zhseq.poet import KIND
+from zhseq.poetry.poet import KIND
 from zhseq.text.normalize import codepoints, is_han
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("zhseq.tagger")
+    module = types.ModuleType("zhseq.tagging.tagger")
     vars(module).update(vars(fake_tagger))
-    monkeypatch.setitem(sys.modules, "zhseq.tagger", module)
+    monkeypatch.setitem(sys.modules, "zhseq.tagging.tagger", module)
 
 
 def tag(path: Path, *options: str) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zhseq.poet import Poet
-    from zhseq.tagger import Tagger
+    from zhseq.poetry.poet import Poet
+    from zhseq.tagging.tagger import Tagger
 
 __all__ = ["Poet", "Tagger", "__version__"]
 __version__ = "0.1.0"
@@ -18,11 +18,11 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name == "Poet":
-        from zhseq.poet import Poet
+        from zhseq.poetry.poet import Poet
 
         return Poet
     if name == "Tagger":
-        from zhseq.tagger import Tagger
+        from zhseq.tagging.tagger import Tagger
 
         return Tagger
     raise AttributeError(f"module 'zhseq' has no attribute '{name}'")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from zhseq.cli import run_main
 from zhseq.corpus.tagging import FORMATS, TaggedText, read_tagged
 from zhseq.errors import InputError
+from zhseq.tagging.metrics import NOTHING, Score, SpanCounts
 from zhseq.text.tags import Span, spans_to_tags
-from zhseq.training.metrics import NOTHING, Score, SpanCounts
 
 if TYPE_CHECKING:
-    from zhseq.tagger import Tagger
+    from zhseq.tagging.tagger import Tagger
 
 _HEADLINES = ("words", "joint", "entities")
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     corpus = read_tagged(options.gold, format=options.format, task=options.task)
     print(corpus.report(), file=sys.stderr)
-    from zhseq.tagger import Tagger
+    from zhseq.tagging.tagger import Tagger
 
     reports = []
     for name in options.model or [None]:

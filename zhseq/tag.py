@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from zhseq.bulk.chunks import TaggingJob
+from zhseq.bulk.inputs import discover
 from zhseq.bulk.records import DEFAULT_COLUMN, Reading
 from zhseq.bulk.run import Run, ended_by_sigterm, note
-from zhseq.bulk.sources import discover
-from zhseq.bulk.tagging import TaggingJob
 from zhseq.cli import run_main
 from zhseq.errors import InputError
-from zhseq.formats import FORMATS, make_writer
+from zhseq.tagging.formats import FORMATS, make_writer
 from zhseq.text.encoding import ENCODINGS
 
 TASKS = ("pos", "ner")
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ended_by_sigterm():
         run = _run(options)
         if options.engine == "ray":
-            from zhseq.integrations.ray import execute
+            from zhseq.bulk.ray import execute
 
             execute(run)
         else:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zhseq.bulk import outputs
-from zhseq.bulk.chunks import Chunk
+from zhseq.bulk.chunks import Chunk, Part, TaggingJob
+from zhseq.bulk.inputs import discover
 from zhseq.bulk.records import Reading
 from zhseq.bulk.run import Run, ended_by_sigterm, note
-from zhseq.bulk.sources import discover
-from zhseq.bulk.tagging import Part, TaggingJob
 from zhseq.cli import run_main
 from zhseq.errors import InputError
 

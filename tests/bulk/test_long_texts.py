@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fake_tagger import Document, Tagger
+from tests.tagging.fake_tagger import Document, Tagger
 from zhseq.bulk import long_texts
-from zhseq.bulk.chunks import Chunk, Segment
+from zhseq.bulk.chunks import Chunk, Segment, Sent, TaggingJob, _sent
 from zhseq.bulk.long_texts import tag_sections, write_sections
 from zhseq.bulk.outputs import FileOutput
-from zhseq.bulk.tagging import Sent, TaggingJob, _sent
 from zhseq.errors import InputError
-from zhseq.formats import FORMATS, make_record_writer, make_writer, number_annotations
+from zhseq.tagging.formats import FORMATS, make_record_writer, make_writer, number_annotations
 
 TASKS = ("pos", "ner")
 TEXT = "\u3000我们在北京等123天。\n “好！” 他说 " * 40 + "x" * 90 + "\u2028北京 "
@@ -150,7 +149,7 @@ def test_a_record_is_kept() -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_chunk_with_a_long_text_is_the_same_in_another_process(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zhseq.bulk.tagging.LONG", 100)
+    monkeypatch.setattr("zhseq.bulk.chunks.LONG", 100)
     segments = [
         Segment(0, "a", 0, False, 0, 0, ["你好"], ["\n"]),
         Segment(1, "b", 0, False, 0, 0, ["一", TEXT], ["\n", ""]),

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from zhseq.bulk.inputs import discover
 from zhseq.bulk.records import Reading, Unit, read_units
-from zhseq.bulk.sources import discover
 from zhseq.errors import InputError
 
 LINES = [f"第{number}行，天气很好。" for number in range(3000)]

@@ -14,12 +14,11 @@ import pytest
 
 from tests.bulk.jobs import echo_run
 from zhseq.bulk.chunks import CHARACTERS, LINES, read_chunks
-from zhseq.bulk.layout import ENDINGS
-from zhseq.bulk.outputs import part_of
+from zhseq.bulk.inputs import discover
+from zhseq.bulk.outputs import ENDINGS, part_of
 from zhseq.bulk.records import Reading
-from zhseq.bulk.sources import discover
 from zhseq.errors import InputError
-from zhseq.formats import FORMATS
+from zhseq.tagging.formats import FORMATS
 
 Program = subprocess.Popen[bytes]
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -82,7 +81,7 @@ def alive(processes: list[int], seconds: float) -> list[int]:
 
 
 def test_chunks_are_blocks_of_the_tagger_and_hold_all() -> None:
-    from zhseq import tagger
+    from zhseq.tagging import tagger
 
     assert (LINES, CHARACTERS) == (tagger._BLOCK_LINES, tagger._BLOCK_CHARACTERS)
 

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.fuzzing import ANY_JSON, any_text, fuzzed, mutated, mutated_json, result_or_error
-from tests.tiny_tagger import tiny_features, tiny_model
-from zhseq import tagger
+from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.checkpoint import shipped
 from zhseq.config import from_dict, override
 from zhseq.errors import CheckpointError, ConfigError
-from zhseq.models.language_model import LanguageModelConfig
-from zhseq.poet import Poet
-from zhseq.prosody import Prosody
-from zhseq.tagger import Tagger
-from zhseq.training.config import TrainingConfig
+from zhseq.poetry.model import LanguageModelConfig
+from zhseq.poetry.poet import Poet
+from zhseq.poetry.prosody import Prosody
+from zhseq.tagging import tagger
+from zhseq.tagging.tagger import Tagger
+from zhseq.training.loop import TrainingConfig
 
 pytestmark = pytest.mark.fuzz
 

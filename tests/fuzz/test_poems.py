@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tests.fuzz.fuzzing import any_text, fuzzed, result_or_error
 from zhseq.checkpoint import shipped
 from zhseq.errors import InputError
-from zhseq.poet import Poet
-from zhseq.prosody import Prosody
-from zhseq.review import read_blocks, review
-from zhseq.review.reading import read_lines
+from zhseq.poetry.faults import read_blocks, read_lines
+from zhseq.poetry.poet import Poet
+from zhseq.poetry.prosody import Prosody
+from zhseq.poetry.review import review
 
 pytestmark = pytest.mark.fuzz
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.corpus.test_tagging import EXAMPLES
 from tests.fuzz.fuzzing import fuzzed, mutated, result_or_error
+from zhseq.bulk.inputs import JSON, TEXT, Source
 from zhseq.bulk.records import Reading, read_units
-from zhseq.bulk.sources import JSON, TEXT, Source
 from zhseq.corpus.tagging import FORMATS, read_tagged
 from zhseq.errors import ConfigError, CorpusError, InputError
-from zhseq.text.lexicon import read_word_list
+from zhseq.tagging.lexicon import read_word_list
 
 pytestmark = pytest.mark.fuzz
 

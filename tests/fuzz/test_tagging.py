@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.fuzzing import any_text, fuzzed, mutated, result_or_error
-from tests.tiny_tagger import tiny_features, tiny_model
+from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.errors import InputError
-from zhseq.formats import FORMATS, make_writer
-from zhseq.tagger import Document, Tagger
-from zhseq.text.user_dictionary import UserDictionary
+from zhseq.tagging.dictionary import UserDictionary
+from zhseq.tagging.formats import FORMATS, make_writer
+from zhseq.tagging.tagger import Document, Tagger
 
 pytestmark = pytest.mark.fuzz
 

@@ -11,7 +11,7 @@ import torchcrf
 from torch import Tensor
 
 from zhseq.nn.crf import CRF, ILLEGAL_SCORE
-from zhseq.nn.lattice import Scores, Support, exact_log_partition, log_partition
+from zhseq.nn.partition import Scores, Support, exact_log_partition, log_partition
 
 
 class Path(NamedTuple):

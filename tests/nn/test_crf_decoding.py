@@ -13,7 +13,7 @@ from tests.nn.test_crf import CASES, all_paths, bmes, random_batch, random_crf
 from zhseq.errors import InputError
 from zhseq.nn import viterbi
 from zhseq.nn.crf import CRF, ILLEGAL_SCORE
-from zhseq.nn.lattice import Scores, Support, exponentiated
+from zhseq.nn.partition import Scores, Support, exponentiated
 
 
 def unpadded(paths: Tensor) -> list[list[int]]:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from tests.nn.test_crf import all_paths, bmes, random_batch, random_crf, summed
-from zhseq.nn import lattice
+from zhseq.nn import partition as lattice
 from zhseq.nn.crf import CRF
-from zhseq.nn.lattice import Support, _ScaledPartition, exact_log_partition
+from zhseq.nn.partition import Support, _ScaledPartition, exact_log_partition
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e2, 1e3, 1e4])

@@ -3,8 +3,7 @@ import torch
 
 from zhseq.batching import Batch
 from zhseq.errors import CheckpointError, ConfigError
-from zhseq.nn.embedding import WORD_SETS, EmbeddingConfig, SequenceEmbedding
-from zhseq.nn.initialization import embedding_table, uninitialized
+from zhseq.nn.layers import WORD_SETS, EmbeddingConfig, SequenceEmbedding, embedding_table, uninitialized
 
 CONFIG = EmbeddingConfig(11, 6, bigram_vocab_size=13, bigram_dim=4, word_vocab_size=17, word_dim=3)
 

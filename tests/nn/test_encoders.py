@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from zhseq.nn.encoders import BiLSTM, LockedDropout, StackedLSTM, WindowCNN, reversal, take_rows
+from zhseq.nn.layers import BiLSTM, LockedDropout, StackedLSTM, WindowCNN, reversal, take_rows
 
 LENGTHS = [7, 1, 4, 7, 2]
 

@@ -13,7 +13,7 @@ from zhseq.config import override
 from zhseq.errors import ConfigError
 from zhseq.recipes.encoder import EncoderRecipe, MaskedBatches, read_raw, train_encoder
 from zhseq.recipes.tagger import RECIPES, Named, Sources, Start
-from zhseq.tagger import Tagger
+from zhseq.tagging.tagger import Tagger
 from zhseq.train import main as train_main
 
 SETTINGS = (*(setting for setting in SMALL if "tokens" not in setting), "data.tokens_per_batch=512", "characters=0")

@@ -9,16 +9,15 @@ import torch
 from zhseq.checkpoint import read_tensors
 from zhseq.config import override
 from zhseq.errors import ConfigError, CorpusError
-from zhseq.features import blanks
 from zhseq.recipes.tagged_texts import EncodedTexts, TaggerBatches, encode_pieces
-from zhseq.recipes.tagger import RECIPES, Start, TaggerRecipe, read_split
-from zhseq.recipes.tagger_start import build, head_tags, span_scores
+from zhseq.recipes.tagger import RECIPES, Start, TaggerRecipe, build, head_tags, read_split, span_scores
 from zhseq.recipes.vectors import save_vectors
-from zhseq.tagger import Tagger
+from zhseq.tagging.features import blanks
+from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import from_codepoints
 from zhseq.text.tags import Span, TagTable, spans_from_ids
 from zhseq.train import main
-from zhseq.training.config import Evaluation
+from zhseq.training.loop import Evaluation
 
 NAMES = {"PER": ["王小明", "李四", "赵云"], "LOC": ["北京", "上海市", "长安"]}
 SMALL = (

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from scripts.ablation import cnn_first, part_of, softmax, table
-from tests.tiny_tagger import POS, tiny_features, tiny_model
+from tests.tagging.tiny_tagger import POS, tiny_features, tiny_model
 from zhseq.recipes.tagged_texts import encode_pieces
 from zhseq.text.tags import Span
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from scripts.bench_corpus import main, make_text, timed
-from tests.tiny_tagger import tiny_features, tiny_model
+from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.errors import ZhseqError
-from zhseq.tagger import save
+from zhseq.tagging.tagger import save
 
 
 def test_the_text_is_as_large_as_was_asked_for() -> None:

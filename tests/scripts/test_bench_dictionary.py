@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from scripts.bench_dictionary import main, make_lines
-from tests.tiny_tagger import tiny_features, tiny_model
+from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.errors import InputError
-from zhseq.tagger import save
+from zhseq.tagging.tagger import save
 
 
 def test_a_small_run_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

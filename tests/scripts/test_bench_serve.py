@@ -61,7 +61,7 @@ def test_the_benchmark_prints_its_table(
         yield port
 
     monkeypatch.setattr(bench, "running_service", running)
-    monkeypatch.setattr("zhseq.tagger.Tagger", FakeTagger)
+    monkeypatch.setattr("zhseq.tagging.tagger.Tagger", FakeTagger)
     options = [
         "--texts",
         "1",

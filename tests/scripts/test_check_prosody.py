@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 from check_prosody import Words, faults, keeps_tones, report_book, rhyming  # noqa: E402
 
-from zhseq.prosody.verse_table import VerseTable  # noqa: E402
+from zhseq.poetry.prosody.verse_table import VerseTable  # noqa: E402
 
 # Characters 0 level, 1 oblique, 2 either.
 WORDS = Words(np.array([1, -1, 0]), np.eye(3, dtype=bool), np.eye(3, dtype=bool))

@@ -15,7 +15,7 @@ from zhseq import Poet
 def test_the_masked_ngram_writes_other_poems_than_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent.parent / "scripts"))
     from scripts.evaluate_poems import ngram_poems
-    from zhseq.generation.request import Request
+    from zhseq.poetry.request import Request
 
     poet = Poet.load()
     train = Dataset.from_dict({"lines": [["白日依山尽", "黄河入海流", "欲穷千里目", "更上一层楼"]] * 20})

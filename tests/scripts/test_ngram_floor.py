@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from zhseq.errors import ConfigError
+from zhseq.poetry.forms import UNKNOWN_BITS
 from zhseq.text.vocab import Vocab
-from zhseq.verse import UNKNOWN_BITS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "ngram_floor.py"
 VOCAB_SIZE = 6

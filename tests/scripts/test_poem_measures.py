@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from zhseq.poetry.forms import LINE
 from zhseq.text.vocab import SPECIALS, Vocab
-from zhseq.verse import LINE
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "poem_measures.py"
 POEM = ("春风花雪月", "山水云雨江")

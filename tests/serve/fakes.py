@@ -8,14 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests import fake_tagger
-from zhseq.text.user_dictionary import UserDictionary
+from zhseq.tagging.dictionary import UserDictionary
 
 POISON = "毒"
 """A text that holds this cannot be tagged."""
 
 
 class FakeTagger(fake_tagger.Tagger):
-    """Cuts as `tests.fake_tagger` does; remembers what it was asked, and waits while `go` is not set."""
+    """Cuts as `tests.tagging.fake_tagger` does; remembers what it was asked, and waits while `go` is not set."""
 
     model = SimpleNamespace(config=SimpleNamespace(heads={"pos": ("B-n", "E-n", "S-w"), "ner": ("O", "S-LOC")}))
 

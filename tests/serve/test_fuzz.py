@@ -17,9 +17,9 @@ import uvicorn
 from hypothesis import HealthCheck, given, seed, settings
 
 from tests.serve.fakes import FakeTagger
-from zhseq.poet import Poet
+from zhseq.poetry.poet import Poet
 from zhseq.serve.app import create_app
-from zhseq.serve.protocol import limited
+from zhseq.serve.http import limited
 from zhseq.serve.settings import Settings
 
 schemathesis = pytest.importorskip("schemathesis")

@@ -16,7 +16,7 @@ import pytest
 
 from zhseq.cli import run_main
 from zhseq.serve.__main__ import main
-from zhseq.serve.protocol import HEAD_BYTES
+from zhseq.serve.http import HEAD_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = [sys.executable, "-m", "zhseq.serve"]

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from zhseq.serve.errors import ApiError
-from zhseq.serve.poem_queue import Answer, PoemQueue, Work
+from zhseq.serve.http import ApiError
+from zhseq.serve.queues import Answer, PoemQueue, Work
 
 
 def with_queue(test: Callable[[PoemQueue], Awaitable[None]], limit: int = 8) -> None:

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.serve.fakes import FakeTagger
-from zhseq.poet import Poet, Request
+from zhseq.poetry.poet import Poet, Request
 from zhseq.serve.app import create_app
 from zhseq.serve.settings import Settings
 

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from zhseq.serve import protocol
+from zhseq.serve import http as protocol
 
 HEAD_SECONDS = 0.1
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"

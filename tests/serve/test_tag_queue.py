@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.serve.fakes import POISON, FakeTagger
-from zhseq.serve.errors import ApiError
-from zhseq.serve.tag_queue import BATCH, TagOptions, TagQueue
+from zhseq.serve.http import ApiError
+from zhseq.serve.queues import BATCH, TagOptions, TagQueue
 
 BOTH = TagOptions(("pos", "ner"))
 

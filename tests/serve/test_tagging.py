@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from tests import fake_tagger
 from tests.serve.conftest import Serve
 from tests.serve.fakes import FakeTagger
-from zhseq.formats import make_writer
+from zhseq.tagging.formats import make_writer
 
 JSON = {"Content-Type": "application/json"}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from zhseq.errors import InputError
-from zhseq.training.log import append_log, open_log, read_log
+from zhseq.training.state import append_log, open_log, read_log
 
 ENTRY = {"step": 4, "epoch": 0, "seconds": 1.5, "loss": 2.5, "rate": 0.1, "score": -3.0, "bits": 3.0}
 GOOD = json.dumps(ENTRY) + "\n"

@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from zhseq.errors import InputError
-from zhseq.formats import ConlluWriter, conllu_rows, json_fragment, json_parts, make_writer
+from zhseq.tagging.formats import ConlluWriter, conllu_rows, json_fragment, json_parts, make_writer
 
 if TYPE_CHECKING:
-    from zhseq.tagger import Document, Tagger
+    from zhseq.tagging.tagger import Document, Tagger
 
 LONG = 100_000
 """Characters from which on a text is written section by section."""
@@ -88,13 +88,13 @@ def write_sections(
     In brat stand-off, the lines of each piece count from 1.
 
     Args:
-        format: As in `zhseq.formats.make_writer`.
+        format: As in `zhseq.tagging.formats.make_writer`.
         tasks: What was tagged.
         sections: What was found.
         text: The whole text.
         nbest: How many readings were asked for. Those of a long text are put together from those of its sections.
-        record: As in `zhseq.formats.make_record_writer`.
-        documents: As in `zhseq.formats.make_writer`.
+        record: As in `zhseq.tagging.formats.make_record_writer`.
+        documents: As in `zhseq.tagging.formats.make_writer`.
         characters: As there.
     """
     if record is not None:

@@ -3,18 +3,129 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, TextIO
 
-from zhseq.bulk.journal import Journal, Progress
-from zhseq.bulk.tagging import Part
+from zhseq.bulk.chunks import Part
+from zhseq.bulk.inputs import Inputs, absolute
 from zhseq.errors import FULL_DISK, InputError
-from zhseq.formats import number_annotations
+from zhseq.tagging.formats import number_annotations
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover (Windows has no such locks: there two runs could write to one output)
+    fcntl = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a run.
+
+    Attributes:
+        chunks: Chunks that are done.
+        digest: Hash of them, in hexadecimal digits.
+        output: Number of the output that is being written.
+        size: Bytes of it.
+        annotations: Lines of it, where these are numbered (brat).
+    """
+
+    chunks: int = 0
+    digest: str = ""
+    output: int = 0
+    size: int = 0
+    annotations: int = 0
+
+
+class Journal:
+    """The journal of one output; only one run at a time can hold it.
+
+    Attributes:
+        progress: The last moment that was noted.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
+        """Open or begin a journal.
+
+        Args:
+            path: The file.
+            settings: What a run that goes on must have in common with the one that was interrupted; JSON values.
+            resume: Go on from what the file says, if there is one; else begin anew.
+
+        Raises:
+            InputError: Another run holds the journal, the settings are not the same, or it cannot be written.
+        """
+        self._path = path
+        try:
+            self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        except OSError as error:
+            raise InputError(f"{path.parent}: expected a folder that can be written: {error.strerror}.") from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lines, size = _whole_lines(self._file.read()) if resume else ([], 0)
+            self.begun = bool(lines)
+            self.progress = Progress(**lines[-1]) if len(lines) > 1 else Progress()
+            if lines:
+                _compare(lines[0], dict(settings))
+            self._file.seek(size)
+            self._file.truncate()
+            if not lines:
+                self._append(dict(settings))
+        except BlockingIOError as error:
+            self._file.close()
+            raise InputError(f"{path}: expected no other run with this output, found one that goes on.") from error
+        except BaseException:
+            self._file.close()
+            raise
+
+    def note(self, progress: Progress) -> None:
+        """Note a moment; what it speaks of must be on disk already."""
+        self._append(asdict(progress))
+        self.progress = progress
+
+    def close(self, *, keep: bool) -> None:
+        """Close the file, and keep it or not."""
+        if not keep:
+            self._path.unlink(missing_ok=True)  # while the lock is held
+        self._file.close()
+
+    def _append(self, record: dict[str, Any]) -> None:
+        self._file.write(json.dumps(record).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _whole_lines(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the records of all lines that are whole, and the bytes they take."""
+    lines: list[dict[str, Any]] = []
+    size = 0
+    for line in data.splitlines(keepends=True):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n") or not isinstance(record, dict):
+            break
+        lines.append(record)
+        size += len(line)
+    return lines, size
+
+
+def _compare(before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name in [*before, *now]:
+        if before.get(name) != now.get(name):
+            raise InputError(
+                f"expected the settings of the interrupted run, found {name} {now.get(name)!r} instead of "
+                f"{before.get(name)!r}; resume with what it had, or begin anew without --resume."
+            )
+
 
 _INTERVAL = 2.0  # seconds of work that a kill may cost
 
@@ -216,3 +327,62 @@ def part_of(path: Path) -> Path:
     """Return the name of a file while it is not whole: hidden, beside it, and not too long however long its own is."""
     check = hashlib.blake2b(path.name.encode(errors="surrogateescape"), digest_size=4).hexdigest()
     return path.with_name(f".{path.name[:20]}.{check}.part")
+
+
+ENDINGS = {"text": ".tagged", "jsonl": ".jsonl", "conllu": ".conllu", "bio": ".bio", "brat": ".ann"}
+"""Format -> what is added to the name of an input; added, not replaced, so that no two inputs have one output."""
+
+_JOURNAL = ".zhseq.journal"
+
+
+def is_folder(output: str, inputs: Inputs) -> bool:
+    """Tell whether `--output` names a folder, with a file in it for each input.
+
+    It does where it is one, where it ends in a slash, and where a folder is tagged and the name has no ending.
+    """
+    path = Path(output)
+    return path.is_dir() or output.endswith(("/", os.sep)) or (bool(inputs.folders) and not path.suffix)
+
+
+def mirrored(inputs: Inputs, folder: Path, format: str) -> list[Path]:
+    """Return the output of each source: the names below `inputs.root`, below `folder`.
+
+    Raises:
+        InputError: Two outputs, or an output and an input, would be the same file.
+    """
+    folder = absolute(folder)
+    paths: list[Path] = []
+    owners: dict[Path, str] = {}
+    for source in inputs.sources:
+        if source.path is None or inputs.root is None:
+            raise InputError(f"{folder}: expected --output FILE with standard input, found a folder.")
+        # Both are absolute and without `..`, so that nothing can lead out of the folder.
+        path = folder / source.path.relative_to(inputs.root)
+        path = path.with_name(path.name + ENDINGS[format])
+        if path in owners:
+            raise InputError(f"{source.name}: expected each input once with a folder as --output, found it twice.")
+        owners[path] = source.name
+        paths.append(path)
+    taken = {source.path for source in inputs.sources}
+    for path in paths:
+        wrong = path if path in taken else next((above for above in path.parents if above in owners), None)
+        if wrong is not None:
+            raise InputError(f"{owners[path]}: expected a new file as its output, found that {wrong} is another's.")
+    return paths
+
+
+def check_place(output: Path, folders: Sequence[Path]) -> None:
+    """Check that results are not written among what is read.
+
+    Raises:
+        InputError: They would be; the next run, or this one resumed, would read them.
+    """
+    place = output.resolve()
+    for folder in folders:
+        if place.is_relative_to(folder.resolve()):
+            raise InputError(f"{output}: expected an output outside of the input folder {folder}, found one inside.")
+
+
+def journal_of(output: Path, *, folder: bool) -> Path:
+    """Return where the journal of an output is."""
+    return output / _JOURNAL if folder else part_of(output).with_suffix(".journal")

@@ -10,8 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from zhseq.bulk.packing import open_packed
-from zhseq.bulk.sources import JSON, PARQUET, Notify, Source
+from zhseq.bulk.inputs import JSON, PARQUET, Notify, Source, open_packed
 from zhseq.errors import InputError
 from zhseq.text.encoding import decode_lines
 

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import zhseq
-from zhseq.bulk.chunks import Chunk, read_chunks
-from zhseq.bulk.layout import check_place, is_folder, journal_of, mirrored
-from zhseq.bulk.outputs import FileOutput, Output, StreamOutput
+from zhseq.bulk.chunks import Chunk, Part, Sent, SentJob, TaggingJob, read_chunks
+from zhseq.bulk.inputs import Inputs, Source
+from zhseq.bulk.outputs import FileOutput, Output, StreamOutput, check_place, is_folder, journal_of, mirrored
 from zhseq.bulk.records import Reading
-from zhseq.bulk.sources import Inputs, Source
-from zhseq.bulk.tagging import Part, Sent, SentJob, TaggingJob
 from zhseq.bulk.workers import run_ordered
 from zhseq.errors import InputError
 

@@ -7,7 +7,7 @@ import torchcrf
 from torch import Tensor
 
 from zhseq.errors import InputError
-from zhseq.nn.lattice import Scores, Support, log_partition, reachable
+from zhseq.nn.partition import Scores, Support, log_partition, reachable
 from zhseq.nn.viterbi import best_paths, k_best_paths
 
 ILLEGAL_SCORE = -1e4  # nats; what one forbidden step costs a gold sequence: finite, yet impossible to overlook
@@ -29,7 +29,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
     and padding after them; None means no padding. What padding holds does not matter, not even NaN.
 
     Source: Lafferty, McCallum & Pereira (2001), "Conditional random fields".
-    Differs: partition sums run in exp space, see `zhseq.nn.lattice`; Viterbi stores no back-pointers, see
+    Differs: partition sums run in exp space, see `zhseq.nn.partition`; Viterbi stores no back-pointers, see
     `zhseq.nn.viterbi`.
     """
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zhseq.nn.lattice import RESCALE_EVERY, Scores, Support, exponentiated, relative_emissions
+from zhseq.nn.partition import RESCALE_EVERY, Scores, Support, exponentiated, relative_emissions
 
 SPARSE_FROM_BATCH = 4  # sequences; below, one sparse product costs more than adding all pairs of tags
 HEADROOM = 1e30  # the best exp-space score after rescaling: 150 nats above the least that a float32 holds

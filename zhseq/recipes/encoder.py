@@ -15,15 +15,15 @@ import numpy.typing as npt
 from zhseq.config import override, to_dict
 from zhseq.errors import ConfigError
 from zhseq.recipes.tagger import RECIPES, Sources, Start, TaggerDataConfig, TaggerModelConfig, TaggerRecipe, read_split
-from zhseq.training.config import Evaluation, TrainingConfig
+from zhseq.training.loop import Evaluation, TrainingConfig
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from zhseq.batching import Batch
-    from zhseq.features import TaggerFeatures
-    from zhseq.models.masked_language_model import MaskedLanguageModel
     from zhseq.recipes.tagged_texts import EncodedTexts
+    from zhseq.tagging.features import TaggerFeatures
+    from zhseq.tagging.model import MaskedLanguageModel
 
 _HIDDEN = 0xE000  # a private-use code point: no vocabulary, bigram or dictionary word has it
 _DEV_PIECES = 1500
@@ -142,9 +142,9 @@ def train_encoder(
     """
     import torch
 
-    from zhseq.models.masked_language_model import MaskedLanguageModel
-    from zhseq.recipes.tagger_start import build
-    from zhseq.tagger import save
+    from zhseq.recipes.tagger import build
+    from zhseq.tagging.model import MaskedLanguageModel
+    from zhseq.tagging.tagger import save
     from zhseq.training import train
 
     tagged = {head: read_split(head, source, recipe.data)[0] for head, source in sources.items()}
@@ -194,7 +194,7 @@ def evaluator(batches: MaskedBatches, precision: str) -> Callable[[MaskedLanguag
     """Return a function that scores a model by how surprising the hidden characters of `batches` are to it."""
     import torch
 
-    from zhseq.training.device import autocast
+    from zhseq.device import autocast
 
     @torch.no_grad()
     def evaluate(model: MaskedLanguageModel) -> Evaluation:

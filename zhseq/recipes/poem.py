@@ -16,14 +16,13 @@ from zhseq import checkpoint
 from zhseq.batching import Batch, length_buckets
 from zhseq.config import to_dict
 from zhseq.errors import ConfigError, CorpusError
-from zhseq.models.language_model import LanguageModel, LanguageModelConfig
-from zhseq.poem_batches import EncodedPoems, make_batch
-from zhseq.poet import KIND, VOCAB_FILE, Poet
-from zhseq.scoring import score_poems
+from zhseq.poetry.forms import FORMS, LINE, LINE_MARK, MAX_TITLE, control_symbol, encode_texts
+from zhseq.poetry.model import LanguageModel, LanguageModelConfig
+from zhseq.poetry.poet import KIND, VOCAB_FILE, Poet
+from zhseq.poetry.scoring import EncodedPoems, make_batch, score_poems
 from zhseq.text.normalize import normalize
 from zhseq.text.vocab import Vocab
 from zhseq.training import Evaluation, TrainingConfig, train
-from zhseq.verse import FORMS, LINE, LINE_MARK, MAX_TITLE, control_symbol, encode_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zhseq.prosody.learning import LearnedProsody
-    from zhseq.prosody.tunes import Stanzas
+    from zhseq.poetry.prosody.learning import LearnedProsody
+    from zhseq.poetry.prosody.tunes import Stanzas
 
 _LINE_END = re.compile(r"[，。！？；：、,.!?;:]+")
 _STANZA_SOURCE = "poetry-source"
@@ -44,8 +44,8 @@ def learn_prosody() -> LearnedProsody:
         ConfigError: pypinyin is not installed.
     """
     from zhseq.corpus.poems import load_poems, select_split
-    from zhseq.prosody.learning import learn
-    from zhseq.prosody.verse_table import VerseTable
+    from zhseq.poetry.prosody.learning import learn
+    from zhseq.poetry.prosody.verse_table import VerseTable
 
     table = VerseTable.from_dataset(select_split(load_poems(), "train"))
     return learn(table, read_stanzas())

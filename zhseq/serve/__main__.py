@@ -40,8 +40,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from zhseq.serve.app import create_app
-    from zhseq.serve.logs import log, start_logging
-    from zhseq.serve.protocol import limited
+    from zhseq.serve.http import limited
+    from zhseq.serve.metrics import log, start_logging
 
     memory.share_heap()
     torch.set_num_threads(1)  # each thread that tags uses one core

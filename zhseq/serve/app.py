@@ -15,18 +15,66 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 import zhseq
+from zhseq.poetry.forms import FORMS
 from zhseq.serve import poems, tagging
-from zhseq.serve.documenting import ERRORS, add_bodies
-from zhseq.serve.errors import ApiError, error_response, json_response, to_json
-from zhseq.serve.gate import Gate
-from zhseq.serve.options import options_of
-from zhseq.serve.schemas import HealthResponse, OptionsResponse
+from zhseq.serve.http import ApiError, Gate, error_response, json_response, to_json
+from zhseq.serve.schemas import ERRORS, HealthResponse, OptionsResponse, add_bodies
 from zhseq.serve.services import Services
 from zhseq.serve.settings import Settings
+from zhseq.tagging.formats import PKU_TO_UPOS, UPOS
+from zhseq.tagging.glossary import ENTITY_NAMES, POS_NAMES
 
 if TYPE_CHECKING:
-    from zhseq.poet import Poet
-    from zhseq.tagger import Tagger
+    from zhseq.poetry.poet import Poet
+    from zhseq.tagging.tagger import Tagger
+
+_FORM_NAMES = {
+    "五绝": "quatrain, five characters a line",
+    "七绝": "quatrain, seven characters a line",
+    "五律": "eight lines of five characters",
+    "七律": "eight lines of seven characters",
+}
+_RHYMES = ["auto", "classical", "modern", "none"]
+
+
+def options_of(tagger: Tagger, poet: Poet) -> dict[str, Any]:
+    """Return what this tagger and this poet know."""
+    prosody = poet.prosody
+    tunes = {} if prosody is None else prosody.tunes
+    return {
+        "forms": [
+            {"name": form.name, "english": _FORM_NAMES[form.name], "lines": list(form.line_lengths)}
+            for form in FORMS.values()
+        ],
+        "tunes": [
+            {
+                "name": name,
+                "poems": tunes[name].total,
+                "lines": len(tunes[name].line_lengths),
+                "characters": sum(tunes[name].line_lengths),
+            }
+            for name in poet.tunes
+        ],
+        "authors": list(poet.authors),
+        "dynasties": list(poet.dynasties),
+        "rhymes": _RHYMES if prosody is not None else ["none"],
+        "tags": {
+            "pos": [
+                {**row, "upos": row["tag"] if row["tag"] in UPOS else PKU_TO_UPOS.get(row["tag"], "X")}
+                for row in _named(tagger, "pos", POS_NAMES)
+            ],
+            "ner": _named(tagger, "ner", ENTITY_NAMES),
+        },
+    }
+
+
+def _named(tagger: Tagger, task: str, names: dict[str, tuple[str, str]]) -> list[dict[str, str]]:
+    """Return the labels of a task with their names, in the order of the names."""
+    labels = {tag.partition("-")[2] for tag in tagger.model.config.heads.get(task, ())} - {""}
+    order = [label for label in names if label in labels] + sorted(labels - set(names))
+    rows = [(label, *names.get(label, (label, label))) for label in order]
+    return [{"tag": label, "chinese": chinese, "english": english} for label, chinese, english in rows]
+
 
 PAGE = Path(__file__).resolve().parent / "page"
 _FRESH = {"Cache-Control": "no-cache"}

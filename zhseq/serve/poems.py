@@ -13,14 +13,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
 from zhseq.errors import InputError
-from zhseq.generation import Ranking, Sampling
-from zhseq.generation.request import Request
-from zhseq.review import rhymes_of
-from zhseq.serve.documenting import PlainRoute, body_of
-from zhseq.serve.errors import ApiError, error_body, json_response, to_json, too_slow
-from zhseq.serve.poem_queue import Answer, Work
-from zhseq.serve.reading import finish, read
+from zhseq.poetry.faults import rhymes_of
+from zhseq.poetry.request import Request
+from zhseq.poetry.search import Ranking, Sampling
+from zhseq.serve.http import ApiError, error_body, json_response, to_json, too_slow
+from zhseq.serve.queues import Answer, Work
 from zhseq.serve.schemas import (
+    PlainRoute,
     PoemRequest,
     PoemsResponse,
     ReviewRequest,
@@ -29,12 +28,15 @@ from zhseq.serve.schemas import (
     RewriteResponse,
     SuggestRequest,
     SuggestResponse,
+    body_of,
+    finish,
+    read,
 )
 from zhseq.serve.services import services
 
 if TYPE_CHECKING:
-    from zhseq.poet import Poem, Poet
-    from zhseq.review import Review
+    from zhseq.poetry.faults import Review
+    from zhseq.poetry.poet import Poem, Poet
 
 router = APIRouter(tags=["poems"], route_class=PlainRoute)
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")

@@ -6,12 +6,99 @@ models are documentation only, which the tests hold to the truth.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import anyio
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive
 
+from zhseq.serve.http import ApiError, ClientGone, too_slow
 from zhseq.serve.settings import MAX_POEMS, MAX_SUGGESTIONS, MAX_WORDS, POEM_CHARACTERS
-from zhseq.text.dictionary_file import MAX_LABEL, MAX_WORD
+from zhseq.tagging.dictionary import MAX_LABEL, MAX_WORD
+
+_Body = TypeVar("_Body", bound=BaseModel)
+_Result = TypeVar("_Result")
+_BODY_SECONDS = 10.0  # in which a body must have come
+_SHOWN = 3  # faults of a body that are told at once
+
+
+async def read(request: Request, model: type[_Body]) -> _Body:
+    """Read and check the body of a request.
+
+    Raises:
+        ApiError: It is not JSON, not what `model` describes, or does not come.
+        ClientGone: The client has closed the connection.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        message = "Expected a body in JSON, with the header 'Content-Type: application/json'."
+        raise ApiError(415, "unsupported_media_type", message)
+    try:
+        with anyio.fail_after(_BODY_SECONDS):
+            body = await _body(request.receive)
+    except TimeoutError as error:
+        message = f"The body did not come within {_BODY_SECONDS:g} seconds."
+        raise ApiError(408, "body_timeout", message, {"Connection": "close"}) from error
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _refusal(error) from None  # the cause holds the user's text
+
+
+async def _body(receive: Receive) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _refusal(error: ValidationError) -> ApiError:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    if faults[0]["type"] == "json_invalid":
+        return ApiError(400, "invalid_json", f"Expected a body in JSON, in UTF-8, but found: {faults[0]['msg']}.")
+    shown = [f"{'.'.join(map(str, fault['loc']))[:80] or 'body'}: {fault['msg']}" for fault in faults[:_SHOWN]]
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    code = "too_long" if {fault["type"] for fault in faults} == {"string_too_long"} else "invalid_request"
+    return ApiError(422, code, "; ".join(shown) + more + ".")
+
+
+async def finish(work: Awaitable[_Result], receive: Receive, seconds: float) -> _Result:
+    """Wait for work, as long as the client does; the work is cancelled when nobody waits for it any longer.
+
+    Raises:
+        ApiError: It took longer than `seconds`.
+        ClientGone: The client has closed the connection.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        done, _ = await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task in done:
+            return task.result()
+        if gone in done:
+            raise ClientGone
+        raise too_slow(seconds)
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
 
 SEED_LIMIT = 2**63 - 1
 
@@ -269,3 +356,64 @@ class ErrorResponse(Example):
     """The shape of all errors."""
 
     error: ErrorDetail
+
+
+_REFERENCE = "#/components/schemas/{model}"
+_ERRORS = {
+    400: "The body is not JSON, or the request is not HTTP.",
+    401: "The key is missing or wrong.",
+    404: "There is nothing at this path.",
+    405: "The path does not know this method.",
+    408: "The body came too slowly.",
+    413: "The body, or the texts in it, are too large.",
+    415: "The body is not marked as JSON.",
+    421: "The service is not known under this host name.",
+    422: "The body is not as described, or asks for what cannot be had.",
+    500: "The service failed.",
+    503: "Too much waits already, or the request took too long; see Retry-After.",
+}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse, "description": description} for status, description in _ERRORS.items()
+}
+
+
+class PlainRoute(APIRoute):
+    """A route whose endpoint takes the request as it is; to look for parameters would cost more than to serve it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        return cast(Callable[[Request], Coroutine[Any, Any, Response]], self.endpoint)
+
+
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return what an endpoint says about its body."""
+    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def add_bodies(app: FastAPI) -> None:
+    """Let the OpenAPI document of an application describe the bodies that its endpoints refer to."""
+
+    def document() -> dict[str, Any]:
+        if not app.openapi_schema:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            models = [(model, "validation") for model in _concrete(Body)]
+            _, bodies = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
+            schema.setdefault("components", {}).setdefault("schemas", {}).update(bodies["$defs"])
+            if app.state.services.settings.api_key:
+                schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+                schema["security"] = [{"key": []}]
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _concrete(model: type[BaseModel]) -> list[type[BaseModel]]:
+    return [found for child in model.__subclasses__() for found in (child, *_concrete(child))]

@@ -12,13 +12,12 @@ from starlette.requests import Request
 
 from zhseq import memory
 from zhseq.serve.metrics import Metrics
-from zhseq.serve.poem_queue import PoemQueue
+from zhseq.serve.queues import PoemQueue, TagQueue
 from zhseq.serve.settings import Settings
-from zhseq.serve.tag_queue import TagQueue
 
 if TYPE_CHECKING:
-    from zhseq.poet import Poet
-    from zhseq.tagger import Tagger
+    from zhseq.poetry.poet import Poet
+    from zhseq.tagging.tagger import Tagger
 
 
 _LAST_SECONDS = 1.0  # for threads to end; who waited for them got an answer before, or none

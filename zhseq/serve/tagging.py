@@ -7,13 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from zhseq.errors import InputError
-from zhseq.serve.documenting import PlainRoute, body_of
-from zhseq.serve.errors import ApiError, json_response
-from zhseq.serve.reading import finish, read
-from zhseq.serve.schemas import TagRequest, TagResponse
+from zhseq.serve.http import ApiError, json_response
+from zhseq.serve.queues import TagOptions
+from zhseq.serve.schemas import PlainRoute, TagRequest, TagResponse, body_of, finish, read
 from zhseq.serve.services import Services, services
-from zhseq.serve.tag_queue import TagOptions
-from zhseq.text.user_dictionary import Entry
+from zhseq.tagging.dictionary import Entry
 
 router = APIRouter(tags=["tagging"], route_class=PlainRoute)
 

@@ -1,7 +1,7 @@
 """Text code shared by both halves of the toolkit: normalisation, sentences, vocabularies. Imports no torch."""
 
 from zhseq.text.normalize import codepoints, from_codepoints, normalize
-from zhseq.text.sentences import split_sentences
+from zhseq.text.pieces import split_sentences
 from zhseq.text.vocab import Vocab
 
 __all__ = ["Vocab", "codepoints", "from_codepoints", "normalize", "split_sentences"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zhseq.errors import ConfigError
-from zhseq.training.log import read_log
+from zhseq.training.state import read_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from tests.poetry.prosody.verse import rhyming
+from zhseq.errors import CorpusError
+from zhseq.poetry.prosody import rhymes
+from zhseq.poetry.prosody import rhymes as clusters
+
+GROUPS, WORDS = 8, 12
+SIZE = GROUPS * WORDS
+SETTINGS = rhymes.ClusterSettings(min_count=20, merge_above=2.0, split_below=0.15, smallest=100)
+
+
+@pytest.fixture(scope="module")
+def segments() -> rhymes.Ids:
+    return rhyming(GROUPS, WORDS, 6000, np.random.default_rng(3))
+
+
+@pytest.fixture(scope="module")
+def learned(segments: rhymes.Ids) -> rhymes.Rhymes:
+    return rhymes.learn(segments, SIZE, SETTINGS)
+
+
+def test_meetings_are_counted_by_segment() -> None:
+    counts = clusters.meetings(np.array([[0, 1, 2, -1], [0, 1, -1, -1], [1, 1, 0, 5]]), 3)
+    np.testing.assert_array_equal(counts, [[0, 4, 1], [4, 0, 1], [1, 1, 0]])
+
+
+def test_merging_recovers_the_groups(segments: rhymes.Ids) -> None:
+    found = clusters.merge(clusters.meetings(segments, SIZE), 2.0)
+    assert sorted(map(set, found), key=min) == [set(range(g, g + WORDS)) for g in range(0, SIZE, WORDS)]
+
+
+def test_splitting_parts_what_was_merged_by_mistake(segments: rhymes.Ids) -> None:
+    counts = clusters.meetings(segments, SIZE)
+    wrong = [np.arange(2 * WORDS, 4 * WORDS), np.arange(4 * WORDS, 5 * WORDS)]
+    found = clusters.split(counts, wrong, 0.15)
+    assert sorted(map(set, found), key=min) == [set(range(g * WORDS, (g + 1) * WORDS)) for g in (2, 3, 4)]
+
+
+def test_every_word_finds_its_group(learned: rhymes.Rhymes) -> None:
+    assert learned.members.shape == (SIZE, GROUPS)
+    home = learned.counts.argmax(axis=1).reshape(GROUPS, WORDS)
+    assert all(len(set(row)) == 1 for row in home[2:].tolist())
+    assert len({row[1] for row in home.tolist()}) == GROUPS
+
+
+def test_second_readings_are_found_and_strays_are_not(learned: rhymes.Rhymes) -> None:
+    assert learned.members[0].sum() == 2
+    assert not learned.certain[0].any()
+    others = np.arange(1, SIZE)
+    assert (learned.members[others].sum(axis=1) == 1).all()
+    assert learned.certain[others].any(axis=1).mean() > 0.95
+
+
+def test_rare_words_are_placed_by_the_mixture_but_are_not_certain(segments: rhymes.Ids) -> None:
+    rare = segments[:3].copy()
+    rare[:, 0] = SIZE
+    group = rare[0, 1] // WORDS
+    rare[:, 1:] = group * WORDS + np.array([4, 5, 6])
+    found = rhymes.learn(np.concatenate([segments, rare]), SIZE + 1, SETTINGS)
+    home = int(found.members[SIZE].argmax())
+    assert found.members[SIZE].sum() == 1
+    assert found.members[group * WORDS + 4, home]
+    assert not found.certain[SIZE].any()
+
+
+def test_words_that_never_rhyme_are_nowhere(segments: rhymes.Ids) -> None:
+    found = rhymes.learn(segments, SIZE + 5, SETTINGS)
+    assert not found.members[SIZE:].any()
+
+
+def test_strays_are_measured(learned: rhymes.Rhymes) -> None:
+    np.testing.assert_allclose(learned.strays.sum(axis=1), 1, atol=0.1)
+    assert (np.diag(learned.strays) > 0.9).all()
+
+
+def test_too_few_poems() -> None:
+    with pytest.raises(CorpusError, match="too few poems"):
+        rhymes.learn(np.array([[0, 1, -1, -1]]), 2, SETTINGS)
+
+
+def test_readings_that_live_at_line_ends_are_found() -> None:
+    certain = np.zeros((12, 2), dtype=bool)
+    certain[:5, 0] = certain[5:10, 1] = True
+    uses = np.full(12, 100)
+    guest, slip, odd = 10, 11, 9
+    company = np.array([[1, 2, guest, 3]] * 5 + [[slip, 5, 6, 7]] * 4)
+    doubtful = np.array([[1, 5, slip, 6]] * 9 + [[1, 2, slip, -1]] * 9 + [[1, guest, odd, 2]] * 9)
+    found = rhymes.guests(np.concatenate([company, doubtful]), certain, uses)
+    assert found[guest].tolist() == [True, False]
+    assert not found[slip].any(), "too few in certain company; two groups, short and doubtful segments prove nothing"
+    uses[guest] = 20_000
+    assert not rhymes.guests(company, certain, uses)[guest].any(), "one use in 4,000 is no reading to reckon with"

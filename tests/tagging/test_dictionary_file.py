@@ -1,0 +1,129 @@
+import math
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zhseq.errors import InputError
+from zhseq.tagging.dictionary import MAX_WORD, Entry, columns_of, read_entries
+
+
+def read(path: Path, text: str | bytes) -> list[tuple[str, str, str, float | None, str]]:
+    file = path / "words.txt"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    columns = read_entries(file)
+    frequencies = [None if math.isnan(frequency) else frequency for frequency in columns.frequencies]
+    return list(zip(columns.words, columns.pos, columns.labels, frequencies, columns.modes, strict=True))
+
+
+def test_lines_of_jieba(tmp_path: Path) -> None:
+    """The forms that jieba's own reader knows, and words with blanks as it takes them."""
+    lines = "云计算 5\n李小福 2 nr\n创新办 3 i\neasy_install 3 eng\n好用 300\n韓玉賞鑑 3 nz\n凱特琳 nz\n"
+    lines += "Edu Trust认证 2000\n台中\n"
+    assert read(tmp_path, lines) == [
+        ("云计算", "", "", 5.0, ""),
+        ("李小福", "nr", "", 2.0, ""),
+        ("创新办", "i", "", 3.0, ""),
+        ("easy_install", "eng", "", 3.0, ""),
+        ("好用", "", "", 300.0, ""),
+        ("韩玉赏鉴", "nz", "", 3.0, ""),
+        ("凯特琳", "nz", "", None, ""),
+        ("Edu Trust认证", "", "", 2000.0, ""),
+        ("台中", "", "", None, ""),
+    ]
+
+
+@given(st.from_regex(r"[A-Za-z一-三]{1,4}( [A-Za-z一-三]{1,3})?( [0-9]{1,3})?( [a-z]{1,3})?", fullmatch=True))
+def test_what_jieba_reads_is_read_alike(line: str) -> None:
+    match = re.fullmatch("(.+?)( [0-9]+)?( [a-z]+)?", line)
+    assert match is not None
+    word, frequency, pos = ((part or "").strip() for part in match.groups())
+    from zhseq.tagging import dictionary as dictionary_file
+
+    columns = dictionary_file.Columns()
+    dictionary_file._append_plain(columns, line)
+    if frequency or not re.search(r" [0-9]+ \S+$", line):  # there, and only there, more than jieba's forms are read
+        assert (columns.words, columns.pos) == ([word], [pos])
+        assert columns.frequencies == [pytest.approx(float(frequency or math.nan), nan_ok=True)]
+
+
+def test_lines_beyond_jieba(tmp_path: Path) -> None:
+    lines = (
+        "\ufeff奥利给 force\r\n\n  \n绝绝子 force 网络词\nPython 3 NOUN\n"
+        "New York\t\tns\tLOC\nVisual Studio Code\tforce\tnz\tPRODUCT\niPhone 15\t\nＡＩ\t1.5\n北京 大学\t7\n"
+    )
+    assert read(tmp_path, lines) == [
+        ("奥利给", "", "", None, "force"),
+        ("绝绝子", "网络词", "", None, "force"),
+        ("Python", "NOUN", "", 3.0, ""),
+        ("New York", "ns", "LOC", None, ""),
+        ("Visual Studio Code", "nz", "PRODUCT", None, "force"),
+        ("iPhone 15", "", "", None, ""),
+        ("AI", "", "", 1.5, ""),
+        ("北京 大学", "", "", 7.0, ""),
+    ]
+
+
+def test_other_encodings(tmp_path: Path) -> None:
+    assert read(tmp_path, "云计算 5 n\n".encode("gb18030"))[0][:2] == ("云计算", "n")
+    with pytest.raises(InputError, match=r"words\.txt: expected UTF-8 or GB18030, found UTF-16"):
+        read(tmp_path, "云计算 5 n\n".encode("utf-16"))
+    with pytest.raises(InputError, match=r"words\.txt, line 2, byte 1: expected UTF-8"):
+        read(tmp_path, "云计算\n".encode() + b"\xff\xfe\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "words.txt: expected words, one a line, found an empty file."),
+        (" \n\u3000\n", "words.txt: expected words, one a line, found an empty file."),
+        ("好\n坏 -5 n\n", "words.txt, line 2: expected a frequency of 0 or more, or force, found '-5'."),
+        ("坏\tviel\n", "words.txt, line 1: expected a frequency of 0 or more, or force, found 'viel'."),
+        ("坏\tnan\n", "words.txt, line 1: expected a frequency of 0 or more, or force, found 'nan'."),
+        ("坏\t1\tn\tLOC\tx\n", "words.txt, line 1: expected at most 4 columns with tabs between"),
+        ("\n\t5\tn\n", "words.txt, line 2: expected a word, found nothing but blanks."),
+        ("好\n\u3000\tforce\n", "words.txt, line 2: expected a word, found nothing but blanks."),
+        ("好\n\n坏\x07 3\n", "words.txt, line 3: expected a word without control characters, found '坏\\x07'."),
+        ("坏\x00\x01\n", "words.txt, line 1: expected a word without control characters"),
+        ("好\u2028坏\n", "words.txt, line 1: expected a word without control characters"),
+        (
+            "一" * (MAX_WORD + 1),
+            f"words.txt, line 1: expected a word of at most {MAX_WORD} characters, found one of 129",
+        ),
+        ("坏\t1\ta b\n", "words.txt, line 1: expected as part of speech at most 64 printable characters"),
+        ("坏\t1\tn\t" + "L" * 65, "words.txt, line 1: expected as entity label at most 64 printable characters"),
+    ],
+)
+def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as error:
+        read(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a dictionary that can be read"):
+        read_entries(tmp_path)
+    with pytest.raises(InputError, match="expected a dictionary that can be read"):
+        read_entries(tmp_path / "none")
+
+
+def test_markup_is_text_like_other(tmp_path: Path) -> None:
+    assert read(tmp_path, "<b>好</b> 3 n\n")[0][0] == "<b>好</b>"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (Entry("坏", frequency=-1.0), "Expected a frequency of 0 or more for the word '坏', found -1.0."),
+        (Entry("坏", frequency=math.inf), "Expected a frequency of 0 or more"),
+        (Entry("坏", mode="must"), "Expected the mode prefer or force for the word '坏', found 'must'."),
+        (Entry("坏", pos="a b"), "expected as part of speech"),
+        (" \t ", "expected a word, found nothing but blanks."),
+        ("\ud800", "expected a word without control characters"),
+    ],
+)
+def test_bad_entries(entry: Entry | str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        columns_of(["好", entry])

@@ -1,0 +1,171 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tagging.fake_tagger import Document, Entity, Tagger, Word
+from zhseq.corpus.tagging import FORMATS as READABLE
+from zhseq.corpus.tagging import TaggedText, read_tagged
+from zhseq.errors import InputError
+from zhseq.tagging.formats import FORMATS, PKU_TO_UPOS, UPOS, make_writer
+
+BOTH = ("pos", "ner")
+TEXT = "我在北京 大学，3楼\t。"
+# Lines as the front door gives them: no line feed inside, no lone surrogates.
+LINES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n"), max_size=30)
+
+
+def document(text: str, words: list[tuple[int, int, str]], entities: list[tuple[int, int, str]]) -> Document:
+    return Document(
+        text,
+        tuple(Word(text[start:end], start, end, label) for start, end, label in words),
+        tuple(Entity(text[start:end], start, end, label) for start, end, label in entities),
+    )
+
+
+def write(format: str, given: Document, tasks: tuple[str, ...] = BOTH) -> str:
+    return make_writer(format, tasks)(given, "\n")  # type: ignore[arg-type]
+
+
+def test_text() -> None:
+    given = document(
+        "江泽民在北京", [(0, 1, "nr"), (1, 3, "nr"), (3, 4, "p"), (4, 6, "ns")], [(0, 3, "PER"), (4, 6, "LOC")]
+    )
+    assert write("text", given) == "[江/nr 泽民/nr]PER 在/p [北京/ns]LOC\n"
+    assert write("text", given, ("pos",)) == "江/nr 泽民/nr 在/p 北京/ns\n"
+    assert write("text", document("好 的", [(0, 1, ""), (2, 3, "")], []), ("pos",)) == "好 的\n"
+    assert (
+        write("text", document("江泽民 在北京。", [], [(0, 3, "PER"), (5, 7, "LOC")]), ("ner",))
+        == "[江泽民]PER 在 [北京]LOC 。\n"
+    )
+    assert write("text", document("", [], [])) == "\n"
+
+
+def test_text_keeps_words_whole_where_an_entity_cuts_them() -> None:
+    given = document("中美关系", [(0, 2, "j"), (2, 4, "n")], [(0, 1, "LOC"), (1, 2, "LOC")])
+    assert write("text", given) == "[中美/j]LOC 关系/n\n"
+
+
+def test_scores_are_shown_where_there_are_some() -> None:
+    scored = Tagger()("在北京", scores=True)
+    assert write("text", scored) == "[在北/n:0.500 京/w:0.500]LOC:0.500\n"
+    assert json.loads(write("jsonl", scored))["words"][0]["score"] == 0.5
+    assert "Score=0.500" in write("conllu", scored)
+
+
+def test_jsonl_has_what_was_asked_for() -> None:
+    given = Tagger()("在北京")
+    assert json.loads(write("jsonl", given)) == {
+        "text": "在北京",
+        "words": [{"text": "在北", "start": 0, "end": 2, "pos": "n"}, {"text": "京", "start": 2, "end": 3, "pos": "w"}],
+        "entities": [{"text": "北京", "start": 1, "end": 3, "label": "LOC"}],
+    }
+    assert list(json.loads(write("jsonl", given, ("ner",)))) == ["text", "entities"]
+    assert list(json.loads(write("jsonl", given, ("pos",)))) == ["text", "words"]
+
+
+def test_several_readings_are_for_jsonl() -> None:
+    readings = next(Tagger().stream(["北京"], nbest=2))
+    shown = json.loads(make_writer("jsonl", BOTH, nbest=2)(readings, ""))  # type: ignore[arg-type]
+    assert shown["nbest"] == [{key: shown[key] for key in ("words", "entities")}] * 2
+    with pytest.raises(InputError, match="--format jsonl with --nbest 2"):
+        make_writer("text", BOTH, nbest=2)
+
+
+def test_conllu() -> None:
+    given = document(
+        "江泽民　在 北京", [(0, 1, "nr"), (1, 3, "nr"), (4, 5, "p"), (6, 8, "xx")], [(0, 3, "PER"), (6, 8, "LOC")]
+    )
+    assert write("conllu", given) == (
+        "# sent_id = 1\n# text = 江泽民　在 北京\n"
+        "1\t江\t江\tPROPN\tnr\t_\t_\t_\t_\tEntity=PER:0-3|SpaceAfter=No\n"
+        "2\t泽民\t泽民\tPROPN\tnr\t_\t_\t_\t_\tSpacesAfter=　\n"
+        "3\t在\t在\tADP\tp\t_\t_\t_\t_\t_\n"
+        "4\t北京\t北京\tX\txx\t_\t_\t_\t_\tEntity=LOC:6-8|SpaceAfter=No\n\n"
+    )
+    assert "\tNOUN\t_\t" in write("conllu", document("江", [(0, 1, "NOUN")], []))
+    with pytest.raises(InputError, match="--task pos"):
+        make_writer("conllu", ("ner",))
+
+
+def test_bio() -> None:
+    given = document("在北京 。", [(0, 1, "p"), (1, 3, "ns"), (4, 5, "w")], [(1, 3, "LOC")])
+    assert write("bio", given) == "在\tS-p\tO\n北\tB-ns\tB-LOC\n京\tE-ns\tI-LOC\n。\tS-w\tO\n\n"
+    assert write("bio", given, ("ner",)) == "在\tO\n北\tB-LOC\n京\tI-LOC\n。\tO\n\n"
+
+
+def test_brat_counts_from_the_beginning_of_the_input() -> None:
+    lines = [("在北京\r\n", "\r\n"), ("\n", "\n"), ("1998年", "")]
+    whole = "".join(text for text, _ in lines)
+    writer = make_writer("brat", BOTH)
+    shown = "".join(writer(Tagger()(text.removesuffix(end)), end) for text, end in lines)  # type: ignore[arg-type]
+    rows = [line.split("\t") for line in shown.splitlines()]
+    assert [row[0] for row in rows] == [f"T{index}" for index in range(1, len(rows) + 1)]
+    for _, place, text in rows:
+        _, start, end = place.split(" ")
+        assert whole[int(start) : int(end)] == text
+    assert {row[2] for row in rows} >= {"北京", "1998", "在北"}
+
+
+def test_every_tag_of_the_pku_standard_has_a_universal_one() -> None:
+    tags = "n nr ns nt nz nx v vd vn a ad an b z d r m q t f s p c u y e o h k i l j w Ng Vg Ag Dg Tg Rg Bg Mg Yg"
+    assert set(PKU_TO_UPOS) == set(tags.split())
+    assert len(UPOS) == 17
+
+
+@given(LINES)
+def test_a_line_of_text_and_jsonl_stays_one_line(text: str) -> None:
+    for format in ("text", "jsonl"):
+        for tasks in (BOTH, ("pos",), ("ner",)):
+            shown = write(format, Tagger()(text, tasks=tasks), tasks)
+            assert shown.endswith("\n")
+            assert len(shown[:-1].splitlines()) <= 1
+    read = json.loads(write("jsonl", Tagger()(text)))
+    assert read["text"] == text
+    assert all(text[part["start"] : part["end"]] == part["text"] for part in read["words"] + read["entities"])
+
+
+@given(text=LINES.filter(lambda text: bool(text.strip()) and "\r" not in text))
+@pytest.mark.parametrize("format", ["jsonl", "conllu"])
+def test_what_is_written_can_be_read(tmp_path_factory: pytest.TempPathFactory, format: str, text: str) -> None:
+    tagged = Tagger()(text)
+    path = tmp_path_factory.mktemp("out") / "a.out"
+    path.write_text(write(format, tagged), encoding="utf-8", newline="")
+    back = read_tagged(path, format="conllu-xpos" if format == "conllu" else format).texts[0]
+    assert back.text == text
+    assert [(span.start, span.end, span.label) for span in back.words or ()] == [
+        (w.start, w.end, w.pos) for w in tagged.words
+    ]
+    assert [(span.start, span.end, span.label) for span in back.entities or ()] == [
+        (entity.start, entity.end, entity.label) for entity in tagged.entities
+    ]
+
+
+def test_text_and_bio_can_be_read(tmp_path: Path) -> None:
+    tagged = Tagger()("在北京大学1998")
+    for format in ("text", "bio"):
+        path = tmp_path / format
+        path.write_text(write(format, tagged), encoding="utf-8")
+        back: TaggedText = read_tagged(path).texts[0]
+        assert back.text == tagged.text
+        assert len(back.entities or ()) == 2
+    assert set(FORMATS) == {"text", "bio", "jsonl", "conllu", "brat"}
+
+
+def test_the_documented_table_is_the_one_in_use() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = [
+        row.strip("| ").split(" | ") for row in page.split("universal parts of speech")[1].splitlines() if "|" in row
+    ]
+    documented = {tag.rstrip(","): upos for upos, tags in rows[2:] for tag in tags.partition(",")[0].split()}
+    assert documented == PKU_TO_UPOS
+
+
+def test_the_documented_formats_are_those_there_are() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+    read, written = page.split("## What is written")
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", read, re.MULTILINE)) == set(READABLE) - {"auto"}
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", written, re.MULTILINE)) == set(FORMATS)

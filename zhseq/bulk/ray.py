@@ -1,0 +1,283 @@
+"""Tagging past one machine, with Ray Data: one model for each actor.
+
+`tag` adds columns to a dataset; `execute` is `python -m zhseq.tag --engine ray`: the machines of the cluster read the
+inputs, which must have the same paths on all of them, and the one that was called writes the outputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zhseq.bulk.chunks import Chunk, Segment, Sent, SentJob, TaggingJob, read_group
+from zhseq.bulk.inputs import Source, groups
+from zhseq.bulk.records import DEFAULT_COLUMN, Reading
+from zhseq.bulk.run import Run, compare_input, note, progress_bar
+from zhseq.errors import ConfigError, InputError, ZhseqError
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anyone
+try:
+    import ray
+    import ray.data
+except ImportError as error:
+    raise ConfigError("Ray Data is not installed: pip install 'zhseq[ray]'") from error
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from zhseq.tagging.tagger import Document
+
+_BLOCK = 2**18, 2**20  # bytes of a block of chunks at least, at most: each costs Ray some work of its own,
+_BLOCKS_OF_ACTOR = 32  # but all actors must have work to the end, however small the input
+_STORE = 2**28  # bytes of shared memory of a cluster that is started for one run
+_NO_CPU = 0.0  # reading must go on where every processor is taken by an actor
+_SETTINGS = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # else its own notes come between those of zhseq
+    "RAY_worker_niceness": "0",  # else the actors give way to every other program
+    # What follows watches a cluster that lives for one run, and nobody would see it.
+    "RAY_enable_metrics_collection": "0",
+    "RAY_enable_open_telemetry": "0",
+    "RAY_event_stats": "0",
+    "RAY_task_events_report_interval_ms": "0",
+}
+"""Of a cluster that is started for one run; what the environment sets already stays."""
+
+
+def tag(
+    dataset: ray.data.Dataset,
+    column: str = DEFAULT_COLUMN,
+    *,
+    job: TaggingJob | None = None,
+    concurrency: int | tuple[int, int] = 1,
+    batch_size: int = 1024,
+) -> ray.data.Dataset:
+    """Tag a column of a dataset.
+
+    Args:
+        dataset: Any dataset with a column of strings.
+        column: Its name.
+        job: How to tag: model, tasks, scores, dictionary; its format and readings are not used.
+        concurrency: Actors, each with a model and one processor; or the least and the most of them.
+        batch_size: Rows that are tagged together.
+
+    Returns:
+        The dataset with the columns `words` and `entities` (those the job asks for), lists of records as in the JSON of
+        `python -m zhseq.tag`. It is lazy, as every dataset is.
+    """
+    least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
+    return dataset.map_batches(
+        _ColumnTagger,
+        fn_constructor_args=(column, job or TaggingJob()),
+        compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
+        batch_size=batch_size,
+        batch_format="pyarrow",
+        num_cpus=1,
+    )
+
+
+class _ColumnTagger:
+    """An actor: adds the results to a table."""
+
+    def __init__(self, column: str, job: TaggingJob) -> None:
+        from zhseq.tagging.tagger import Tagger
+
+        self._column, self._job = column, job
+        self._tagger = Tagger.load(job.model, device=job.device, threads=job.threads, dictionary=job.dictionary)
+        self._tasks = job.tasks or self._tagger.tasks
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        if self._column not in table.column_names:
+            names = ", ".join(map(repr, table.column_names))
+            raise InputError(f"expected a column {self._column!r}, found {names}; name one")
+        texts = table.column(self._column).to_pylist()
+        wrong = next((text for text in texts if not isinstance(text, str)), None)
+        if wrong is not None or None in texts:
+            raise InputError(f"expected strings in the column {self._column!r}, found {wrong!r}")
+        documents = list(self._tagger.stream(texts, tasks=self._tasks, scores=self._job.scores))
+        for task, name, label in (("pos", "words", "pos"), ("ner", "entities", "label")):
+            if task in self._tasks:
+                table = table.append_column(name, _spans(documents, name, label, scores=self._job.scores))
+        return table
+
+
+def _spans(documents: Sequence[Document], name: str, label: str, *, scores: bool) -> pa.Array:
+    """Return the words or entities of each document as a column."""
+    import pyarrow as pa
+
+    keys = ["text", "start", "end", label, *(["score"] if scores else [])]
+    kinds = [pa.string(), pa.int64(), pa.int64(), pa.string(), pa.float64()]
+    rows = [[{key: getattr(part, key) for key in keys} for part in getattr(document, name)] for document in documents]
+    return pa.array(rows, pa.list_(pa.struct(list(zip(keys, kinds, strict=False)))))
+
+
+def execute(run: Run) -> None:
+    """Do a run of `python -m zhseq.tag` on a cluster: the one that is connected or named by RAY_ADDRESS, else one here.
+
+    The outputs are the same, byte for byte, as those of `Run.execute`.
+
+    Raises:
+        ZhseqError: As `Run.execute`; or the cluster is too small.
+    """
+    with run.open_folder() as output, cluster(run.workers), progress_bar(run.inputs.sources) as bar:
+        summary = hashlib.blake2b(digest_size=16)
+        rows = list(_rows(run, output.progress.chunks, output.progress.digest, summary))
+        if rows:
+            for row in _dataset(rows, run).iter_rows():
+                for sentence in row["notes"].splitlines():
+                    note(sentence)
+                if row["error"]:
+                    raise InputError(row["error"])
+                summary.update(row["digest"])
+                sent = Sent(list(zip(row["sources"], row["results"], strict=True)), row["packed"])
+                output.write(sent.unpacked(), summary.hexdigest())
+                bar.update(row["moved"])
+        output.finish()
+
+
+def _dataset(rows: list[dict[str, Any]], run: Run) -> ray.data.Dataset:
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    least, most = _BLOCK
+    size = sum(source.size for source in run.inputs.sources)
+    context.target_max_block_size = min(max(least, size // (run.workers * _BLOCKS_OF_ACTOR)), most)
+    context.enable_progress_bars = False
+    return (
+        ray.data.from_items(rows, override_num_blocks=len(rows))
+        .map_batches(_read, fn_kwargs={"reading": run.reading}, batch_size=1, batch_format="pyarrow", num_cpus=_NO_CPU)
+        .map_batches(
+            _ChunkTagger,
+            fn_constructor_args=(run.job,),
+            compute=ray.data.ActorPoolStrategy(size=run.workers),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=1,
+        )
+    )
+
+
+def _rows(run: Run, done: int, digest: str, summary: Any) -> Iterator[dict[str, Any]]:
+    """Yield what is to be read: runs of sources, the first of them from where an earlier run was stopped."""
+    for first, sources in groups(run.inputs.sources):
+        skip = 0
+        if done:
+            for chunk in read_group(first, sources, run.reading, notify=note):
+                summary.update(chunk.digest())
+                skip, done = skip + 1, done - 1
+                if not done:
+                    compare_input(summary.hexdigest(), digest)
+                    break
+            else:
+                continue
+        shown = json.dumps([{**asdict(source), "path": str(source.path)} for source in sources])
+        yield {"first": first, "skip": skip, "sources": shown}
+    if done:
+        compare_input("", digest)
+
+
+def _read(table: pa.Table, reading: Reading) -> Iterator[pa.Table]:
+    """Read runs of sources; an error is handed on as a row, so that it comes where it belongs, and once."""
+    moved: list[int] = []
+    notes: list[str] = []
+
+    def row(chunk: bytes = b"", error: str = "") -> pa.Table:
+        made = _table(chunk=chunk, error=error, moved=sum(moved), notes="\n".join(notes))
+        moved.clear()
+        notes.clear()
+        return made
+
+    for task in table.to_pylist():
+        sources = [Source(**{**fields, "path": Path(fields["path"])}) for fields in json.loads(task["sources"])]
+        try:
+            chunks = read_group(task["first"], sources, reading, notify=notes.append, moved=moved.append)
+            for chunk in islice(chunks, task["skip"], None):
+                yield row(json.dumps(asdict(chunk)).encode())
+        except ZhseqError as error:
+            yield row(error=str(error))
+
+
+class _ChunkTagger:
+    """An actor: the results of chunks."""
+
+    def __init__(self, job: TaggingJob) -> None:
+        self._error = ""
+        try:
+            self._work = SentJob(job).start()
+        except ZhseqError as error:
+            self._error = str(error)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        (row,) = table.to_pylist()
+        error = self._error or row["error"]
+        sent, digest = Sent([], False), b""
+        if not error:
+            fields = json.loads(row["chunk"])
+            chunk = Chunk([Segment(**segment) for segment in fields["segments"]], fields["lines"], fields["characters"])
+            sent, digest = self._work(chunk), chunk.digest()
+        return _table(
+            sources=[source for source, _ in sent.parts],
+            results=[data for _, data in sent.parts],
+            packed=sent.packed,
+            digest=digest,
+            moved=row["moved"],
+            notes=row["notes"],
+            error=error,
+        )
+
+
+def _table(**fields: object) -> pa.Table:
+    """Return a table of one row; types are given, for what Ray would make of bytes and empty lists is not the same."""
+    import pyarrow as pa
+
+    kinds = {
+        "chunk": pa.large_binary(),
+        "digest": pa.binary(),
+        "error": pa.string(),
+        "moved": pa.int64(),
+        "notes": pa.string(),
+        "packed": pa.bool_(),
+        "results": pa.list_(pa.large_binary()),
+        "sources": pa.list_(pa.int64()),
+    }
+    return pa.table({name: pa.array([value], kinds[name]) for name, value in fields.items()})
+
+
+@contextmanager
+def cluster(workers: int) -> Iterator[None]:
+    """Use the cluster that is connected or named by RAY_ADDRESS, or start one on this machine and end it.
+
+    Args:
+        workers: Processors that it must have; one that is started gets one more, for all but the tagging.
+
+    Raises:
+        ConfigError: It cannot be reached or started, or is too small.
+    """
+    started = not ray.is_initialized()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if started:
+        address = os.environ.get("RAY_ADDRESS")
+        if not address:
+            for name, value in _SETTINGS.items():
+                os.environ.setdefault(name, value)
+        # A processor more than there are actors: Ray Data waits for ever where none is left for the rest.
+        local = {} if address else {"num_cpus": workers + 1, "object_store_memory": _STORE, "include_dashboard": False}
+        try:
+            ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **local)
+        except Exception as error:  # it raises bare ones, too
+            reason = str(error).strip().partition("\n")[0]
+            raise ConfigError(f"expected a Ray cluster at {address or 'this machine'}, found none: {reason}") from error
+    try:
+        processors = int(ray.cluster_resources().get("CPU", 0))
+        if processors < workers:
+            raise ConfigError(f"expected a cluster with {workers} processors, found {processors}; use fewer --workers")
+        yield
+    finally:
+        if started:
+            ray.shutdown()

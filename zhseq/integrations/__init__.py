@@ -1,1 +1,0 @@
-"""zhseq inside of other systems; each module needs an extra of its own."""

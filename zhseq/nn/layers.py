@@ -1,0 +1,288 @@
+"""Sequence encoders: stacked LSTMs in one or both directions, and a window CNN over characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from zhseq.batching import Batch
+from zhseq.errors import CheckpointError, ConfigError
+
+_skipped: ContextVar[bool] = ContextVar("initialization_skipped", default=False)
+
+
+@contextmanager
+def uninitialized() -> Iterator[None]:
+    """Build modules without drawing their first weights: orthogonal matrices take longer than loading a model.
+
+    Raises:
+        CheckpointError: There is not the memory for the sizes of the model, which came from a file.
+    """
+    token = _skipped.set(True)
+    try:
+        yield
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"the model's config.json asks for sizes that cannot be had: {reason}") from error
+    finally:
+        _skipped.reset(token)
+
+
+def initialize_lstm(layer: nn.LSTM) -> None:
+    """Orthogonal recurrent weights, Xavier input weights, forget-gate bias 1 (Jozefowicz et al., 2015)."""
+    if _skipped.get():
+        return
+    for name, parameter in layer.named_parameters():
+        if name.startswith("weight_hh"):
+            for gate in parameter.data.chunk(4):
+                nn.init.orthogonal_(gate)
+        elif name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(parameter.data)
+        else:
+            nn.init.zeros_(parameter.data)
+            if name.startswith("bias_ih"):
+                size = parameter.shape[0] // 4
+                parameter.data[size : 2 * size] = 1.0
+
+
+def embedding_table(rows: int, dim: int) -> nn.Embedding:
+    """Return an embedding whose vectors have a length of about 1, and 0 for padding, which is row 0."""
+    if _skipped.get():
+        return nn.Embedding(rows, dim, padding_idx=0, _weight=torch.empty(rows, dim))
+    table = nn.Embedding(rows, dim, padding_idx=0)
+    nn.init.normal_(table.weight, std=dim**-0.5)
+    with torch.no_grad():
+        table.weight[0].zero_()
+    return table
+
+
+WORD_SETS = 4
+"""SoftLexicon sets of a character: words that begin at it, contain it, end at it, are it."""
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """Sizes of the input embedding; a table of size 0 is left out."""
+
+    vocab_size: int
+    embedding_dim: int = 256
+    bigram_vocab_size: int = 0
+    bigram_dim: int = 50
+    word_vocab_size: int = 0
+    word_dim: int = 50
+
+    def __post_init__(self) -> None:
+        if min(self.vocab_size, self.embedding_dim, self.bigram_dim, self.word_dim) < 1:
+            raise ConfigError("vocab_size, embedding_dim, bigram_dim and word_dim must be at least 1")
+
+    @property
+    def output_dim(self) -> int:
+        """Width of the concatenated vectors."""
+        bigrams = self.bigram_dim if self.bigram_vocab_size else 0
+        words = WORD_SETS * self.word_dim if self.word_vocab_size else 0
+        return self.embedding_dim + bigrams + words
+
+
+class SequenceEmbedding(nn.Module):
+    """Look up characters, and concatenate bigram vectors and the weighted word sets of each character where present.
+
+    Source: the word sets are those of SoftLexicon (Ma et al., 2020, section 3.3).
+    """
+
+    def __init__(self, config: EmbeddingConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.characters = embedding_table(config.vocab_size, config.embedding_dim)
+        bigrams, words = config.bigram_vocab_size, config.word_vocab_size
+        self.bigrams = embedding_table(bigrams, config.bigram_dim) if bigrams else None
+        self.words = embedding_table(words, config.word_dim) if words else None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the input vectors of a batch, (batch, length, output_dim), in the type of the character vectors.
+
+        The slots of `word_ids` are split evenly among the four sets, in the order begin, inside, end, single.
+        """
+        parts = [self.characters(batch.ids)]
+        if self.bigrams is not None:
+            assert batch.bigram_ids is not None, "this model reads bigrams, but the batch has none"
+            parts.append(self.bigrams(batch.bigram_ids))
+        if self.words is not None:
+            assert batch.word_ids is not None, "this model reads dictionary words, but the batch has none"
+            assert batch.word_weights is not None
+            parts.append(self._word_sets(batch.word_ids, batch.word_weights))
+        first, *others = parts
+        return torch.cat([first, *(part.to(first.dtype) for part in others)], dim=-1) if others else first
+
+    def _word_sets(self, word_ids: Tensor, word_weights: Tensor) -> Tensor:
+        assert self.words is not None
+        batch, length, slots = word_ids.shape
+        bags = nn.functional.embedding_bag(
+            word_ids.reshape(-1, slots // WORD_SETS),
+            self.words.weight,
+            per_sample_weights=word_weights.reshape(-1, slots // WORD_SETS),
+            mode="sum",
+        )  # (batch * length * 4, word_dim)
+        return bags.view(batch, length, WORD_SETS * self.config.word_dim)
+
+
+State = list[tuple[Tensor, Tensor]]
+"""State of a stacked LSTM: for each layer the pair (h, c), each (1, batch, hidden)."""
+
+
+_FEW_STEPS = 8  # symbols read at once while a poem is written: a character, one and a line separator, short wishes
+
+
+class LockedDropout(nn.Module):
+    """Dropout whose mask is the same at every position of a sequence.
+
+    Source: Gal and Ghahramani (2016); Merity et al. (2018), section 4.2.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Drop whole columns of `vectors`, (batch, length, hidden), and scale the rest; nothing in evaluation."""
+        if not self.training or self.probability == 0:
+            return vectors
+        kept = 1 - self.probability
+        mask = vectors.new_empty(vectors.shape[0], 1, vectors.shape[2]).bernoulli_(kept).div_(kept)
+        return vectors * mask
+
+
+class StackedLSTM(nn.Module):
+    """One-directional LSTM layers whose sizes may differ, with locked dropout between them.
+
+    Each layer is an `nn.LSTM` of its own, so cuDNN on a GPU and oneDNN on a CPU run it as one call. With equal sizes
+    and no dropout it computes what `nn.LSTM(num_layers=n)` does.
+    """
+
+    def __init__(self, input_size: int, hidden_sizes: Sequence[int], dropout: float = 0.0) -> None:
+        super().__init__()
+        sizes = [input_size, *hidden_sizes]
+        layers = [nn.LSTM(size, hidden, batch_first=True) for size, hidden in pairwise(sizes)]
+        for layer in layers:
+            initialize_lstm(layer)
+        self.layers = nn.ModuleList(layers)
+        self.dropout = LockedDropout(dropout)
+
+    def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Encode (batch, length, input_size) into (batch, length, hidden_sizes[-1]) and the state after it.
+
+        Positions after the end of a shorter row are computed too and must be masked by the caller; they cannot reach
+        the positions before them.
+        """
+        new_state: State = []
+        for index, layer in enumerate(self.layers):
+            if index > 0:
+                vectors = self.dropout(vectors)
+            vectors, after = run_lstm(layer, vectors, None if state is None else state[index])
+            new_state.append(after)
+        return vectors, new_state
+
+
+class BiLSTM(nn.Module):
+    """Bidirectional LSTM layers over right-padded batches, without packing.
+
+    The backward direction reads each row reversed within its own length, so padding never reaches a real position.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, dropout: float = 0.0) -> None:
+        super().__init__()
+        sizes = [input_size] + [2 * hidden_size] * (num_layers - 1)
+        forwards = [nn.LSTM(size, hidden_size, batch_first=True) for size in sizes]
+        backwards = [nn.LSTM(size, hidden_size, batch_first=True) for size in sizes]
+        for layer in [*forwards, *backwards]:
+            initialize_lstm(layer)
+        self.forwards, self.backwards = nn.ModuleList(forwards), nn.ModuleList(backwards)
+        self.dropout = LockedDropout(dropout)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Encode (batch, length, input_size) into (batch, length, 2 * hidden_size).
+
+        Args:
+            vectors: Input, any values at padding.
+            mask: (batch, length) bool, True at real positions, which come first in each row.
+        """
+        reverse = reversal(mask)  # (batch, length)
+        for index, (ahead, back) in enumerate(zip(self.forwards, self.backwards, strict=True)):
+            if index > 0:
+                vectors = self.dropout(vectors)
+            left, _ = run_lstm(ahead, vectors, None)
+            right, _ = run_lstm(back, take_rows(vectors, reverse), None)
+            vectors = torch.cat([left, take_rows(right, reverse)], dim=-1)
+        return vectors
+
+
+class WindowCNN(nn.Module):
+    """A convolution over windows of characters.
+
+    Differs: Ma and Hovy (2016) convolve over the letters inside a word; here the unit is the character and the window
+    runs over its neighbours.
+    """
+
+    def __init__(self, input_size: int, channels: int, width: int = 3) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(input_size, channels, width, padding=width // 2)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Encode (batch, length, input_size) into (batch, length, channels); padding counts as zero vectors."""
+        masked = vectors * mask.unsqueeze(-1).to(vectors.dtype)
+        # As an image one pixel high, whose channels lie next to each other as they do here: nothing is rearranged.
+        image, layer = masked.transpose(1, 2).unsqueeze(2), self.convolution
+        weight, padding = layer.weight.unsqueeze(2), (0, *layer.padding)
+        found = nn.functional.conv2d(image, weight, layer.bias, padding=padding)
+        return torch.relu(found).squeeze(2).transpose(1, 2)
+
+
+def run_lstm(
+    layer: nn.Module, vectors: Tensor, state: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Run one LSTM layer the way that is fastest where it runs; all ways compute the same.
+
+    A GPU takes cuDNN in float32/TF32. A CPU takes oneDNN for whole sequences, but single cells for a few steps:
+    oneDNN would rearrange all weights for each call, which costs more than the steps themselves.
+    """
+    if vectors.device.type == "cuda":
+        # bfloat16 may fall off cuDNN's fast path for recurrent layers; TF32 keeps it.
+        with torch.autocast("cuda", enabled=False):
+            output, after = layer(vectors.float(), state)
+    elif state is not None and vectors.shape[1] <= _FEW_STEPS and not torch.is_grad_enabled():
+        return _run_cells(layer, vectors, state)
+    else:
+        output, after = layer(vectors, state)
+    return output, after
+
+
+def _run_cells(layer: nn.Module, vectors: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    weights = [getattr(layer, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    hidden, cell = state[0][0], state[1][0]
+    outputs = []
+    for step in range(vectors.shape[1]):
+        hidden, cell = torch.lstm_cell(vectors[:, step], [hidden, cell], *weights)
+        outputs.append(hidden)
+    return torch.stack(outputs, dim=1), (hidden.unsqueeze(0), cell.unsqueeze(0))
+
+
+def reversal(mask: Tensor) -> Tensor:
+    """Return for each row the column order that reverses its real part and leaves padding in place, (batch, length)."""
+    columns = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    last = mask.sum(dim=1, keepdim=True) - 1
+    return torch.where(mask, last - columns, columns)
+
+
+def take_rows(vectors: Tensor, order: Tensor) -> Tensor:
+    """Reorder the columns of each row: (batch, length, hidden) by (batch, length).
+
+    Whole vectors are copied, ten times faster on a CPU than `gather`, which looks up every number.
+    """
+    batch, length, hidden = vectors.shape
+    first = torch.arange(0, batch * length, length, device=vectors.device).unsqueeze(1)
+    return vectors.reshape(batch * length, hidden).index_select(0, (first + order).view(-1)).view_as(vectors)

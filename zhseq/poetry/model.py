@@ -1,0 +1,102 @@
+"""A stacked-LSTM language model over characters with a tied softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zhseq.batching import IGNORED, Batch
+from zhseq.errors import ConfigError
+from zhseq.nn.layers import EmbeddingConfig, LockedDropout, SequenceEmbedding, StackedLSTM, State
+from zhseq.nn.loss import linear_cross_entropy
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """Shape of a language model; the defaults are those of the shipped poem model."""
+
+    vocab_size: int
+    """Symbols that can be read: characters and control symbols."""
+    output_size: int
+    """Symbols that can be written: the first `output_size` of the vocabulary."""
+    embedding_dim: int = 256
+    hidden_sizes: tuple[int, ...] = (640, 640)
+    """Hidden size of each LSTM layer, from the input up; their number is the depth."""
+    input_dropout: float = 0.05
+    hidden_dropout: float = 0.05
+    output_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise ConfigError(f"hidden_sizes must be one or more sizes of at least 1, but is {self.hidden_sizes}")
+        if not 0 < self.output_size <= self.vocab_size:
+            raise ConfigError(f"output_size must lie in 1 to vocab_size {self.vocab_size}, but is {self.output_size}")
+        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must lie in [0, 1), but is {getattr(self, name)}")
+
+
+class LanguageModel(nn.Module):
+    """Predict the next symbol from all before it.
+
+    Characters are embedded, read by the LSTM layers, projected back to the embedding size and compared with the
+    embedding table itself (the tied softmax of Press and Wolf, 2017, and Inan et al., 2017).
+    """
+
+    def __init__(self, config: LanguageModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = SequenceEmbedding(EmbeddingConfig(config.vocab_size, config.embedding_dim))
+        self.input_dropout = LockedDropout(config.input_dropout)
+        self.encoder = StackedLSTM(config.embedding_dim, config.hidden_sizes, config.hidden_dropout)
+        self.output_dropout = LockedDropout(config.output_dropout)
+        self.projection = nn.Linear(config.hidden_sizes[-1], config.embedding_dim, bias=False)
+        self.output_bias = nn.Parameter(torch.zeros(config.output_size))
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The tied output layer, (output_size, embedding_dim)."""
+        return self.embedding.characters.weight[: self.config.output_size]
+
+    def hidden(self, batch: Batch, state: State | None = None) -> tuple[Tensor, State]:
+        """Return the projected outputs, (batch, length, embedding_dim), and the state after the last column."""
+        vectors = self.input_dropout(self.embedding(batch))
+        vectors, state = self.encoder(vectors, state)
+        return self.projection(self.output_dropout(vectors)), state
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy of the scored positions, a scalar in nats."""
+        assert batch.targets is not None, "a language model is trained on batches with targets"
+        hidden, _ = self.hidden(batch)
+        scored = batch.targets != IGNORED
+        return linear_cross_entropy(hidden[scored], self.output_weight, self.output_bias, batch.targets[scored])
+
+    def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read some symbols and predict the one after them.
+
+        Args:
+            ids: (batch, length) int64, without padding.
+            state: State after what came before, or None at the beginning.
+
+        Returns:
+            Logits of the next symbol, (batch, output_size) float32, and the new state.
+        """
+        if state is None:  # spelled out, so that a short beginning is read by single cells, too: see `run_lstm`
+            zeros = [self.output_bias.new_zeros(1, len(ids), size) for size in self.config.hidden_sizes]
+            state = [(zero, zero) for zero in zeros]
+        hidden, state = self.hidden(Batch(ids=ids, mask=torch.ones_like(ids, dtype=torch.bool)), state)
+        logits = nn.functional.linear(hidden[:, -1], self.output_weight, self.output_bias)
+        return logits.float(), state
+
+    @torch.no_grad()
+    def token_losses(self, batch: Batch) -> Tensor:
+        """Return the cross-entropy of each position, (batch, length) float32 in nats, 0 where nothing is scored."""
+        assert batch.targets is not None
+        hidden, _ = self.hidden(batch)
+        scored = batch.targets != IGNORED
+        result = torch.zeros(batch.ids.shape, device=batch.ids.device)
+        logits = nn.functional.linear(hidden[scored], self.output_weight, self.output_bias)
+        result[scored] = nn.functional.cross_entropy(logits.float(), batch.targets[scored], reduction="none")
+        return result

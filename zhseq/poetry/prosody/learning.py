@@ -1,0 +1,247 @@
+"""Learn prosody from poems: tones, then rhymes, then tunes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.errors import CorpusError
+from zhseq.poetry.prosody import readings, rhymes, tones, tunes
+from zhseq.poetry.prosody import rhymes as segments
+from zhseq.poetry.prosody.prosody import Prosody, RhymeGroup, Tone, ToneTable
+from zhseq.poetry.prosody.verse_table import VerseTable
+
+Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
+Ids = npt.NDArray[np.int64]
+
+_CLASSES = (Tone.LEVEL, Tone.OBLIQUE, Tone.EITHER)
+_SURE = 0.9  # a character is level or oblique when its probability is higher; else it counts as either
+_AMPLE, _SURE_AMPLE = 200, 0.5  # with so much evidence from verse the likelier class is taken
+_CERTAIN = 0.99  # so sure must be the tone of a rhyme word a writer can rely on
+_MIN_EVIDENCE = 3  # a character with less evidence from verse is marked as known from its modern reading
+_MIN_USES = 3  # rarer characters are left out, they are mostly slips and private notations
+_FALLBACK_SHARE = 0.8  # share of a modern final's words in one group from which others with this final join it
+_SURE_FALLBACK = 0.95  # share from which they may do so as certain members, if their tone and regulated group are sure
+
+LEVEL_CLUSTERS = rhymes.ClusterSettings(min_count=60, merge_above=6.5, split_below=0.15, smallest=400)
+"""Level rhymes of regulated verse come in about thirty groups, so words of one group meet many times chance."""
+LYRIC_CLUSTERS = rhymes.ClusterSettings(min_count=40, merge_above=2.5, split_below=0.15, smallest=400)
+"""Ci mixes neighbouring groups, and in oblique rhymes the rising and the departing tone; so its groups are fewer."""
+
+
+@dataclass(frozen=True)
+class LearnedTones:
+    """Tones of the characters of a table: model, strict counts, class probabilities (characters, 3).
+
+    `rhyming` are characters that rhyme on a level tone again and again, whatever their tone elsewhere, (characters,).
+    """
+
+    model: tones.ToneModel
+    counts: tones.ToneCounts
+    probabilities: Floats
+    rhyming: Booleans
+
+    @property
+    def level(self) -> Floats:
+        """Probability of a level tone, shape (characters,)."""
+        return np.asarray((self.counts.level + 0.02) / (self.counts.level + self.counts.oblique + 0.04))
+
+
+@dataclass(frozen=True)
+class LearnedProsody:
+    """The result and what led to it, for tables and plots."""
+
+    prosody: Prosody
+    tones: LearnedTones
+    level: rhymes.Rhymes
+    lyric: rhymes.Rhymes
+    oblique: rhymes.Rhymes
+
+
+def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
+    """Learn everything from a table of training poems.
+
+    Args:
+        table: Poems of all forms.
+        stanzas: Stanza ends of ci for which they are known.
+
+    Raises:
+        CorpusError: There is no regulated verse among the poems, or too few of them rhyme.
+        ConfigError: pypinyin is not installed.
+    """
+    if not table.regulated():
+        raise CorpusError("there is no regulated verse among the poems; tones cannot be learned without it")
+    size, uses = len(table.characters), np.bincount(table.ids, minlength=len(table.characters))
+    modern = readings.read(table.characters)
+    learned = learn_tones(table, modern)
+    level = rhymes.learn(segments.level_segments(table, learned.level), size, LEVEL_CLUSTERS)
+    lyric = rhymes.learn(segments.level_runs(table, learned.level), size, LYRIC_CLUSTERS)
+    oblique = rhymes.learn(segments.oblique_segments(table, learned.level), size, LYRIC_CLUSTERS)
+    learned, level, lyric = _with_guests(table, learned, level, lyric)
+    groups, lyric_groups = rhyme_groups(table.characters, learned, modern, (level, lyric, oblique))
+    kept = np.flatnonzero(uses >= _MIN_USES)
+    tone_table = _tone_table(table.characters, learned, modern, kept)
+    found = tunes.learn_tunes(table, _word_table(table.characters, learned, lyric_groups), stanzas)
+    prosody = Prosody(
+        tone_table,
+        groups,
+        found,
+        lyric=Prosody(tone_table, lyric_groups, found),
+        modern=readings.modern_prosody(tone_table.characters, modern.select(kept), uses[kept], found),
+    )
+    return LearnedProsody(prosody, learned, level, lyric, oblique)
+
+
+def learn_tones(table: VerseTable, modern: readings.Readings) -> LearnedTones:
+    """Learn the tones: expectation-maximisation, strict counts, and the class of each character."""
+    verse = table.regulated()
+    model = tones.fit(verse, len(table.characters))
+    counts = tones.count(verse, model.level)
+    flat = np.full((len(table.characters), 3), 1 / 3)
+    alone = tones.class_probabilities(counts, flat).argmax(axis=1)
+    prior = readings.class_prior(modern.kinds, counts.level + counts.oblique, alone)
+    return LearnedTones(model, counts, tones.class_probabilities(counts, prior), np.zeros(len(prior), dtype=bool))
+
+
+def _with_guests(
+    table: VerseTable, learned: LearnedTones, level: rhymes.Rhymes, lyric: rhymes.Rhymes
+) -> tuple[LearnedTones, rhymes.Rhymes, rhymes.Rhymes]:
+    """Give characters their level readings that only rhymes tell of: 望 and 正 stand at few other level places."""
+    uses = np.bincount(table.ids, minlength=len(table.characters))
+    found = rhymes.guests(segments.even_ends(table), level.certain, uses)
+    found[tone_classes(learned) != 1] = False  # the others were free to rhyme from the start
+    # The group of ci in which most certain words of a regulated group are.
+    shared = (level.certain.astype(np.float32).T @ lyric.certain.astype(np.float32)).argmax(axis=1)
+    in_lyric = np.zeros_like(lyric.members)
+    words, groups = np.nonzero(found)
+    in_lyric[words, shared[groups]] = True
+    return (
+        replace(learned, rhyming=np.asarray(found.any(axis=1))),
+        replace(level, members=level.members | found),
+        replace(lyric, members=lyric.members | in_lyric),
+    )
+
+
+def tone_classes(learned: LearnedTones) -> npt.NDArray[np.int64]:
+    """Return the class of each character: 0 level, 1 oblique, 2 either or not sure enough, shape (characters,)."""
+    best = learned.probabilities.argmax(axis=1)
+    needed = np.where(learned.counts.level + learned.counts.oblique >= _AMPLE, _SURE_AMPLE, _SURE)
+    return np.where((learned.probabilities.max(axis=1) >= needed) & ~learned.rhyming, best, 2)
+
+
+def _tone_table(characters: str, learned: LearnedTones, modern: readings.Readings, rows: Ids) -> ToneTable:
+    """Return the tones of some characters."""
+    counts = learned.counts.level + learned.counts.oblique
+    expected = learned.probabilities @ np.array([1.0, 0.0, 0.5])
+    level = np.where(counts >= _MIN_EVIDENCE, learned.level, expected)
+    level[(counts == 0) & (modern.kinds == 3)] = np.nan
+    signs = np.array([tone.value for tone in _CLASSES])[tone_classes(learned)]
+    return ToneTable(
+        "".join(characters[row] for row in rows.tolist()),
+        level[rows].astype(np.float32),
+        "".join(signs[rows].tolist()),
+        counts[rows] >= _MIN_EVIDENCE,
+    )
+
+
+def rhyme_groups(
+    characters: str, learned: LearnedTones, modern: readings.Readings, parts: tuple[rhymes.Rhymes, ...]
+) -> tuple[list[RhymeGroup], list[RhymeGroup]]:
+    """Return the groups of regulated verse and those of ci, the level ones first.
+
+    Args:
+        characters: The alphabet.
+        learned: Their tones.
+        modern: Their modern readings, which place words that no poem rhymes.
+        parts: Level rhymes of regulated verse, level rhymes of ci, oblique rhymes.
+    """
+    classes = tone_classes(learned)
+    barred = (1, 1, 0)  # an oblique character has no level reading that could rhyme, and the other way round
+    members = [part.members & (classes != tone)[:, None] for part, tone in zip(parts, barred, strict=True)]
+    single = [
+        members[0].sum(axis=1) + members[2].sum(axis=1) == 1,
+        members[1].sum(axis=1) + members[2].sum(axis=1) == 1,
+    ]
+    single.append(single[0] & (members[2].sum(axis=1) == 1))
+    certain = []
+    for part, found, alone, tone in zip(parts, members, single, (0, 0, 1), strict=True):
+        sure = alone & (learned.probabilities[:, tone] >= _CERTAIN)
+        certain.append(part.certain & found & sure[:, None])
+    finals = [_only_final(found) for found in modern.finals]
+    _place(members[0], certain[0], finals, classes == 0)
+    _place(members[2], certain[2], finals, classes == 1)
+    home = np.where(members[0].sum(axis=1) == 1, members[0].argmax(axis=1), -1)
+    both = [
+        None if final is None or group < 0 else (*final, group)
+        for final, group in zip(finals, home.tolist(), strict=True)
+    ]
+    _place(members[1], certain[1], both, classes == 0, sure=certain[0].any(axis=1))
+    level, lyric, oblique = (
+        _describe(characters, part.counts, found, sure, tone)
+        for part, found, sure, tone in zip(parts, members, certain, (Tone.LEVEL, Tone.LEVEL, Tone.OBLIQUE), strict=True)
+    )
+    return _numbered([*level, *oblique]), _numbered([*lyric, *oblique])
+
+
+def _only_final(found: Sequence[tuple[str, str]]) -> tuple[str, bool] | None:
+    """Return final and tone class of a character with one modern reading, else None."""
+    keys = {(final, digit in "12") for final, digit in found}
+    return keys.pop() if len(keys) == 1 else None
+
+
+def _place(
+    members: Booleans, certain: Booleans, keys: Sequence[Hashable], wanted: Booleans, sure: Booleans | None = None
+) -> None:
+    """Put words of the wanted tone that no poem rhymes where nearly all certain words with their key are.
+
+    Args:
+        members: Changed in place.
+        certain: Changed in place where `sure` is given.
+        keys: What tells a word's rhyme, None where nothing does.
+        wanted: Words that may be placed.
+        sure: Words that become certain members if nearly all words with their key are in one group.
+    """
+    table: dict[Hashable, Ids] = {}
+    for row in np.flatnonzero(certain.any(axis=1)).tolist():
+        if keys[row] is not None:
+            table[keys[row]] = table.get(keys[row], np.zeros(members.shape[1], dtype=np.int64)) + certain[row]
+    missing = ~members.any(axis=1) if sure is None else ~certain.any(axis=1) & (members.sum(axis=1) <= 1)
+    for row in np.flatnonzero(wanted & missing).tolist():
+        found = table.get(keys[row])
+        if found is None or found.max() < _FALLBACK_SHARE * found.sum():
+            continue
+        group = int(found.argmax())
+        if not members[row].any():
+            members[row, group] = True
+        if sure is not None and sure[row] and members[row, group] and found.max() >= _SURE_FALLBACK * found.sum():
+            certain[row, group] = True
+
+
+def _describe(characters: str, uses: Floats, members: Booleans, certain: Booleans, tone: Tone) -> list[RhymeGroup]:
+    """Describe groups of one tone, each called by its commonest certain word."""
+    result = []
+    for group in range(members.shape[1]):
+        rows = np.flatnonzero(members[:, group])
+        rows = rows[np.argsort(-uses[rows, group], kind="stable")]
+        listed = "".join(characters[row] for row in rows.tolist())
+        sure = "".join(characters[row] for row in rows.tolist() if certain[row, group])
+        if listed:
+            result.append(RhymeGroup(group, (sure or listed)[0], tone, listed, sure))
+    return result
+
+
+def _numbered(groups: list[RhymeGroup]) -> list[RhymeGroup]:
+    return [replace(group, id=index) for index, group in enumerate(groups)]
+
+
+def _word_table(characters: str, learned: LearnedTones, groups: Sequence[RhymeGroup]) -> tunes.WordTable:
+    row_of = {character: row for row, character in enumerate(characters)}
+    classes = np.zeros((len(characters), len(groups)), dtype=bool)
+    for group in groups:
+        classes[[row_of[character] for character in group.characters], group.id] = True
+    signs = np.array([1, -1, 0])[tone_classes(learned)]
+    return tunes.WordTable(signs, learned.level, classes)

@@ -1,0 +1,118 @@
+"""Patterns of verse: how long the lines are, which tone stands where, which lines rhyme.
+
+The patterns of regulated verse are derived here from three rules: tones alternate at the even places of a line, the
+two lines of a couplet oppose each other (对), and each couplet takes up the tone of the one before (粘). Those of ci
+tunes are learned, see `zhseq.poetry.prosody.tunes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from zhseq.errors import InputError
+
+LEVEL, OBLIQUE, FREE = "平", "仄", "中"
+"""Signs of a pattern: a level tone, an oblique tone, either."""
+FORM_SHAPES = {"五绝": (4, 5), "七绝": (4, 7), "五律": (8, 5), "七律": (8, 7)}
+"""Lines and characters a line of the regulated forms."""
+
+_FIVE = {
+    (OBLIQUE, OBLIQUE): "中仄平平仄",
+    (OBLIQUE, LEVEL): "中仄仄平平",
+    (LEVEL, OBLIQUE): "中平平仄仄",
+    (LEVEL, LEVEL): "平平中仄平",
+}
+"""The four kinds of line of five by the tones of its second and last character.
+
+Free are the places where poets are free without a second thought. Beyond the alternation three habits are kept: no
+line ends on three level or three oblique characters, and a level second character is not left alone (孤平).
+"""
+_OPPOSITE = {LEVEL: OBLIQUE, OBLIQUE: LEVEL}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One way in which a poem of some form may be built.
+
+    Raises:
+        ValueError: The parts do not belong to the same lines.
+    """
+
+    line_lengths: tuple[int, ...]
+    """Characters in each line."""
+    tones: tuple[str, ...]
+    """One string for each line, of 平 (level), 仄 (oblique) and 中 (either), one sign a character."""
+    rhymes: tuple[int, ...]
+    """Rhyme class of each line: lines of one class rhyme with each other, 0 stands for no rhyme."""
+    marks: str = ""
+    """The usual punctuation mark behind each line; empty where the form has none of its own."""
+    breaks: tuple[int, ...] = ()
+    """Lines after which a stanza ends, counted from 1; the end of the poem is not among them."""
+    count: int = 0
+    """Training poems that follow it; 0 if it was not counted."""
+
+    def __post_init__(self) -> None:
+        if tuple(len(line) for line in self.tones) != self.line_lengths or len(self.rhymes) != len(self.tones):
+            raise ValueError("a pattern needs one sign for each character and one rhyme class for each line")
+        if set("".join(self.tones)) - {LEVEL, OBLIQUE, FREE}:
+            raise ValueError(f"a pattern is made of {LEVEL}, {OBLIQUE} and {FREE}")
+        if self.marks and len(self.marks) != len(self.tones):
+            raise ValueError("a pattern needs one punctuation mark for each line")
+
+    def rhyme_tone(self, rhyme: int) -> str:
+        """Return the tone (平, 仄, or 中 if it differs or is open) on which the lines of a rhyme class end."""
+        ends = {line[-1] for line, class_ in zip(self.tones, self.rhymes, strict=True) if class_ == rhyme}
+        return ends.pop() if len(ends) == 1 else FREE
+
+
+TonePattern = Pattern
+"""A pattern of a regulated form is an ordinary pattern."""
+
+
+@dataclass(frozen=True)
+class TunePattern(Pattern):
+    """The commonest pattern of a ci tune (词牌) and the others that poets use."""
+
+    name: str = ""
+    total: int = 0
+    """All training poems to this tune; `count` of them follow this pattern."""
+    variants: tuple[Pattern, ...] = ()
+    """Other common patterns, the commonest first."""
+
+
+@lru_cache(maxsize=8)
+def templates(form: str) -> tuple[TonePattern, ...]:
+    """Return the four patterns of a regulated form.
+
+    Args:
+        form: 五绝, 七绝, 五律 or 七律.
+
+    Returns:
+        Patterns that begin on a level and on an oblique second character, without and with rhyme in the first line.
+
+    Raises:
+        InputError: It is not a regulated form.
+    """
+    if form not in FORM_SHAPES:
+        raise InputError(f"'{form}' has no tone pattern; the regulated forms are {', '.join(FORM_SHAPES)}")
+    lines, length = FORM_SHAPES[form]
+    return tuple(_regulated(lines, length, second, rhymed) for rhymed in (False, True) for second in (OBLIQUE, LEVEL))
+
+
+def _regulated(lines: int, length: int, second: str, rhymed: bool) -> TonePattern:
+    """Build the pattern whose first line has the tone `second` at its second place."""
+    tones, rhymes = [], []
+    for line in range(lines):
+        # The second characters run x, opposite, opposite, x, x, opposite ...: opposed in a couplet, then taken up.
+        start = second if line % 4 in (0, 3) else _OPPOSITE[second]
+        rhymes.append(int(line % 2 == 1 or (line == 0 and rhymed)))
+        tones.append(line_pattern(length, start, LEVEL if rhymes[-1] else OBLIQUE))
+    return TonePattern((length,) * lines, tuple(tones), tuple(rhymes))
+
+
+def line_pattern(length: int, second: str, end: str) -> str:
+    """Return the pattern of a regulated line of 5 or 7 characters by the tones of its second and its last place."""
+    if length == 5:
+        return _FIVE[second, end]
+    return FREE + second + _FIVE[_OPPOSITE[second], end]

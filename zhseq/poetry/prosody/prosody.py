@@ -1,0 +1,378 @@
+"""What is known of each character: tone and rhyme, with the tunes of ci; the object that all users of rules share."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.errors import CheckpointError, InputError
+from zhseq.poetry.prosody.patterns import Pattern, TonePattern, TunePattern, templates
+from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
+from zhseq.text.vocab import Vocab
+
+KIND, VERSION = "prosody", 1
+_SCALE = 1000  # probabilities are kept in thousandths
+
+
+def save(prosody: Prosody, directory: Path) -> None:
+    """Write `prosody.json`; an older one is replaced in one step.
+
+    Raises:
+        CheckpointError: The place cannot be written.
+    """
+
+    content: dict[str, Any] = {"kind": KIND, "version": VERSION, **_tables(prosody)}
+    content["tunes"] = [_tune_record(tune) for tune in prosody.tunes.values()]
+    for name, view in prosody.views.items():
+        content[name] = _group_records(view) if view.table is prosody.table else _tables(view)
+    path = directory / PROSODY_FILE
+    part = path.with_suffix(".part")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        part.write_text(_layout(content), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def load(directory: Path) -> Prosody:
+    """Read `prosody.json`.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or something else.
+    """
+
+    path = directory / PROSODY_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{directory} holds no {PROSODY_FILE}; learn one with `python -m zhseq.train prosody`"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); fetch or learn it again") from error
+    if not isinstance(content, dict) or content.get("kind") != KIND or content.get("version") != VERSION:
+        raise CheckpointError(f"{path} is not a prosody file of version {VERSION}; fetch or learn it again")
+    try:
+        tunes = {tune.name: tune for tune in map(_tune, content["tunes"])}
+        table, groups = _table(content), _groups(content["groups"])
+        views = {}
+        if "lyric" in content:
+            views["lyric"] = Prosody(table, _groups(content["lyric"]), tunes)
+        if "modern" in content:
+            views["modern"] = Prosody(_table(content["modern"]), _groups(content["modern"]["groups"]), tunes)
+        return Prosody(table, groups, tunes, **views)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged ({type(error).__name__}: {error}); fetch or learn it again"
+        ) from error
+
+
+def _tables(prosody: Prosody) -> dict[str, Any]:
+    """Return the tone table and the rhyme groups as JSON values."""
+    table = prosody.table
+    level = np.where(np.isnan(table.level), -1, np.round(table.level * _SCALE)).astype(int)
+    return {
+        "characters": table.characters,
+        "classes": table.classes,
+        "level": level.tolist(),
+        "fallback": "".join(c for c, learned in zip(table.characters, table.learned, strict=True) if not learned),
+        "groups": _group_records(prosody),
+    }
+
+
+def _group_records(prosody: Prosody) -> list[dict[str, str]]:
+    return [
+        {"name": group.name, "tone": group.tone.value, "characters": group.characters, "certain": group.certain}
+        for group in prosody.rhyme_groups
+    ]
+
+
+def _table(content: dict[str, Any]) -> ToneTable:
+    """Return the tone table; the inverse of a part of `_tables`."""
+
+    level = np.array(content["level"], dtype=np.float32)
+    fallback = set(content["fallback"])
+    return ToneTable(
+        characters=str(content["characters"]),
+        level=np.where(level < 0, np.float32(np.nan), level / np.float32(_SCALE)),
+        classes=str(content["classes"]),
+        learned=np.array([character not in fallback for character in content["characters"]], dtype=bool),
+    )
+
+
+def _groups(records: list[dict[str, Any]]) -> list[RhymeGroup]:
+
+    return [
+        RhymeGroup(index, str(row["name"]), Tone(row["tone"]), str(row["characters"]), str(row["certain"]))
+        for index, row in enumerate(records)
+    ]
+
+
+def _pattern_record(pattern: Pattern) -> dict[str, Any]:
+    record: dict[str, Any] = {"count": pattern.count, "tones": " ".join(pattern.tones)}
+    record |= {"rhymes": list(pattern.rhymes), "marks": pattern.marks, "breaks": list(pattern.breaks)}
+    return record
+
+
+def _tune_record(tune: TunePattern) -> dict[str, Any]:
+    variants = [_pattern_record(variant) for variant in tune.variants]
+    return {"name": tune.name, "total": tune.total, **_pattern_record(tune), "variants": variants}
+
+
+def _pattern_fields(row: dict[str, Any]) -> dict[str, Any]:
+    tones = tuple(str(row["tones"]).split(" "))
+    return {
+        "line_lengths": tuple(len(line) for line in tones),
+        "tones": tones,
+        "rhymes": tuple(int(rhyme) for rhyme in row["rhymes"]),
+        "marks": str(row["marks"]),
+        "breaks": tuple(int(line) for line in row["breaks"]),
+        "count": int(row["count"]),
+    }
+
+
+def _tune(row: dict[str, Any]) -> TunePattern:
+    variants = tuple(Pattern(**_pattern_fields(variant)) for variant in row["variants"])
+    return TunePattern(**_pattern_fields(row), name=str(row["name"]), total=int(row["total"]), variants=variants)
+
+
+def _layout(content: dict[str, Any]) -> str:
+    """Return the JSON text with one row for each field, group and tune, so that differences can be read."""
+    rows = []
+    for key, value in content.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            inner = ",\n  ".join(json.dumps(item, ensure_ascii=False, separators=(",", ":")) for item in value)
+            text = f"[\n  {inner}\n ]"
+        else:
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        rows.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(rows) + "\n}\n"
+
+
+Booleans = npt.NDArray[np.bool_]
+
+PROSODY_FILE = "prosody.json"
+_RARE = 0.1  # a reading with a smaller share of a character's uses is not taken where nobody says which is meant
+
+
+class Tone(enum.Enum):
+    """Tone class of a character: level (平), oblique (仄), or either: it has both readings, or is not known well."""
+
+    LEVEL = "平"
+    OBLIQUE = "仄"
+    EITHER = "中"
+
+
+@dataclass(frozen=True)
+class ToneMasks:
+    """Which symbols of a vocabulary may stand at a level and at an oblique place.
+
+    Shape: both (vocab,), dtype bool. Symbols that are no Chinese character are in neither.
+    """
+
+    level: Booleans
+    oblique: Booleans
+
+
+@dataclass(frozen=True)
+class RhymeGroup:
+    """Characters that rhyme with each other (韵部)."""
+
+    id: int
+    name: str
+    """Its commonest rhyme word, the way to call it."""
+    tone: Tone
+    """LEVEL or OBLIQUE."""
+    characters: str
+    """All members, the commonest first."""
+    certain: str
+    """The members with this one reading and ample evidence: those a writer can rely on."""
+
+
+@dataclass(frozen=True)
+class ToneTable:
+    """Tones of a set of characters, the parts of equal length.
+
+    Attributes:
+        characters: Distinct normalised characters.
+        level: Probability of a level tone, shape (characters,), dtype float32; NaN where nothing is known.
+        classes: One of 平, 仄 and 中 for each character.
+        learned: Whether verse told it; the others have the tone of their modern reading. Shape (characters,), bool.
+    """
+
+    characters: str
+    level: npt.NDArray[np.float32]
+    classes: str
+    learned: Booleans
+
+    def __post_init__(self) -> None:
+        if not len(self.characters) == len(self.level) == len(self.classes) == len(self.learned):
+            raise ValueError("the columns of the tone table differ in length")
+        if len(set(self.characters)) < len(self.characters):
+            raise ValueError("a character occurs twice in the tone table")
+
+
+class Prosody:
+    """Tones, rhyme groups and tunes.
+
+    Every method normalises its text (script, variants), so traditional characters may be given.
+    """
+
+    def __init__(
+        self,
+        table: ToneTable,
+        rhyme_groups: Sequence[RhymeGroup],
+        tunes: Mapping[str, TunePattern],
+        *,
+        lyric: Prosody | None = None,
+        modern: Prosody | None = None,
+    ) -> None:
+        self.table = table
+        self.rhyme_groups = tuple(rhyme_groups)
+        self.tunes = dict(tunes)
+        self._lyric, self._modern = lyric, modern
+        self._index = {character: row for row, character in enumerate(table.characters)}
+        self._groups: dict[str, tuple[int, ...]] = {}
+        self._certain: dict[str, tuple[int, ...]] = {}
+        for group in self.rhyme_groups:
+            for index, members in ((self._groups, group.characters), (self._certain, group.certain)):
+                for character in members:
+                    index[character] = (*index.get(character, ()), group.id)
+
+    @classmethod
+    def load(cls, directory: Path | str) -> Prosody:
+        """Read `prosody.json` of a model directory.
+
+        Raises:
+            CheckpointError: It is missing or damaged.
+        """
+
+        return load(Path(directory))
+
+    def save(self, directory: Path | str) -> None:
+        """Write `prosody.json` into a directory, which is made if it is not there; what else is in it stays."""
+
+        save(self, Path(directory))
+
+    def lyric(self) -> Prosody:
+        """Return the same tones and tunes with the rhymes of ci, in which neighbouring groups of level rhymes are one.
+
+        Raises:
+            InputError: This file was made without them.
+        """
+        if self._lyric is None:
+            raise InputError("this prosody holds no rhymes of ci; use the shipped prosody or learn it again")
+        return self._lyric
+
+    def modern(self) -> Prosody:
+        """Return tones and rhymes of today's standard language (中华通韵: by the finals); the tunes stay.
+
+        Raises:
+            InputError: This file was made without modern readings.
+        """
+        if self._modern is None:
+            raise InputError("this prosody holds no modern readings; use --rhyme classical or the shipped prosody")
+        return self._modern
+
+    @property
+    def views(self) -> dict[str, Prosody]:
+        """The other systems of rhymes that came with this one, by name: lyric, modern."""
+        found = {"lyric": self._lyric, "modern": self._modern}
+        return {name: prosody for name, prosody in found.items() if prosody is not None}
+
+    def level(self, characters: str) -> npt.NDArray[np.float32]:
+        """Return the probability of a level tone of each character, shape (characters,); NaN: not known."""
+        rows = np.array([self._index.get(character, -1) for character in normalize(characters)], dtype=np.int64)
+        padded = np.append(self.table.level, np.float32(np.nan))
+        return padded[rows]
+
+    def tone_class(self, character: str) -> Tone:
+        """Return the tone class of one character; EITHER for one that is not known."""
+        row = self._index.get(normalize(character))
+        return Tone.EITHER if row is None else Tone(self.table.classes[row])
+
+    def masks(self, vocab: Vocab, *, strict: bool = False) -> ToneMasks:
+        """Tell which symbols may stand at a level and at an oblique place.
+
+        Args:
+            vocab: Any vocabulary.
+            strict: Leave characters of class EITHER out of both masks, instead of in those of their common readings.
+        """
+        signs = np.full(len(vocab), ord(Tone.EITHER.value), dtype=np.uint32)
+        known = self._rows(vocab)
+        signs[known >= 0] = codepoints(self.table.classes)[known[known >= 0]]
+        either = (signs == ord(Tone.EITHER.value)) & _han(vocab) & (not strict)
+        share = np.append(self.table.level, np.float32(np.nan))[known]
+        return ToneMasks(
+            level=(signs == ord(Tone.LEVEL.value)) | (either & ~(share < _RARE)),
+            oblique=(signs == ord(Tone.OBLIQUE.value)) | (either & ~(share > 1 - _RARE)),
+        )
+
+    def groups(self, character: str) -> tuple[int, ...]:
+        """Return the ids of the rhyme groups of a character, level and oblique; several if it has several readings."""
+        return self._groups.get(normalize(character), ())
+
+    def certain_groups(self, character: str) -> tuple[int, ...]:
+        """Return the group of a character that has one reading and ample evidence; empty for all others."""
+        return self._certain.get(normalize(character), ())
+
+    def rhyme(self, first: str, second: str) -> bool:
+        """Tell whether two characters have a rhyme group in common."""
+        return bool(set(self.groups(first)) & set(self.groups(second)))
+
+    def group_matrix(self, vocab: Vocab, *, strict: bool = False) -> Booleans:
+        """Tell which symbols are in which rhyme group, shape (vocab, groups), dtype bool.
+
+        Args:
+            vocab: Any vocabulary.
+            strict: Only characters with one reading and ample evidence.
+        """
+        matrix = np.zeros((len(vocab), len(self.rhyme_groups)), dtype=bool)
+        for group in self.rhyme_groups:
+            members = group.certain if strict else group.characters
+            ids = vocab.encode(members)
+            matrix[ids[ids != vocab.unk_id], group.id] = True
+        return matrix
+
+    def group(self, name: str) -> RhymeGroup:
+        """Return the rhyme group that is called by one of its certain members.
+
+        Raises:
+            InputError: The character rhymes with nothing, or is in several groups and names none of them.
+        """
+        named = [group for group in self.rhyme_groups if group.name == normalize(name)]
+        ids = self.groups(name) if len(name) == 1 else ()
+        if named or len(ids) == 1:
+            return named[0] if named else self.rhyme_groups[ids[0]]
+        if ids:
+            names = ", ".join(self.rhyme_groups[index].name for index in ids)
+            message = f"'{name}' is in several rhyme groups; name one of them: {names}"
+            raise InputError(message, code="ambiguous_rhyme_group")
+        names = " ".join(group.name for group in self.rhyme_groups if group.tone is Tone.LEVEL)
+        message = f"there is no rhyme group '{name}'; give a rhyme word, for example one of {names}"
+        raise InputError(message, code="unknown_rhyme_group")
+
+    def templates(self, form: str) -> tuple[TonePattern, ...]:
+        """Return the patterns of a regulated form, see `zhseq.poetry.prosody.patterns.templates`."""
+        return templates(form)
+
+    def _rows(self, vocab: Vocab) -> npt.NDArray[np.int64]:
+        """Return the row of each symbol in the tone table, -1 where there is none, shape (vocab,)."""
+        return np.array([self._index.get(symbol, -1) for symbol in vocab.symbols], dtype=np.int64)
+
+
+def _han(vocab: Vocab) -> Booleans:
+    """Tell which symbols are single Chinese characters, shape (vocab,)."""
+    points = codepoints(from_codepoints(np.array([ord(s) if len(s) == 1 else 0 for s in vocab.symbols], np.uint32)))
+    return is_han(points)

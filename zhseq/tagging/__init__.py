@@ -1,0 +1,1 @@
+"""Tag words, parts of speech and named entities."""

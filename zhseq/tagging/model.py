@@ -1,0 +1,157 @@
+"""BiLSTM-CNN-CRF over characters: one encoder, one or several heads that tag."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zhseq.batching import IGNORED, Batch
+from zhseq.errors import ConfigError
+from zhseq.nn.crf import CRF
+from zhseq.nn.layers import BiLSTM, EmbeddingConfig, LockedDropout, SequenceEmbedding, WindowCNN
+from zhseq.nn.loss import linear_cross_entropy
+from zhseq.text.tags import allowed_transitions
+from zhseq.text.vocab import Vocab
+
+
+@dataclass(frozen=True)
+class SequenceTaggerConfig:
+    """Shape of the tagger and the tags of its heads."""
+
+    vocab_size: int
+    bigram_vocab_size: int
+    word_vocab_size: int
+    heads: dict[str, tuple[str, ...]]
+    """Tags of each head; a tag's id is its place."""
+    embedding_dim: int = 64
+    bigram_dim: int = 32
+    word_dim: int = 32
+    hidden_size: int = 192
+    """Units of the LSTM in each direction."""
+    num_layers: int = 1
+    channels: int = 128
+    """Filters of the window CNN; 0 leaves it out."""
+    width: int = 3
+    """Characters that a filter sees; odd."""
+    unknown_rate: float = 0.01
+    """Share of characters that are hidden in training, so that unknown ones are no surprise."""
+    input_dropout: float = 0.4
+    output_dropout: float = 0.4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "heads", {head: tuple(tags) for head, tags in self.heads.items()})
+        if not self.heads or not all(self.heads.values()):
+            raise ConfigError(f"a tagger needs at least one head, each with tags, but has {self.heads}")
+        if self.hidden_size < 1 or self.num_layers < 1 or self.channels < 0 or self.width % 2 == 0:
+            raise ConfigError("hidden_size and num_layers must be at least 1, channels at least 0, and width odd")
+        for name in ("unknown_rate", "input_dropout", "output_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must lie in [0, 1), but is {getattr(self, name)}")
+
+
+class SequenceTagger(nn.Module):
+    """Window CNN and BiLSTM side by side over the embedded characters, a linear layer and a CRF for each head.
+
+    Source: Ma and Hovy (2016), "End-to-end Sequence Labeling via Bi-directional LSTM-CNNs-CRF".
+    Differs: the unit is the Chinese character, so the CNN runs over windows of characters, not inside of a word, and
+    beside the BiLSTM, not before it; several heads share the encoder.
+    """
+
+    def __init__(self, config: SequenceTaggerConfig) -> None:
+        super().__init__()
+        self.config = config
+        sizes = EmbeddingConfig(
+            vocab_size=config.vocab_size,
+            embedding_dim=config.embedding_dim,
+            bigram_vocab_size=config.bigram_vocab_size,
+            bigram_dim=config.bigram_dim,
+            word_vocab_size=config.word_vocab_size,
+            word_dim=config.word_dim,
+        )
+        self.embedding = SequenceEmbedding(sizes)
+        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.output_dropout = LockedDropout(config.output_dropout)
+        self.lstm = BiLSTM(sizes.output_dim, config.hidden_size, config.num_layers, config.output_dropout)
+        self.cnn = WindowCNN(sizes.output_dim, config.channels, config.width) if config.channels else None
+        width = 2 * config.hidden_size + config.channels
+        self.projections = nn.ModuleDict({head: nn.Linear(width, len(tags)) for head, tags in config.heads.items()})
+        self.crfs = nn.ModuleDict({head: _crf(tags) for head, tags in config.heads.items()})
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Return a vector for each character, (batch, length, 2 * hidden_size + channels)."""
+        if self.training and self.config.unknown_rate:
+            hidden = torch.rand(batch.ids.shape, device=batch.ids.device) < self.config.unknown_rate
+            batch = dataclasses.replace(batch, ids=batch.ids.masked_fill(hidden & batch.mask, Vocab.unk_id))
+        vectors = self.input_dropout(self.embedding(batch)).to(self.lstm.forwards[0].weight_ih_l0.dtype)
+        parts = [self.lstm(vectors, batch.mask)]
+        if self.cnn is not None:
+            parts.append(self.cnn(vectors, batch.mask))
+        encoded: Tensor = self.output_dropout(torch.cat(parts, dim=-1))
+        return encoded
+
+    def emissions(self, batch: Batch, heads: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+        """Return the score of each tag at each character, {head: (batch, length, tags)}, of some or all heads."""
+        encoded = self.encode(batch)
+        return {head: self.projections[head](encoded) for head in heads or self.config.heads}
+
+    def lower_precision(self) -> None:
+        """Keep the weights in bfloat16, for tagging only; word vectors and CRFs, which are summed, stay in float32."""
+        vectors = (self.embedding.characters, self.embedding.bigrams)
+        for layer in (*vectors, self.lstm, self.cnn, self.projections):
+            if layer is not None:
+                layer.bfloat16()
+
+    def crf(self, head: str) -> CRF:
+        """Return the CRF of a head."""
+        layer = self.crfs[head]
+        assert isinstance(layer, CRF)
+        return layer
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the negative log-likelihood of `batch.targets` under the head `batch.head`, in nats per character."""
+        assert batch.targets is not None, "a loss needs targets"
+        emissions = self.emissions(batch, (batch.head,))[batch.head]
+        total: Tensor = -self.crf(batch.head)(emissions, batch.targets, batch.mask, reduction="token_mean")
+        return total
+
+
+def _crf(tags: tuple[str, ...]) -> CRF:
+    allowed, first, last = (torch.from_numpy(table) for table in allowed_transitions(tags))
+    return CRF(len(tags), allowed=allowed, allowed_start=first, allowed_end=last)
+
+
+class MaskedLanguageModel(nn.Module):
+    """Guesses hidden characters from what stands on both sides of them.
+
+    Source: Devlin et al. (2019), section 3.1, task 1. Differs: the encoder is the tagger's BiLSTM and CNN; a hidden
+    character also hides the bigrams and dictionary words that it is part of, and none is left as it is or exchanged.
+    """
+
+    def __init__(self, tagger: SequenceTagger) -> None:
+        super().__init__()
+        self.tagger = tagger
+        config = tagger.config
+        self.projection = nn.Linear(2 * config.hidden_size + config.channels, config.embedding_dim)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy of the hidden characters, in nats.
+
+        `batch.targets` holds the character's id where it is hidden and `IGNORED` elsewhere.
+        """
+        guesses, targets = self._guesses(batch)
+        return linear_cross_entropy(guesses, self.tagger.embedding.characters.weight, self.bias, targets)
+
+    def count_right(self, batch: Batch) -> tuple[Tensor, int]:
+        """Return how many hidden characters the best guess finds, and how many are hidden."""
+        guesses, targets = self._guesses(batch)
+        scores = guesses.float() @ self.tagger.embedding.characters.weight.T + self.bias
+        return (scores.argmax(dim=1) == targets).sum(), len(targets)
+
+    def _guesses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        assert batch.targets is not None, "a loss needs targets"
+        hidden = batch.targets != IGNORED
+        return self.projection(self.tagger.encode(batch)[hidden]), batch.targets[hidden]

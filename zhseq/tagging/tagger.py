@@ -1,0 +1,257 @@
+"""The library of the tagging half: `Tagger.load()("江泽民主席访问北京")` -> words, parts of speech, entities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from zhseq import checkpoint, memory
+from zhseq.config import from_dict, to_dict
+from zhseq.device import cpu_has_bfloat16, pick_device
+from zhseq.errors import CheckpointError, ConfigError, InputError
+from zhseq.nn.layers import uninitialized
+from zhseq.tagging.decoding import Spans, TextBlock, find_spans, tag_table
+from zhseq.tagging.dictionary import UserDictionary
+from zhseq.tagging.features import Ints, TaggerFeatures
+from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig
+
+KIND = "sequence-tagger"
+TASKS = ("pos", "ner")
+
+_BLOCK_LINES = 1024  # lines that are read ahead and tagged together
+_BLOCK_CHARACTERS = 48_000  # or fewer, so that memory stays flat whatever the length of a line
+_CACHED_SHAPES = 128  # single texts are of few shapes, and quicker where these are kept
+
+
+class Word(NamedTuple):
+    """A word: `text == document.text[start:end]`, in code points."""
+
+    text: str
+    start: int
+    end: int
+    pos: str
+    """Part of speech; empty for a model that only finds words."""
+    score: float | None = None
+    """Probability of the least certain of its characters' tags; only on request."""
+
+
+class Entity(NamedTuple):
+    """A named entity: `text == document.text[start:end]`, in code points."""
+
+    text: str
+    start: int
+    end: int
+    label: str
+    score: float | None = None
+    """As for `Word`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text with its words and entities, each in order and without overlap. The words cover all but the blanks."""
+
+    text: str
+    words: tuple[Word, ...]
+    entities: tuple[Entity, ...]
+    alternatives: tuple[Document, ...] = ()
+    """The n best readings, the best first; only on request. Reading i has the i-th best words and, independently, the
+    i-th best entities."""
+
+
+class Tagger:
+    """Finds words, parts of speech and named entities. One object may be used from several threads.
+
+    Attributes:
+        dictionary: The user's own words; what is added or removed counts from the next texts on.
+    """
+
+    def __init__(
+        self,
+        model: SequenceTagger,
+        features: TaggerFeatures,
+        device: str = "cpu",
+        *,
+        dictionary: UserDictionary | None = None,
+    ) -> None:
+        """Wrap a model and its features; `Tagger.load` is the usual way to get one."""
+        self.device = pick_device(device)
+        self.model = model.to(self.device).eval()
+        if self.device.type == "cpu" and cpu_has_bfloat16():
+            self.model.lower_precision()
+        self.features = features
+        self.tasks = tuple(task for task in TASKS if task in model.config.heads)
+        self.dictionary = UserDictionary() if dictionary is None else dictionary
+        self._labels = {head: tag_table(tags).labels for head, tags in model.config.heads.items()}
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        dictionary: UserDictionary | str | os.PathLike[str] | None = None,
+    ) -> Tagger:
+        """Load a model.
+
+        A process that has not computed anything yet will keep less for the shapes of its batches on a CPU than PyTorch
+        does by itself, see `zhseq.memory.limit_cached_shapes`.
+
+        Args:
+            model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
+            device: `cpu`, `cuda`, `mps` or `auto`.
+            threads: Processor threads for all of PyTorch in this process; None leaves them as they are.
+            dictionary: The user's own words, or a file of them; see `UserDictionary`.
+
+        Raises:
+            CheckpointError: It is missing, damaged, or no tagger.
+            ConfigError: The device is not available, or there are less than 1 threads.
+            InputError: The dictionary cannot be read.
+        """
+        if threads is not None:
+            if threads < 1:
+                raise ConfigError(f"the number of threads must be at least 1, but is {threads}")
+            torch.set_num_threads(threads)
+        memory.limit_cached_shapes(_CACHED_SHAPES)
+        if dictionary is not None and not isinstance(dictionary, UserDictionary):
+            dictionary = UserDictionary.read(dictionary)
+        directory = checkpoint.shipped("tagger") if model is None else checkpoint.resolve(model)
+        return cls(*load_parts(directory), device, dictionary=dictionary)
+
+    def __call__(
+        self, text: str, *, scores: bool = False, nbest: int = 1, dictionary: UserDictionary | None = None
+    ) -> Document:
+        """Tag one text; see `stream`."""
+        return next(self.stream([text], scores=scores, nbest=nbest, dictionary=dictionary))
+
+    def stream(
+        self,
+        lines: Iterable[str],
+        *,
+        tasks: Sequence[str] | None = None,
+        scores: bool = False,
+        nbest: int = 1,
+        dictionary: UserDictionary | None = None,
+    ) -> Iterator[Document]:
+        """Tag many texts: one document for each, in order. Up to a thousand are read ahead and tagged together.
+
+        Args:
+            lines: Texts of any length.
+            tasks: `pos`, `ner` or both; by default all that the model can do.
+            scores: Give each word and entity its probability: that of the model, given the words that are forced.
+            nbest: Give so many readings in `Document.alternatives`.
+            dictionary: Words for this call, in the place of `Tagger.dictionary`.
+
+        Raises:
+            InputError: The model cannot do a task, or `nbest` is less than 1; when the first document is asked for.
+        """
+        wanted = self.tasks if tasks is None else tuple(dict.fromkeys(tasks))
+        if not wanted or not set(wanted) <= set(self.tasks):
+            asked = ", ".join(wanted) or "nothing"
+            raise InputError(f"this model does {', '.join(self.tasks)}, but {asked} was asked for; use another model")
+        if nbest < 1:
+            raise InputError(f"the number of readings must be at least 1, but is {nbest}")
+        words = self.dictionary if dictionary is None else dictionary
+        for batch in _blocks(lines):
+            block = TextBlock.of(batch, words.tables())
+            found = find_spans(self.model, self.features, block, wanted, scores=scores, nbest=nbest)
+            readings = self._readings(batch, block, found)
+            if nbest == 1:
+                yield from readings[0]
+            else:
+                for document, *others in zip(*readings, strict=True):
+                    yield replace(document, alternatives=tuple(dict.fromkeys((document, *others))))
+
+    def _readings(self, lines: list[str], block: TextBlock, found: dict[str, list[Spans]]) -> list[list[Document]]:
+        """Return the documents of the lines for each reading, the best first."""
+        nothing: list[tuple[Any, ...]] = [()] * len(lines)
+        own = () if block.matches is None else block.matches.attributes.names
+        readings = []
+        for rank in range(len(next(iter(found.values())))):
+            words, entities = (
+                _parts(kind, found[head][rank], (*self._labels[head], *own), lines, block.lines)
+                if head in found
+                else nothing
+                for head, kind in (("pos", Word), ("ner", Entity))
+            )
+            readings.append(list(map(Document, lines, words, entities)))
+        return readings
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
+    block: list[str] = []
+    characters = 0
+    for line in lines:
+        block.append(line)
+        characters += len(line)
+        if len(block) == _BLOCK_LINES or characters >= _BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
+
+
+def _parts(
+    kind: type[Word] | type[Entity], spans: Spans, labels: Sequence[str], lines: Sequence[str], offsets: Ints
+) -> list[tuple[Any, ...]]:
+    """Make the words or entities of each line.
+
+    Args:
+        kind: `Word` or `Entity`.
+        spans: Of all lines.
+        labels: Names of the labels.
+        lines: The lines.
+        offsets: Where each line begins in the lines laid end to end, and the end of the last, (lines + 1,).
+    """
+    bounds = np.searchsorted(spans.starts, offsets).tolist()
+    shift = np.repeat(offsets[:-1], np.diff(bounds))
+    starts, ends = (spans.starts - shift).tolist(), (spans.ends - shift).tolist()
+    names = [labels[label] for label in spans.labels.tolist()]
+    scores = repeat(None, len(names)) if spans.scores is None else spans.scores.tolist()
+    owners = [line for line, first, last in zip(lines, bounds, bounds[1:], strict=False) for _ in range(last - first)]
+    texts = [line[start:end] for line, start, end in zip(owners, starts, ends, strict=True)]
+    fields = zip(texts, starts, ends, names, scores, strict=True)
+    made = list(map(tuple.__new__, repeat(kind), fields))  # as `kind._make` does, without a call in Python for each
+    return [tuple(made[first:last]) for first, last in pairwise(bounds)]
+
+
+def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
+    """Read model and features of a checkpoint directory.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or no tagger.
+    """
+    config = checkpoint.read_config(directory, KIND)
+    source = str(directory / checkpoint.CONFIG_FILE)
+    try:
+        settings = from_dict(SequenceTaggerConfig, config.get("model", {}), source=source)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    features = TaggerFeatures.load(directory)
+    found = (len(features.vocab), len(features.bigrams), len(features.lexicon))
+    sizes = (settings.vocab_size, max(0, settings.bigram_vocab_size - 1), max(0, settings.word_vocab_size - 1))
+    if found != sizes:
+        raise CheckpointError(
+            f"{directory} holds {found} characters, bigrams and words, but {source} speaks of {sizes}; "
+            "they are not of the same model"
+        )
+    try:
+        with uninitialized():
+            model = SequenceTagger(settings)
+    except ValueError as error:  # tags that are none, or stand there twice
+        raise CheckpointError(f"{source} describes no tagger: {error}; fetch the checkpoint again") from error
+    checkpoint.read_weights(directory, model)
+    return model, features
+
+
+def save(directory: Path, model: SequenceTagger, features: TaggerFeatures, training: dict[str, Any]) -> None:
+    """Write a tagger as a checkpoint directory; `training` records how it was made."""
+    config = {"kind": KIND, "version": 1, "model": to_dict(model.config), "training": training}
+    checkpoint.save(directory, config=config, tensors=model.state_dict(), files=features.files())

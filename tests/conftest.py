@@ -37,6 +37,7 @@ def pytest_configure() -> None:
     """Use one thread, here and in the processes that tests start: for tiny models more only wait for each other."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    os.environ["ZHSEQ_LANG"] = "en"  # a developer's locale must not change what the tests read
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
 
 # From the ground up; a unit imports only what lies below it. Units of one layer do not know each other.
 LAYERS = (
-    {"errors", "memory"},
+    {"messages", "memory"},
+    {"errors"},
     {"batching", "checkpoint", "cli", "config", "device", "text"},
     {"corpus", "nn", "training"},
     {"poetry", "tagging"},
@@ -24,7 +25,7 @@ FRONT_DOORS = LAYERS[-1]
 TORCH = {"torch", "torchcrf", "safetensors"}
 # Units and modules that neither import torch nor anything that does, wherever in a file the import stands.
 WITHOUT_TORCH = (
-    *("cli", "config", "corpus", "errors", "memory", "text"),
+    *("cli", "config", "corpus", "errors", "memory", "messages", "text"),
     *("poetry.faults", "poetry.forms", "poetry.prosody", "poetry.review"),
     *("tagging.dictionary", "tagging.glossary", "tagging.lexicon", "tagging.matching", "tagging.metrics"),
     *("bulk.inputs", "bulk.records"),

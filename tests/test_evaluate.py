@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import fake_tagger
+from tests.tagging import fake_tagger
 from zhseq.errors import CorpusError, InputError
 from zhseq.evaluate import main
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests import fake_tagger
+from tests.tagging import fake_tagger
 from zhseq.bulk.chunks import LINES
 from zhseq.errors import InputError
 from zhseq.tag import main
 
 RUN = """
-from tests import fake_tagger
+from tests.tagging import fake_tagger
 fake_tagger.install()
 from zhseq.cli import run_main
 from zhseq.tag import main

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from zhseq.errors import ZhseqError
+from zhseq.errors import ZhseqError, command_line
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -34,7 +34,7 @@ def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         print("zhseq: interrupted", file=sys.stderr)
         status = EXIT_INTERRUPTED
     except ZhseqError as error:
-        print(f"zhseq: {error}", file=sys.stderr)
+        print(f"zhseq: {error.message.render(command_line)}", file=sys.stderr)
         status = EXIT_ERROR
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""

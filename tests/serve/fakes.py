@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from tests import fake_tagger
+from tests.tagging import fake_tagger
 from zhseq.tagging.dictionary import UserDictionary
 
 POISON = "毒"

@@ -6,9 +6,9 @@ import threading
 import pytest
 from starlette.testclient import TestClient
 
-from tests import fake_tagger
 from tests.serve.conftest import Serve
 from tests.serve.fakes import FakeTagger
+from tests.tagging import fake_tagger
 from zhseq.tagging.formats import make_writer
 
 JSON = {"Content-Type": "application/json"}

@@ -156,7 +156,7 @@ def test_text_and_bio_can_be_read(tmp_path: Path) -> None:
 
 
 def test_the_documented_table_is_the_one_in_use() -> None:
-    page = (Path(__file__).resolve().parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     rows = [
         row.strip("| ").split(" | ") for row in page.split("universal parts of speech")[1].splitlines() if "|" in row
     ]
@@ -165,7 +165,7 @@ def test_the_documented_table_is_the_one_in_use() -> None:
 
 
 def test_the_documented_formats_are_those_there_are() -> None:
-    page = (Path(__file__).resolve().parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     read, written = page.split("## What is written")
     assert set(re.findall(r"^\| `([a-z-]+)` \|", read, re.MULTILINE)) == set(READABLE) - {"auto"}
     assert set(re.findall(r"^\| `([a-z-]+)` \|", written, re.MULTILINE)) == set(FORMATS)

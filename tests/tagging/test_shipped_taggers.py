@@ -10,7 +10,7 @@ import pytest
 from zhseq import checkpoint
 from zhseq.tagging.tagger import KIND
 
-CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 TAGGERS = ("tagger", "tagger-start", "tagger-ud")
 
 

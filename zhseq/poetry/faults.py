@@ -55,7 +55,7 @@ def read_lines(text: str, lengths: Sequence[int] = ()) -> list[str]:
         if not han and character not in _SEPARATORS and character != BLANK:
             shown = f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
             message = f"a poem is made of Chinese characters and punctuation, but this text holds {shown}"
-            raise InputError(message, code="not_chinese")
+            raise InputError("not_chinese", message)
     if lengths:
         return _cut(folded, lengths)
     readings = [_lines(folded, length) for length in _REGULAR]

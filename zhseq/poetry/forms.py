@@ -94,13 +94,13 @@ def place_start(start: str, form: Form) -> str:
     room = sum(form.line_lengths)
     if len(placed) > room:
         message = f"the start has {len(placed)} characters, but a {form.name} has {room}; give fewer"
-        raise InputError(message, code="start_too_long")
+        raise InputError("start_too_long", message)
     whole = [
         placed[end - length : end] for end, length in zip(marks, form.line_lengths, strict=True) if end <= len(placed)
     ]
     if len(set(whole)) < len(whole):
         message = "the start holds the same line twice, and a poem may not; change one of the two"
-        raise InputError(message, code="line_twice")
+        raise InputError("line_twice", message)
     return placed
 
 
@@ -118,9 +118,9 @@ def _misplaced(character: str, place: int, marks: dict[int, str], form: Form) ->
     if character in "，。、；：？！,.;:?!":
         expected = f"a '{marks[place]}'" if place in marks else "no punctuation"
         message = f"the start has {shown} after {place} characters, where a {form.name} has {expected}"
-        return InputError(message, code="misplaced_mark")
+        return InputError("misplaced_mark", message)
     message = f"a poem is made of Chinese characters, but the start holds {shown}; leave it out"
-    return InputError(message, code="not_chinese")
+    return InputError("not_chinese", message)
 
 
 @dataclass(frozen=True)

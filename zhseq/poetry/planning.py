@@ -63,9 +63,9 @@ def plan_regulated(prosody: Prosody, form: str, given: Given, group: RhymeGroup 
     every = prosody.templates(form)
     if group is not None and group.tone is not Tone.LEVEL:
         raise InputError(
+            "oblique_rhyme_group",
             f"a {form} rhymes on level tones, but the words of the rhyme group '{group.name}' are oblique; "
             "choose a level one",
-            code="oblique_rhyme_group",
         )
     length = every[0].line_lengths[0]
     weights = [_RHYMED_FIRST[length] if pattern.rhymes[0] else 1 - _RHYMED_FIRST[length] for pattern in every]
@@ -113,7 +113,7 @@ def _plan(
                 fitting.append((pattern, weight, _fit_rhymes(prosody, pattern, given, None)))
     if not fitting:
         message = f"no pattern of {name} allows what is given: {nearest}; change it or use --rhyme none"
-        raise InputError(message, code="against_the_pattern")
+        raise InputError("against_the_pattern", message)
     taken, shares, presets = zip(*fitting, strict=True)
     return Plan(taken, shares, presets, note)
 
@@ -264,9 +264,9 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
     prosody = load()
     if prosody is None and needed:
         raise InputError(
+            "no_rules",
             "this model comes without tones, rhymes and tunes; learn them with `python -m zhseq.train prosody` "
             "or use --rhyme none without a tune",
-            code="no_rules",
         )
     if prosody is None or request.rhyme == "none":
         return prosody
@@ -287,8 +287,8 @@ def find_tune(name: str, prosody: Prosody) -> TunePattern:
     known = list(prosody.tunes)
     near = difflib.get_close_matches(folded, known, n=3, cutoff=0.3) or known[:3]
     raise InputError(
+        "unknown_tune",
         f"there is no tune '{name}' among the {len(known)} that are known (--list-tunes); near are {'、'.join(near)}",
-        code="unknown_tune",
     )
 
 
@@ -306,7 +306,7 @@ def known_name(kind: str, value: str, known: Sequence[str]) -> str:
         return by_fold.get(folded, "")
     near = difflib.get_close_matches(folded, by_fold, n=3, cutoff=0.3) or list(by_fold)[:3]
     message = f"the model knows no {kind} '{value}'; it knows {len(known)}, among them {'、'.join(near)}"
-    raise InputError(message, code=f"unknown_{kind}")
+    raise InputError(f"unknown_{kind}", message)
 
 
 def check_wishes(request: Request, prosody: Prosody | None) -> None:
@@ -317,13 +317,13 @@ def check_wishes(request: Request, prosody: Prosody | None) -> None:
     """
     if request.form != "auto" and request.form not in FORMS:
         message = f"there is no form '{request.form}'; choose one of auto, {', '.join(FORMS)}"
-        raise InputError(message, code="unknown_form")
+        raise InputError("unknown_form", message)
     if request.tune and request.form != "auto":
         message = f"a tune has a form of its own, so --form {request.form} and --tune {request.tune} exclude each other"
-        raise InputError(f"{message}; leave one out", code="form_and_tune")
+        raise InputError("form_and_tune", f"{message}; leave one out")
     if request.rhyme_group and prosody is None:
         message = "a rhyme group is of no use with --rhyme none; leave one of the two out"
-        raise InputError(message, code="unused_rhyme_group")
+        raise InputError("unused_rhyme_group", message)
     if request.acrostic_at not in ("start", "end"):
         raise InputError(f"an acrostic stands at the start or at the end of the lines, not at '{request.acrostic_at}'")
     if request.lines and request.start:
@@ -332,7 +332,7 @@ def check_wishes(request: Request, prosody: Prosody | None) -> None:
         if not bool(is_han(codepoints(character))[0]):
             shown = f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
             message = f"an acrostic is made of Chinese characters, but holds {shown}; leave it out"
-            raise InputError(message, code="not_chinese")
+            raise InputError("not_chinese", message)
 
 
 def _draft_form(request: Request, name: str, prosody: Prosody | None, *, lenient: bool) -> Draft:
@@ -374,16 +374,16 @@ def given_characters(request: Request, form: Form) -> tuple[tuple[str, ...], ...
         grid[line][place] = character
     if len(request.acrostic) > len(grid):
         raise InputError(
+            "acrostic_too_long",
             f"the acrostic has {len(request.acrostic)} characters, but a {form.name} has {len(grid)} lines; give fewer",
-            code="acrostic_too_long",
         )
     for number, character in enumerate(request.acrostic):
         place = 0 if request.acrostic_at == "start" else len(grid[number]) - 1
         if grid[number][place] not in ("", character):
             raise InputError(
+                "acrostic_clash",
                 f"line {number + 1} cannot have '{grid[number][place]}' of the start and '{character}' of the acrostic "
                 "in one place; change one of the two",
-                code="acrostic_clash",
             )
         grid[number][place] = character
     return tuple(map(tuple, grid))

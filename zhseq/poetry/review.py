@@ -217,14 +217,14 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
     """
     if form and form not in FORM_SHAPES:
         message = f"there is no regulated form '{form}'; choose one of {', '.join(FORM_SHAPES)}"
-        raise InputError(message, code="unknown_form")
+        raise InputError("unknown_form", message)
     if form and tune is not None:
         message = f"a tune has a form of its own, so --form {form} and --tune {tune.name} exclude each other"
-        raise InputError(message, code="form_and_tune")
+        raise InputError("form_and_tune", message)
     lines = read_lines(text)
     if not lines:
         message = "there is no Chinese character in this text; expected a poem"
-        raise InputError(message, code="no_verse")
+        raise InputError("no_verse", message)
     if tune is not None:
         fitting = _readings(text, tune)
         least = min(_distance(*item) for item in fitting)
@@ -240,13 +240,13 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
         if not _nearly_regular(lines):
             lengths = "、".join(str(len(line)) for line in lines[:12])
             raise InputError(
+                "unknown_shape",
                 "expected a regulated poem (4 or 8 lines of 5 or 7 characters) or a ci to a known tune, but found "
                 f"{len(lines)} line{'s' * (len(lines) != 1)} of {lengths} characters; name the tune with --tune",
-                code="unknown_shape",
             )
     if form and len(lines) != FORM_SHAPES[form][0]:
         message = f"a {form} has {FORM_SHAPES[form][0]} lines, but here are {len(lines)}; leave --form out"
-        raise InputError(message, code="other_form")
+        raise InputError("other_form", message)
     return review_lines(lines, prosody, strict=bool(form))
 
 

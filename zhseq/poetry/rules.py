@@ -106,7 +106,7 @@ class RuleTables:
         ]
         if not fitting:
             message = f"no rhyme group has the {needed} words that this pattern needs; use --rhyme none"
-            raise InputError(message, code="small_rhyme_group")
+            raise InputError("small_rhyme_group", message)
         return self.by_group[fitting].amax(dim=0)
 
 
@@ -153,9 +153,9 @@ class Template:
                 preset = presets[row][slot]
                 if preset != OPEN and tables.group_sizes[preset] < needed:
                     raise InputError(
+                        "small_rhyme_group",
                         f"the rhyme group '{tables.groups[preset].name}' has {tables.group_sizes[preset]} words, "
                         f"but this pattern needs {needed}; choose another",
-                        code="small_rhyme_group",
                     )
                 groups[row, slot] = preset
                 end = pattern.tones[by_pattern[row].index(slot)][-1]

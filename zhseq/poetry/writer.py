@@ -298,8 +298,8 @@ def draft_rewriting(request: Request, lines: Sequence[str], index: int, prosody:
     for number, line in enumerate(lines):
         if number != index and not is_han(codepoints(line)).all():
             raise InputError(
+                "open_places",
                 f"line {number + 1} of the poem holds something else than Chinese characters; leave it out",
-                code="open_places",
             )
     tune = find_tune(request.tune, prosody) if request.tune and prosody is not None else None
     form = _form(request, lines, index, tune)
@@ -368,7 +368,7 @@ def _form(request: Request, lines: Sequence[str], index: int, tune: TunePattern 
     lengths = "、".join(str(len(line)) for line in lines[:24])
     hint = "" if request.tune or request.form != "auto" else "; name the tune if it is a ci"
     message = f"expected the lines of a {name}, but they have {lengths} characters{hint}"
-    raise InputError(message, code="unknown_shape")
+    raise InputError("unknown_shape", message)
 
 
 def _plan(

@@ -8,7 +8,7 @@ import pytest
 
 from zhseq.poetry.prosody import Prosody, Tone
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "poem"
+SHIPPED = Path(__file__).resolve().parents[3] / "checkpoints" / "poem"
 RHYMES = (
     "东风空中红同公翁宫雄虫终丛童",
     "钟龙松容峰逢踪从蓉慵",

@@ -47,20 +47,6 @@ def test_what_is_named_is_there():
     assert used <= set(re.findall(r"id=\"([\w-]+)\"", HTML))
 
 
-def test_each_refusal_that_has_a_name_is_said_in_the_words_of_the_page():
-    """What the page cannot ask for is left out: dynasties, forms by name, a form beside a tune."""
-    package = PAGE.parents[1]
-    library = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py") if path.parent != PAGE.parent)
-    named = set(re.findall(r"code=\"(\w+)\"", library)) | {"unknown_author"}  # made up from the kind of the name
-    assert 'code=f"unknown_{kind}"' in library
-    serve = "".join(path.read_text(encoding="utf-8") for path in PAGE.parent.glob("*.py"))
-    said = set(re.findall(r"^  (\w+): \{", (PAGE / "refusals.js").read_text(encoding="utf-8"), re.MULTILINE))
-    assert len(named) > 15
-    assert named - said == {"unknown_form", "form_and_tune"}
-    for code in said - named - {"offline"}:
-        assert f'"{code}"' in serve
-
-
 def test_each_text_has_both_languages_and_is_used():
     strings = (PAGE / "strings.js").read_text(encoding="utf-8")
     assert len(re.findall(r"^  \w+: \[\"[^\"]+\", \"[^\"]*\"\],$", strings, re.MULTILINE)) == len(KEYS)

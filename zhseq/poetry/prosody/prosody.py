@@ -358,10 +358,10 @@ class Prosody:
         if ids:
             names = ", ".join(self.rhyme_groups[index].name for index in ids)
             message = f"'{name}' is in several rhyme groups; name one of them: {names}"
-            raise InputError(message, code="ambiguous_rhyme_group")
+            raise InputError("ambiguous_rhyme_group", message)
         names = " ".join(group.name for group in self.rhyme_groups if group.tone is Tone.LEVEL)
         message = f"there is no rhyme group '{name}'; give a rhyme word, for example one of {names}"
-        raise InputError(message, code="unknown_rhyme_group")
+        raise InputError("unknown_rhyme_group", message)
 
     def templates(self, form: str) -> tuple[TonePattern, ...]:
         """Return the patterns of a regulated form, see `zhseq.poetry.prosody.patterns.templates`."""

@@ -1,0 +1,16 @@
+"""What zhseq says in Chinese: the sentence for each code of a message, with the gaps of the English one."""
+
+from __future__ import annotations
+
+# The English sentences stand where they are raised; `tests/test_messages.py` holds the two together.
+_POETRY: dict[str, str] = {}
+
+_TAGGING: dict[str, str] = {}
+
+_CORPORA_AND_TRAINING: dict[str, str] = {}
+
+_BULK: dict[str, str] = {}
+
+_SERVICE: dict[str, str] = {}
+
+CHINESE: dict[str, str] = {**_POETRY, **_TAGGING, **_CORPORA_AND_TRAINING, **_BULK, **_SERVICE}

@@ -44,6 +44,12 @@ def test_words_and_parts_of_speech(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "entities" not in report
 
 
+def test_every_text_of_a_long_file_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = run(capsys, "--gold", write(tmp_path, "天气  很好\n" * 2500))
+    assert report["texts"] == 2500
+    assert report["words"]["gold"] == report["words"]["predicted"] == 5000  # type: ignore[index]
+
+
 def test_segmentation_has_no_joint_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = run(capsys, "--gold", write(tmp_path, "天气  很好\n北京  。\n"))
     assert report["words"]["f1"] == 1.0  # type: ignore[index]

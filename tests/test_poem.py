@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from zhseq import poem as poem_door
 from zhseq.cli import run_main
 from zhseq.poem import main
 
@@ -53,6 +54,16 @@ def test_scores_a_file_and_adds_a_total(front_door, tmp_path):
     assert total["bits"] == pytest.approx(first["bits"] + second["bits"])
     assert total["bits_per_han"] == pytest.approx(total["bits"] / 12)
     assert total["poems"] == 2
+
+
+def test_scores_every_poem_of_a_long_file(front_door, tmp_path):
+    """More than two blocks: a progress bar must not end what it counts."""
+    file = tmp_path / "poems.txt"
+    file.write_text("春风花月，山水云雨。\n" * (2 * poem_door._BLOCK + 3), encoding="utf-8")
+    _, output, _ = front_door("--score", file)
+    *scores, total = map(json.loads, output.splitlines())
+    assert len(scores) == total["poems"] == 2 * poem_door._BLOCK + 3
+    assert total["han"] == 8 * total["poems"]
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,34 @@ def test_the_output_appears_when_it_is_whole(tmp_path: Path) -> None:
     path = write(tmp_path, "好\n")
     assert tag(path, "--output", str(output)) == 0
     assert output.read_text(encoding="utf-8") == "好/w\n"
-    assert tag(path, "--output", str(path)) == 0
-    assert path.read_text(encoding="utf-8") == "好/w\n"
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.txt", "out.txt"]
+
+
+def test_what_is_read_is_never_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, words = write(tmp_path, "好\n"), write(tmp_path, "北京\n", "words")
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "hard").hardlink_to(path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt.tagged").hardlink_to(path)
+    for name in ("a.txt", "./a.txt", "folder/../a.txt", "link", "hard", "folder/"):
+        with pytest.raises(InputError, match=r"would overwrite what is read \(.*a\.txt\)") as caught:
+            tag(path, "--output", f"{tmp_path}/{name}")
+        assert caught.value.code == "output_is_input"
+    with pytest.raises(InputError, match=r"\(.*words\)"):
+        tag(path, "--dict", str(words), "--output", str(words))
+    assert (path.read_text(encoding="utf-8"), words.read_text(encoding="utf-8")) == ("好\n", "北京\n")
+
+
+def test_redirections_do_not_overwrite_what_is_read_either(tmp_path: Path) -> None:
+    path = write(tmp_path, "好\n")
+    command = [sys.executable, "-c", RUN]
+    with path.open("rb") as stdin, path.open("ab") as stdout:
+        for arguments, options in (([str(path)], {"stdout": stdout}), (["-", "--output", str(path)], {"stdin": stdin})):
+            done = subprocess.run([*command, *arguments], stderr=subprocess.PIPE, cwd=ROOT, check=False, **options)  # type: ignore[call-overload]
+            assert done.returncode == 2
+            assert b"expected results to go to a file of their own" in done.stderr
+            assert done.stderr.count(b"\n") == 1
+    assert path.read_text(encoding="utf-8") == "好\n"
 
 
 def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:

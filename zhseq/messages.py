@@ -9,7 +9,9 @@ _TAGGING: dict[str, str] = {}
 
 _CORPORA_AND_TRAINING: dict[str, str] = {}
 
-_BULK: dict[str, str] = {}
+_BULK: dict[str, str] = {
+    "output_is_input": "结果应写入单独的文件，现会覆盖正在读取的文件（{name}）；请用 <output> 另指文件。",
+}
 
 _SERVICE: dict[str, str] = {}
 

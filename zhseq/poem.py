@@ -340,11 +340,13 @@ def _score(poet: Poet, path: Path) -> None:
     from zhseq.poetry.scoring import read_poem
 
     bits, han, poems = 0.0, 0, 0
-    records = tqdm(_records(path), unit="poem", disable=None)
-    while block := [read_poem(text, place) for place, text in islice(records, _BLOCK)]:
-        for score in poet.score([lines for lines, _ in block], [form for _, form in block]):
-            print(json.dumps({"bits": score.bits, "han": score.han, "bits_per_han": score.bits_per_han}))
-            bits, han, poems = bits + score.bits, han + score.han, poems + 1
+    records = _records(path)
+    with tqdm(unit="poem", disable=None) as bar:  # beside the records: a bar around them ends them with the first block
+        while block := [read_poem(text, place) for place, text in islice(records, _BLOCK)]:
+            for score in poet.score([lines for lines, _ in block], [form for _, form in block]):
+                print(json.dumps({"bits": score.bits, "han": score.han, "bits_per_han": score.bits_per_han}))
+                bits, han, poems = bits + score.bits, han + score.han, poems + 1
+            bar.update(len(block))
     if poems == 0:
         raise InputError(f"{path} holds no poem; expected one a line")
     print(json.dumps({"total": True, "poems": poems, "bits": bits, "han": han, "bits_per_han": bits / han}))

@@ -84,6 +84,7 @@ def test_build_takes_the_most_frequent_and_breaks_ties_by_code_point() -> None:
 def test_build_counts_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zhseq.text.vocab._BLOCK", 2)
     assert Vocab.build(["甲", "乙", "乙", "丙", "丙", "丙"], max_size=6).symbols == (*SPECIALS, "丙", "乙")
+    assert Vocab.build(["甲", "乙", "", "", "丙"], max_size=9).symbols == (*SPECIALS, "丙", "乙", "甲")
 
 
 @pytest.mark.parametrize(

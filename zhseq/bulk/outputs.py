@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -381,6 +382,43 @@ def check_place(output: Path, folders: Sequence[Path]) -> None:
     for folder in folders:
         if place.is_relative_to(folder.resolve()):
             raise InputError(f"{output}: expected an output outside of the input folder {folder}, found one inside.")
+
+
+def check_not_read(outputs: Iterable[Path | int], inputs: Inputs, dictionary: Path | None) -> None:
+    """Check that no output is a file that is read, under whatever name: links count.
+
+    Args:
+        outputs: Files, which need not exist, or open file descriptors.
+        inputs: What is tagged.
+        dictionary: The user's own words.
+
+    Raises:
+        InputError: One is; writing it would destroy what is read.
+    """
+    read: dict[tuple[int, int], str] = {}
+    for source in inputs.sources:
+        identity = _identity(source.path or 0)
+        if identity is not None:
+            read[identity] = source.name
+    if dictionary is not None and (identity := _identity(dictionary)) is not None:
+        read[identity] = str(dictionary)
+    for output in outputs:
+        if (identity := _identity(output)) in read:
+            raise InputError(
+                "output_is_input",
+                "expected results to go to a file of their own, found that they would overwrite what is read ({name}); "
+                "name another file with <output>.",
+                name=read[identity],
+            )
+
+
+def _identity(place: Path | int) -> tuple[int, int] | None:
+    """Return what is the same for all names of a regular file, None for all else."""
+    try:
+        status = os.stat(place)  # noqa: PTH116 (a descriptor has no path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def journal_of(output: Path, *, folder: bool) -> Path:

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, NoReturn
 import zhseq
 from zhseq.bulk.chunks import Chunk, Part, Sent, SentJob, TaggingJob, read_chunks
 from zhseq.bulk.inputs import Inputs, Source
-from zhseq.bulk.outputs import FileOutput, Output, StreamOutput, check_place, is_folder, journal_of, mirrored
+from zhseq.bulk.outputs import (
+    FileOutput,
+    Output,
+    StreamOutput,
+    check_not_read,
+    check_place,
+    is_folder,
+    journal_of,
+    mirrored,
+)
 from zhseq.bulk.records import Reading
 from zhseq.bulk.workers import run_ordered
 from zhseq.errors import InputError
@@ -82,6 +91,7 @@ class Run:
             path = Path(self.output).resolve()  # a link is kept, and what it points to is replaced
             if path.exists() and not os.access(path, os.W_OK):
                 raise InputError(f"{path}: expected a file that can be written, found one that is read-only.")
+            check_not_read([path], self.inputs, self.job.dictionary)
             with self._files([path], journal_of(path, folder=False)) as files:
                 yield files, True
         elif self.resume:
@@ -89,7 +99,9 @@ class Run:
         else:
             with ExitStack() as stack:
                 stream = sys.stdout
-                if self.output is not None:
+                if self.output is None:
+                    check_not_read([1], self.inputs, self.job.dictionary)
+                else:
                     stream = stack.enter_context(Path(self.output).open("w", encoding="utf-8", newline=""))
                 yield StreamOutput(stream, numbered=self.job.format == "brat"), True
 
@@ -104,6 +116,7 @@ class Run:
         folder = Path(self.output)
         check_place(folder, self.inputs.folders)
         paths = mirrored(self.inputs, folder, self.job.format)
+        check_not_read(paths, self.inputs, self.job.dictionary)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -52,15 +52,15 @@ class Vocab:
         """Make a vocabulary of the most frequent characters of `texts`.
 
         Args:
-            texts: Normalised, non-empty texts; counted in blocks, so an iterator over a large corpus will do.
+            texts: Normalised texts; counted in blocks, so an iterator over a large corpus will do.
             max_size: Most symbols in all, specials included.
             min_count: Characters that occur less often are left out.
             symbols: Named symbols that come right after the specials.
         """
         counts = np.zeros(0x110000, dtype=np.int64)
         remaining = iter(texts)
-        while block := "".join(islice(remaining, _BLOCK)):
-            counts += np.bincount(codepoints(block), minlength=len(counts))
+        while block := list(islice(remaining, _BLOCK)):
+            counts += np.bincount(codepoints("".join(block)), minlength=len(counts))
         order = np.lexsort((np.arange(len(counts)), -counts))
         room = max_size - len(SPECIALS) - len(symbols)
         chosen = [chr(point) for point in order[: max(room, 0)].tolist() if counts[point] >= max(min_count, 1)]

@@ -1,8 +1,11 @@
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
-from zhseq import memory
-from zhseq.device import autocast, cpu_has_bfloat16, pick_device, tune_process
+from zhseq import device, memory
+from zhseq.device import autocast, cpu_has_bfloat16, pick_device, tune_process, usable_cores
 from zhseq.errors import ConfigError
 
 
@@ -77,3 +80,44 @@ def test_tuning_changes_no_number() -> None:
 def test_tuning_does_without_the_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())  # a C library that is not glibc
     tune_process(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, 8),
+        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, 8),
+        ({"sys/fs/cgroup/cpu.max": "200000 100000\n"}, 2),
+        ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 2),
+        ({"sys/fs/cgroup/cpu.max": "10000 100000\n"}, 1),
+        ({"sys/fs/cgroup/cpu.max": "nonsense"}, 8),
+        ({"sys/fs/cgroup/a/cpu.max": "300000 100000\n", "sys/fs/cgroup/a/b/cpu.max": "max 100000\n"}, 3),
+        ({"sys/fs/cgroup/c/cpu.max": "300000 100000\n"}, 8),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "400000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 4),
+    ],
+)
+def test_affinity_and_container_limit_the_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], limit: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    for name, content in {"proc/self/cgroup": "0::/a/b\n", **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert usable_cores(tmp_path) == limit
+
+
+@pytest.mark.parametrize(
+    ("threads", "variable", "expected"), [(3, None, [3]), (3, "1", [3]), (0, "2", []), (0, None, [5])]
+)
+def test_threads_are_those_asked_for_or_the_cores(
+    monkeypatch: pytest.MonkeyPatch, threads: int, variable: str | None, expected: list[int]
+) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(device, "usable_cores", lambda: 5)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    tune_process(torch.device("cpu"), threads)
+    assert chosen == expected

@@ -1,9 +1,11 @@
-"""Which device and precision to train with, and what the processor needs to be fast."""
+"""Choose the device, the precision and the number of threads to compute with."""
 
 from __future__ import annotations
 
+import math
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 
 import torch
 
@@ -28,7 +30,12 @@ def pick_device(name: str) -> torch.device:
         name = f"cuda:{os.environ['LOCAL_RANK']}"  # torchrun: each process has a GPU of its own
     there = [kind for kind, count in counts.items() if count]
     if name not in there and name not in [f"{kind}:{index}" for kind in there for index in range(counts[kind])]:
-        raise ConfigError(f"device '{name}' is not available; on this machine there is: {', '.join(there)}")
+        raise ConfigError(
+            "device_unavailable",
+            "device '{name}' is not available; on this machine there is: {there}",
+            name=name,
+            there=", ".join(there),
+        )
     return torch.device(name)
 
 
@@ -46,14 +53,49 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
-def tune_process(device: torch.device) -> None:
+def tune_process(device: torch.device, threads: int = 0) -> None:
     """Set what makes training fast on this device and changes nothing else.
 
     On a GPU, float32 matrix products use TF32. On a CPU under Linux, the allocator keeps the large buffers of each step
     for the next.
+
+    Args:
+        device: Where the model is.
+        threads: Threads of the processor; 0: what OMP_NUM_THREADS says, or else a thread for each core that this
+            process may use.
     """
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
     else:
         keep_freed()
+    if threads or "OMP_NUM_THREADS" not in os.environ:  # PyTorch has read the variable itself
+        torch.set_num_threads(threads or usable_cores())
+
+
+def usable_cores(system: Path = Path("/")) -> int:
+    """Return how many cores this process may use, at least 1: by its affinity and by the limits of its container.
+
+    Args:
+        system: Root of the file system, in which Linux tells the limits of control groups.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _group_limit(system))))
+
+
+def _group_limit(system: Path) -> float:
+    """Return the processor time that control groups grant, in cores; infinity where there is no limit."""
+    limits = [math.inf]
+    groups = system / "sys/fs/cgroup"
+    with suppress(OSError, ValueError):  # version 1, in which the processor has a tree of its own
+        quota, period = (int((groups / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        limits += [quota / period] if quota > 0 and period > 0 else []
+    with suppress(OSError):  # version 2: a limit on any group above this process holds for it
+        own = (system / "proc/self/cgroup").read_text().rpartition("0::/")[2].strip()  # from the line `0::/PATH`
+        for folder in (groups / own, *(groups / own).parents):
+            with suppress(OSError, ValueError):
+                share, period_text = (folder / "cpu.max").read_text().split()
+                limits += [int(share) / int(period_text)] if share != "max" else []
+            if folder == groups:
+                break
+    return min(limits)

@@ -194,6 +194,44 @@ def test_resumed_equals_uninterrupted(
     assert log(tmp_path / "cut") == log(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("at", [(0, 2), (1, 3), (2, 0)])
+def test_a_state_between_evaluations_goes_on_to_the_same_numbers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: tuple[int, int]
+) -> None:
+    settings = {"evaluate_every": 9, "ema_decay": 0.9, "log_every": 2}
+    whole = Toy()
+    expected = run(whole, tmp_path / "whole", **settings)
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_SAVES", 0.0)  # at every look at the losses
+    with pytest.raises(KeyboardInterrupt):
+        run(Toy(), tmp_path / "cut", batches=lambda e: Interrupting(e, at, KeyboardInterrupt()), **settings)
+    assert log(tmp_path / "cut") == []
+    resumed = Toy()
+    assert run(resumed, tmp_path / "cut", resume=True, **settings) == expected
+    assert same(weights(resumed), weights(whole))
+    assert log(tmp_path / "cut") == log(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("settings", [{"epochs": 1}, {"epochs": 9, "patience": 1}])
+def test_a_finished_run_says_so_and_is_left_alone(
+    tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    constant = {"evaluate": lambda model: Evaluation(1.0), **settings}
+    result = run(Toy(), tmp_path, **constant)
+    assert "finished" not in capsys.readouterr().err
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert run(Toy(), tmp_path, resume=True, **constant) == result
+    steps = 4 * len(log(tmp_path))
+    assert f"this run is finished: {steps} steps are done, and nothing is left to do" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_new_run_forgets_the_state_of_an_older_one(tmp_path: Path) -> None:
+    run(Toy(), tmp_path, epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(Toy(), tmp_path, batches=lambda epoch: Interrupting(epoch, (0, 1), KeyboardInterrupt()))
+    assert not (tmp_path / "resume.safetensors").exists()
+
+
 @pytest.mark.parametrize("torn", ["", '{"step": 12, "epo'])
 def test_a_kill_between_log_and_state_leaves_no_line_twice(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, torn: str

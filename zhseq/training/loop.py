@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +13,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from tqdm import tqdm
 
 from zhseq import memory
 from zhseq.batching import Batch
 from zhseq.device import autocast, pick_device, tune_process
-from zhseq.errors import ConfigError, ZhseqError
+from zhseq.errors import ConfigError, Message, ZhseqError, command_line
 from zhseq.training.distributed import World, world, wrap
-from zhseq.training.state import Average, append_log, load_state, open_log, save_state
+from zhseq.training.progress import Reporter
+from zhseq.training.state import (
+    RESUME_FILE,
+    Average,
+    Progress,
+    TrainingState,
+    append_log,
+    load_state,
+    open_log,
+    save_state,
+)
+
+_SECONDS_BETWEEN_SAVES = 30 * 60.0
+_REMEDY = Message(
+    "training_remedy",
+    "the best checkpoint and the resume state from before are intact; resume, or try a lower training.learning_rate",
+)
+
+
+class TrainingError(ZhseqError):
+    """The training cannot go on, because a loss or a score is not finite."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +71,46 @@ class TrainingConfig:
     log_every: int = 50
     """Optimizer steps between checks that the loss is finite, and updates of the progress bar."""
     seed: int = 1
+    """Start of all random numbers: weights, order of the batches, dropout."""
     precision: str = "auto"
     """`float32`, `bfloat16` (autocast), or `auto`: bfloat16 on CUDA and on a CPU with bfloat16 instructions."""
     device: str = "auto"
     """`auto`, `cuda`, `mps` or `cpu`."""
+    threads: int = 0
+    """Processor threads; 0: as many as this process may use."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "log_every"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"training.{name} must be at least 1, but is {getattr(self, name)}")
-        for name in ("max_steps", "warmup_steps", "evaluate_every", "patience", "weight_decay", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"training.{name} must not be negative, but is {getattr(self, name)}")
+                raise ConfigError(
+                    "setting_below_minimum",
+                    "{name} must be at least {minimum}, but is {value}",
+                    name=f"training.{name}",
+                    minimum=1,
+                    value=getattr(self, name),
+                )
+        for name in ("max_steps", "warmup_steps", "evaluate_every", "patience", "weight_decay", "seed", "threads"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(
+                    "setting_negative",
+                    "{name} must not be negative, but is {value}",
+                    name=f"training.{name}",
+                    value=getattr(self, name),
+                )
+        if self.seed >= 1 << 63:
+            raise ConfigError("seed_too_large", "training.seed must be below 2 ** 63, but is {value}", value=self.seed)
         if not self.learning_rate > 0 or not self.clip_norm > 0:
-            raise ConfigError("training.learning_rate and training.clip_norm must be greater than 0")
+            raise ConfigError(
+                "rate_not_positive", "training.learning_rate and training.clip_norm must be greater than 0"
+            )
         if not 0 <= self.ema_decay < 1 or not 0 <= self.beta2 < 1 or not 0 <= self.final_rate <= 1:
-            raise ConfigError("training.ema_decay, beta2 and final_rate must lie in [0, 1)")
+            raise ConfigError("decay_out_of_range", "training.ema_decay, beta2 and final_rate must lie in [0, 1)")
         if self.precision not in ("auto", "float32", "bfloat16"):
-            raise ConfigError(f"training.precision must be auto, float32 or bfloat16, but is '{self.precision}'")
+            raise ConfigError(
+                "unknown_precision",
+                "training.precision must be auto, float32 or bfloat16, but is '{value}'",
+                value=self.precision,
+            )
 
     def rate(self, step: int, total: int) -> float:
         """Return the learning rate of optimizer step `step` (from 0) of `total`: linear warm-up, then a cosine."""
@@ -85,18 +127,6 @@ class Evaluation:
 
     score: float
     details: dict[str, float] = field(default_factory=dict)
-
-
-__all__ = ["Evaluation", "TrainingConfig", "TrainingError", "train"]
-
-
-_REMEDY = (
-    "the best checkpoint and the resume state from before are intact; resume, or try a lower training.learning_rate"
-)
-
-
-class TrainingError(ZhseqError):
-    """The training cannot go on, because a loss or a score is not finite."""
 
 
 def train(
@@ -117,8 +147,10 @@ def train(
         evaluate: Scores the model (in evaluation mode, averaged weights if enabled) on the dev set.
         save_best: Called with the model whenever an evaluation is the best so far.
         config: Settings.
-        directory: The run: `log.jsonl` with a line for each evaluation, and the resume state.
-        resume: Go on from the state in `directory`, to the numbers that an uninterrupted run gives.
+        directory: The run: `log.jsonl` with a line for each evaluation, and the resume state. Without `resume`, both
+            begin anew.
+        resume: Go on from the state in `directory`, to the numbers that an uninterrupted run gives; a finished run is
+            left as it is.
 
     Raises:
         TrainingError: A loss or a score was not finite.
@@ -126,73 +158,83 @@ def train(
         CheckpointError: There is nothing to resume from, or the state cannot be saved.
     """
     device = pick_device(config.device)
-    tune_process(device)
+    tune_process(device, config.threads)
     torch.manual_seed(config.seed)
     model.to(device).train()
     with world(device) as place:
-        optimizer = _optimizer(model, config)
-        average = Average(model, config.ema_decay) if config.ema_decay else None
-        parts = {"model": model, "optimizer": optimizer, "average": average}
-        state: dict[str, Any] = {
-            "step": 0,
-            "epoch": 0,
-            "batch": 0,
-            "best": None,
-            "details": {},
-            "bad": 0,
-            "seconds": 0.0,
-        }
-        directory.mkdir(parents=True, exist_ok=True)
-        if resume:
-            state.update(load_state(directory, parts))
-        if place.is_main:
-            open_log(directory, state["step"])
+        state = TrainingState(
+            model, _optimizer(model, config), Average(model, config.ema_decay) if config.ema_decay else None
+        )
+        _open(directory, state, resume, place)
+        progress = state.progress
         compute_loss = wrap(model, place, device)
         steps_per_epoch = len(batches(0))
         if steps_per_epoch == 0:
-            raise ConfigError("there is nothing to train on: the first epoch has no batches; give more training texts")
+            raise ConfigError(
+                "nothing_to_train_on",
+                "there is nothing to train on: the first epoch has no batches; give more training texts",
+            )
         total = config.max_steps or config.epochs * steps_per_epoch
         every = config.evaluate_every or steps_per_epoch
+        if _finished(progress, config, total) and place.is_main:
+            _tell_finished(progress)
         # Losses not yet looked at, each with its epoch and batch: looking makes a GPU wait.
         pending: list[tuple[int, int, Tensor]] = []
-        clock = time.monotonic() - state["seconds"]
+        saved = time.monotonic()
+        clock = saved - progress.seconds
 
-        with tqdm(total=total, initial=state["step"], unit="step", disable=None if place.is_main else True) as bar:
-            while state["step"] < total and not _exhausted(state, config):
-                epoch_batches = batches(state["epoch"])
-                for index in range(state["batch"], len(epoch_batches)):
-                    rate = config.rate(state["step"], total)
-                    for group in optimizer.param_groups:
+        with Reporter(total, progress.step, silent=not place.is_main) as reporter:
+            while not _finished(progress, config, total):
+                epoch_batches = batches(progress.epoch)
+                for index in range(progress.batch, len(epoch_batches)):
+                    rate = config.rate(progress.step, total)
+                    for group in state.optimizer.param_groups:
                         group["lr"] = rate
                     with autocast(device, config.precision):
                         loss = compute_loss(epoch_batches[index], device)
                     loss.backward()
                     nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
-                    state.update(step=state["step"] + 1, batch=index + 1)
-                    if average is not None:
-                        average.update(state["step"])
-                    pending.append((state["epoch"], index, loss.detach()))
-                    bar.update()
+                    state.optimizer.step()
+                    state.optimizer.zero_grad(set_to_none=True)
+                    progress.step, progress.batch = progress.step + 1, index + 1
+                    if state.average is not None:
+                        state.average.update(progress.step)
+                    pending.append((progress.epoch, index, loss.detach()))
+                    reporter.advance()
 
-                    due = state["step"] % every == 0 or state["step"] == total
-                    if due or len(pending) >= config.log_every:
-                        mean = _mean_loss(pending, state["step"], place)
-                        pending.clear()
-                        memory.release()
-                        bar.set_postfix(loss=f"{mean:.4f}", rate=f"{rate:.1e}", refresh=False)
+                    due = progress.step % every == 0 or progress.step == total
+                    if not due and len(pending) < config.log_every:
+                        continue
+                    mean = _mean_loss(pending, progress.step, place)
+                    pending.clear()
+                    memory.release()
+                    progress.seconds = time.monotonic() - clock
                     if due:
-                        state["seconds"] = time.monotonic() - clock
-                        _evaluate(parts, evaluate, save_best, state, place)
+                        reporter.score = _evaluate(state, evaluate, save_best, place)
                         if place.is_main:
-                            _log(directory, state, mean, rate)
-                            save_state(directory, parts, state)
-                        if state["step"] == total or _exhausted(state, config):
-                            break
+                            _log(directory, progress, mean, rate)
+                    reporter.show(mean, rate)
+                    # With no loss pending, a run that goes on from here logs what an uninterrupted one does.
+                    if place.is_main and (due or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES):
+                        save_state(directory, state)
+                        saved = time.monotonic()
+                    if _finished(progress, config, total):
+                        break
                 else:
-                    state.update(epoch=state["epoch"] + 1, batch=0)
-    return Evaluation(state["best"], state["details"])
+                    progress.epoch, progress.batch = progress.epoch + 1, 0
+    assert progress.best is not None  # the last step is always evaluated
+    return Evaluation(progress.best, progress.details)
+
+
+def _open(directory: Path, state: TrainingState, resume: bool, place: World) -> None:
+    """Make the directory ready for a new run, or load the state of the one to go on with."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if resume:
+        load_state(directory, state)
+    if place.is_main:
+        open_log(directory, state.progress.step)
+        if not resume:
+            (directory / RESUME_FILE).unlink(missing_ok=True)
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
@@ -209,36 +251,52 @@ def _optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
 
 
 def _evaluate(
-    parts: dict[str, Any],
+    state: TrainingState,
     evaluate: Callable[[Any], Evaluation],
     save_best: Callable[[Any, Evaluation], None],
-    state: dict[str, Any],
     place: World,
-) -> None:
+) -> float:
     """Score the model with its averaged weights, keep the best, count evaluations without progress."""
-    model, average = parts["model"], parts["average"]
+    model, average, progress = state.model, state.average, state.progress
     if average is not None:
         average.swap()
     model.eval()
     random_state = torch.get_rng_state()  # an evaluation that draws numbers must not change the training
     result = place.agree(evaluate(model) if place.is_main else Evaluation(0.0))
     if not math.isfinite(result.score):
-        raise TrainingError(f"the dev score after step {state['step']} is {result.score}, not finite; {_REMEDY}")
-    state["last"] = {"score": result.score, **result.details}
-    if state["best"] is None or result.score > state["best"]:
-        state.update(best=result.score, details=result.details, bad=0)
+        raise TrainingError(
+            "score_not_finite",
+            "the dev score after step {step} is {score}, not finite; {remedy}",
+            step=progress.step,
+            score=result.score,
+            remedy=_REMEDY,
+        )
+    progress.last = {"score": result.score, **result.details}
+    if progress.best is None or result.score > progress.best:
+        progress.best, progress.details, progress.bad = result.score, result.details, 0
         if place.is_main:
             save_best(model, result)
     else:
-        state["bad"] += 1
+        progress.bad += 1
     torch.set_rng_state(random_state)
     model.train()
     if average is not None:
         average.swap()
+    return result.score
 
 
-def _exhausted(state: dict[str, Any], config: TrainingConfig) -> bool:
-    return bool(config.patience and state["bad"] >= config.patience)
+def _finished(progress: Progress, config: TrainingConfig, total: int) -> bool:
+    """Tell whether all steps are done or patience is exhausted."""
+    return progress.step >= total or bool(config.patience and progress.bad >= config.patience)
+
+
+def _tell_finished(progress: Progress) -> None:
+    note = Message(
+        "run_finished",
+        "this run is finished: {step:,} steps are done, and nothing is left to do; a new one needs <overwrite>",
+        {"step": progress.step},
+    )
+    print(note.render(command_line), file=sys.stderr)
 
 
 def _mean_loss(losses: list[tuple[int, int, Tensor]], step: int, place: World) -> float:
@@ -248,11 +306,17 @@ def _mean_loss(losses: list[tuple[int, int, Tensor]], step: int, place: World) -
     if not bool(finite.all()):
         first = int((~finite).nonzero()[0])
         epoch, batch, _ = losses[first]
-        at = f"batch {batch} in epoch {epoch} (step {step - len(losses) + first + 1})"
-        raise TrainingError(f"the loss of {at} is not finite; {_REMEDY}")
+        raise TrainingError(
+            "loss_not_finite",
+            "the loss of batch {batch} in epoch {epoch} (step {step}) is not finite; {remedy}",
+            batch=batch,
+            epoch=epoch,
+            step=step - len(losses) + first + 1,
+            remedy=_REMEDY,
+        )
     return float(values.mean())
 
 
-def _log(directory: Path, state: dict[str, Any], loss: float, rate: float) -> None:
-    counters = {key: state[key] for key in ("step", "epoch", "seconds")}
-    append_log(directory, {**counters, "loss": loss, "rate": rate, **state["last"]})
+def _log(directory: Path, progress: Progress, loss: float, rate: float) -> None:
+    counters = {"step": progress.step, "epoch": progress.epoch, "seconds": progress.seconds}
+    append_log(directory, {**counters, "loss": loss, "rate": rate, **progress.last})

@@ -1,4 +1,4 @@
-"""The curves of a run: training loss, dev measures and learning rate. Needs matplotlib, the extra `plot`."""
+"""Draw the curves of a run: training loss, dev measures and learning rate. Needs matplotlib, the extra `plot`."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ def plot_run(run: Path, output: Path) -> Path:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        message = "drawing curves needs matplotlib, which is not installed; run `pip install 'zhseq[plot]'`"
-        raise ConfigError(message) from error
+        raise ConfigError(
+            "matplotlib_missing_for_curves",
+            "drawing curves needs matplotlib, which is not installed; run `pip install 'zhseq[plot]'`",
+        ) from error
     steps = [entry["step"] for entry in entries]
     style: dict[Any, Any] = {"font.size": 10, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": "#999999"}
     with matplotlib.rc_context(style):

@@ -39,8 +39,8 @@ class Message:
     """A sentence that is not yet in words.
 
     `template` is English. `{name}` stands for a value, and braces that stand for themselves are doubled. `<name>` or
-    `<name=value>` stands for an argument of the library, which each door writes in its own way. A value may be a message
-    itself.
+    `<name=value>` stands for an argument of the library, which each door writes in its own way. A value may be a
+    message itself.
     """
 
     code: str

@@ -34,7 +34,6 @@ def main() -> None:
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
-    torch.set_num_threads(options.cores)
     print(f"{platform.machine()}, {options.cores} cores, torch {torch.__version__}, Python {platform.python_version()}")
 
     single = [cold_start(options.model, options.cores) for _ in range(options.rounds + 1)][1:]  # the first fills caches
@@ -42,7 +41,7 @@ def main() -> None:
     print(f"start to printed poem, s:        {spread(seconds)}   (processor time {statistics.median(processor):.2f})")
     print(f"peak memory of that process, MB: {spread(memory)}")
 
-    poet = Poet.load(options.model)
+    poet = Poet.load(options.model, threads=options.cores)
     for rhyme in ("none", "auto"):
         many = [batch(poet, rhyme, seed) for seed in range(options.rounds + 1)][1:]
         rates, used = (sorted(values) for values in zip(*many, strict=True))

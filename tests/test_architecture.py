@@ -27,7 +27,15 @@ TORCH = {"torch", "torchcrf", "safetensors"}
 WITHOUT_TORCH = (
     *("cli", "config", "corpus", "errors", "memory", "messages", "text"),
     *("poetry.faults", "poetry.forms", "poetry.prosody", "poetry.review"),
-    *("tagging.dictionary", "tagging.glossary", "tagging.lexicon", "tagging.matching", "tagging.metrics"),
+    *(
+        "tagging.dictionary",
+        "tagging.document",
+        "tagging.formats",
+        "tagging.glossary",
+        "tagging.lexicon",
+        "tagging.matching",
+        "tagging.metrics",
+    ),
     *("bulk.inputs", "bulk.records"),
     *("serve.http", "serve.metrics", "serve.schemas", "serve.settings"),
 )
@@ -158,6 +166,15 @@ def test_importing_zhseq_is_silent_and_loads_nothing_heavy() -> None:
     modules = loaded_by("import zhseq; zhseq.__version__")
     assert "zhseq" in modules
     assert not modules & {"torch", "numpy", "jieba", "datasets", "opencc", "tqdm", "huggingface_hub"}
+
+
+def test_what_zhseq_offers_is_shown_and_there() -> None:
+    modules = loaded_by(
+        "import zhseq; from zhseq import Document, Entity, UserDictionary, Word, explain; "
+        "assert zhseq.__all__ == dir(zhseq); assert not hasattr(zhseq, 'Peot'); assert explain('nr', 'zh') == '人名'"
+    )
+    assert "torch" not in modules
+    loaded_by("import zhseq; assert all(getattr(zhseq, name) for name in zhseq.__all__)")
 
 
 def test_importing_the_text_code_loads_no_torch() -> None:

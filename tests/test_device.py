@@ -1,11 +1,13 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from zhseq import device, memory
-from zhseq.device import autocast, cpu_has_bfloat16, pick_device, tune_process, usable_cores
+from zhseq.device import autocast, cpu_has_bfloat16, pick_device, set_threads, tune_process, usable_cores
 from zhseq.errors import ConfigError
 
 
@@ -121,3 +123,72 @@ def test_threads_are_those_asked_for_or_the_cores(
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
     tune_process(torch.device("cpu"), threads)
     assert chosen == expected
+
+
+REPORT = "set_threads(); import torch; print(torch.get_num_threads())"
+
+
+def run(program: str, **environment: str) -> str:
+    """What a new process prints in which nobody has chosen a number of threads, but for `environment`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    path = str(Path(__file__).resolve().parent.parent)
+    everything = {**inherited, "PYTHONPATH": path, **environment}
+    done = subprocess.run([sys.executable, "-c", program], env=everything, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_one_thread_is_the_default_of_a_process() -> None:
+    assert run(f"from zhseq.device import set_threads; {REPORT}") == "1"
+
+
+def test_a_number_of_threads_that_the_user_chose_stays() -> None:
+    load = "from zhseq.device import set_threads"
+    taken = run("import torch; print(torch.get_num_threads())", OMP_NUM_THREADS="2")  # 1 on a machine with one core
+    assert run(f"{load}; {REPORT}", OMP_NUM_THREADS="2") == taken
+    assert run(f"{load}; import torch; torch.set_num_threads(5); {REPORT}") == "5"
+    assert run(f"import torch; torch.set_num_threads(5); {load}; {REPORT}") == "5"
+    assert run(f"{load}; set_threads(4); {REPORT}") == "4"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="tells processors from cores with Linux")
+def test_processors_and_cores_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3, 5})
+    monkeypatch.setattr(device, "Path", lambda text: tmp_path)
+    assert device._default_threads() == {5, device._THREADS_AT_IMPORT}
+    for number, siblings in enumerate(("0-1", "0-1", "2-3", "2-3", "4-5", "4-5")):
+        folder = tmp_path / f"cpu{number}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(siblings)
+    assert device._default_threads() == {5, 3}
+
+
+def test_no_thread_at_all_is_refused() -> None:
+    with pytest.raises(ConfigError, match="threads must be at least 1, but is 0"):
+        set_threads(0)
+
+
+_FORKED = """
+import multiprocessing, sys
+from zhseq import Tagger
+
+tagger = Tagger.load({arguments})
+tag = lambda text: [word.text for word in tagger(text).words]
+lines = ["我们在北京学习中文，还去了上海。"] * 40
+expected = [tag(lines[0])] * 40
+assert [[word.text for word in document.words] for document in tagger.stream(lines)] == expected
+
+
+def work(line):
+    return tag(line)
+
+
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map_async(work, lines).get(60) == expected
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("arguments", ["", "threads=2"])
+def test_a_process_that_is_forked_after_use_can_tag(arguments: str) -> None:
+    assert run(_FORKED.format(arguments=arguments)) == "done"

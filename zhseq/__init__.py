@@ -1,28 +1,54 @@
 """zhseq: Chinese sequence models that fit on an ordinary computer.
 
-`Poet` writes classical poems, `Tagger` finds words, parts of speech and named entities. Both are loaded when they are
+`Poet` writes classical poems, `Tagger` finds words, parts of speech and named entities. Each name is loaded when it is
 first used, so that importing zhseq costs nothing.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zhseq.poetry.poet import Poet
+    from zhseq.poetry.request import Poem, Request
+    from zhseq.tagging.dictionary import UserDictionary
+    from zhseq.tagging.document import Document, Entity, Word
+    from zhseq.tagging.glossary import explain
     from zhseq.tagging.tagger import Tagger
 
-__all__ = ["Poet", "Tagger", "__version__"]
+__all__ = [
+    "Document",
+    "Entity",
+    "Poem",
+    "Poet",
+    "Request",
+    "Tagger",
+    "UserDictionary",
+    "Word",
+    "__version__",
+    "explain",
+]
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Document": "zhseq.tagging.document",
+    "Entity": "zhseq.tagging.document",
+    "Poem": "zhseq.poetry.request",
+    "Poet": "zhseq.poetry.poet",
+    "Request": "zhseq.poetry.request",
+    "Tagger": "zhseq.tagging.tagger",
+    "UserDictionary": "zhseq.tagging.dictionary",
+    "Word": "zhseq.tagging.document",
+    "explain": "zhseq.tagging.glossary",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Poet":
-        from zhseq.poetry.poet import Poet
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zhseq' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
 
-        return Poet
-    if name == "Tagger":
-        from zhseq.tagging.tagger import Tagger
 
-        return Tagger
-    raise AttributeError(f"module 'zhseq' has no attribute '{name}'")
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import os
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from zhseq.errors import ConfigError
 from zhseq.memory import keep_freed
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_THREADS_AT_IMPORT = torch.get_num_threads()
 
 
 def pick_device(name: str) -> torch.device:
@@ -37,6 +41,55 @@ def pick_device(name: str) -> torch.device:
             there=", ".join(there),
         )
     return torch.device(name)
+
+
+def set_threads(threads: int | None = None) -> None:
+    """Set how many processor threads PyTorch uses: for all of the process, not for one model.
+
+    PyTorch by itself takes every core. Models as small as these gain little from a second one, and where other programs
+    need the cores, its threads wait for each other: a call can take a hundred times as long.
+
+    In a process that is forked from this one PyTorch has one thread, because its other threads do not survive the fork
+    and would be waited for without end.
+
+    Args:
+        threads: How many; None for one, unless the user has chosen: by OMP_NUM_THREADS or MKL_NUM_THREADS, or by
+            telling PyTorch another number than it takes by itself.
+
+    Raises:
+        ConfigError: There are less than 1 threads.
+    """
+    if threads is not None and threads < 1:
+        raise ConfigError("few_threads", "the number of threads must be at least 1, but is {threads}", threads=threads)
+    _have_one_thread_after_a_fork()
+    if threads is not None or not _threads_are_chosen():
+        torch.set_num_threads(threads or 1)
+
+
+def _threads_are_chosen() -> bool:
+    if any(os.environ.get(name) for name in _THREAD_VARIABLES):
+        return True
+    now = torch.get_num_threads()
+    return now != _THREADS_AT_IMPORT or now not in _default_threads()
+
+
+def _default_threads() -> set[int]:
+    """Return the numbers of threads that PyTorch may take by itself: one for each processor, or each physical core."""
+    if not hasattr(os, "sched_getaffinity"):
+        return {_THREADS_AT_IMPORT}
+    processors = os.sched_getaffinity(0)
+    folder = Path("/sys/devices/system/cpu")
+    try:
+        cores = {(folder / f"cpu{number}/topology/thread_siblings_list").read_text() for number in processors}
+    except OSError:  # not told in every container
+        return {len(processors), _THREADS_AT_IMPORT}
+    return {len(processors), len(cores)}
+
+
+@lru_cache(maxsize=1)
+def _have_one_thread_after_a_fork() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def cpu_has_bfloat16() -> bool:

@@ -5,7 +5,19 @@ from __future__ import annotations
 # The English sentences stand where they are raised; `tests/test_messages.py` holds the two together.
 _POETRY: dict[str, str] = {}
 
-_TAGGING: dict[str, str] = {}
+_TAGGING: dict[str, str] = {
+    "few_readings": "读法数须不少于 1，现为 {nbest}",
+    "few_threads": "线程数须不少于 1，现为 {threads}",
+    "no_explanation": "没有“{tag}”的说明；可说明的有 {known}",
+    "no_tagger": "{source} 所述并非标注模型：{error}；请重新下载该模型",
+    "not_a_text": "应为 str 类型的文本，现为 {kind}",
+    "not_texts": "应为若干文本（均为 str），现为 {kind}；只有一段文本时，请直接调用标注器",
+    "nothing": "无",
+    "tables_of_another_model": (
+        "{directory} 中的字、二元组和词的数目是 {found}，而 {source} 所记为 {sizes}；它们不属于同一模型"
+    ),
+    "unknown_task": "此模型能做 {tasks}，而要求的是 {asked}；请换用别的模型",
+}
 
 _CORPORA_AND_TRAINING: dict[str, str] = {
     # device

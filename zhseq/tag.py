@@ -14,8 +14,8 @@ from zhseq.cli import run_main
 from zhseq.errors import InputError
 from zhseq.tagging.formats import FORMATS, make_writer
 from zhseq.text.encoding import ENCODINGS
+from zhseq.text.tags import TASKS
 
-TASKS = ("pos", "ner")
 ENGINES = ("processes", "ray")
 
 

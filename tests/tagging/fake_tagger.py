@@ -3,37 +3,13 @@
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from types import ModuleType
 
+from zhseq.tagging.document import Document, Entity, Word
+
 BATCH = 3
-
-
-@dataclass(frozen=True)
-class Word:
-    text: str
-    start: int
-    end: int
-    pos: str
-    score: float | None = None
-
-
-@dataclass(frozen=True)
-class Entity:
-    text: str
-    start: int
-    end: int
-    label: str
-    score: float | None = None
-
-
-@dataclass(frozen=True)
-class Document:
-    text: str
-    words: tuple[Word, ...]
-    entities: tuple[Entity, ...]
-    alternatives: tuple["Document", ...] = ()
 
 
 class Tagger:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import CheckpointError, ConfigError, InputError
-from zhseq.tagging.tagger import Document, Tagger, save
+from zhseq.tagging.document import Document
+from zhseq.tagging.tagger import Tagger, save
 
 TAGGER = Tagger(tiny_model(), tiny_features())
 ANY_TEXT = st.text(
@@ -90,6 +91,32 @@ def test_tasks() -> None:
         next(ner.stream(["中国"], tasks=("pos",)))
     with pytest.raises(InputError, match="at least 1, but is 0"):
         TAGGER("中国", nbest=0)
+
+
+@pytest.mark.parametrize("wrong", [None, b"\xe4\xb8\xad", 5, ["中", 5], ["中国"]])
+def test_what_is_no_text_is_a_type_error(wrong: object) -> None:
+    with pytest.raises(TypeError, match=f"expected a text of type str, but got {type(wrong).__name__}"):
+        TAGGER(wrong)  # type: ignore[arg-type]
+
+
+def test_what_are_no_texts_is_a_type_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in ("中国", b"\xe4", None, 5):
+        with pytest.raises(TypeError, match=f"expected several texts, each a str, but got {type(wrong).__name__}"):
+            next(TAGGER.stream(wrong))  # type: ignore[arg-type]
+    documents = TAGGER.stream(["中国", None])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="expected a text of type str, but got NoneType") as caught:
+        list(documents)
+    monkeypatch.setenv("ZHSEQ_LANG", "zh")
+    assert str(caught.value) == "应为 str 类型的文本，现为 NoneType"
+
+
+def test_a_tagger_says_what_it_is(tmp_path: Path) -> None:
+    assert TAGGER.labels == {"pos": ("n", "v", "w"), "ner": ("LOC", "PER")}
+    assert repr(TAGGER) == "<Tagger without a name (pos: 3 labels, ner: 2 labels) on cpu>"
+    save(tmp_path / "names", tiny_model({"ner": NER}), tiny_features(), {})
+    loaded = Tagger.load(tmp_path / "names")
+    assert repr(loaded) == f"<Tagger {tmp_path / 'names'} (ner: 2 labels) on cpu>"
+    assert loaded.labels == {"ner": ("LOC", "PER")}
 
 
 def test_stream_is_lazy_and_flat() -> None:

@@ -13,7 +13,8 @@ from zhseq.tagging import decoding as tag_decoding
 from zhseq.tagging import dictionary_decoding
 from zhseq.tagging.decoding import PIECE
 from zhseq.tagging.dictionary import Entry, UserDictionary
-from zhseq.tagging.tagger import Document, Tagger, save
+from zhseq.tagging.document import Document
+from zhseq.tagging.tagger import Tagger, save
 from zhseq.text.normalize import normalize
 
 TAGGER = Tagger(tiny_model(), tiny_features())

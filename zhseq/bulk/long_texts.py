@@ -18,7 +18,8 @@ from zhseq.errors import InputError
 from zhseq.tagging.formats import ConlluWriter, conllu_rows, json_fragment, json_parts, make_writer
 
 if TYPE_CHECKING:
-    from zhseq.tagging.tagger import Document, Tagger
+    from zhseq.tagging.document import Document
+    from zhseq.tagging.tagger import Tagger
 
 LONG = 100_000
 """Characters from which on a text is written section by section."""

@@ -17,6 +17,7 @@ from zhseq.corpus.tagging_words import PARAGRAPH_ID, read_pfr, read_segmented, r
 from zhseq.errors import ConfigError, CorpusError, InputError
 from zhseq.text.encoding import decode_text
 from zhseq.text.normalize import normalize
+from zhseq.text.tags import TASKS
 
 __all__ = ["FORMATS", "TaggedCorpus", "TaggedText", "drop_repeats", "named_parts", "read_tagged", "split_dev"]
 
@@ -31,7 +32,6 @@ _READERS: dict[str, Callable[[Source], Iterator[TaggedText]]] = {
     "jsonl": read_jsonl,
 }
 FORMATS = ("auto", *_READERS, "parallel", "datasets")
-TASKS = ("pos", "ner")
 
 _SAMPLE = 200  # lines by which a format is told
 _SHARE = 0.9  # of them must look right: a broken line is the reader's to report, not a reason to guess otherwise

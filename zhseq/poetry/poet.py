@@ -10,7 +10,7 @@ from typing import Any
 
 from zhseq import checkpoint
 from zhseq.config import from_dict
-from zhseq.device import pick_device
+from zhseq.device import pick_device, set_threads
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.nn.layers import uninitialized
 from zhseq.poetry.faults import Review, Suggestion
@@ -56,17 +56,22 @@ class Poet:
         self._writer = Writer(self.model, vocab)
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str] | None = None, *, device: str = "cpu") -> Poet:
+    def load(
+        cls, model: str | os.PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None
+    ) -> Poet:
         """Load a model.
 
         Args:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
             device: `cpu`, `cuda`, `mps` or `auto`.
+            threads: Processor threads for all of PyTorch in this process. By default one, unless OMP_NUM_THREADS or
+                `torch.set_num_threads` has asked for another number, see `zhseq.device.set_threads`.
 
         Raises:
             CheckpointError: It is missing, damaged, or no poem model.
-            ConfigError: The device is not available.
+            ConfigError: The device is not available, or there are less than 1 threads.
         """
+        set_threads(threads)
         directory = checkpoint.shipped("poem") if model is None else checkpoint.resolve(model)
         config = checkpoint.read_config(directory, KIND)
         source = str(directory / checkpoint.CONFIG_FILE)

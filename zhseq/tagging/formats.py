@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zhseq.errors import InputError
+from zhseq.tagging.document import Document, Entity, Word, tagged_text
 from zhseq.text.tags import Span, spans_to_tags
-
-if TYPE_CHECKING:
-    from zhseq.tagging.tagger import Document, Entity, Word
 
 Writer = Callable[["Document", str], str]
 """Takes a document and the line end it had in the input, gives the text to write, line feed included."""
@@ -108,41 +106,9 @@ def _text_writer(tasks: Sequence[str]) -> Writer:
     """`江/nr 泽民/nr`, entities in brackets; blanks of the input are not shown."""
 
     def write(document: Document, end: str) -> str:
-        if "pos" in tasks:
-            return " ".join(_bracketed_words(document, "ner" in tasks)) + "\n"
-        pieces, position = [], 0
-        for entity in document.entities:
-            pieces += document.text[position : entity.start].split()
-            inside = " ".join(document.text[entity.start : entity.end].split())
-            pieces.append(f"[{inside}]{entity.label}{_score(entity)}")
-            position = entity.end
-        pieces += document.text[position:].split()
-        return " ".join(pieces) + "\n"
+        return tagged_text(document, tasks) + "\n"
 
     return write
-
-
-def _bracketed_words(document: Document, with_entities: bool) -> list[str]:
-    """Put brackets around the words that an entity touches; of two entities in one word the first is shown."""
-    shown = []
-    for word in document.words:
-        text = " ".join(word.text.split())
-        shown.append((f"{text}/{word.pos}" if word.pos else text) + _score(word))
-    index = 0
-    for entity in document.entities if with_entities else ():
-        while index < len(shown) and document.words[index].end <= entity.start:
-            index += 1
-        first = index
-        while index < len(shown) and document.words[index].start < entity.end:
-            index += 1
-        if index > first:
-            shown[first] = "[" + shown[first]
-            shown[index - 1] += f"]{entity.label}{_score(entity)}"
-    return shown
-
-
-def _score(part: Word | Entity) -> str:
-    return "" if part.score is None else f":{part.score:.3f}"
 
 
 def _json_writer(tasks: Sequence[str]) -> Writer:

@@ -1,9 +1,11 @@
-"""The names of tags, in Chinese and English: parts of speech of the PKU standard and of Universal Dependencies, names.
+"""Explain tags in Chinese and English: parts of speech of the PKU standard and of Universal Dependencies, entities.
 
 The order is the one in which a legend shows them.
 """
 
 from __future__ import annotations
+
+from zhseq.errors import InputError, user_language
 
 _PKU = """
 n 名词 noun
@@ -86,3 +88,29 @@ POS_NAMES = {**_table(_PKU), **_table(_UNIVERSAL)}
 """Part of speech -> its name in Chinese and in English."""
 ENTITY_NAMES = _table(_ENTITIES)
 """Kind of name -> likewise."""
+
+
+def explain(tag: str, language: str | None = None) -> str:
+    """Say what a part of speech, a kind of entity or a tag of one of its characters means.
+
+    Args:
+        tag: `nr`, `PROPN` or `PER`; as a tag of a character, `B-nr`, it is explained by its label.
+        language: `zh` or `en`; by default that of the user, see `zhseq.errors.user_language`.
+
+    Raises:
+        InputError: There is no such tag among those of the models that come with zhseq.
+        TypeError: The tag is no `str`.
+    """
+    if not isinstance(tag, str):
+        raise TypeError(f"expected a tag of type str, but got {type(tag).__name__}")
+    names = {**ENTITY_NAMES, **POS_NAMES}
+    label = tag[2:] if tag[1:2] == "-" else tag
+    if label not in names:
+        raise InputError(
+            "no_explanation",
+            "there is no explanation of '{tag}', only of {known}",
+            tag=tag,
+            known=", ".join(names),
+        )
+    chinese, english = names[label]
+    return chinese if (language or user_language()) == "zh" else english

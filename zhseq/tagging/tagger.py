@@ -4,71 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 
 from zhseq import checkpoint, memory
 from zhseq.config import from_dict, to_dict
-from zhseq.device import cpu_has_bfloat16, pick_device
-from zhseq.errors import CheckpointError, ConfigError, InputError
+from zhseq.device import cpu_has_bfloat16, pick_device, set_threads
+from zhseq.errors import CheckpointError, ConfigError, InputError, Message
 from zhseq.nn.layers import uninitialized
 from zhseq.tagging.decoding import Spans, TextBlock, find_spans, tag_table
 from zhseq.tagging.dictionary import UserDictionary
+from zhseq.tagging.document import Document, Entity, Word
 from zhseq.tagging.features import Ints, TaggerFeatures
 from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig
+from zhseq.text.tags import TASKS
 
 KIND = "sequence-tagger"
-TASKS = ("pos", "ner")
 
 _BLOCK_LINES = 1024  # lines that are read ahead and tagged together
 _BLOCK_CHARACTERS = 48_000  # or fewer, so that memory stays flat whatever the length of a line
 _CACHED_SHAPES = 128  # single texts are of few shapes, and quicker where these are kept
 
 
-class Word(NamedTuple):
-    """A word: `text == document.text[start:end]`, in code points."""
-
-    text: str
-    start: int
-    end: int
-    pos: str
-    """Part of speech; empty for a model that only finds words."""
-    score: float | None = None
-    """Probability of the least certain of its characters' tags; only on request."""
-
-
-class Entity(NamedTuple):
-    """A named entity: `text == document.text[start:end]`, in code points."""
-
-    text: str
-    start: int
-    end: int
-    label: str
-    score: float | None = None
-    """As for `Word`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A text with its words and entities, each in order and without overlap. The words cover all but the blanks."""
-
-    text: str
-    words: tuple[Word, ...]
-    entities: tuple[Entity, ...]
-    alternatives: tuple[Document, ...] = ()
-    """The n best readings, the best first; only on request. Reading i has the i-th best words and, independently, the
-    i-th best entities."""
-
-
 class Tagger:
     """Finds words, parts of speech and named entities. One object may be used from several threads.
 
     Attributes:
+        tasks: What the model does: `pos`, `ner` or both.
+        labels: For each task the labels that the model gives, sorted: parts of speech, kinds of entities. What one
+            means is told by `zhseq.explain`. A model that only finds words has the one label that is empty.
         dictionary: The user's own words; what is added or removed counts from the next texts on.
     """
 
@@ -79,8 +47,10 @@ class Tagger:
         device: str = "cpu",
         *,
         dictionary: UserDictionary | None = None,
+        name: str = "",
     ) -> None:
-        """Wrap a model and its features; `Tagger.load` is the usual way to get one."""
+        """Wrap a model and its features; `Tagger.load` is the usual way to get one. `name` is for people."""
+        self.name = name
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         if self.device.type == "cpu" and cpu_has_bfloat16():
@@ -88,7 +58,11 @@ class Tagger:
         self.features = features
         self.tasks = tuple(task for task in TASKS if task in model.config.heads)
         self.dictionary = UserDictionary() if dictionary is None else dictionary
-        self._labels = {head: tag_table(tags).labels for head, tags in model.config.heads.items()}
+        self.labels = {task: tag_table(model.config.heads[task]).labels for task in self.tasks}
+
+    def __repr__(self) -> str:
+        heads = ", ".join(f"{task}: {len(labels)} labels" for task, labels in self.labels.items())
+        return f"<Tagger {self.name or 'without a name'} ({heads}) on {self.device}>"
 
     @classmethod
     def load(
@@ -107,7 +81,8 @@ class Tagger:
         Args:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
             device: `cpu`, `cuda`, `mps` or `auto`.
-            threads: Processor threads for all of PyTorch in this process; None leaves them as they are.
+            threads: Processor threads for all of PyTorch in this process. By default one, unless OMP_NUM_THREADS or
+                `torch.set_num_threads` has asked for another number, see `zhseq.device.set_threads`.
             dictionary: The user's own words, or a file of them; see `UserDictionary`.
 
         Raises:
@@ -115,20 +90,22 @@ class Tagger:
             ConfigError: The device is not available, or there are less than 1 threads.
             InputError: The dictionary cannot be read.
         """
-        if threads is not None:
-            if threads < 1:
-                raise ConfigError(f"the number of threads must be at least 1, but is {threads}")
-            torch.set_num_threads(threads)
+        set_threads(threads)
         memory.limit_cached_shapes(_CACHED_SHAPES)
         if dictionary is not None and not isinstance(dictionary, UserDictionary):
             dictionary = UserDictionary.read(dictionary)
         directory = checkpoint.shipped("tagger") if model is None else checkpoint.resolve(model)
-        return cls(*load_parts(directory), device, dictionary=dictionary)
+        return cls(*load_parts(directory), device, dictionary=dictionary, name=str(directory))
 
     def __call__(
         self, text: str, *, scores: bool = False, nbest: int = 1, dictionary: UserDictionary | None = None
     ) -> Document:
-        """Tag one text; see `stream`."""
+        """Tag one text; see `stream`.
+
+        Raises:
+            TypeError: The text is no `str`.
+        """
+        _check_text(text)
         return next(self.stream([text], scores=scores, nbest=nbest, dictionary=dictionary))
 
     def stream(
@@ -151,13 +128,26 @@ class Tagger:
 
         Raises:
             InputError: The model cannot do a task, or `nbest` is less than 1; when the first document is asked for.
+            TypeError: A text is no `str`, or there is one text instead of several; likewise.
         """
+        if isinstance(lines, (str, bytes)) or not isinstance(lines, Iterable):
+            raise TypeError(
+                Message(
+                    "not_texts",
+                    "expected several texts, each a str, but got {kind}; for one text, call the tagger itself",
+                    {"kind": type(lines).__name__},
+                )
+            )
         wanted = self.tasks if tasks is None else tuple(dict.fromkeys(tasks))
         if not wanted or not set(wanted) <= set(self.tasks):
-            asked = ", ".join(wanted) or "nothing"
-            raise InputError(f"this model does {', '.join(self.tasks)}, but {asked} was asked for; use another model")
+            raise InputError(
+                "unknown_task",
+                "this model does {tasks}, but {asked} was asked for; use another model",
+                tasks=", ".join(self.tasks),
+                asked=", ".join(wanted) or Message("nothing", "nothing"),
+            )
         if nbest < 1:
-            raise InputError(f"the number of readings must be at least 1, but is {nbest}")
+            raise InputError("few_readings", "the number of readings must be at least 1, but is {nbest}", nbest=nbest)
         words = self.dictionary if dictionary is None else dictionary
         for batch in _blocks(lines):
             block = TextBlock.of(batch, words.tables())
@@ -176,7 +166,7 @@ class Tagger:
         readings = []
         for rank in range(len(next(iter(found.values())))):
             words, entities = (
-                _parts(kind, found[head][rank], (*self._labels[head], *own), lines, block.lines)
+                _parts(kind, found[head][rank], (*self.labels[head], *own), lines, block.lines)
                 if head in found
                 else nothing
                 for head, kind in (("pos", Word), ("ner", Entity))
@@ -185,10 +175,17 @@ class Tagger:
         return readings
 
 
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        kind = type(text).__name__
+        raise TypeError(Message("not_a_text", "expected a text of type str, but got {kind}", {"kind": kind}))
+
+
 def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
     block: list[str] = []
     characters = 0
     for line in lines:
+        _check_text(line)
         block.append(line)
         characters += len(line)
         if len(block) == _BLOCK_LINES or characters >= _BLOCK_CHARACTERS:
@@ -233,20 +230,27 @@ def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
     try:
         settings = from_dict(SequenceTaggerConfig, config.get("model", {}), source=source)
     except ConfigError as error:
-        raise CheckpointError(str(error)) from error
+        raise CheckpointError(error.code, error.message.template, **error.message.values) from error
     features = TaggerFeatures.load(directory)
     found = (len(features.vocab), len(features.bigrams), len(features.lexicon))
     sizes = (settings.vocab_size, max(0, settings.bigram_vocab_size - 1), max(0, settings.word_vocab_size - 1))
     if found != sizes:
         raise CheckpointError(
-            f"{directory} holds {found} characters, bigrams and words, but {source} speaks of {sizes}; "
-            "they are not of the same model"
+            "tables_of_another_model",
+            "{directory} holds {found} characters, bigrams and words, but {source} speaks of {sizes}; "
+            "they are not of the same model",
+            directory=directory,
+            found=found,
+            source=source,
+            sizes=sizes,
         )
     try:
         with uninitialized():
             model = SequenceTagger(settings)
     except ValueError as error:  # tags that are none, or stand there twice
-        raise CheckpointError(f"{source} describes no tagger: {error}; fetch the checkpoint again") from error
+        raise CheckpointError(
+            "no_tagger", "{source} describes no tagger: {error}; fetch the checkpoint again", source=source, error=error
+        ) from error
     checkpoint.read_weights(directory, model)
     return model, features
 

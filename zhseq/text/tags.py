@@ -22,6 +22,8 @@ Bools = npt.NDArray[np.bool_]
 RepairCount = Counter[str]
 """What had to be mended -> how often."""
 
+TASKS = ("pos", "ner")
+"""What can be tagged: words with their parts of speech, and named entities. A tagger has a head for each."""
 OUTSIDE = "O"
 SCHEMES = {"BIO": "BIO", "BIOES": "BIOES", "BMES": "BMEOS"}
 """Name of a scheme -> its places."""

@@ -35,6 +35,7 @@ WITHOUT_TORCH = (
         "tagging.lexicon",
         "tagging.matching",
         "tagging.metrics",
+        "tagging.patterns",
     ),
     *("bulk.inputs", "bulk.records"),
     *("serve.http", "serve.metrics", "serve.schemas", "serve.settings"),

@@ -16,7 +16,7 @@ from zhseq.messages import CHINESE
 
 PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
 # Units whose messages are all data; what is not named here still builds sentences where it raises them.
-CONVERTED: tuple[str, ...] = ("device", "training")
+CONVERTED: tuple[str, ...] = ("device", "poem", "poetry", "recipes/poem", "recipes/prosody", "training")
 MAKERS = re.compile(r"^(Message|(Input|Corpus|Checkpoint|Config|Training|Worker)Error)$")
 
 
@@ -61,10 +61,11 @@ def test_each_code_has_one_sentence_in_each_language() -> None:
 
 
 def test_a_message_is_said_at_each_door_in_its_way() -> None:
-    message = Message("some_code", "a {what} needs <rhyme=none>, not <best_of>", {"what": "{tune} <form>"})
-    assert message.render(library) == "a {tune} <form> needs rhyme='none', not best_of="
-    assert message.render(command_line) == "a {tune} <form> needs --rhyme none, not --best-of"
-    assert message.render(service) == 'a {tune} <form> needs "rhyme": "none", not "best_of"'
+    values = {"what": "{tune} <form>", "form": "七{绝}"}
+    message = Message("some_code", "a {what} needs <rhyme=none> or <form={form}>, not <best_of>", values)
+    assert message.render(library) == "a {tune} <form> needs rhyme='none' or form='七{绝}', not best_of="
+    assert message.render(command_line) == "a {tune} <form> needs --rhyme none or --form 七{绝}, not --best-of"
+    assert message.render(service) == 'a {tune} <form> needs "rhyme": "none" or "form": "七{绝}", not "best_of"'
 
 
 def test_a_message_within_a_message_speaks_the_same_language(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,22 +31,22 @@ def service(name: str, value: str) -> str:
     return f'"{name}": "{value}"' if value else f'"{name}"'
 
 
-_ARGUMENT = re.compile(r"<([a-z_]+)(?:=([^<>{}]*))?>")
+_ARGUMENT = re.compile(r"<([a-z_]+)(?:=([^<>]*))?>")
 
 
 @dataclass(frozen=True)
 class Message:
     """A sentence that is not yet in words.
 
-    `template` is English. `{name}` stands for a value, and braces that stand for themselves are doubled. `<name>` or
-    `<name=value>` stands for an argument of the library, which each door writes in its own way. A value may be a
-    message itself.
+    `template` is English. `{name}` stands for a value, and braces that stand for themselves are doubled. `<name>`,
+    `<name=value>` or `<name={gap}>` stands for an argument of the library, which each door writes in its own way. A
+    value may be a message itself.
     """
 
     code: str
     """What is said, for programs and for the table of translations."""
     template: str
-    values: Mapping[str, object] = field(default_factory=dict)
+    values: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def render(self, door: Door = library, language: str | None = None) -> str:
         """Return the sentence.
@@ -59,11 +59,11 @@ class Message:
 
         language = language or user_language()
         template = CHINESE.get(self.code, self.template) if language == "zh" else self.template
-        template = _ARGUMENT.sub(lambda match: _escape(door(match[1], match[2] or "")), template)
         shown = {
             name: value.render(door, language) if isinstance(value, Message) else value
             for name, value in self.values.items()
         }
+        template = _ARGUMENT.sub(lambda match: _escape(door(match[1], (match[2] or "").format_map(shown))), template)
         return template.format_map(shown)
 
     def __str__(self) -> str:

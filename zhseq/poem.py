@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zhseq.cli import run_main
-from zhseq.errors import InputError
+from zhseq.errors import InputError, command_line
 from zhseq.poetry.faults import Review, rhymes_of
 from zhseq.poetry.prosody import FREE, Prosody
 
@@ -104,25 +104,35 @@ def validate(options: argparse.Namespace) -> None:
         InputError: The message says which ones.
     """
     if options.num < 1:
-        raise InputError(f"--num must be at least 1, but is {options.num}")
+        raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=options.num)
     if options.suggest == Path():
         if options.check is None:
-            raise InputError("--suggest needs a FILE with a poem, places marked ？ if you like")
+            raise InputError("suggest_what", "<suggest> needs a FILE with a poem, places marked ？ if you like")
         options.suggest = options.check
     elif options.suggest is not None and options.check not in (None, options.suggest):
-        raise InputError("--check and --suggest name two files; give one")
+        raise InputError("two_files", "<check> and <suggest> name two files; give one")
     chosen = [f"--{name.replace('_', '-')}" for name in _ONLY_ONE if getattr(options, name) not in (None, False)]
     chosen += ["--suggest"] * (options.suggest is not None and options.check is None)
     chosen += ["--continue"] * (options.continue_ is not None)
     if len(chosen) > 1:
-        raise InputError(f"{' and '.join(chosen)} are different tasks; give one of them")
+        raise InputError(
+            "different_tasks",
+            "{first} and {second} are different tasks; give one of them",
+            first=chosen[0],
+            second=chosen[1],
+        )
     if options.rhyme_group and options.rhyme_with:
-        raise InputError("--rhyme-group and --rhyme-with mean the same; give one of them")
+        raise InputError("two_rhyme_groups", "<rhyme_group> and <rhyme_with> mean the same; give one of them")
     if options.title and options.about:
-        raise InputError("--title and --about both give the subject; give one of them")
+        raise InputError("title_and_about", "<title> and <about> both give the subject; give one of them")
     for name in ("acrostic", "start"):
         if chosen and chosen != ["--continue"] and getattr(options, name):
-            raise InputError(f"--{name} is for writing poems and does not go with {chosen[0]}; leave one out")
+            raise InputError(
+                "only_for_writing",
+                "{option} is for writing poems and does not go with {task}; leave one out",
+                option=f"--{name}",
+                task=chosen[0],
+            )
 
 
 def request_of(options: argparse.Namespace) -> Request:
@@ -139,7 +149,9 @@ def request_of(options: argparse.Namespace) -> Request:
     if options.continue_ is not None:
         lines = tuple(split_lines(read_text(options.continue_)))
         if not lines:
-            raise InputError(f"{options.continue_} holds no line to go on from; give at least one")
+            raise InputError(
+                "no_line_in_file", "{path} holds no line to go on from; give at least one", path=options.continue_
+            )
     return Request(
         start=options.start,
         lines=lines,
@@ -168,7 +180,9 @@ def read_text(path: Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
+        raise InputError(
+            "not_utf8", "{place}: byte {byte} is not UTF-8; save the file as UTF-8", place=path, byte=error.start + 1
+        ) from error
 
 
 _RED, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
@@ -187,9 +201,9 @@ def explain(found: Review, surprise: Sequence[Sequence[float]], prosody: Prosody
     rhymes = dict.fromkeys(_rhyme_name(found, number, prosody) for number in range(len(found.lines)))
     named = "、".join(name for name in rhymes if name)
     rows = [f"{found.form} {found.pattern}　韵: {named or '-'}　{total:.1f} bits a character"]
-    rows += [found.note] if found.note else []
+    rows += [found.note.render(command_line)] if found.note else []
     for number, line in enumerate(found.lines):
-        broken = {fault.place for fault in found.faults if fault.line == number + 1}
+        broken = {fault.position for fault in found.faults if fault.line == number + 1}
         rhyme = _rhyme_name(found, number, prosody)
         rows.append("")
         rows.append(_row("", line, broken, colour) + (_painted(f"　韵 {rhyme}", _GREEN, colour) if rhyme else ""))
@@ -249,7 +263,7 @@ def _write(poet: Poet, options: argparse.Namespace) -> None:
             print(_as_json(poem, options.seed))
             continue
         if poem.note and not index:
-            print(f"note: {poem.note}", file=sys.stderr, flush=True)
+            print(f"note: {poem.note.render(command_line)}", file=sys.stderr, flush=True)
         print(("\n" if index else "") + poem.text)
         if options.explain:
             print()
@@ -265,7 +279,7 @@ def _as_json(poem: Poem, seed: int) -> str:
         "lines": poem.lines,
         "text": poem.text,
         "seed": seed,
-        **({"note": poem.note} if poem.note else {}),
+        **({"note": poem.note.render(command_line)} if poem.note else {}),
     }
     return json.dumps(fields, ensure_ascii=False)
 
@@ -289,7 +303,7 @@ def _couplet(poet: Poet, options: argparse.Namespace) -> None:
 
 def _list_tunes(poet: Poet, options: argparse.Namespace) -> None:
     if not poet.tunes:
-        raise InputError("this model comes without tunes; learn them with `python -m zhseq.train prosody`")
+        raise InputError("no_tunes", "this model comes without tunes; learn them with `python -m zhseq.train prosody`")
     prosody = poet.reviewing("classical")
     for name in poet.tunes:
         tune = prosody.tunes[name]
@@ -316,19 +330,18 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
         place = f"{path}, poem {number}" if len(blocks) > 1 else f"{path}"
         suggestions = poet.suggest(block, **wishes) if options.suggest is not None else []
         if options.json:
-            from dataclasses import asdict
-
-            print(json.dumps({**asdict(found), "suggestions": [asdict(s) for s in suggestions]}, ensure_ascii=False))
+            fields = {**found.fields(command_line), "suggestions": [mark.fields() for mark in suggestions]}
+            print(json.dumps(fields, ensure_ascii=False))
             continue
         if options.explain:
             _explain(poet, found, options)
         elif options.check is not None:
-            notes = [f"{place} {found.note}"] if found.note else []
-            faulty = [f"{place}, {fault}" for fault in found.faults]
+            notes = [f"{place} {found.note.render(command_line)}"] if found.note else []
+            faulty = [f"{place}, {fault.message.render(command_line)}" for fault in found.faults]
             print("\n".join(notes + (faulty or [f"{place}: no fault ({found.form} {found.pattern})"])))
         for mark in suggestions:
             proposed = " ".join(mark.characters) or "nothing keeps the rules here"
-            print(f"{place}, line {mark.line}, character {mark.place} '{mark.character}': {proposed}")
+            print(f"{place}, line {mark.line}, character {mark.position} '{mark.character}': {proposed}")
         if options.suggest is not None and options.check is None and not suggestions:
             print(f"{place}: no marked place and no fault ({found.form} {found.pattern})")
     return _EXIT_FAULTS if faults and options.check is not None else 0
@@ -348,7 +361,7 @@ def _score(poet: Poet, path: Path) -> None:
                 bits, han, poems = bits + score.bits, han + score.han, poems + 1
             bar.update(len(block))
     if poems == 0:
-        raise InputError(f"{path} holds no poem; expected one a line")
+        raise InputError("no_poem_in_file", "{path} holds no poem; expected one a line", path=path)
     print(json.dumps({"total": True, "poems": poems, "bits": bits, "han": han, "bits_per_han": bits / han}))
 
 
@@ -360,7 +373,12 @@ def _records(path: Path) -> Iterator[tuple[str, str]]:
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             except UnicodeDecodeError as error:
-                raise InputError(f"{place}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
+                raise InputError(
+                    "not_utf8",
+                    "{place}: byte {byte} is not UTF-8; save the file as UTF-8",
+                    place=place,
+                    byte=error.start + 1,
+                ) from error
             if text:
                 yield place, text
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from zhseq.errors import InputError
-from zhseq.poetry.faults import candidates, read_blocks, read_lines
+from zhseq.errors import InputError, command_line
+from zhseq.poetry.faults import REASONS, Fault, candidates, read_blocks, read_lines
 from zhseq.poetry.prosody import Prosody, RhymeGroup, Tone, TunePattern
 from zhseq.poetry.prosody.prosody import ToneTable
 from zhseq.poetry.review import review
@@ -30,7 +30,7 @@ def prosody():
 
 
 def faults(text, **more):
-    return [(fault.kind, fault.line, fault.place) for fault in review(text, prosody(), **more).faults]
+    return [(fault.kind, fault.line, fault.position) for fault in review(text, prosody(), **more).faults]
 
 
 def test_a_regular_poem_has_no_fault():
@@ -48,7 +48,7 @@ def test_script_and_layout_do_not_matter():
 
 def test_each_fault_has_its_place():
     found = review(QUIET, prosody(), form="五绝").faults
-    assert [(fault.kind, fault.line, fault.place) for fault in found] == [
+    assert [(fault.kind, fault.line, fault.position) for fault in found] == [
         ("tone", 2, 4),
         ("tone", 3, 0),
         ("repetition", 3, 4),
@@ -62,17 +62,46 @@ def test_each_fault_has_its_place():
     ]
 
 
+def test_faults_are_data_and_are_said_in_each_language():
+    first, second = review(QUIET, prosody(), form="五绝").faults[:2]
+    assert first == Fault("wrong_tone", 2, 4, "上", tone="仄", expected="平")
+    assert second == Fault("not_linked", 3, other_line=2)
+    assert first.message.render(language="zh") == "第 2 句第 4 字「上」：此字仄声，此处当用平声"
+    assert second.message.render(language="zh") == "第 3 句：与第 2 句平仄不相粘（失粘）"
+    note = review(QUIET, prosody()).note
+    assert note.render(command_line, "zh") == (
+        "读来是古体：平仄不合任何近体格式；若作五绝，则有 3 处失律，可用 --form 五绝 列出"
+    )
+
+
+def test_every_fault_can_be_said_in_both_languages():
+    for code in REASONS:
+        fault = Fault(code, 3, 2, "春", "仄", "平", 1, "东", 4, 5, "春风", "小令")
+        english, chinese = (fault.message.render(language=language) for language in ("en", "zh"))
+        assert english.startswith("line 3, character 2 '春': ")
+        assert chinese.startswith("第 3 句第 2 字「春」：")
+        assert fault.kind in ("form", "tone", "rhyme", "repetition")
+
+
+def test_a_review_prints_its_note_and_its_faults():
+    assert str(review(QUIET, prosody(), form="五绝")).splitlines()[1] == (
+        "line 3: its tones do not take up those of line 2 (失粘)"
+    )
+    assert str(review(QUIET, prosody())).startswith("reads as old-style verse")
+    assert str(review(CRANE, prosody())) == ""
+
+
 def test_verse_in_the_old_style_is_told_and_judged_by_its_rhymes():
     found = review(QUIET, prosody())
     assert (found.form, found.pattern, found.faults, found.rhymes) == ("五绝", "古体", (), (1, 1, -1, 1))
-    assert found.note == (
+    assert str(found.note) == (
         "reads as old-style verse (古体): its tones follow no regulated pattern; as a 五绝 it would have 3 faults of "
-        "tone, which --form 五绝 lists"
+        "tone, which form='五绝' lists"
     )
     assert set("".join(found.expected)) == {"中"}
     oblique = review("黄河入海目，白日依山月。欲上一层楼，长江秋夜雪。", prosody())
     assert (oblique.pattern, oblique.faults) == ("古体", ())
-    assert "rhymes on oblique words" in oblique.note
+    assert "rhymes on oblique words" in str(oblique.note)
     assert faults("黄河入海流，白日依山月。欲上一层楼，长江秋夜目。") == [("rhyme", 4, 5)]
     assert faults("黄河入海目，白日依山月。欲上一层楼，长江秋夜月。") == [("repetition", 4, 5)]
 
@@ -87,7 +116,7 @@ def test_a_couplet_that_is_not_linked_is_one_fault():
 def test_a_form_is_kept_to():
     with pytest.raises(InputError, match="a 五律 has 8 lines, but here are 4"):
         review(CRANE, prosody(), form="五律")
-    with pytest.raises(InputError, match="no regulated form '词'"):
+    with pytest.raises(InputError, match="no form '词'"):
         review(CRANE, prosody(), form="词")
 
 

@@ -94,13 +94,13 @@ def test_versions_are_written_in_traditional_characters_if_asked(ruled_poet):
         (["春风"] * 4, 4, {}, "no line 4 in a poem of 4 lines"),
         (["春风"] * 4, -1, {}, "no line -1"),
         ([], 0, {}, "no line 0"),
-        (["春风花来山"] * 3, 0, {}, "expected the lines of a regulated poem .* 5、5、5 characters; name the tune"),
+        (["春风花来山"] * 3, 0, {}, "expected a regulated poem .* 5、5、5 characters; name the tune"),
         (["春风花来山"] * 4, 0, {"form": "七绝"}, "expected the lines of a 七绝"),
         (["春风花来山"] * 4, 0, {"tune": "小令"}, "expected the lines of a 小令"),
         (["春风花来山"] * 4, 0, {"tune": "大令"}, "there is no tune '大令'"),
         (["春风花来山"] * 4, 0, {"form": "七言"}, "there is no form '七言'"),
         (["春风花来山", "<b>春风", "春风花来山", "春风花来山"], 0, {}, "line 2 of the poem holds something else"),
-        (["春风花来山", "", "春风花来山", "春风花来山"], 0, {}, "expected the lines"),
+        (["春风花来山", "", "春风花来山", "春风花来山"], 0, {}, "expected a regulated poem"),
         (["春风花来山"] * 4, 0, {"num": 0}, "number of versions must lie in 1 to 64, but is 0"),
         (["春风花来山"] * 4, 0, {"author": "李黑"}, "knows no author '李黑'"),
     ],
@@ -147,5 +147,5 @@ def test_a_poem_is_held_to_the_rules_of_a_form_if_asked(ruled_poet):
     assert not [fault for fault in ruled_poet.check(text).faults if fault.kind == "tone"]
     assert [fault for fault in ruled_poet.check(text, form="五绝").faults if fault.kind == "tone"]
     assert ruled_poet.suggest(text, form="五绝", num=1)
-    with pytest.raises(InputError, match="no regulated form '五言'"):
+    with pytest.raises(InputError, match="no form '五言'"):
         ruled_poet.check(text, form="五言")

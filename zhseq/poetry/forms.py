@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
@@ -93,14 +93,18 @@ def place_start(start: str, form: Form) -> str:
         expects_mark = len(placed) in marks
     room = sum(form.line_lengths)
     if len(placed) > room:
-        message = f"the start has {len(placed)} characters, but a {form.name} has {room}; give fewer"
-        raise InputError("start_too_long", message)
+        raise InputError(
+            "start_too_long",
+            "the start has {count} characters, but a {form} has {room}; give fewer",
+            count=len(placed),
+            form=form.name,
+            room=room,
+        )
     whole = [
         placed[end - length : end] for end, length in zip(marks, form.line_lengths, strict=True) if end <= len(placed)
     ]
     if len(set(whole)) < len(whole):
-        message = "the start holds the same line twice, and a poem may not; change one of the two"
-        raise InputError("line_twice", message)
+        raise InputError("line_twice", "the start holds the same line twice, and a poem may not; change one of the two")
     return placed
 
 
@@ -113,14 +117,69 @@ def fits(start: str, form: Form) -> bool:
     return True
 
 
-def _misplaced(character: str, place: int, marks: dict[int, str], form: Form) -> InputError:
-    shown = f"'{character}' (U+{ord(character):04X})" if character.isprintable() else f"U+{ord(character):04X}"
-    if character in "，。、；：？！,.;:?!":
-        expected = f"a '{marks[place]}'" if place in marks else "no punctuation"
-        message = f"the start has {shown} after {place} characters, where a {form.name} has {expected}"
-        return InputError("misplaced_mark", message)
-    message = f"a poem is made of Chinese characters, but the start holds {shown}; leave it out"
-    return InputError("not_chinese", message)
+def _misplaced(character: str, count: int, marks: dict[int, str], form: Form) -> InputError:
+    """Return the error that a character, after `count` others, cannot stand in the start of a form."""
+    if character not in "，。、；：？！,.;:?!":
+        return not_chinese(Message("the_start", "the start"), character)
+    expected = (
+        Message("this_mark", "a '{mark}'", {"mark": marks[count]})
+        if count in marks
+        else Message("no_mark", "no punctuation")
+    )
+    return InputError(
+        "misplaced_mark",
+        "the start has {character} after {count} characters, where a {form} has {expected}",
+        character=shown(character),
+        count=count,
+        form=form.name,
+        expected=expected,
+    )
+
+
+def not_chinese(part: Message, character: str) -> InputError:
+    """Return the error that a part of a poem (`the start` for example) holds a character that is not Chinese."""
+    return InputError(
+        "not_chinese",
+        "a poem is made of Chinese characters, but {part} holds {character}; leave it out",
+        part=part,
+        character=shown(character),
+    )
+
+
+def form_and_tune(form: str, tune: str) -> InputError:
+    """Return the error that a poem cannot have this form and follow this tune."""
+    return InputError(
+        "form_and_tune",
+        "a tune has a form of its own, so <form={form}> and <tune={tune}> exclude each other; leave one out",
+        form=form,
+        tune=tune,
+    )
+
+
+def unknown_form(form: str, known: Iterable[str]) -> InputError:
+    """Return the error that there is no form of this name."""
+    return InputError(
+        "unknown_form", "there is no form '{form}'; choose one of {forms}", form=form, forms=", ".join(known)
+    )
+
+
+def unknown_shape(lines: Sequence[str]) -> InputError:
+    """Return the error that lines of these lengths have no known form."""
+    return InputError(
+        "unknown_shape",
+        "expected a regulated poem (4 or 8 lines of 5 or 7 characters) or a ci to a known tune, but found {lines} of "
+        "{lengths} characters; name the tune with <tune>",
+        lines=Message("one_line", "1 line")
+        if len(lines) == 1
+        else Message("line_count", "{count} lines", {"count": len(lines)}),
+        lengths="、".join(str(len(line)) for line in lines[:12]),
+    )
+
+
+def shown(character: str) -> str:
+    """Return a character as it is shown in a message, with its code point: 'H' (U+0048)."""
+    code = f"U+{ord(character):04X}"
+    return f"'{character}' ({code})" if character.isprintable() else code
 
 
 @dataclass(frozen=True)

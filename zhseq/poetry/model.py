@@ -30,12 +30,23 @@ class LanguageModelConfig:
 
     def __post_init__(self) -> None:
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ConfigError(f"hidden_sizes must be one or more sizes of at least 1, but is {self.hidden_sizes}")
+            raise ConfigError(
+                "bad_hidden_sizes",
+                "hidden_sizes must be one or more sizes of at least 1, but is {hidden_sizes}",
+                hidden_sizes=self.hidden_sizes,
+            )
         if not 0 < self.output_size <= self.vocab_size:
-            raise ConfigError(f"output_size must lie in 1 to vocab_size {self.vocab_size}, but is {self.output_size}")
+            raise ConfigError(
+                "bad_output_size",
+                "output_size must lie in 1 to vocab_size {vocab_size}, but is {output_size}",
+                vocab_size=self.vocab_size,
+                output_size=self.output_size,
+            )
         for name in ("input_dropout", "hidden_dropout", "output_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must lie in [0, 1), but is {getattr(self, name)}")
+                raise ConfigError(
+                    "bad_dropout", "{name} must lie in [0, 1), but is {value}", name=name, value=getattr(self, name)
+                )
 
 
 class LanguageModel(nn.Module):

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from zhseq.errors import InputError
-from zhseq.poetry.forms import FORMS, Form, place_start
+from zhseq.errors import InputError, Message
+from zhseq.poetry.faults import TONE_WORDS
+from zhseq.poetry.forms import FORMS, Form, form_and_tune, not_chinese, place_start, unknown_form
 from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, RhymeGroup, Tone, TunePattern
 from zhseq.poetry.request import CI, RHYMES, Request, pattern_form
 from zhseq.poetry.rules import OPEN, roomy, slots
@@ -21,7 +22,7 @@ Given = Sequence[Sequence[str]]
 
 _RHYMED_FIRST = {5: 0.25, 7: 0.75}
 """How often poets rhyme the first line too, by the length of the line."""
-_BEYOND_TONES = 10_000  # place of a conflict of rhymes, which is found when all tones agree
+_BEYOND_TONES = 10_000  # reach of a conflict of rhymes, which is found when all tones agree
 _LONELY, _RESCUED = "平平中仄平", "仄平平仄平"
 """A line of five whose first place demands a level tone, and how poets mend it where that cannot be (孤平拗救)."""
 
@@ -35,16 +36,16 @@ class Plan:
     """How often each pattern is taken."""
     presets: tuple[tuple[int, ...], ...]
     """For each pattern the group of each of its rhymes, or -1 where it is open."""
-    note: str = ""
-    """What of the rules had to give way to given characters, one sentence; empty if nothing had to."""
+    note: Message | None = None
+    """Which rules were relaxed to keep the given characters; None if none were."""
 
 
 class _Conflict(Exception):
-    """A pattern and the given characters do not agree; the later in the poem, the nearer they came."""
+    """A pattern and the given characters do not agree; the later in the poem (`reach`), the nearer they came."""
 
-    def __init__(self, reason: str, place: int) -> None:
+    def __init__(self, reason: Message, reach: int) -> None:
         super().__init__(reason)
-        self.place = place
+        self.reason, self.reach = reason, reach
 
 
 def plan_regulated(prosody: Prosody, form: str, given: Given, group: RhymeGroup | None, *, lenient: bool) -> Plan:
@@ -64,8 +65,10 @@ def plan_regulated(prosody: Prosody, form: str, given: Given, group: RhymeGroup 
     if group is not None and group.tone is not Tone.LEVEL:
         raise InputError(
             "oblique_rhyme_group",
-            f"a {form} rhymes on level tones, but the words of the rhyme group '{group.name}' are oblique; "
+            "a {form} rhymes on level tones, but the words of the rhyme group '{group}' are oblique; "
             "choose a level one",
+            form=form,
+            group=group.name,
         )
     length = every[0].line_lengths[0]
     weights = [_RHYMED_FIRST[length] if pattern.rhymes[0] else 1 - _RHYMED_FIRST[length] for pattern in every]
@@ -102,18 +105,27 @@ def _plan(
             fitting.append((mended, weight, _fit_rhymes(prosody, mended, given, group)))
         except _Conflict as conflict:  # noqa: PERF203 - a handful of patterns
             conflicts.append(conflict)
-    nearest = max(conflicts, key=lambda conflict: conflict.place, default=None)
-    note = ""
-    if not fitting and lenient:
-        note = f"no pattern of {name} allows what is given: {nearest}; it stands as it is, and the rest keeps the rules"
+    nearest = max(conflicts, key=lambda conflict: conflict.reach, default=None)
+    note = None
+    if not fitting and lenient and nearest is not None:
+        note = Message(
+            "kept_as_given",
+            "no pattern of {form} allows what is given: {reason}; it stands as it is, and the rest keeps the rules",
+            {"form": name, "reason": nearest.reason},
+        )
         relaxed = [(_relax(prosody, pattern, given), weight) for pattern, weight in weighted]
         fewest = min(changes for (_, changes), _ in relaxed)
         for (pattern, changes), weight in relaxed:
             if changes == fewest:
                 fitting.append((pattern, weight, _fit_rhymes(prosody, pattern, given, None)))
     if not fitting:
-        message = f"no pattern of {name} allows what is given: {nearest}; change it or use --rhyme none"
-        raise InputError("against_the_pattern", message)
+        assert nearest is not None, "there is a pattern, and each either fits or conflicts"
+        raise InputError(
+            "against_the_pattern",
+            "no pattern of {form} allows what is given: {reason}; change it or use <rhyme=none>",
+            form=name,
+            reason=nearest.reason,
+        )
     taken, shares, presets = zip(*fitting, strict=True)
     return Plan(taken, shares, presets, note)
 
@@ -130,8 +142,12 @@ def _fit_tones(prosody: Prosody, pattern: Pattern, given: Given) -> Pattern:
             tones[number] = line[:-5] + _RESCUED
             continue
         place = wrong[0]
-        wanted = "level" if line[place] == LEVEL else "oblique"
-        raise _Conflict(f"'{places[place]}' in line {number + 1} would have to be {wanted}", number * 100 + place)
+        reason = Message(
+            "wrong_given_tone",
+            "'{character}' in line {line} would have to be {tone}",
+            {"character": places[place], "line": number + 1, "tone": TONE_WORDS[line[place]]},
+        )
+        raise _Conflict(reason, number * 100 + place)
     return replace(pattern, tones=tuple(tones)) if tuple(tones) != pattern.tones else pattern
 
 
@@ -147,18 +163,25 @@ def _fit_rhymes(prosody: Prosody, pattern: Pattern, given: Given, wanted: RhymeG
         shared = set.intersection(*known) if known else set()
         if wanted is not None and tone in (FREE, wanted.tone.value):
             if known and wanted.id not in shared:
-                raise _Conflict(f"{'、'.join(words)} is not in the rhyme group '{wanted.name}'", _BEYOND_TONES)
+                values = {"words": "、".join(words), "group": wanted.name}
+                reason = Message("not_in_group", "{words} is not in the rhyme group '{group}'", values)
+                raise _Conflict(reason, _BEYOND_TONES)
             known = [{wanted.id}]
             shared = known[0]
         if len(set(words)) < len(words):
-            raise _Conflict(f"the rhyme word {'、'.join(words)} stands twice", _BEYOND_TONES)
+            values = {"words": "、".join(words)}
+            raise _Conflict(Message("rhyme_word_twice", "the rhyme word {words} stands twice", values), _BEYOND_TONES)
         fitting = [i for i in sorted(shared) if roomy(prosody.rhyme_groups[i], len(lines) - len(words), tone)]
         if known and not fitting:
-            raise _Conflict(f"{'、'.join(words)} do not rhyme on one tone", _BEYOND_TONES)
+            values = {"words": "、".join(words)}
+            raise _Conflict(Message("no_common_rhyme", "{words} do not rhyme on one tone", values), _BEYOND_TONES)
         certain = [i for word in words for i in prosody.certain_groups(word) if i in fitting]
         result.append((certain or fitting or [OPEN])[0])
     if wanted is not None and wanted.id not in result:
-        raise _Conflict(f"none of its rhymes has the tone of the rhyme group '{wanted.name}'", 0)
+        reason = Message(
+            "no_rhyme_of_tone", "none of its rhymes has the tone of the rhyme group '{group}'", {"group": wanted.name}
+        )
+        raise _Conflict(reason, 0)
     return tuple(result)
 
 
@@ -257,7 +280,12 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
         InputError: The request needs a prosody, and the model has none.
     """
     if request.rhyme not in RHYMES:
-        raise InputError(f"there is no rhyme '{request.rhyme}'; choose one of {', '.join(RHYMES[1:])}")
+        raise InputError(
+            "unknown_rhyme",
+            "there is no rhyme '{rhyme}'; choose one of {rhymes}",
+            rhyme=request.rhyme,
+            rhymes=", ".join(RHYMES[1:]),
+        )
     needed = request.rhyme in ("classical", "modern") or request.tune or request.rhyme_group
     if request.rhyme == "none" and not request.tune:
         return None
@@ -266,7 +294,7 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
         raise InputError(
             "no_rules",
             "this model comes without tones, rhymes and tunes; learn them with `python -m zhseq.train prosody` "
-            "or use --rhyme none without a tune",
+            "or use <rhyme=none> without a tune",
         )
     if prosody is None or request.rhyme == "none":
         return prosody
@@ -288,7 +316,10 @@ def find_tune(name: str, prosody: Prosody) -> TunePattern:
     near = difflib.get_close_matches(folded, known, n=3, cutoff=0.3) or known[:3]
     raise InputError(
         "unknown_tune",
-        f"there is no tune '{name}' among the {len(known)} that are known (--list-tunes); near are {'、'.join(near)}",
+        "there is no tune '{name}' among the {count} that are known; near are {near}",
+        name=name,
+        count=len(known),
+        near="、".join(near),
     )
 
 
@@ -305,8 +336,14 @@ def known_name(kind: str, value: str, known: Sequence[str]) -> str:
     if not value or folded in by_fold:
         return by_fold.get(folded, "")
     near = difflib.get_close_matches(folded, by_fold, n=3, cutoff=0.3) or list(by_fold)[:3]
-    message = f"the model knows no {kind} '{value}'; it knows {len(known)}, among them {'、'.join(near)}"
-    raise InputError(f"unknown_{kind}", message)
+    values = {"name": value, "count": len(known), "near": "、".join(near)}
+    if kind == "author":
+        raise InputError(
+            "unknown_author", "the model knows no author '{name}'; it knows {count}, among them {near}", **values
+        )
+    raise InputError(
+        "unknown_dynasty", "the model knows no dynasty '{name}'; it knows {count}, among them {near}", **values
+    )
 
 
 def check_wishes(request: Request, prosody: Prosody | None) -> None:
@@ -316,23 +353,22 @@ def check_wishes(request: Request, prosody: Prosody | None) -> None:
         InputError: They cannot be fulfilled; the message says why.
     """
     if request.form != "auto" and request.form not in FORMS:
-        message = f"there is no form '{request.form}'; choose one of auto, {', '.join(FORMS)}"
-        raise InputError("unknown_form", message)
+        raise unknown_form(request.form, ("auto", *FORMS))
     if request.tune and request.form != "auto":
-        message = f"a tune has a form of its own, so --form {request.form} and --tune {request.tune} exclude each other"
-        raise InputError("form_and_tune", f"{message}; leave one out")
+        raise form_and_tune(request.form, request.tune)
     if request.rhyme_group and prosody is None:
-        message = "a rhyme group is of no use with --rhyme none; leave one of the two out"
-        raise InputError("unused_rhyme_group", message)
+        raise InputError("unused_rhyme_group", "a rhyme group is of no use with <rhyme=none>; leave one of the two out")
     if request.acrostic_at not in ("start", "end"):
-        raise InputError(f"an acrostic stands at the start or at the end of the lines, not at '{request.acrostic_at}'")
+        raise InputError(
+            "unknown_acrostic_place",
+            "an acrostic stands at the start or at the end of the lines, not at '{place}'",
+            place=request.acrostic_at,
+        )
     if request.lines and request.start:
-        raise InputError("a poem goes on either from lines or from a start; leave one out")
+        raise InputError("lines_and_start", "a poem goes on either from lines or from a start; leave one out")
     for character in request.acrostic:
         if not bool(is_han(codepoints(character))[0]):
-            shown = f"'{character}'" if character.isprintable() else f"U+{ord(character):04X}"
-            message = f"an acrostic is made of Chinese characters, but holds {shown}; leave it out"
-            raise InputError("not_chinese", message)
+            raise not_chinese(Message("the_acrostic", "the acrostic"), character)
 
 
 def _draft_form(request: Request, name: str, prosody: Prosody | None, *, lenient: bool) -> Draft:
@@ -375,15 +411,21 @@ def given_characters(request: Request, form: Form) -> tuple[tuple[str, ...], ...
     if len(request.acrostic) > len(grid):
         raise InputError(
             "acrostic_too_long",
-            f"the acrostic has {len(request.acrostic)} characters, but a {form.name} has {len(grid)} lines; give fewer",
+            "the acrostic has {count} characters, but a {form} has {lines} lines; give fewer",
+            count=len(request.acrostic),
+            form=form.name,
+            lines=len(grid),
         )
     for number, character in enumerate(request.acrostic):
         place = 0 if request.acrostic_at == "start" else len(grid[number]) - 1
         if grid[number][place] not in ("", character):
             raise InputError(
                 "acrostic_clash",
-                f"line {number + 1} cannot have '{grid[number][place]}' of the start and '{character}' of the acrostic "
-                "in one place; change one of the two",
+                "line {line} cannot have '{given}' of the start and '{character}' of the acrostic in one place; "
+                "change one of the two",
+                line=number + 1,
+                given=grid[number][place],
+                character=character,
             )
         grid[number][place] = character
     return tuple(map(tuple, grid))
@@ -398,13 +440,26 @@ def _joined(lines: Sequence[str], form: Form) -> str:
     """Return the characters of lines to go on from, if the form has lines of such lengths."""
     lines = split_lines("\n".join(lines))
     if not lines:
-        raise InputError("there is no line to go on from; give at least one")
+        raise InputError("no_line", "there is no line to go on from; give at least one")
     for number, (line, length) in enumerate(zip(lines, form.line_lengths, strict=False)):
         unfinished = number == len(lines) - 1 and len(line) < length
         if len(line) != length and not unfinished:
-            raise InputError(f"line {number + 1} has {len(line)} characters, but in a {form.name} it has {length}")
+            raise InputError(
+                "wrong_line_length",
+                "line {line} has {count} characters, but in a {form} it has {expected}",
+                line=number + 1,
+                count=len(line),
+                form=form.name,
+                expected=length,
+            )
     if len(lines) > len(form.line_lengths):
-        raise InputError(f"there are {len(lines)} lines, but a {form.name} has {len(form.line_lengths)}; give fewer")
+        raise InputError(
+            "too_many_lines",
+            "there are {count} lines, but a {form} has {expected}; give fewer",
+            count=len(lines),
+            form=form.name,
+            expected=len(form.line_lengths),
+        )
     return place_start("".join(lines), form)
 
 
@@ -462,11 +517,15 @@ def draft_couplet(upper: str, prosody: Prosody) -> CoupletDraft:
     marks += [""] * (len(clauses) - len(marks))
     characters = "".join(clauses)
     foreign = [character for character in characters if not bool(is_han(codepoints(character))[0])]
-    if foreign or not characters:
-        shown = f"'{foreign[0]}'" if foreign and foreign[0].isprintable() else "no Chinese character"
-        raise InputError(f"an upper line is made of Chinese characters, but this one has {shown}")
+    if foreign:
+        raise not_chinese(Message("the_upper_line", "the upper line"), foreign[0])
     if not 2 <= len(characters) <= LONGEST:
-        raise InputError(f"an upper line has 2 to {LONGEST} characters, but this one has {len(characters)}")
+        raise InputError(
+            "upper_line_length",
+            "an upper line has 2 to {most} characters, but this one has {count}",
+            most=LONGEST,
+            count=len(characters),
+        )
     folded = [normalize(clause) for clause in clauses]
     tones = [opposite(clause, prosody) for clause in folded]
     if tones[-1][-1] == FREE:

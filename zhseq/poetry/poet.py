@@ -78,12 +78,21 @@ class Poet:
         try:
             settings = from_dict(LanguageModelConfig, config.get("model", {}), source=source)
         except ConfigError as error:
-            raise CheckpointError(str(error)) from error
+            raise CheckpointError(
+                "impossible_settings",
+                "{path} does not describe a model: {reason}; fetch or train it again",
+                path=source,
+                reason=error.message,
+            ) from error
         vocab = Vocab.load(directory / VOCAB_FILE)
         if len(vocab) != settings.vocab_size or LINE not in vocab:
             raise CheckpointError(
-                f"{directory / VOCAB_FILE} has {len(vocab)} symbols, but {source} speaks of {settings.vocab_size}; "
-                "they are not of the same model"
+                "other_vocabulary",
+                "{vocab} has {count} symbols, but {config} speaks of {expected}; they are not of the same model",
+                vocab=directory / VOCAB_FILE,
+                count=len(vocab),
+                config=source,
+                expected=settings.vocab_size,
             )
         with uninitialized():
             network = LanguageModel(settings)
@@ -157,7 +166,7 @@ class Poet:
             InputError: As for `write_many`, when the first poem is asked for.
         """
         if num < 1:
-            raise InputError(f"the number of poems must be at least 1, but is {num}")
+            raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=num)
         yield from self._writer.poems(self._order(request), num)
 
     def lines(self, request: Request, number: int = 0) -> Iterator[Poem]:
@@ -210,7 +219,7 @@ class Poet:
         """
         prosody = self.reviewing("classical" if rhyme == "auto" else rhyme)
         if num < 1:
-            raise InputError(f"the number of answers must be at least 1, but is {num}")
+            raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=num)
         outline, rules = draft_couplet(upper, prosody), self._writer.rules(prosody)
         task = Task(
             template=Template.build(outline.plan.patterns, outline.plan.presets, rules),
@@ -267,7 +276,9 @@ class Poet:
         """
         prosody = wanted_prosody(Request(rhyme=rhyme), lambda: self.prosody)
         if prosody is None:
-            raise InputError("a poem is judged by classical or modern rhyme; leave --rhyme none out")
+            raise InputError(
+                "judged_by_no_rhyme", "a poem is judged by classical or modern rhyme; leave <rhyme=none> out"
+            )
         return prosody
 
     def score(self, poems: Sequence[Sequence[str]], forms: Sequence[str]) -> list[Score]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from zhseq.errors import Message
 from zhseq.poetry.forms import FORMS, Form
 from zhseq.poetry.prosody import Pattern
 from zhseq.poetry.search import Ranking, Sampling
@@ -26,8 +27,11 @@ class Poem:
     tune: str = ""
     pattern: Pattern | None = None
     """Tones and rhymes that the poem keeps; None where it was free."""
-    note: str = ""
-    """What of the rules gave way to what was given; empty if nothing did."""
+    note: Message | None = None
+    """Which rules were relaxed to keep the given characters; None if none were."""
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def text(self) -> str:

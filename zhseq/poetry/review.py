@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 from zhseq.poetry.faults import (
     Fault,
     Review,
@@ -18,6 +18,7 @@ from zhseq.poetry.faults import (
     tone_faults,
     tones_of,
 )
+from zhseq.poetry.forms import form_and_tune, unknown_form, unknown_shape
 from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, TunePattern
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 
@@ -27,18 +28,18 @@ verse in the old style. Short lines were written in the old style most often."""
 _OTHER = {LEVEL: OBLIQUE, OBLIQUE: LEVEL}
 
 
-def reason_for_old_style(tones: Sequence[str]) -> str:
-    """Return why a poem reads as old-style verse, or nothing if it reads as regulated verse.
+def reason_for_old_style(tones: Sequence[str]) -> Message | None:
+    """Return why a poem reads as old-style verse, or None if it reads as regulated verse.
 
     Args:
         tones: Tone of each character, a string of 平, 仄 and 中 for each of 4 or 8 lines.
     """
     ends = [line[-1] for line in tones[1::2]]
     if ends.count(OBLIQUE) > len(ends) / 2:
-        return "it rhymes on oblique words"
+        return Message("oblique_rhymes", "it rhymes on oblique words")
     if breaches(tones) > _MOST_BREACHES[len(tones), len(tones[0])]:
-        return "its tones follow no regulated pattern"
-    return ""
+        return Message("no_pattern", "its tones follow no regulated pattern")
+    return None
 
 
 def breaches(tones: Sequence[str]) -> int:
@@ -86,13 +87,13 @@ def review_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Rev
     length = Counter(map(len, lines)).most_common(1)[0][0]
     tones = [tones_of(line, prosody) for line in lines]
     faults = [
-        Fault("form", number + 1, 0, "", f"it has {len(line)} characters, but the poem has lines of {length}")
+        Fault("line_length", number + 1, count=len(line), expected_count=length)
         for number, line in enumerate(lines)
         if len(line) != length
     ]
     found = _review_regulated(lines, tones, length, faults, prosody)
-    reason = "" if strict or faults else reason_for_old_style(tones)
-    return _review_old_style(found, reason, prosody) if reason else found
+    reason = None if strict or faults else reason_for_old_style(tones)
+    return found if reason is None else _review_old_style(found, reason, prosody)
 
 
 def _review_regulated(
@@ -120,7 +121,7 @@ def _review_regulated(
     return finished(lines, form, "", name, tones, expected, groups, rhyming, [*faults, *more])
 
 
-def _review_old_style(regulated: Review, reason: str, prosody: Prosody) -> Review:
+def _review_old_style(regulated: Review, reason: Message, prosody: Prosody) -> Review:
     """Judge verse in the old style: even lines rhyme, on neighbouring groups as well, and no line stands twice.
 
     Args:
@@ -136,9 +137,17 @@ def _review_old_style(regulated: Review, reason: str, prosody: Prosody) -> Revie
     groups, _ = find_rhymes(lines, rhyming, prosody)
     faults = wide_faults + repetitions(lines, rhyming, pairs=False)
     strict = sum(fault.kind == "tone" for fault in regulated.faults)
-    note = (
-        f"reads as old-style verse ({OLD_STYLE}): {reason}; as a {regulated.form} it would have {strict} "
-        f"fault{'s' * (strict != 1)} of tone, which --form {regulated.form} lists"
+    note = Message(
+        "old_style",
+        "reads as old-style verse (古体): {reason}; as a {form} it would have {faults}, which <form={form}> lists",
+        {
+            "reason": reason,
+            "form": regulated.form,
+            "count": strict,
+            "faults": Message("one_tone_fault", "1 fault of tone")
+            if strict == 1
+            else Message("tone_faults", "{count} faults of tone", {"count": strict}),
+        },
     )
     free = [FREE * len(line) for line in lines]
     return finished(lines, regulated.form, "", OLD_STYLE, regulated.tones, free, groups, rhyming, faults, note)
@@ -157,12 +166,7 @@ def _turned(skeleton: Sequence[str], tones: Sequence[str], whole: Sequence[bool]
         if starts and line[1] not in starts:
             result[number] = "".join(_OTHER.get(tone, FREE) for tone in line)
         if number and (result[number][1] == result[number - 1][1]) == bool(number % 2):
-            reason = (
-                f"its tones do not oppose those of line {number} (失对)"
-                if number % 2
-                else f"its tones do not take up those of line {number} (失粘)"
-            )
-            faults.append(Fault("tone", number + 1, 0, "", reason))
+            faults.append(Fault("not_opposed" if number % 2 else "not_linked", number + 1, other_line=number))
     return result, faults
 
 
@@ -196,9 +200,9 @@ def _excused(wanted: str, tones: str) -> str:
 def _tail_faults(number: int, line: str, tones: str) -> list[Fault]:
     """Return three level tones at the end (三平调) and a level tone left alone (孤平)."""
     if tones.endswith(LEVEL * 3):
-        return [Fault("tone", number + 1, len(line) - 2, line[-3], "the line ends on three level tones (三平调)")]
+        return [Fault("three_level_tones", number + 1, len(line) - 2, line[-3])]
     if tones[-5:] == OBLIQUE + LEVEL + OBLIQUE * 2 + LEVEL:
-        return [Fault("tone", number + 1, len(line) - 4, line[-5], "it leaves a level tone alone (孤平)")]
+        return [Fault("lonely_level_tone", number + 1, len(line) - 4, line[-5])]
     return []
 
 
@@ -216,15 +220,12 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
         InputError: The text is no poem of a known shape, or not of the shape of the form.
     """
     if form and form not in FORM_SHAPES:
-        message = f"there is no regulated form '{form}'; choose one of {', '.join(FORM_SHAPES)}"
-        raise InputError("unknown_form", message)
+        raise unknown_form(form, FORM_SHAPES)
     if form and tune is not None:
-        message = f"a tune has a form of its own, so --form {form} and --tune {tune.name} exclude each other"
-        raise InputError("form_and_tune", message)
+        raise form_and_tune(form, tune.name)
     lines = read_lines(text)
     if not lines:
-        message = "there is no Chinese character in this text; expected a poem"
-        raise InputError("no_verse", message)
+        raise InputError("no_verse", "there is no Chinese character in this text; expected a poem")
     if tune is not None:
         fitting = _readings(text, tune)
         least = min(_distance(*item) for item in fitting)
@@ -238,15 +239,15 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
             found = [_review_pattern(_recut(text, pattern), pattern, name, prosody) for pattern, name in same]
             return min(found, key=lambda each: len(each.faults))
         if not _nearly_regular(lines):
-            lengths = "、".join(str(len(line)) for line in lines[:12])
-            raise InputError(
-                "unknown_shape",
-                "expected a regulated poem (4 or 8 lines of 5 or 7 characters) or a ci to a known tune, but found "
-                f"{len(lines)} line{'s' * (len(lines) != 1)} of {lengths} characters; name the tune with --tune",
-            )
+            raise unknown_shape(lines)
     if form and len(lines) != FORM_SHAPES[form][0]:
-        message = f"a {form} has {FORM_SHAPES[form][0]} lines, but here are {len(lines)}; leave --form out"
-        raise InputError("other_form", message)
+        raise InputError(
+            "other_form",
+            "a {form} has {expected} lines, but here are {count}; leave <form> out",
+            form=form,
+            expected=FORM_SHAPES[form][0],
+            count=len(lines),
+        )
     return review_lines(lines, prosody, strict=bool(form))
 
 
@@ -276,7 +277,8 @@ def _review_pattern(lines: Sequence[str], pattern: Pattern, tune: str, prosody: 
     lengths = pattern.line_lengths
     faults = []
     if len(lines) != len(lengths):
-        faults.append(Fault("form", len(lines), 0, "", f"the poem ends here, but {tune} has {len(lengths)} lines"))
+        code = "missing_lines" if len(lines) < len(lengths) else "surplus_lines"
+        faults.append(Fault(code, len(lines), count=len(lines), expected_count=len(lengths), tune=tune))
     expected, rhyming = [], []
     for number, line in enumerate(lines):
         due = number < len(lengths) and len(line) == lengths[number]
@@ -285,8 +287,10 @@ def _review_pattern(lines: Sequence[str], pattern: Pattern, tune: str, prosody: 
         if due:
             faults += tone_faults(number, line, tones[number], expected[-1])
         elif number < len(lengths):
-            reason = f"it has {len(line)} characters, but {tune} has {lengths[number]} here"
-            faults.append(Fault("form", number + 1, 0, "", reason))
+            due_length = lengths[number]
+            faults.append(
+                Fault("line_length_of_tune", number + 1, count=len(line), expected_count=due_length, tune=tune)
+            )
     groups, rhyme_faults = find_rhymes(lines, rhyming, prosody)
     faults += rhyme_faults + repetitions(lines, rhyming)
     return finished(lines, "词", tune, tune, tones, expected, groups, rhyming, faults)

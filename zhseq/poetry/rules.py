@@ -105,8 +105,11 @@ class RuleTables:
             if tone in (FREE, group.tone.value) and self.group_sizes[group.id] >= needed
         ]
         if not fitting:
-            message = f"no rhyme group has the {needed} words that this pattern needs; use --rhyme none"
-            raise InputError("small_rhyme_group", message)
+            raise InputError(
+                "no_large_rhyme_group",
+                "no rhyme group has the {needed} words that this pattern needs; use <rhyme=none>",
+                needed=needed,
+            )
         return self.by_group[fitting].amax(dim=0)
 
 
@@ -154,8 +157,10 @@ class Template:
                 if preset != OPEN and tables.group_sizes[preset] < needed:
                     raise InputError(
                         "small_rhyme_group",
-                        f"the rhyme group '{tables.groups[preset].name}' has {tables.group_sizes[preset]} words, "
-                        f"but this pattern needs {needed}; choose another",
+                        "the rhyme group '{group}' has {count} words, but this pattern needs {needed}; choose another",
+                        group=tables.groups[preset].name,
+                        count=tables.group_sizes[preset],
+                        needed=needed,
                     )
                 groups[row, slot] = preset
                 end = pattern.tones[by_pattern[row].index(slot)][-1]

@@ -14,7 +14,7 @@ import torch
 
 from zhseq.batching import IGNORED, Batch, gather_ragged, length_buckets, scatter_rows
 from zhseq.device import autocast
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 from zhseq.poetry.forms import UNKNOWN_BITS, control_symbol, encode_poems, form_of
 from zhseq.poetry.model import LanguageModel
 from zhseq.text.normalize import codepoints, is_han, normalize
@@ -149,14 +149,21 @@ def read_poem(record: str, place: str) -> tuple[list[str], str]:
             fields = json.loads(record)
             content, form = fields["content"], fields.get("form", "")
         except (ValueError, KeyError) as error:
-            detail = "has no 'content'" if isinstance(error, KeyError) else f"is not valid JSON ({error})"
+            fault = (
+                Message("no_content", "has no 'content'")
+                if isinstance(error, KeyError)
+                else Message("no_json", "is not valid JSON ({error})", {"error": error})
+            )
             raise InputError(
-                f'{place}: the record {detail}; expected {{"content": "line|line|...", "form": "七绝"}}'
+                "broken_record",
+                '{place}: the record {fault}; expected {{"content": "line|line|...", "form": "七绝"}}',
+                place=place,
+                fault=fault,
             ) from error
         if not isinstance(content, str) or not isinstance(form, str):
-            raise InputError(f"{place}: 'content' and 'form' must be strings")
+            raise InputError("fields_of_record", "{place}: 'content' and 'form' must be strings", place=place)
     # Marks are folded to half width by normalisation, so both kinds part lines.
     lines = [line for line in _BETWEEN_LINES.split(normalize(content)) if line]
     if not is_han(codepoints("".join(lines))).any():
-        raise InputError(f"{place}: there is no Chinese character in this poem")
+        raise InputError("no_verse_at", "{place}: there is no Chinese character in this poem", place=place)
     return lines, normalize(form) or form_of(lines) or ""

@@ -36,13 +36,21 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
-            raise InputError(f"the temperature must lie in 0 to 10, but is {self.temperature}; 0.8 is a good start")
+            raise InputError(
+                "bad_temperature",
+                "the temperature must lie in 0 to 10, but is {temperature}; 0.8 is a good start",
+                temperature=self.temperature,
+            )
         if not 0 < self.top_p <= 1:
-            raise InputError(f"top-p must be greater than 0 and at most 1, but is {self.top_p}")
+            raise InputError(
+                "bad_top_p", "<top_p> must be greater than 0 and at most 1, but is {top_p}", top_p=self.top_p
+            )
         if self.top_k < 0:
-            raise InputError(f"top-k must not be negative, but is {self.top_k}; 0 sets no limit")
+            raise InputError(
+                "bad_top_k", "<top_k> must not be negative, but is {top_k}; 0 sets no limit", top_k=self.top_k
+            )
         if self.seed < 0:
-            raise InputError(f"the seed must not be negative, but is {self.seed}")
+            raise InputError("bad_seed", "the seed must not be negative, but is {seed}", seed=self.seed)
 
 
 class Constraint(Protocol):
@@ -181,7 +189,12 @@ class Ranking:
 
     def __post_init__(self) -> None:
         if not 1 <= self.best_of <= MOST_CANDIDATES:
-            raise InputError(f"best-of must lie in 1 to {MOST_CANDIDATES}, but is {self.best_of}")
+            raise InputError(
+                "bad_best_of",
+                "<best_of> must lie in 1 to {most}, but is {best_of}",
+                most=MOST_CANDIDATES,
+                best_of=self.best_of,
+            )
 
 
 class LineScore:

@@ -15,7 +15,7 @@ from torch import Tensor
 from zhseq.batching import IGNORED, Batch
 from zhseq.errors import InputError
 from zhseq.poetry.faults import BLANK, Review, Suggestion, candidates
-from zhseq.poetry.forms import FORMS, LINE, Controls, Form, encode_prefix
+from zhseq.poetry.forms import FORMS, LINE, Controls, Form, encode_prefix, unknown_shape
 from zhseq.poetry.model import LanguageModel
 from zhseq.poetry.planning import (
     Draft,
@@ -82,7 +82,7 @@ _DEFAULT = 8
 def places_to_mend(found: Review) -> list[tuple[int, int]]:
     """Return line and place, from 0, of what should be mended: marked places, or where there are none the faults."""
     marked = [(n, place) for n, line in enumerate(found.lines) for place, c in enumerate(line) if c == BLANK]
-    return marked or sorted({(fault.line - 1, fault.place - 1) for fault in found.faults if fault.place})
+    return marked or sorted({(fault.line - 1, fault.position - 1) for fault in found.faults if fault.position})
 
 
 def suggest(
@@ -269,7 +269,7 @@ class Writer:
     def _poem(self, order: Order, ids: Tensor, pattern: int, count: int) -> Poem:
         outline, request = order.outline, order.request
         form = CI if outline.tune else outline.form.name
-        followed, note = None, ""
+        followed, note = None, None
         if outline.plan is not None:
             followed, note = outline.plan.patterns[pattern], outline.plan.note
         lines = self.text(order, ids, count)
@@ -294,12 +294,18 @@ def draft_rewriting(request: Request, lines: Sequence[str], index: int, prosody:
     """
     check_wishes(request, prosody)
     if not 0 <= index < len(lines):
-        raise InputError(f"there is no line {index} in a poem of {len(lines)} lines; they are numbered from 0")
+        raise InputError(
+            "no_such_line",
+            "there is no line {index} in a poem of {count} lines; they are numbered from 0",
+            index=index,
+            count=len(lines),
+        )
     for number, line in enumerate(lines):
         if number != index and not is_han(codepoints(line)).all():
             raise InputError(
                 "open_places",
-                f"line {number + 1} of the poem holds something else than Chinese characters; leave it out",
+                "line {line} of the poem holds something else than Chinese characters; leave it out",
+                line=number + 1,
             )
     tune = find_tune(request.tune, prosody) if request.tune and prosody is not None else None
     form = _form(request, lines, index, tune)
@@ -335,7 +341,12 @@ def rewrite(writer: Writer, order: Order, old: str, index: int, num: int) -> lis
         InputError: The number is out of range.
     """
     if not 1 <= num <= MOST_VERSIONS:
-        raise InputError(f"the number of versions must lie in 1 to {MOST_VERSIONS}, but is {num}")
+        raise InputError(
+            "number_of_versions",
+            "the number of versions must lie in 1 to {most}, but is {num}",
+            most=MOST_VERSIONS,
+            num=num,
+        )
     given = ["".join(map(normalize, line)) for line in order.outline.given]
     taken = {normalize(old), *given}
     found: dict[str, str] = {}
@@ -364,11 +375,14 @@ def _form(request: Request, lines: Sequence[str], index: int, tune: TunePattern 
         pairs = list(zip(form.line_lengths, map(len, lines), strict=False))
         if len(form.line_lengths) == len(lines) and all(a == b for n, (a, b) in enumerate(pairs) if n != index):
             return form
-    name = wanted[0].name if len(wanted) == 1 else "regulated poem (of 4 or 8 lines of 5 or 7 characters)"
-    lengths = "、".join(str(len(line)) for line in lines[:24])
-    hint = "" if request.tune or request.form != "auto" else "; name the tune if it is a ci"
-    message = f"expected the lines of a {name}, but they have {lengths} characters{hint}"
-    raise InputError("unknown_shape", message)
+    if len(wanted) > 1:
+        raise unknown_shape(lines)
+    raise InputError(
+        "lines_of_other_form",
+        "expected the lines of a {form}, but they have {lengths} characters",
+        form=wanted[0].name,
+        lengths="、".join(str(len(line)) for line in lines[:24]),
+    )
 
 
 def _plan(

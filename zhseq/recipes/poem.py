@@ -53,12 +53,18 @@ class PoemDataConfig:
     def __post_init__(self) -> None:
         for name in ("drop_form", "drop_dynasty", "drop_author", "drop_title"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"data.{name} must lie in 0 to 1, but is {getattr(self, name)}")
+                raise ConfigError(
+                    "bad_share", "data.{name} must lie in 0 to 1, but is {value}", name=name, value=getattr(self, name)
+                )
         for name in ("tokens_per_batch", "max_symbols", "vocab_size", "dev_poems"):
             if getattr(self, name) < 8:
-                raise ConfigError(f"data.{name} must be at least 8, but is {getattr(self, name)}")
+                raise ConfigError(
+                    "bad_size", "data.{name} must be at least 8, but is {value}", name=name, value=getattr(self, name)
+                )
         if self.max_authors < 0:
-            raise ConfigError(f"data.max_authors must not be negative, but is {self.max_authors}")
+            raise ConfigError(
+                "bad_max_authors", "data.max_authors must not be negative, but is {value}", value=self.max_authors
+            )
 
 
 @dataclass(frozen=True)
@@ -200,7 +206,9 @@ def train_poem(
     """
     place = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     if not place.is_dir():
-        raise ConfigError(f"a run is kept in a directory, but {place} is a file; give another --out")
+        raise ConfigError(
+            "run_is_a_file", "a run is kept in a directory, but {path} is a file; give another <out>", path=place
+        )
     if poems is None:
         from zhseq.corpus import load_poems
 
@@ -208,7 +216,12 @@ def train_poem(
     splits = np.array(poems["split"])
     training, dev = (poems.select(np.flatnonzero(splits == name)) for name in ("train", "dev"))
     if len(training) == 0 or len(dev) == 0:
-        raise CorpusError(f"the corpus has {len(training)} training and {len(dev)} dev poems; both must be above 0")
+        raise CorpusError(
+            "too_few_poems",
+            "the corpus has {training} training and {dev} dev poems; both must be above 0",
+            training=len(training),
+            dev=len(dev),
+        )
     torch.manual_seed(recipe.training.seed)
     if init is None:
         vocab, output_size = build_vocab(training, recipe.data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message, service
 from zhseq.poetry.faults import rhymes_of
 from zhseq.poetry.request import Request
 from zhseq.poetry.search import Ranking, Sampling
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from zhseq.poetry.poet import Poem, Poet
 
 router = APIRouter(tags=["poems"], route_class=PlainRoute)
-_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
-_ELSEWHERE = {"list-tunes": "see /v1/options"}
 _STREAM = "application/x-ndjson"
 _HOW_TO_DRAW = {"lines", "num", "seed", "best_of", "temperature", "top_p", "stream"}
 _STREAMED = {
@@ -104,7 +101,7 @@ async def suggest(request: HttpRequest) -> Response:
     def work() -> Iterator[bytes]:
         found = poet.check(wishes.text, **_rules(wishes))
         marks = poet.suggest(wishes.text, **_rules(wishes), num=wishes.num)
-        yield to_json({**_review(poet, found, wishes.rhyme), "suggestions": [asdict(mark) for mark in marks]})
+        yield to_json({**_review(poet, found, wishes.rhyme), "suggestions": [mark.fields() for mark in marks]})
 
     return json_response(b"".join(await _all(request, work)))
 
@@ -144,14 +141,14 @@ def _translated(work: Work) -> Work:
         try:
             yield from work()
         except InputError as error:
-            raise ApiError(422, error.code or "invalid_request", _with_fields(str(error))) from None
+            raise ApiError(422, error.code or "invalid_request", _in_words(error.message)) from None
 
     return translated
 
 
-def _with_fields(message: str) -> str:
-    """Let what the library says to users of the command line speak of fields: `--tune` is `tune` here."""
-    return _OPTION.sub(lambda match: _ELSEWHERE.get(match[1], match[1].replace("-", "_")), message)
+def _in_words(message: Message | None) -> str:
+    """Return a message as clients read it, fields written as in JSON; the page translates the English."""
+    return "" if message is None else message.render(service, "en")
 
 
 async def _stream(first: bytes, answer: Answer, parts: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
@@ -202,7 +199,7 @@ def _poem(poem: Poem, seed: int) -> dict[str, Any]:
         "author": poem.author,
         "seed": seed,
         "pattern": None if poem.pattern is None else asdict(poem.pattern),
-        "note": _with_fields(poem.note),
+        "note": _in_words(poem.note),
     }
 
 
@@ -214,4 +211,4 @@ def _rules(wishes: ReviewRequest) -> dict[str, str]:
 def _review(poet: Poet, found: Review, rhyme: str) -> dict[str, Any]:
     groups = rhymes_of(found, poet.reviewing(rhyme)).rhyme_groups
     names = [groups[group].name if group >= 0 else "" for group in found.rhymes]
-    return {**asdict(found), "note": _with_fields(found.note), "rhyme_names": names}
+    return {**found.fields(service, "en"), "rhyme_names": names}

@@ -74,7 +74,9 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
         ConfigError: pypinyin is not installed.
     """
     if not table.regulated():
-        raise CorpusError("there is no regulated verse among the poems; tones cannot be learned without it")
+        raise CorpusError(
+            "no_regulated_verse", "there is no regulated verse among the poems; tones cannot be learned without it"
+        )
     size, uses = len(table.characters), np.bincount(table.ids, minlength=len(table.characters))
     modern = readings.read(table.characters)
     learned = learn_tones(table, modern)

@@ -95,7 +95,12 @@ def templates(form: str) -> tuple[TonePattern, ...]:
         InputError: It is not a regulated form.
     """
     if form not in FORM_SHAPES:
-        raise InputError(f"'{form}' has no tone pattern; the regulated forms are {', '.join(FORM_SHAPES)}")
+        raise InputError(
+            "form_without_pattern",
+            "'{form}' has no tone pattern; the regulated forms are {forms}",
+            form=form,
+            forms=", ".join(FORM_SHAPES),
+        )
     lines, length = FORM_SHAPES[form]
     return tuple(_regulated(lines, length, second, rhymed) for rhymed in (False, True) for second in (OBLIQUE, LEVEL))
 

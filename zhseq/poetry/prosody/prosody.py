@@ -42,7 +42,9 @@ def save(prosody: Prosody, directory: Path) -> None:
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise CheckpointError(f"{path} cannot be written: {error.strerror}") from error
+        raise CheckpointError(
+            "unwritable_prosody", "{path} cannot be written: {reason}", path=path, reason=error.strerror
+        ) from error
 
 
 def load(directory: Path) -> Prosody:
@@ -57,12 +59,22 @@ def load(directory: Path) -> Prosody:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"{directory} holds no {PROSODY_FILE}; learn one with `python -m zhseq.train prosody`"
+            "no_prosody",
+            "{directory} holds no {file}; learn one with `python -m zhseq.train prosody`",
+            directory=directory,
+            file=PROSODY_FILE,
         ) from error
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); fetch or learn it again") from error
+        raise CheckpointError(
+            "unreadable_prosody", "{path} cannot be read ({error}); fetch or learn it again", path=path, error=error
+        ) from error
     if not isinstance(content, dict) or content.get("kind") != KIND or content.get("version") != VERSION:
-        raise CheckpointError(f"{path} is not a prosody file of version {VERSION}; fetch or learn it again")
+        raise CheckpointError(
+            "other_prosody",
+            "{path} is not a prosody file of version {version}; fetch or learn it again",
+            path=path,
+            version=VERSION,
+        )
     try:
         tunes = {tune.name: tune for tune in map(_tune, content["tunes"])}
         table, groups = _table(content), _groups(content["groups"])
@@ -74,7 +86,11 @@ def load(directory: Path) -> Prosody:
         return Prosody(table, groups, tunes, **views)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"{path} is damaged ({type(error).__name__}: {error}); fetch or learn it again"
+            "damaged_prosody",
+            "{path} is damaged ({kind}: {error}); fetch or learn it again",
+            path=path,
+            kind=type(error).__name__,
+            error=error,
         ) from error
 
 
@@ -272,7 +288,9 @@ class Prosody:
             InputError: This file was made without them.
         """
         if self._lyric is None:
-            raise InputError("this prosody holds no rhymes of ci; use the shipped prosody or learn it again")
+            raise InputError(
+                "no_rhymes_of_ci", "this prosody holds no rhymes of ci; use the shipped prosody or learn it again"
+            )
         return self._lyric
 
     def modern(self) -> Prosody:
@@ -282,7 +300,10 @@ class Prosody:
             InputError: This file was made without modern readings.
         """
         if self._modern is None:
-            raise InputError("this prosody holds no modern readings; use --rhyme classical or the shipped prosody")
+            raise InputError(
+                "no_modern_rhymes",
+                "this prosody holds no modern readings; use <rhyme=classical> or the shipped prosody",
+            )
         return self._modern
 
     @property
@@ -357,11 +378,19 @@ class Prosody:
             return named[0] if named else self.rhyme_groups[ids[0]]
         if ids:
             names = ", ".join(self.rhyme_groups[index].name for index in ids)
-            message = f"'{name}' is in several rhyme groups; name one of them: {names}"
-            raise InputError("ambiguous_rhyme_group", message)
+            raise InputError(
+                "ambiguous_rhyme_group",
+                "'{name}' is in several rhyme groups; name one of them: {groups}",
+                name=name,
+                groups=names,
+            )
         names = " ".join(group.name for group in self.rhyme_groups if group.tone is Tone.LEVEL)
-        message = f"there is no rhyme group '{name}'; give a rhyme word, for example one of {names}"
-        raise InputError("unknown_rhyme_group", message)
+        raise InputError(
+            "unknown_rhyme_group",
+            "there is no rhyme group '{name}'; give a rhyme word, for example one of {groups}",
+            name=name,
+            groups=names,
+        )
 
     def templates(self, form: str) -> tuple[TonePattern, ...]:
         """Return the patterns of a regulated form, see `zhseq.poetry.prosody.patterns.templates`."""

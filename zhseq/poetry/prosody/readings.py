@@ -72,8 +72,10 @@ def read(characters: str) -> Readings:
         from pypinyin import Style, pinyin
         from pypinyin.contrib.tone_convert import to_finals_tone3
     except ImportError as error:
-        message = "learning prosody needs pypinyin, which is not installed; run `pip install 'zhseq[prosody]'`"
-        raise ConfigError(message) from error
+        raise ConfigError(
+            "no_pypinyin",
+            "learning prosody needs pypinyin, which is not installed; run `pip install 'zhseq[prosody]'`",
+        ) from error
     in_words = _readings_in_words()
     finals = []
     for character in characters:

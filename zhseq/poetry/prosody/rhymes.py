@@ -277,7 +277,7 @@ def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
     groups = [order[group] for group in groups]
     groups = sorted((g for g in groups if uses[g].sum() >= settings.smallest), key=lambda g: -int(uses[g].sum()))
     if not groups:
-        raise CorpusError("too few poems rhyme to learn rhyme groups from them; give more poems")
+        raise CorpusError("too_few_rhymes", "too few poems rhyme to learn rhyme groups from them; give more poems")
     start = np.full((size, len(groups)), 1e-2)
     for index, group in enumerate(groups):
         start[group, index] += uses[group]

@@ -69,7 +69,7 @@ export function explainFault(fault, expected) {
 
 /** Say what a review has to add. The service says it in English. */
 export function explainNote({ note, form }) {
-  if (!isChinese()) return note.replace(/, which form .* lists/, "");
+  if (!isChinese()) return note.replace(/, which "form.* lists/, "");
   const strict = /have (\d+) faults?/.exec(note)?.[1];
   return strict ? t("oldStyle", form, strict) : note;
 }

@@ -43,6 +43,8 @@ export const REFUSALS = {
   unknown_shape: {
     text: ["看不出体裁：诗有四句或八句，每句五字或七字；若是词，请填词牌。", "This has no known form: a poem has 4 or 8 lines of 5 or 7 characters; for a ci, name its tune."],
   },
+  lines_of_other_form: { text: ["各句字数与此体裁不合。", "The lines have other lengths than those of this form."] },
+  no_large_rhyme_group: { text: ["没有一个韵部字数足够，请把用韵设为「不拘」。", "No rhyme has enough words for this form; choose no rhyme."] },
   other_form: { text: ["句数与此体裁不合。", "It has another number of lines than this form."] },
   open_places: { text: ["请先补上其他句中的缺字。", "Fill the open places of the other lines first."] },
   no_rules: { text: ["此模型不带声律、韵部和词谱。", "This model comes without tones, rhymes and tunes."] },

@@ -16,7 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from zhseq.config import override
 from zhseq.nn.crf import CRF
 from zhseq.nn.layers import BiLSTM, WindowCNN
 from zhseq.recipes.tagged_texts import EncodedTexts, TaggerBatches
-from zhseq.recipes.tagger import RECIPES, Start, TaggerRecipe, build, evaluator, read_split
+from zhseq.recipes.tagger import Part, Source, Start, TaggerRecipe, build, evaluator, read_sources
 from zhseq.tagging.model import SequenceTagger
 from zhseq.training import train
 
@@ -100,7 +100,8 @@ def part_of(texts: EncodedTexts, share: float) -> EncodedTexts:
     return EncodedTexts(points.astype(np.uint32), offsets, spans, np.zeros(0, dtype=np.int64))
 
 
-Splits = dict[str, tuple[EncodedTexts, EncodedTexts]]
+NEWSPAPERS = {"pos": (Source("pfr199801"),), "ner": (Source("msra_ner"),)}
+Splits = dict[str, Part]
 
 
 def run(name: str, seed: int, splits: Splits, options: argparse.Namespace) -> dict[str, float]:
@@ -113,7 +114,7 @@ def run(name: str, seed: int, splits: Splits, options: argparse.Namespace) -> di
     changes = [f"training.epochs={options.epochs}", f"training.seed={seed}", "training.warmup_steps=60"]
     recipe = override(TaggerRecipe(), [*changes, "training.evaluate_every=0", *variant.settings, *options.set])
     torch.manual_seed(seed)
-    training = {head: parts[0] for head, parts in splits.items()}
+    training = {head: part.train for head, part in splits.items()}
     start = Start(options.vectors if variant.vectors else None, str(options.encoder) if variant.encoder else None)
     model, features, tables = build(training, recipe, start)
     if variant.surgery is not None:
@@ -125,7 +126,7 @@ def run(name: str, seed: int, splits: Splits, options: argparse.Namespace) -> di
         return TaggerBatches(tagged, features, size, drop_mark=recipe.data.drop_mark, seed=(seed, epoch))
 
     begin = time.process_time()
-    evaluate = evaluator({head: parts[1] for head, parts in splits.items()}, features, recipe)
+    evaluate = evaluator({head: [part] for head, part in splits.items()}, features, recipe)
     best = train(model, batches, evaluate, lambda model, evaluation: None, recipe.training, directory=directory)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     result = {**best.details, "parameters": parameters, "seconds": time.process_time() - begin}
@@ -190,8 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     names = [name for name in options.only if options.encoder or not VARIANTS[name].encoder]
     data = override(TaggerRecipe(), options.set).data
-    whole = {head: read_split(head, source, data) for head, source in RECIPES["default"].sources.items()}
-    splits = {head: (part_of(texts, options.share), dev) for head, (texts, dev) in whole.items()}
+    whole = read_sources(NEWSPAPERS, data)
+    splits = {head: replace(part, train=part_of(part.train, options.share)) for head, (part,) in whole.items()}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for seed in options.seeds:
         for name in names:

@@ -186,15 +186,19 @@ def test_repeats_are_found_in_any_script_and_width() -> None:
         ("resume_ner", 3821, 124099, 0, 13440),
         ("cluener2020", 10748, 401764, 0, None),
         ("cclue_ner:dev", 238, 20122, 0, None),
+        ("modern_text", 6508, None, None, None),
+        ("modern_text:dev", 591, None, None, None),
+        ("uner_gsdsimp", 3997, None, 0, 2148 + 2858 + 1112),
+        ("cnc_words", 51733, 2228745, 1452960, 0),
     ],
 )
 def test_the_published_counts_are_found(
-    name: str, count: int, characters: int | None, words: int, entities: int | None
+    name: str, count: int, characters: int | None, words: int | None, entities: int | None
 ) -> None:
     found = read_tagged(name).texts
     assert len(found) == count
     assert characters in (None, sum(len(text.text) for text in found))
-    assert sum(len(text.words or ()) for text in found) == words
+    assert words in (None, sum(len(text.words or ()) for text in found))
     assert entities in (None, sum(len(text.entities or ()) for text in found))
 
 

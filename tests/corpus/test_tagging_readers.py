@@ -212,3 +212,39 @@ def test_a_data_set_without_tags_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="none could be loaded"):
         read_tagged(tmp_path / "empty")
+
+
+UNER = """# newdoc id = one
+# sent_id = 1
+# text = 王小明 2024年在北京 IBM工作。
+1\t王\tB-PER\t-\t-
+2\t小明\tI-PER\t-\t-
+3\t2024\tO\t-\t-
+4\t年\tO\t-\t-
+5\t在\tO\t-\t-
+6\t北京\tB-LOC\t-\t-
+7\tIBM\tB-ORG\t-\t-
+8\t工作\tB-OTHER\t-\t-
+9\t。\tO\t-\t-
+
+# text = 北京上海
+1\t北京\tB-LOC\t-\t-
+2\t上海\tB-LOC\t-\t-
+"""
+
+
+def test_names_of_universal_ner_stand_in_the_text_as_it_is(tmp_path: Path) -> None:
+    corpus = read(tmp_path, UNER, format="uner")
+    first, second = corpus.texts
+    assert first.text == "王小明 2024年在北京 IBM工作。"
+    assert shown(first, first.entities) == ["王小明/PER", "北京/LOC", "IBM/ORG"]
+    assert shown(second, second.entities) == ["北京/LOC", "上海/LOC"]
+    assert first.words is None
+    assert {text.document for text in corpus.texts} == {"one"}
+    assert corpus.repairs == {"label beside PER, LOC and ORG, left out": 1}
+
+
+@pytest.mark.parametrize("line", ["1\t王", "x\t王\tO\t-\t-", "1\t王\tPER!\t-\t-", "1\t李\tO\t-\t-"])
+def test_a_broken_line_of_universal_ner_is_named(tmp_path: Path, line: str) -> None:
+    with pytest.raises(CorpusError, match=r"line [23]"):
+        read(tmp_path, f"# text = 王\n{line}\n", format="uner")

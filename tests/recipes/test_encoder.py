@@ -12,7 +12,7 @@ from zhseq.checkpoint import read_tensors
 from zhseq.config import override
 from zhseq.errors import ConfigError
 from zhseq.recipes.encoder import EncoderRecipe, MaskedBatches, read_raw, train_encoder
-from zhseq.recipes.tagger import RECIPES, Named, Sources, Start
+from zhseq.recipes.tagger import RECIPES, Named, Source, Sources, Start
 from zhseq.tagging.tagger import Tagger
 from zhseq.train import main as train_main
 
@@ -31,7 +31,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def sources(tagged: Path) -> Sources:
-    return {"pos": (str(tagged), ""), "ner": (str(tagged), "")}
+    return {"pos": (Source(str(tagged)),), "ner": (Source(str(tagged)),)}
 
 
 def test_hidden_characters_leave_no_trace_in_the_features(files: tuple[Path, Path], tmp_path: Path) -> None:

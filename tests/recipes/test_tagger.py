@@ -10,7 +10,18 @@ from zhseq.checkpoint import read_tensors
 from zhseq.config import override
 from zhseq.errors import ConfigError, CorpusError
 from zhseq.recipes.tagged_texts import EncodedTexts, TaggerBatches, encode_pieces
-from zhseq.recipes.tagger import RECIPES, Start, TaggerRecipe, build, head_tags, read_split, span_scores
+from zhseq.recipes.tagger import (
+    RECIPES,
+    Source,
+    Sources,
+    Start,
+    TaggerRecipe,
+    build,
+    head_tags,
+    read_sources,
+    span_scores,
+    train_tagger,
+)
 from zhseq.recipes.vectors import save_vectors
 from zhseq.tagging.features import blanks
 from zhseq.tagging.tagger import Tagger
@@ -122,7 +133,7 @@ def test_a_tagger_goes_on_with_new_labels(trained: Path, tmp_path: Path) -> None
 
 
 def test_what_a_tagger_knows_of_a_label_is_kept(trained: Path, corpus: Path) -> None:
-    texts = {"ner": read_split("ner", (str(corpus), ""), TaggerRecipe().data)[0]}
+    texts = {"ner": read_sources({"ner": (Source(str(corpus)),)}, TaggerRecipe().data)["ner"][0].train}
     model, features, _ = build(texts, TaggerRecipe(), Start(init=str(trained / "best")))
     old = Tagger.load(trained / "best")
     batch = features.batch(["李四去上海市学习。"])
@@ -177,6 +188,60 @@ def test_batches_hold_every_piece_once_and_may_drop_its_mark() -> None:
             assert {table.tags[tag][-1] for tag in last[:, 0].tolist()} == ends
 
 
+def test_pieces_come_as_often_as_their_weight_says() -> None:
+    encoded = encode_pieces([("去" * size, [Span(0, size, "v")]) for size in range(1, 41)], 99, covered=True)
+    _, features, tables = build({"pos": encoded}, override(TaggerRecipe(), SMALL), Start())
+    tagged = {"pos": encoded.with_tags(tables["pos"])}
+    weights = {"pos": np.repeat([3.0, 0.5], [20, 20])}
+    counts = np.zeros((50, 41), dtype=np.int64)
+    for epoch in range(50):
+        for batch in TaggerBatches(tagged, features, 40, drop_mark=0.0, seed=(1, epoch), weights=weights):
+            for length in batch.lengths.tolist():
+                counts[epoch, length] += 1
+    assert (counts[:, 1:21] == 3).all()
+    assert set(np.unique(counts[:, 21:])) == {0, 1}
+    assert counts[:, 21:].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_several_sources_teach_one_head_and_others_only_the_encoder(corpus: Path, tmp_path: Path) -> None:
+    modern, words = tmp_path / "modern.jsonl", tmp_path / "words.txt"
+    modern.write_text("\n".join(sentences(60, seed=9)), encoding="utf-8")
+    words.write_text("李四 去 上海市 旅行\n" * 8 + "赵云 今年 学习\n", encoding="utf-8")
+    sources: Sources = {
+        "pos": (Source(str(corpus)), Source(str(modern), weight=2)),
+        "ner": (Source(str(corpus)),),
+        "pos-words": (Source(str(words), None),),
+    }
+    recipe = override(TaggerRecipe(), [*SMALL, "training.epochs=2", "data.dev_share=0.2"])
+    best = train_tagger(recipe, sources, tmp_path / "run")
+    names = {"train:pos_f1", "train:words_f1", "modern:pos_f1", "modern:words_f1", "ner_f1"}
+    assert set(best.details) == names
+    judged = [best.details[name] for name in ("train:pos_f1", "modern:pos_f1", "ner_f1")]
+    assert best.score == pytest.approx(sum(judged) / 3)
+    tagger = Tagger.load(tmp_path / "run" / "best")
+    assert set(tagger.tasks) == {"pos", "ner"}
+    tensors = read_tensors(tmp_path / "run" / "best" / "model.safetensors")
+    assert not [name for name in tensors if "pos-words" in name]
+    kept = json.loads((tmp_path / "run" / "best" / "config.json").read_text(encoding="utf-8"))["training"]["sources"]
+    assert kept["pos"][1] == {"train": str(modern), "dev": "", "weight": 2}
+
+
+def test_what_one_head_is_evaluated_on_none_is_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    lines = sentences(40, seed=3)
+    first.write_text("\n".join(lines), encoding="utf-8")
+    second.write_text("\n".join(sentences(40, seed=4)[:20] + lines[:20]), encoding="utf-8")
+    parts = read_sources(
+        {"pos": (Source(str(second), None),), "ner": (Source(str(second), str(first)),)}, TaggerRecipe().data
+    )
+    held_out = {
+        from_codepoints(piece) for piece in np.split(parts["ner"][0].dev.points, parts["ner"][0].dev.offsets[1:-1])
+    }  # type: ignore[union-attr]
+    trained = parts["pos"][0].train
+    assert held_out
+    assert not held_out & {from_codepoints(piece) for piece in np.split(trained.points, trained.offsets[1:-1])}
+
+
 def test_a_mark_that_is_part_of_a_span_stays() -> None:
     encoded = encode_pieces([("去……", [Span(0, 1, "v"), Span(1, 3, "w")])], 99, covered=True)
     _, features, tables = build({"pos": encoded}, override(TaggerRecipe(), SMALL), Start())
@@ -209,7 +274,7 @@ def test_vectors_are_where_a_training_starts(corpus: Path, tmp_path: Path) -> No
         unit: (symbols, rng.normal(size=(len(symbols), 24)).astype(np.float32)) for unit, symbols in units.items()
     }
     save_vectors(tmp_path, tables)
-    texts = {"pos": read_split("pos", (str(corpus), ""), TaggerRecipe().data)[0]}
+    texts = {"pos": read_sources({"pos": (Source(str(corpus)),)}, TaggerRecipe().data)["pos"][0].train}
     model, features, _ = build(texts, override(TaggerRecipe(), SMALL), Start(vectors=tmp_path))
     assert "龘" in features.vocab
     assert features.lexicon.words == ("北京", "学习")
@@ -227,7 +292,7 @@ def test_vectors_are_where_a_training_starts(corpus: Path, tmp_path: Path) -> No
 def test_own_words_are_looked_for(corpus: Path, tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_text("李四去\n云计算 5\n", encoding="utf-8")
-    texts = {"pos": read_split("pos", (str(corpus), ""), TaggerRecipe().data)[0]}
+    texts = {"pos": read_sources({"pos": (Source(str(corpus)),)}, TaggerRecipe().data)["pos"][0].train}
     _, features, _ = build(texts, override(TaggerRecipe(), SMALL), Start(words=path))
     assert features.lexicon.words[:2] == ("李四去", "云计算")
     assert len(features.lexicon) == 200
@@ -264,4 +329,4 @@ def test_commands_that_cannot_be(corpus: Path, tmp_path: Path) -> None:
 def test_recipes_have_settings_that_exist(name: str) -> None:
     recipe = override(TaggerRecipe(), RECIPES[name].settings)
     assert recipe.training.epochs > 0
-    assert set(RECIPES[name].sources) <= {"pos", "ner"}
+    assert {head.partition("-")[0] for head in RECIPES[name].sources} <= {"pos", "ner"}

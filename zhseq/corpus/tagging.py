@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,13 +12,13 @@ from pathlib import Path
 
 from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.corpus.tagging_base import Source, TaggedCorpus, TaggedText
-from zhseq.corpus.tagging_columns import is_tag, partner, read_columns, read_conllu, read_parallel
+from zhseq.corpus.tagging_columns import is_tag, partner, read_columns, read_conllu, read_parallel, read_uner
 from zhseq.corpus.tagging_json import read_cluener, read_dataset, read_jsonl
 from zhseq.corpus.tagging_words import PARAGRAPH_ID, read_pfr, read_segmented, read_slashed
 from zhseq.errors import ConfigError, CorpusError, InputError
 from zhseq.text.encoding import decode_text
 from zhseq.text.normalize import normalize
-from zhseq.text.tags import TASKS
+from zhseq.text.tags import TASKS, RepairCount
 
 __all__ = ["FORMATS", "TaggedCorpus", "TaggedText", "drop_repeats", "named_parts", "read_tagged", "split_dev"]
 
@@ -28,6 +29,7 @@ _READERS: dict[str, Callable[[Source], Iterator[TaggedText]]] = {
     "columns": read_columns,
     "conllu": read_conllu,
     "conllu-xpos": partial(read_conllu, column=4),
+    "uner": read_uner,
     "cluener": read_cluener,
     "jsonl": read_jsonl,
 }
@@ -46,7 +48,7 @@ class _Part:
     """A part of a corpus of the registry.
 
     Attributes:
-        path: File below the directory of the corpus.
+        path: File below the directory of the corpus, or a pattern for several that are read one after the other.
         format: One of `FORMATS`.
         begin: First text of the file to take.
         end: Text before which to stop, or None.
@@ -84,6 +86,9 @@ _PARTS: dict[str, dict[str, _Part]] = {
     "resume_ner": {split: _Part(f"{split}.char.bmes", "columns") for split in ("train", "dev")},
     "cluener2020": {split: _Part(f"{split}.json", "cluener") for split in ("train", "dev")},
     "cclue_ner": {"train": _Part("source.txt", "parallel"), "dev": _Part("dev.txt", "parallel")},
+    "modern_text": {split: _Part(f"{split}.jsonl", "jsonl") for split in ("train", "dev")},
+    "cnc_words": {"train": _Part("part_*.txt", "words")},
+    "uner_gsdsimp": {split: _Part(f"{split}.iob2", "uner") for split in ("train", "dev")},
 }
 
 
@@ -112,7 +117,7 @@ def read_tagged(source: str | Path, *, format: str = "auto", task: str | None = 
     name, _, part_name = str(source).partition(":")
     if name in _PARTS and format == "auto" and not Path(source).exists():
         part = _find_part(name, part_name or "train")
-        opened, texts = _read(corpus_folder(name, corpora_root()) / part.path, part.format)
+        opened, texts = _read_files(corpus_folder(name, corpora_root()), part)
         texts = texts[part.begin : part.end]
         if part.block > 1:
             texts = [replace(text, document=f"{name}#{index // part.block}") for index, text in enumerate(texts)]
@@ -173,6 +178,17 @@ def _find_part(name: str, part: str) -> _Part:
     except KeyError:
         parts = ", ".join(_PARTS[name])
         raise ConfigError(f"Expected a part of {name}, one of {parts}, found {part!r}.") from None
+
+
+def _read_files(folder: Path, part: _Part) -> tuple[Source, list[TaggedText]]:
+    """Read all files of a part, in the order of their names."""
+    texts: list[TaggedText] = []
+    repairs: RepairCount = Counter()
+    for path in sorted(folder.glob(part.path)) or [folder / part.path]:
+        source, found = _read(path, part.format)
+        texts += found
+        repairs += source.repairs
+    return replace(source, repairs=repairs), texts
 
 
 def _read(path: str | Path, format: str) -> tuple[Source, list[TaggedText]]:

@@ -198,6 +198,59 @@ def _conllu_text(
     return TaggedText(text, tuple(words), entities, document)
 
 
+_UNER_LABELS = ("PER", "LOC", "ORG")
+_UNER_OTHER = "label beside PER, LOC and ORG, left out"
+
+
+def read_uner(source: Source) -> Iterator[TaggedText]:
+    """Read the files of Universal NER: number, word, IOB2 tag and two more columns; `# text` holds the sentence.
+
+    Only names are read: the words are those of the treebank that the names were put upon.
+
+    Source: Mayhew et al. (2024), "Universal NER".
+    """
+    document, text = source.document(0), ""
+    words: list[str] = []
+    tags: list[str] = []
+    for index, line in enumerate([*source.lines, ""]):
+        key, _, value = line.removeprefix("#").partition("=")
+        if line.startswith("#"):
+            document = value.strip() if key.strip() == "newdoc id" else document
+            text = value.strip() if key.strip() == "text" else text
+        elif line.strip():
+            fields = line.split("\t")
+            if len(fields) < 3 or not fields[0].isdigit() or not is_tag(fields[2]):
+                raise source.error(index, "a number, a word and a tag like B-PER parted by tabs")
+            words.append(fields[1])
+            tags.append(fields[2])
+        elif words:
+            yield TaggedText(text, None, _uner_entities(source, index, text, words, tags), document)
+            words, tags = [], []
+
+
+def _uner_entities(source: Source, index: int, text: str, words: list[str], tags: list[str]) -> tuple[Span, ...]:
+    """Find the words in the text and join those of a name."""
+    entities: list[Span] = []
+    position, inside = 0, False
+    for word, tag in zip(words, tags, strict=True):
+        start = text.find(word, position)
+        if start < 0 or text[position:start].strip():
+            raise source.error(
+                index - 1, f"the words of this sentence to make up its text, but {word!r} does not; the end"
+            )
+        position = start + len(word)
+        prefix, label = split_tag(tag)
+        kept = label in _UNER_LABELS
+        source.repairs[_UNER_OTHER] += int(prefix == "B" and not kept)
+        if kept and prefix == "I" and inside and entities[-1].label == label:
+            entities[-1] = Span(entities[-1].start, position, label)
+        elif kept:
+            entities.append(Span(start, position, label))
+        inside = kept
+    source.repairs += Counter()  # counts of nothing go
+    return tuple(entities)
+
+
 def partner(path: Path) -> Path:
     """Return the file with the tags of a text file."""
     return path.with_name(PARTNERS.get(path.name, f"{path.stem}-label{path.suffix}"))

@@ -14,7 +14,16 @@ import numpy.typing as npt
 
 from zhseq.config import override, to_dict
 from zhseq.errors import ConfigError
-from zhseq.recipes.tagger import RECIPES, Sources, Start, TaggerDataConfig, TaggerModelConfig, TaggerRecipe, read_split
+from zhseq.recipes.tagger import (
+    RECIPES,
+    Sources,
+    Start,
+    TaggerDataConfig,
+    TaggerModelConfig,
+    TaggerRecipe,
+    read_sources,
+    to_json,
+)
 from zhseq.training.loop import Evaluation, TrainingConfig
 
 if TYPE_CHECKING:
@@ -142,12 +151,14 @@ def train_encoder(
     """
     import torch
 
+    from zhseq.recipes.tagged_texts import concatenate
     from zhseq.recipes.tagger import build
     from zhseq.tagging.model import MaskedLanguageModel
     from zhseq.tagging.tagger import save
     from zhseq.training import train
 
-    tagged = {head: read_split(head, source, recipe.data)[0] for head, source in sources.items()}
+    parts = read_sources(sources, recipe.data)
+    tagged = {head: concatenate([part.train for part in own]) for head, own in parts.items()}
     torch.manual_seed(recipe.training.seed)
     tagger, features, _ = build(tagged, TaggerRecipe(recipe.data, recipe.model), start)
     dev, training = read_raw(text, recipe)
@@ -158,7 +169,12 @@ def train_encoder(
         return MaskedBatches(training, features, recipe.data.tokens_per_batch, recipe.hidden_share, seed)
 
     def save_best(best: MaskedLanguageModel, evaluation: Evaluation) -> None:
-        record = {"recipe": to_dict(recipe), "sources": sources, "text": text, "evaluation": evaluation.details}
+        record = {
+            "recipe": to_dict(recipe),
+            "sources": to_json(sources),
+            "text": text,
+            "evaluation": evaluation.details,
+        }
         save(directory / "best", best.tagger, features, record)
 
     held_out = MaskedBatches(dev, features, 8192, recipe.hidden_share, (0, 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,16 @@ def encode_pieces(texts: Iterable[tuple[str, Sequence[Span]]], limit: int, *, co
     return EncodedTexts(flat, offsets, tuple(kept), np.zeros(0, dtype=np.int64))
 
 
+def concatenate(parts: Sequence[EncodedTexts]) -> EncodedTexts:
+    """Return the pieces of several texts, one after the other, without tags."""
+    offsets = [np.zeros(1, dtype=np.int64)]
+    for part in parts:
+        offsets.append(part.offsets[1:] + offsets[-1][-1])
+    points = np.concatenate([part.points for part in parts])
+    spans = tuple(span for part in parts for span in part.spans)
+    return EncodedTexts(points, np.concatenate(offsets), spans, np.zeros(0, dtype=np.int64))
+
+
 def _end_alone(texts: EncodedTexts) -> npt.NDArray[np.bool_]:
     """Tell of each piece whether its last character can go without cutting through a span, (pieces,)."""
     pairs = zip(texts.spans, texts.lengths.tolist(), strict=True)
@@ -81,7 +91,7 @@ def _end_alone(texts: EncodedTexts) -> npt.NDArray[np.bool_]:
 
 
 class TaggerBatches(Sequence[Batch]):
-    """The batches of one epoch: each piece once, the heads mixed; some pieces without their final mark.
+    """The batches of one epoch: each piece as often as its weight says, heads mixed, some without their final mark.
 
     A head that learned from whole sentences alone would expect a full stop at the end of every text.
     """
@@ -94,6 +104,7 @@ class TaggerBatches(Sequence[Batch]):
         *,
         drop_mark: float,
         seed: tuple[int, int],
+        weights: Mapping[str, npt.NDArray[np.float64]] | None = None,
     ) -> None:
         """Create from the texts of each head.
 
@@ -103,6 +114,7 @@ class TaggerBatches(Sequence[Batch]):
             tokens_per_batch: Most padded characters in a batch.
             drop_mark: Share of the pieces whose final mark is dropped.
             seed: Seed of the run, and epoch.
+            weights: By head how often each piece is to be read, (pieces,); the fraction is drawn. None: once.
         """
         self.texts, self.features = texts, features
         rng = np.random.default_rng([*seed, 7])
@@ -112,8 +124,11 @@ class TaggerBatches(Sequence[Batch]):
             ends = part.points[part.offsets[1:] - 1]
             marked = np.isin(ends, _FINAL_MARKS) & (part.lengths > 1) & _end_alone(part)
             self.cut[head] = marked & (rng.random(len(part)) < drop_mark)
-            buckets = length_buckets(part.lengths, tokens_per_batch, seed=(*seed, number))
-            batches += [(head, rows) for rows in buckets]
+            rows = np.arange(len(part))
+            if weights is not None:
+                rows = np.repeat(rows, np.floor(weights[head] + rng.random(len(part))).astype(np.int64))
+            buckets = length_buckets(part.lengths[rows], tokens_per_batch, seed=(*seed, number))
+            batches += [(head, rows[bucket]) for bucket in buckets]
         self.batches = [batches[index] for index in rng.permutation(len(batches)).tolist()]
 
     def __len__(self) -> int:

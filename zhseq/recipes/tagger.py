@@ -19,7 +19,7 @@ from zhseq.batching import gather_ragged, length_buckets
 from zhseq.config import override, to_dict
 from zhseq.device import autocast
 from zhseq.errors import CheckpointError, ConfigError, CorpusError
-from zhseq.recipes.tagged_texts import EncodedTexts
+from zhseq.recipes.tagged_texts import EncodedTexts, concatenate
 from zhseq.recipes.vectors import load_vectors
 from zhseq.tagging.features import MAX_WORD_LENGTH, TaggerFeatures, most_frequent_bigrams
 from zhseq.tagging.lexicon import Lexicon, choose_words, jieba_frequencies, read_word_list
@@ -64,16 +64,21 @@ def build(
     return model, features, tables
 
 
+def task_of(head: str) -> str:
+    """Return what a head finds: `pos` for words, `ner` for names."""
+    return head.partition("-")[0]
+
+
 def head_tags(head: str, texts: EncodedTexts) -> list[str]:
     """Return the tags of a head that occur: BMES without O for words, BIOES with O for entities."""
-    scheme = "BMES" if head == "pos" else "BIOES"
-    middle = "M" if head == "pos" else "I"
+    words = task_of(head) == "pos"
+    scheme, middle = ("BMES", "M") if words else ("BIOES", "I")
     seen: set[str] = set()
     for size, label in {(min(span.end - span.start, 3), span.label) for spans in texts.spans for span in spans}:
         places = {1: "S", 2: "BE", 3: f"B{middle}E"}[size]
         seen.update(place + f"-{label}" * bool(label) for place in places)
     labels = {label for spans in texts.spans for label in {span.label for span in spans}}
-    return [tag for tag in scheme_tags(labels, scheme, outside=head != "pos") if tag in seen or tag == OUTSIDE]
+    return [tag for tag in scheme_tags(labels, scheme, outside=not words) if tag in seen or tag == OUTSIDE]
 
 
 def choose_features(
@@ -186,7 +191,7 @@ def span_scores(
             gold.append(np.array(wanted, dtype=np.int64).reshape(-1, 3))
     predicted, reference = np.concatenate(found), np.concatenate(gold)
     details = {f"{head}_f1": _f1(predicted, reference)}
-    if head == "pos":
+    if task_of(head) == "pos":
         details["words_f1"] = _f1(predicted[:, :2], reference[:, :2])
     return details
 
@@ -249,13 +254,39 @@ class TaggerRecipe:
     model: TaggerModelConfig = field(default_factory=TaggerModelConfig)
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
-            epochs=8, learning_rate=2e-3, warmup_steps=300, evaluate_every=1000, weight_decay=0.02
+            epochs=5,
+            learning_rate=1.5e-3,
+            warmup_steps=300,
+            evaluate_every=1000,
+            weight_decay=0.02,
+            ema_decay=0.999,
         )
     )
 
 
-Sources = dict[str, tuple[str, str]]
-"""Corpus or file to train on and to evaluate on (or empty: cut off from the former) by head."""
+@dataclass(frozen=True)
+class Source:
+    """Texts that a head learns from.
+
+    Attributes:
+        train: Corpus or file to train on.
+        dev: What to evaluate on; empty: a share is cut off from `train`; None: nothing is evaluated.
+        weight: How often it is read in a pass; of 0.5 half of its texts are, drawn anew for each pass.
+    """
+
+    train: str
+    dev: str | None = ""
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """How its scores are called."""
+        return Path(self.train).stem
+
+
+Sources = dict[str, tuple[Source, ...]]
+"""What each head learns from. Heads are called `pos` and `ner`, or `pos-NAME` and `ner-NAME`: the latter only teach the
+encoder, in another standard of words or names, and are left out of the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +294,7 @@ class Named:
     """A recipe by name.
 
     Attributes:
-        sources: What it trains and evaluates on.
+        sources: What it trains and evaluates on, see `Sources`.
         settings: How its settings differ from the defaults.
         transfer: Whether it starts from `tagger-start`, which comes with zhseq, unless told otherwise: that helps small
             corpora most. `pos-ud` does not, so that all it learned from is openly licensed.
@@ -274,22 +305,30 @@ class Named:
     transfer: bool = False
 
 
+_NEW = ("training.epochs=8", "training.learning_rate=2e-3", "training.ema_decay=0")  # from vectors or from nothing
+
+
 def _small(epochs: int, size: int = 1024) -> tuple[str, ...]:
     """Settings for corpora of less than a million characters: small batches, much dropout, a look after each epoch."""
-    training = (f"training.epochs={epochs}", "training.warmup_steps=100", "training.evaluate_every=0")
+    training = (*_NEW[1:], f"training.epochs={epochs}", "training.warmup_steps=100", "training.evaluate_every=0")
     return (f"data.tokens_per_batch={size}", *training, "model.input_dropout=0.5", "model.output_dropout=0.5")
 
 
 _GENTLY = (*_small(10), "training.learning_rate=1e-3")  # from a trained encoder; longer or faster, it over-fits
+_MODERN = Source("modern_text", "modern_text:dev", weight=3)
 RECIPES = {
-    "default": Named({"pos": ("pfr199801", ""), "ner": ("msra_ner", "")}),
-    "pos-pku": Named({"pos": ("pfr199801", "")}),
-    "pos-ud": Named({"pos": ("ud_chinese_gsd", "ud_chinese_gsd:dev")}, _small(20)),
-    "ner-msra": Named({"ner": ("msra_ner", "")}),
-    "ner-weibo": Named({"ner": ("weibo_ner", "weibo_ner:dev")}, _GENTLY, transfer=True),
-    "ner-resume": Named({"ner": ("resume_ner", "resume_ner:dev")}, _GENTLY, transfer=True),
-    "ner-cluener": Named({"ner": ("cluener2020", "cluener2020:dev")}, _GENTLY, transfer=True),
-    "ner-classical": Named({"ner": ("cclue_ner", "cclue_ner:dev")}, _GENTLY, transfer=True),
+    "default": Named(
+        {"pos": (Source("pfr199801"), _MODERN), "ner": (Source("msra_ner"), _MODERN)},
+        transfer=True,
+    ),
+    "pos-pku": Named({"pos": (Source("pfr199801"),)}, _NEW),
+    "pos-ud": Named({"pos": (Source("ud_chinese_gsd", "ud_chinese_gsd:dev"),)}, _small(20)),
+    "ner-msra": Named({"ner": (Source("msra_ner"),)}, _NEW),
+    "ner-uner": Named({"ner": (Source("uner_gsdsimp", "uner_gsdsimp:dev"),)}, _GENTLY, transfer=True),
+    "ner-weibo": Named({"ner": (Source("weibo_ner", "weibo_ner:dev"),)}, _GENTLY, transfer=True),
+    "ner-resume": Named({"ner": (Source("resume_ner", "resume_ner:dev"),)}, _GENTLY, transfer=True),
+    "ner-cluener": Named({"ner": (Source("cluener2020", "cluener2020:dev"),)}, _GENTLY, transfer=True),
+    "ner-classical": Named({"ner": (Source("cclue_ner", "cclue_ner:dev"),)}, _GENTLY, transfer=True),
 }
 
 
@@ -336,7 +375,7 @@ def _choose(options: argparse.Namespace) -> Named:
     if not options.task:
         raise ConfigError("--train needs --task pos, ner or both: which labels of the texts are to be learned")
     heads = TASKS if options.task == "both" else (options.task,)
-    sources: Sources = dict.fromkeys(heads, (options.train, options.dev))
+    sources: Sources = dict.fromkeys(heads, (Source(options.train, options.dev),))
     if options.recipe:
         return dataclasses.replace(RECIPES[options.recipe], sources=sources)
     from zhseq.corpus.tagging import read_tagged
@@ -405,65 +444,125 @@ def train_tagger(
     from zhseq.tagging.tagger import save
     from zhseq.training import train
 
-    splits = {head: read_split(head, source, recipe.data, format) for head, source in sources.items()}
+    parts = read_sources(sources, recipe.data, format)
     torch.manual_seed(recipe.training.seed)
-    training = {head: parts[0] for head, parts in splits.items()}
+    training = {head: concatenate([part.train for part in own]) for head, own in parts.items()}
     model, features, tables = build(training, recipe, start or Start())
     tagged = {head: texts.with_tags(tables[head]) for head, texts in training.items()}
+    weights = {
+        head: np.concatenate([np.full(len(part.train), part.weight) for part in own]) for head, own in parts.items()
+    }
 
     def batches(epoch: int) -> TaggerBatches:
         size, seed = recipe.data.tokens_per_batch, (recipe.training.seed, epoch)
-        return TaggerBatches(tagged, features, size, drop_mark=recipe.data.drop_mark, seed=seed)
+        return TaggerBatches(tagged, features, size, drop_mark=recipe.data.drop_mark, seed=seed, weights=weights)
 
     def save_best(best: SequenceTagger, evaluation: Evaluation) -> None:
-        record = {"recipe": to_dict(recipe), "sources": sources, "evaluation": evaluation.details}
-        save(directory / "best", best, features, record)
+        record = {"recipe": to_dict(recipe), "sources": to_json(sources), "evaluation": evaluation.details}
+        save(directory / "best", with_heads(best, [head for head in sources if head in TASKS]), features, record)
 
-    evaluate = evaluator({head: parts[1] for head, parts in splits.items()}, features, recipe)
+    evaluate = evaluator(parts, features, recipe)
     return train(model, batches, evaluate, save_best, recipe.training, directory=directory, resume=resume)
 
 
+def to_json(sources: Sources) -> dict[str, list[dict[str, object]]]:
+    """Return sources as they are kept in a checkpoint."""
+    return {head: [dataclasses.asdict(source) for source in own] for head, own in sources.items()}
+
+
+def with_heads(model: SequenceTagger, heads: Sequence[str]) -> SequenceTagger:
+    """Return a tagger that shares the weights of `model` but has only some of its heads."""
+    if len(heads) == len(model.config.heads):
+        return model
+    part = SequenceTagger(dataclasses.replace(model.config, heads={head: model.config.heads[head] for head in heads}))
+    state = model.state_dict()
+    part.load_state_dict({name: state[name] for name in part.state_dict()})
+    return part
+
+
+@dataclass(frozen=True)
+class Part:
+    """The texts of one source: to train on, how often a pass holds them, and to evaluate on (None: nothing)."""
+
+    name: str
+    train: EncodedTexts
+    weight: float
+    dev: EncodedTexts | None
+
+
+def read_sources(sources: Sources, config: TaggerDataConfig, format: str = "auto") -> dict[str, list[Part]]:
+    """Read the texts of all heads; no text that one of them is evaluated on is trained on by any.
+
+    Raises:
+        CorpusError: A corpus is missing, broken, or has nothing for its head.
+    """
+    from zhseq.corpus.tagging import drop_repeats
+
+    read = {head: [read_split(head, source, config, format) for source in own] for head, own in sources.items()}
+    held_out = [text for own in read.values() for _, dev in own for text in dev]
+    parts: dict[str, list[Part]] = {}
+    for head, own in read.items():
+        parts[head] = []
+        for source, (train, dev) in zip(sources[head], own, strict=True):
+            kept = drop_repeats(train, seen=held_out)
+            if len(kept) < len(train):
+                print(
+                    f"{source.train}: {len(train) - len(kept):,} texts left out that are evaluated on", file=sys.stderr
+                )
+            encoded, encoded_dev = (encode_head(head, texts, config.max_characters) for texts in (kept, dev))
+            if not len(encoded) or (source.dev is not None and not len(encoded_dev)):
+                counts = f"{len(encoded)} training and {len(encoded_dev)} dev texts"
+                raise CorpusError(
+                    f"{source.train}: expected texts to train and to evaluate on, found {counts} for '{head}'"
+                )
+            parts[head].append(Part(source.name, encoded, source.weight, None if source.dev is None else encoded_dev))
+    return parts
+
+
 def read_split(
-    head: str, source: tuple[str, str], config: TaggerDataConfig, format: str = "auto"
-) -> tuple[EncodedTexts, EncodedTexts]:
-    """Read the training and dev texts of a head; nothing in dev occurs in training."""
+    head: str, source: Source, config: TaggerDataConfig, format: str = "auto"
+) -> tuple[Sequence[TaggedText], Sequence[TaggedText]]:
+    """Read the training and dev texts of a source; nothing in dev occurs in training."""
     from zhseq.corpus.tagging import drop_repeats, read_tagged, split_dev
 
-    corpus = read_tagged(source[0], format=format, task=head)
+    corpus = read_tagged(source.train, format=format, task=task_of(head))
     print(corpus.report(), file=sys.stderr)
-    if source[1]:
-        held_out = read_tagged(source[1], format=format, task=head)
-        print(held_out.report(), file=sys.stderr)
-        train: Sequence[TaggedText] = drop_repeats(corpus.texts)
-        dev: Sequence[TaggedText] = drop_repeats(held_out.texts, seen=train)
-    else:
-        train, dev = split_dev(corpus.texts, config.dev_share, seed=1)
-    pieces = (encode_head(head, texts, config.max_characters) for texts in (train, dev))
-    encoded_train, encoded_dev = pieces
-    if not len(encoded_train) or not len(encoded_dev):
-        counts = f"{len(encoded_train)} training and {len(encoded_dev)} dev texts"
-        raise CorpusError(f"{source[0]}: expected texts to train and to evaluate on, found {counts} for '{head}'")
-    return encoded_train, encoded_dev
+    if source.dev is None:
+        return drop_repeats(corpus.texts), []
+    if not source.dev:
+        return split_dev(corpus.texts, config.dev_share, seed=1)
+    held_out = read_tagged(source.dev, format=format, task=task_of(head))
+    print(held_out.report(), file=sys.stderr)
+    train = drop_repeats(corpus.texts)
+    return train, drop_repeats(held_out.texts, seen=train)
 
 
 def encode_head(head: str, texts: Sequence[TaggedText], limit: int) -> EncodedTexts:
     """Turn texts into pieces with the spans that a head learns."""
     from zhseq.recipes.tagged_texts import encode_pieces
 
-    pairs = [(text.text, (text.words if head == "pos" else text.entities) or ()) for text in texts]
-    return encode_pieces(pairs, limit, covered=head == "pos")
+    words = task_of(head) == "pos"
+    pairs = [(text.text, (text.words if words else text.entities) or ()) for text in texts]
+    return encode_pieces(pairs, limit, covered=words)
 
 
 def evaluator(
-    texts: dict[str, EncodedTexts], features: TaggerFeatures, recipe: TaggerRecipe
+    parts: dict[str, list[Part]], features: TaggerFeatures, recipe: TaggerRecipe
 ) -> Callable[[SequenceTagger], Evaluation]:
-    """Return a function that gives a model's F1 of each head on `texts`; the score is their mean."""
+    """Return a function that gives a model's F1 on the dev texts of each head and source; the score is their mean.
+
+    Scores are called `pos_f1`, `words_f1` and `ner_f1`; where a head has several dev sets, `NAME:pos_f1` and so on.
+    """
 
     def evaluate(model: SequenceTagger) -> Evaluation:
         details: dict[str, float] = {}
-        for head, part in texts.items():
-            details.update(span_scores(model, features, head, part, recipe.training.precision))
-        scores = [details[f"{head}_f1"] for head in texts]
+        scores = []
+        for head, own in parts.items():
+            evaluated = [(part.name, part.dev) for part in own if part.dev is not None]
+            for name, dev in evaluated:
+                found = span_scores(model, features, head, dev, recipe.training.precision)
+                scores.append(found[f"{head}_f1"])
+                details.update({f"{name}:{key}" if len(evaluated) > 1 else key: value for key, value in found.items()})
         return Evaluation(sum(scores) / len(scores), details)
 
     return evaluate

@@ -14,14 +14,16 @@ PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
 LAYERS = (
     {"messages", "memory"},
     {"errors"},
-    {"batching", "checkpoint", "cli", "config", "device", "text"},
+    {"config"},
+    {"batching", "checkpoint", "cli", "device", "text"},
     {"corpus", "nn", "training"},
     {"poetry", "tagging"},
     {"bulk", "recipes"},
     {"poem", "tag", "train", "evaluate", "serve"},
+    {"__main__"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}
-FRONT_DOORS = LAYERS[-1]
+FRONT_DOORS = LAYERS[-2]
 TORCH = {"torch", "torchcrf", "safetensors"}
 # Units and modules that neither import torch nor anything that does, wherever in a file the import stands.
 WITHOUT_TORCH = (

@@ -16,7 +16,16 @@ from zhseq.messages import CHINESE
 
 PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
 # Units whose messages are all data; what is not named here still builds sentences where it raises them.
-CONVERTED: tuple[str, ...] = ("device", "poem", "poetry", "recipes/poem", "recipes/prosody", "training")
+CONVERTED: tuple[str, ...] = (
+    "__main__",
+    "cli",
+    "device",
+    "poem",
+    "poetry",
+    "recipes/poem",
+    "recipes/prosody",
+    "training",
+)
 MAKERS = re.compile(r"^(Message|(Input|Corpus|Checkpoint|Config|Training|Worker)Error)$")
 
 

@@ -1,16 +1,133 @@
-"""What every command line of zhseq shares: errors as sentences, exit codes, closed pipes, interruption."""
+"""Share what every command line of zhseq has: spellings of options, errors as sentences, exit codes, closed pipes."""
 
 from __future__ import annotations
 
+import argparse
 import os
+import shutil
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
-from zhseq.errors import ZhseqError, command_line
+from zhseq.config import settings_of
+from zhseq.errors import InputError, ZhseqError, command_line
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+
+
+def program(door: str) -> str:
+    """Return how the user called a front door: `zhseq poem`, or else `python -m zhseq.poem`."""
+    called = f"zhseq {door}"
+    return called if sys.argv and sys.argv[0] == called else f"python -m zhseq.{door}"
+
+
+def add_output(group: argparse._ActionsContainer, *, metavar: str, help: str, required: bool = False) -> None:
+    """Add `--output`, which may be spelled `--out`."""
+    group.add_argument("--output", "--out", type=Path, required=required, metavar=metavar, help=help)
+
+
+def add_device(group: argparse._ActionsContainer, *, default: str | None = "cpu") -> None:
+    """Add `--device`; without a default, a setting decides."""
+    shown = f" (default: {default})" if default else ""
+    group.add_argument("--device", default=default, help=f"cpu, cuda, mps or auto{shown}")
+
+
+def add_threads(group: argparse._ActionsContainer, *, default: int | None = 1, help: str = "") -> None:
+    """Add `--threads`; without a default, a setting or the library decides."""
+    help = help or f"processor threads (default: {default})"
+    group.add_argument("--threads", type=int, default=default, metavar="N", help=help)
+
+
+class SettingsParser(argparse.ArgumentParser):
+    """A parser whose help lists the settings that `--set` takes, with their defaults and meanings."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.recipes: dict[str, object] = {}
+        """Recipes with default settings, by the command that they are of."""
+
+    def format_help(self) -> str:
+        """Return the usual help and the settings."""
+        parts = [super().format_help()]
+        for command, recipe in self.recipes.items():
+            parts += [f"settings of {command} (--set KEY=VALUE), with their defaults:", *_setting_lines(recipe), ""]
+        return "\n".join(parts)
+
+
+def _setting_lines(recipe: object) -> Iterator[str]:
+    width = max(40, min(shutil.get_terminal_size().columns, 120)) - 2
+    for setting in settings_of(recipe):
+        yield f"  {setting.key}={setting.default}"
+        yield textwrap.fill(setting.meaning, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+
+def add_run_options(parser: SettingsParser, command: str, recipe: object | None, *, products: Sequence[str]) -> None:
+    """Add what all trainings take: where they write, settings, and options that are short for some of these.
+
+    Args:
+        parser: The parser of the command.
+        command: Its name.
+        recipe: All settings, with their defaults; None where there are none.
+        products: Names in the output directory by which a finished or interrupted training is known.
+    """
+    add_output(parser, metavar="DIR", required=True, help="where the training is kept")
+    keys = set[str]()
+    if recipe is not None:
+        parser.recipes = {command: recipe}
+        keys = {setting.key for setting in settings_of(recipe)}
+        parser.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="change one of the settings listed below"
+        )
+    again = parser.add_mutually_exclusive_group()
+    if "training.epochs" in keys:  # the one loop, which can go on
+        again.add_argument("--resume", action="store_true", help="go on with the training in DIR")
+    again.add_argument("--overwrite", action="store_true", help="begin anew even if DIR holds a training")
+    short = {name: key for name in ("device", "threads", "seed") for key in (f"training.{name}", name) if key in keys}
+    for name, key in short.items():
+        metavar = "DEVICE" if name == "device" else "N"
+        parser.add_argument(f"--{name}", metavar=metavar, help=f"the same as --set {key}={metavar}")
+    parser.set_defaults(short=short, products=tuple(products))
+
+
+def begin_run(options: argparse.Namespace) -> None:
+    """Move options that are short for settings to these, and see to it that no finished training is lost.
+
+    Raises:
+        InputError: The output is a file, or holds a training already.
+    """
+    given = {key: getattr(options, name) for name, key in options.short.items()}
+    options.set = [
+        *getattr(options, "set", []),
+        *(f"{key}={value}" for key, value in given.items() if value is not None),
+    ]
+    place = next(path for path in (options.output.absolute(), *options.output.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise InputError(
+            "output_is_a_file",
+            "a training is kept in a directory, but {place} is a file; give another <output>",
+            place=place,
+        )
+    if options.overwrite or getattr(options, "resume", False):
+        return
+    there = [name for name in options.products if (options.output / name).exists()]
+    if there and hasattr(options, "resume"):
+        raise InputError(
+            "run_exists",
+            "{folder} holds a training already ({name}): go on with it by <resume>, begin anew by <overwrite>, or give "
+            "another <output>",
+            folder=options.output,
+            name=there[0],
+        )
+    if there:
+        raise InputError(
+            "output_exists",
+            "{folder} holds {name} already: replace it by <overwrite>, or give another <output>",
+            folder=options.output,
+            name=there[0],
+        )
 
 
 def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:

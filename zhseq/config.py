@@ -4,13 +4,58 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
+import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from zhseq.errors import ConfigError
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One value that `override` can set."""
+
+    key: str
+    """Its name with the groups that it is in: `training.epochs`."""
+    default: str
+    """Its value as it would be given to `override`."""
+    meaning: str
+    """What the docstring below the field says."""
+
+
+def settings_of(config: object, prefix: str = "") -> Iterator[Setting]:
+    """Yield all settings of a dataclass and of those in it, in their order, with the values that they have."""
+    meanings = _field_docstrings(type(config))
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from settings_of(value, f"{prefix}{field.name}.")
+        else:
+            shown = value if isinstance(value, str) else repr(value).replace(" ", "")
+            yield Setting(prefix + field.name, shown, meanings.get(field.name, ""))
+
+
+def _field_docstrings(kind: type) -> dict[str, str]:
+    """Return the strings that stand below the fields of a class in its source, each on one line."""
+    tree = _module_tree(kind.__module__)
+    body = next(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
+    found: dict[str, str] = {}
+    for field, below in pairwise(body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as text)):
+                found[name] = " ".join(text.split())
+    return found
+
+
+@lru_cache(maxsize=16)
+def _module_tree(name: str) -> ast.Module:
+    return ast.parse(inspect.getsource(sys.modules[name]))
 
 
 def override(config: T, assignments: Iterable[str]) -> T:

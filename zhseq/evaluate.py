@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zhseq.cli import run_main
+from zhseq.cli import program, run_main
 from zhseq.corpus.tagging import FORMATS, TaggedText, read_tagged
 from zhseq.errors import InputError
 from zhseq.tagging.metrics import NOTHING, Score, SpanCounts
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m zhseq.evaluate", description="Precision, recall and F1 of a tagger on tagged text."
+        prog=program("evaluate"), description="Precision, recall and F1 of a tagger on tagged text."
     )
     parser.add_argument("--gold", required=True, metavar="FILE_OR_CORPUS", help="a file, or weibo_ner:dev for example")
     parser.add_argument(

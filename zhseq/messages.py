@@ -144,6 +144,11 @@ _TAGGING: dict[str, str] = {
 }
 
 _CORPORA_AND_TRAINING: dict[str, str] = {
+    # command lines
+    "unknown_command": "没有“{name}”这个命令；可用：{known}",
+    "output_is_a_file": "训练须存放在目录中，而 {place} 是文件；请另给 <output>",
+    "run_exists": "{folder} 中已有训练（{name}）：接着训练用 <resume>，重新开始用 <overwrite>，或另给 <output>",
+    "output_exists": "{folder} 中已有 {name}：替换它用 <overwrite>，或另给 <output>",
     # device
     "device_unavailable": "设备“{name}”不可用；本机有：{there}",
     # training

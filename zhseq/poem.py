@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zhseq.cli import run_main
+from zhseq.cli import program, run_main
 from zhseq.errors import InputError, command_line
 from zhseq.poetry.faults import Review, rhymes_of
 from zhseq.poetry.prosody import FREE, Prosody
@@ -27,7 +27,7 @@ _ONLY_ONE = ("score", "check", "couplet", "list_tunes")
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m zhseq.poem",
+        prog=program("poem"),
         description="Write classical Chinese poems that keep form, tones and rhyme; judge and mend one's own.",
     )
     _add_wishes(parser.add_argument_group("what to write"))

@@ -10,7 +10,7 @@ from zhseq.bulk.chunks import TaggingJob
 from zhseq.bulk.inputs import discover
 from zhseq.bulk.records import DEFAULT_COLUMN, Reading
 from zhseq.bulk.run import Run, ended_by_sigterm, note
-from zhseq.cli import run_main
+from zhseq.cli import program, run_main
 from zhseq.errors import InputError
 from zhseq.tagging.formats import FORMATS, make_writer
 from zhseq.text.encoding import ENCODINGS
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> Run:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m zhseq.tag", description="Cut Chinese text into words, with parts of speech and names."
+        prog=program("tag"), description="Cut Chinese text into words, with parts of speech and names."
     )
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="text, one unit a line; - for standard input; JSON lines, Parquet; "

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from zhseq.cli import run_main
+from zhseq.cli import program, run_main
 from zhseq.corpus.fetch import get
 from zhseq.corpus.poetry import POETRY_SOURCES
 from zhseq.corpus.registry import corpora_root, corpus_folder, find_corpora, manifest
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(prog="python -m zhseq.corpus", description="Corpora: list, get, stats.")
+    parser = argparse.ArgumentParser(prog=program("corpus"), description="Corpora: list, get, stats.")
     parser.add_argument("--root", type=Path, help="directory of the corpora (default: $ZHSEQ_CORPORA or ./corpora)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show the corpora that are known and which of them are here")

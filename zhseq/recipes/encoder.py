@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from zhseq.cli import SettingsParser, add_run_options, program
 from zhseq.config import override, to_dict
 from zhseq.errors import ConfigError
 from zhseq.recipes.tagger import (
@@ -25,6 +26,7 @@ from zhseq.recipes.tagger import (
     to_json,
 )
 from zhseq.training.loop import Evaluation, TrainingConfig
+from zhseq.training.state import PRODUCTS
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -103,7 +105,7 @@ class MaskedBatches(Sequence["Batch"]):
         return self.features.assemble(points, lengths, targets)
 
 
-def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `encoder` to the commands of `python -m zhseq.train`."""
     parser = commands.add_parser("encoder", help="train the encoder of a tagger on raw text, before its tags")
     parser.add_argument("--recipe", choices=RECIPES, default="default", help="tagger that it is for (default: default)")
@@ -113,9 +115,7 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--vectors", type=Path, metavar="DIR", help="vectors to start from (train vectors makes them)")
     start.add_argument("--init", metavar="CHECKPOINT", help="read on with the encoder of this tagger")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
+    add_run_options(parser, "encoder", EncoderRecipe(), products=PRODUCTS)
     parser.set_defaults(run=main)
 
 
@@ -124,12 +124,11 @@ def main(options: argparse.Namespace) -> int:
     recipe = override(EncoderRecipe(), options.set)
     sources = RECIPES[options.recipe].sources
     start = Start(options.vectors, options.init)
-    result = train_encoder(recipe, sources, options.text, options.out, start, resume=options.resume)
+    result = train_encoder(recipe, sources, options.text, options.output, start, resume=options.resume)
     right, bits = result.details["right"], result.details["bits_per_character"]
-    print(f"best: {right:.1%} of the hidden characters guessed, {bits:.3f} bits each; model in {options.out / 'best'}")
-    print(
-        f"next: python -m zhseq.train tagger --recipe {options.recipe} --init {options.out / 'best'}", file=sys.stderr
-    )
+    best = options.output / "best"
+    print(f"best: {right:.1%} of the hidden characters guessed, {bits:.3f} bits each; model in {best}")
+    print(f"next: {program('train')} tagger --recipe {options.recipe} --init {best}", file=sys.stderr)
     return 0
 
 

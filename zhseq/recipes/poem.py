@@ -43,10 +43,13 @@ class PoemDataConfig:
     max_authors: int = 1000
     """Authors with a control symbol of their own: those with the most poems."""
     drop_form: float = 0.1
-    """Share of poems whose form is withheld in training; likewise below."""
+    """Share of poems whose form is withheld in training."""
     drop_dynasty: float = 0.5
+    """Share of poems whose dynasty is withheld."""
     drop_author: float = 0.6
+    """Share of poems whose author is withheld."""
     drop_title: float = 0.6
+    """Share of poems whose title is withheld."""
     dev_poems: int = 2000
     """Poems of the four regulated forms on which the run is evaluated."""
 
@@ -72,10 +75,15 @@ class PoemModelConfig:
     """Shape of the model; the vocabulary comes from the corpus."""
 
     embedding_dim: int = 224
+    """Numbers in the embedding of a character."""
     hidden_sizes: tuple[int, ...] = (640, 640)
+    """Units of each layer of the LSTM."""
     input_dropout: float = 0.05
+    """Dropout of the embeddings."""
     hidden_dropout: float = 0.05
+    """Dropout between the layers."""
     output_dropout: float = 0.1
+    """Dropout of what the last layer gives."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
-"""Learn prosody from the poetry corpora: `python -m zhseq.train prosody --out DIR`."""
+"""Learn prosody from the poetry corpora: `python -m zhseq.train prosody --output DIR`."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zhseq.cli import SettingsParser, add_run_options
 
 if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
     from zhseq.poetry.prosody.learning import LearnedProsody
     from zhseq.poetry.prosody.tunes import Stanzas
 
@@ -16,10 +19,10 @@ _STANZA_SOURCE = "poetry-source"
 """The one source that keeps the stanzas of ci apart, as paragraphs."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command `prosody` to the subparsers of the training command."""
+def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
+    """Add `prosody` to the commands of `python -m zhseq.train`."""
     parser = commands.add_parser("prosody", help="learn tones, rhymes and tunes from verse")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where prosody.json is written")
+    add_run_options(parser, "prosody", None, products=["prosody.json"])
     parser.set_defaults(run=main)
 
 
@@ -27,11 +30,11 @@ def main(options: argparse.Namespace) -> int:
     """Learn from the training split, write `prosody.json` and print what it holds."""
     learned = learn_prosody()
     prosody = learned.prosody
-    prosody.save(options.out)
+    prosody.save(options.output)
     table = prosody.table
     print(
         f"{len(table.characters):,} characters, {int(table.learned.sum()):,} of them from verse; "
-        f"{len(prosody.rhyme_groups)} rhyme groups; {len(prosody.tunes)} tunes; in {options.out}"
+        f"{len(prosody.rhyme_groups)} rhyme groups; {len(prosody.tunes)} tunes; in {options.output}"
     )
     return 0
 

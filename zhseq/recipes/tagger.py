@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from zhseq.batching import gather_ragged, length_buckets
+from zhseq.cli import SettingsParser, add_run_options
 from zhseq.config import override, to_dict
 from zhseq.device import autocast
 from zhseq.errors import CheckpointError, ConfigError, CorpusError
@@ -28,6 +29,7 @@ from zhseq.text.normalize import from_codepoints
 from zhseq.text.tags import OUTSIDE, TagTable, scheme_tags, spans_from_ids
 from zhseq.text.vocab import SPECIALS, Vocab
 from zhseq.training.loop import Evaluation, TrainingConfig
+from zhseq.training.state import PRODUCTS
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -214,9 +216,11 @@ class TaggerDataConfig:
     max_characters: int = 120
     """Longer texts are cut at punctuation."""
     max_vocab: int = 7000
-    """Characters in the vocabulary; likewise below."""
+    """Characters in the vocabulary."""
     max_bigrams: int = 30000
+    """Bigrams with an embedding."""
     max_words: int = 40000
+    """Words of the dictionary with an embedding."""
     drop_mark: float = 0.2
     """Share of the texts whose final punctuation mark is dropped in training."""
     dev_share: float = 0.03
@@ -235,15 +239,25 @@ class TaggerModelConfig:
     """Shape of the model; vocabularies and tags come from the corpora."""
 
     embedding_dim: int = 64
+    """Numbers in the embedding of a character."""
     bigram_dim: int = 32
+    """Numbers in the embedding of a bigram."""
     word_dim: int = 32
+    """Numbers in the embedding of a word of the dictionary."""
     hidden_size: int = 192
+    """Units of the LSTM in each direction."""
     num_layers: int = 1
+    """Layers of the LSTM."""
     channels: int = 128
+    """Channels of the convolution."""
     width: int = 3
+    """Characters that the convolution sees at once."""
     unknown_rate: float = 0.01
+    """Share of the characters that are read as unknown in training."""
     input_dropout: float = 0.4
+    """Dropout of what the encoder reads."""
     output_dropout: float = 0.4
+    """Dropout of what the encoder gives."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +346,7 @@ RECIPES = {
 }
 
 
-def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `tagger` to the commands of `python -m zhseq.train`."""
     parser = commands.add_parser("tagger", help="train the tagger of words, parts of speech and named entities")
     parser.add_argument("--recipe", choices=RECIPES, help="corpora and settings by name (default: default)")
@@ -340,14 +354,12 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--train", metavar="FILE|CORPUS", help="texts to train on, instead of those of a recipe")
     parser.add_argument("--dev", metavar="FILE|CORPUS", default="", help="texts to evaluate on (default: a share)")
     parser.add_argument("--format", default="auto", help="format of the files (default: told from their content)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--vectors", type=Path, metavar="DIR", help="vectors to start from (train vectors makes them)")
     start.add_argument("--init", metavar="CHECKPOINT", help="go on from this tagger; new labels are allowed")
     start.add_argument("--scratch", action="store_true", help="start from nothing, not from the tagger of zhseq")
     parser.add_argument("--words", type=Path, metavar="FILE", help="your own words, beside those of the dictionary")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
+    add_run_options(parser, "tagger", TaggerRecipe(), products=PRODUCTS)
     parser.set_defaults(run=main)
 
 
@@ -359,10 +371,12 @@ def main(options: argparse.Namespace) -> int:
     if named.transfer and not (init or options.vectors or options.words or options.scratch):
         init = _own_tagger()
     start = Start(options.vectors, init, options.words)
-    result = train_tagger(recipe, named.sources, options.out, start=start, format=options.format, resume=options.resume)
+    result = train_tagger(
+        recipe, named.sources, options.output, start=start, format=options.format, resume=options.resume
+    )
     scores = ", ".join(f"{name} {value:.4f}" for name, value in result.details.items())
-    print(f"best: {scores} on dev; model in {options.out / 'best'}")
-    print(f"curves: python -m zhseq.train plot {options.out}", file=sys.stderr)
+    print(f"best: {scores} on dev; model in {options.output / 'best'}")
+    print(f"curves: python -m zhseq.train plot {options.output}", file=sys.stderr)
     return 0
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from zhseq.cli import SettingsParser, add_run_options
 from zhseq.config import override
 from zhseq.errors import CheckpointError, ConfigError, CorpusError
 from zhseq.text.normalize import normalize
@@ -40,41 +41,49 @@ class VectorsRecipe:
     news_share: float = 0.5
     """Share of them from files whose name begins with `news`, where there are such."""
     char_dim: int = 64
+    """Numbers in the vector of a character."""
     bigram_dim: int = 64
+    """Numbers in the vector of a bigram."""
     word_dim: int = 50
+    """Numbers in the vector of a word."""
     char_min_count: int = 5
-    """Rarer characters get no vector; likewise below."""
+    """Rarer characters get no vector."""
     bigram_min_count: int = 20
+    """Rarer bigrams get no vector."""
     word_min_count: int = 5
+    """Rarer words get no vector."""
     window: int = 5
     """Units on each side that are predicted."""
     epochs: int = 2
+    """Passes over the text."""
     seed: int = 1
+    """Start of all random numbers: sample of the text, first vectors."""
+    threads: int = 1
+    """Processor threads; with more than one, no two trainings give the same vectors."""
 
     def __post_init__(self) -> None:
-        for name in ("char_dim", "bigram_dim", "word_dim", "window", "epochs"):
+        for name in ("char_dim", "bigram_dim", "word_dim", "window", "epochs", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, but is {getattr(self, name)}")
         if not 0 <= self.news_share <= 1:
             raise ConfigError(f"news_share must lie in 0 to 1, but is {self.news_share}")
 
 
-def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `vectors` to the commands of `python -m zhseq.train`."""
     parser = commands.add_parser("vectors", help="train character, bigram and word vectors on raw text")
     parser.add_argument(
         "--text", default="raw", metavar="NAME|PATH", help="a corpus, a directory of .txt files or a file"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the vectors go")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
+    add_run_options(parser, "vectors", VectorsRecipe(), products=[TABLES_FILE])
     parser.set_defaults(run=main)
 
 
 def main(options: argparse.Namespace) -> int:
     """Train vectors as the command line asks; return the exit status."""
     recipe = override(VectorsRecipe(), options.set)
-    sizes = train_vectors(find_files(options.text), recipe, options.out)
-    print(", ".join(f"{size} {unit}s" for unit, size in sizes.items()) + f"; vectors in {options.out}")
+    sizes = train_vectors(find_files(options.text), recipe, options.output)
+    print(", ".join(f"{size} {unit}s" for unit, size in sizes.items()) + f"; vectors in {options.output}")
     return 0
 
 
@@ -172,7 +181,7 @@ def _skip_gram(tokens: Path, dim: int, min_count: int, recipe: VectorsRecipe) ->
         from gensim.models import Word2Vec
     except ImportError as error:
         raise ConfigError("training vectors needs gensim: pip install 'zhseq[vectors]'") from error
-    settings: dict[str, Any] = {"sg": 1, "negative": 5, "sample": 1e-4, "workers": 1, "seed": recipe.seed}
+    settings: dict[str, Any] = {"sg": 1, "negative": 5, "sample": 1e-4, "workers": recipe.threads, "seed": recipe.seed}
     try:
         model = Word2Vec(
             corpus_file=str(tokens),

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from zhseq import memory
-from zhseq.cli import run_main
+from zhseq.cli import program, run_main
 from zhseq.errors import ConfigError, InputError
 from zhseq.serve.settings import KEY_VARIABLE, Settings
 
@@ -90,7 +90,7 @@ def _check_extra() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m zhseq.serve", description="Serve tagger and poet over HTTP, with a page for people."
+        prog=program("serve"), description="Serve tagger and poet over HTTP, with a page for people."
     )
     default = Settings()
     where = parser.add_argument_group("where to listen, and for whom")

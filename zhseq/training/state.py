@@ -22,6 +22,8 @@ from zhseq.errors import CheckpointError, ConfigError, InputError
 LOG_FILE = "log.jsonl"
 RESUME_FILE = "resume.safetensors"
 BEST_FOLDER = "best"
+PRODUCTS = (BEST_FOLDER, RESUME_FILE)
+"""What a training leaves in its directory, by which it is known that there is one."""
 
 
 @dataclass

@@ -1,0 +1,56 @@
+"""One command for all: `zhseq poem`, `zhseq tag` and so on, each the same as `python -m zhseq.poem` and so on."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import zhseq
+from zhseq.cli import run_main
+from zhseq.errors import InputError
+
+DOORS = {
+    "poem": ("zhseq.poem", "write classical poems, check and mend one's own"),
+    "tag": ("zhseq.tag", "cut text into words, with parts of speech and names"),
+    "train": ("zhseq.train", "train the models"),
+    "evaluate": ("zhseq.evaluate", "score a tagger on tagged text"),
+    "corpus": ("zhseq.corpus.__main__", "list, fetch and count corpora"),
+    "serve": ("zhseq.serve.__main__", "serve both over HTTP, with a page"),
+}
+"""What can stand after `zhseq`: the module whose `main` is called, and what it does."""
+
+
+def main() -> NoReturn:
+    """Run the command that the command line names, and exit with its status."""
+    door = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if door in DOORS:
+        sys.argv = [f"zhseq {door}", *sys.argv[2:]]  # by which `zhseq.cli.program` knows how it was called
+        run_main(lambda arguments: int(import_module(DOORS[door][0]).main(arguments)))
+    run_main(lambda arguments: _about(door))
+
+
+def _about(option: str) -> int:
+    """Print the version or what commands there are."""
+    if option in ("--version", "-V"):
+        print(f"zhseq {zhseq.__version__}")
+    elif option in ("--help", "-h"):
+        print(f"usage: zhseq [--version] {{{','.join(DOORS)}}} ...\n")
+        for name, (_, purpose) in DOORS.items():
+            print(f"  {name:10}{purpose}")
+        print("\nzhseq COMMAND --help says more of each.")
+    else:
+        near = difflib.get_close_matches(option, DOORS, n=1)
+        known = near or list(DOORS)
+        raise InputError(
+            "unknown_command",
+            "there is no command '{name}'; expected {known}",
+            name=option,
+            known=", ".join(known),
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    main()

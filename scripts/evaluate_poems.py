@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 from check_form import COMMON, RARE
-from poem_measures import Corpus, Themes, distinct, repeats_bigram, top_mass
+from foreign_couplets import exchanges, told
+from measure_sense import quatrains, subjects
+from poem_measures import Corpus, Themes, distinct, mixed_seasons, odd_doublings, repeats_bigram, top_mass
 from tqdm import tqdm
 
 from zhseq.cli import run_main
@@ -51,7 +53,7 @@ _SUBJECTS = (
 )
 ACROSTICS, SUBJECTS = _ACROSTICS.split(), _SUBJECTS.split()
 QUATRAIN = "七绝"
-PARTS = ("written", "acrostics", "tunes", "subjects", "constraints", "people")
+PARTS = ("written", "acrostics", "tunes", "subjects", "words", "couplets", "constraints", "people")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,6 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "subjects" in options.only:
         themes = Themes(SUBJECTS, titles, ["".join(poem) for poem in lines], poet.vocab)
         report["subjects"] = theme_recall(poet, themes, seeds)
+    if "words" in options.only:
+        report["words of ten subjects"] = subjects(poet, poems, Ranking(), 50 * seeds)
+    if "couplets" in options.only:
+        own = [(lines, QUATRAIN) for _, lines in quatrains(select_split(poems, "dev"), (QUATRAIN,))]
+        report["foreign second couplets"] = told(poet, exchanges(own, poet.reviewing(), seed=0))
     if "constraints" in options.only:
         report["constraints"] = constraint_costs(poet, seeds)
     if "people" in options.only:
@@ -156,6 +163,9 @@ def measure(poet: Poet, corpus: Corpus, poems: Sequence[Poem], book: dict[str, s
         "distinct-2": twos,
         "top-20 mass": top_mass(mixed),
         "poems that repeat a bigram": float(np.mean([repeats_bigram(poem) for poem in lines])),
+        "unseen bigrams": 1 - float(np.mean(list(chain.from_iterable(corpus.copied(lines, 2))))),
+        "unattested doublings in 100 lines": odd_doublings(lines, corpus.doublings),
+        **mixed_seasons(lines),
         "4-grams in the corpus": float(np.mean(runs)),
         "lines in the corpus": float(np.mean(whole)),
         "longest common substring": float(np.mean(corpus.longest_common(lines))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain, pairwise
 
 import numpy as np
@@ -50,6 +51,38 @@ def repeats_bigram(poem: Lines) -> bool:
     """Tell whether a pair of characters stands twice in a poem."""
     pairs = [a + b for line in poem for a, b in pairwise(line)]
     return len(set(pairs)) < len(pairs)
+
+
+def odd_doublings(poems: Sequence[Lines], attested: set[str]) -> float:
+    """Return how many times in 100 lines a character follows itself that poets do not double."""
+    lines = list(chain.from_iterable(poems))
+    return 100 * sum(a == b and a not in attested for line in lines for a, b in pairwise(line)) / max(1, len(lines))
+
+
+MARKS_OF_SEASONS = {
+    "春": "春 莺 杏 桃花 杨花 柳絮 清明 寒食 杜鹃 东风 落花 海棠",
+    "夏": "夏 暑 荷花 榴花 五月 六月 梅雨 薰风",
+    "秋": "秋 蛩 砧 菊 桂花 梧叶 西风 重阳 新雁 白露 枫",
+    "冬": "冬 雪 冻 腊 十月 朔风",
+}
+"""Words that anybody would name, chosen by hand and not learned, so that what is measured is not what is enforced."""
+
+
+def seasons(poem: Lines) -> set[str]:
+    """Return the seasons whose marks stand in a poem; snow of flowers and frost of hair are not told apart."""
+    return {
+        name for name, words in MARKS_OF_SEASONS.items() if any(word in line for word in words.split() for line in poem)
+    }
+
+
+def mixed_seasons(poems: Sequence[Lines]) -> dict[str, float]:
+    """Return the shares of poems with a season, with two or more, and with spring and autumn."""
+    found = [seasons(poem) for poem in poems]
+    return {
+        "poems with a season": float(np.mean([len(each) > 0 for each in found])),
+        "two seasons": float(np.mean([len(each) > 1 for each in found])),
+        "spring and autumn": float(np.mean([{"春", "秋"} <= each for each in found])),
+    }
 
 
 class Corpus:
@@ -103,6 +136,13 @@ class Corpus:
             seen[places[order[places] == hashes]] = True
         return seen[np.searchsorted(order, wanted)]
 
+    @cached_property
+    def doublings(self) -> set[str]:
+        """The characters that stand doubled within a line at least 60 times."""
+        twice = self.ids[1:][(self.ids[1:] == self.ids[:-1]) & ~self.breaks[1:]]
+        found, counts = np.unique(twice, return_counts=True)
+        return {self.vocab.symbol(int(index)) for index in found[counts >= 60]} - {self.vocab.symbol(self.vocab.unk_id)}
+
     def longest_common(self, poems: Sequence[Lines], longest: int = 7) -> list[int]:
         """Return for each poem the length of the longest run within a line that the corpus has, from 3 on."""
         best = [3] * len(poems)
@@ -148,3 +188,34 @@ class Themes:
             scores = self.affinity[:, self.vocab.encode("".join(poem))].mean(axis=1)
             result.append(int((scores > scores[subject]).sum()) + 1)
         return result
+
+
+def subject_words(
+    subjects: Sequence[str], titles: Sequence[str], texts: Sequence[str], most: int = 8
+) -> dict[str, list[str]]:
+    """Return for each subject the characters that tell of it: in many poems under such titles, in few others.
+
+    Args:
+        subjects: What titles are searched for.
+        titles: Of the training poems.
+        texts: Their characters.
+        most: Characters of a subject at most, those that tell most first.
+    """
+    sample = texts[:: max(1, len(texts) // 40_000)]
+    every, count = Counter(chain.from_iterable(map(set, sample))), len(sample)
+    result = {}
+    for subject in subjects:
+        own = [text for title, text in zip(titles, texts, strict=True) if subject in title]
+        weights = {}
+        for character, found in Counter(chain.from_iterable(map(set, own))).items():
+            usual = (every[character] + 1) / (count + 1)
+            share = (found + 5 * usual) / (len(own) + 5)
+            if share >= 0.06 and share >= 3 * usual:
+                weights[character] = share * np.log(share / usual)
+        result[subject] = sorted(weights, key=lambda character: (-weights[character], character))[:most]
+    return result
+
+
+def with_words(poems: Sequence[Lines], words: Sequence[str]) -> float:
+    """Return the share of poems in which one of some words stands."""
+    return float(np.mean([any(word in line for word in words for line in poem) for poem in poems]))

@@ -127,6 +127,9 @@ _POETRY: dict[str, str] = {
     "bad_max_authors": "data.max_authors 不可为负，而这里是 {value}",
     "run_is_a_file": "训练须存于目录，而 {path} 是文件；请另给 <out>",
     "too_few_poems": "语料中有 {training} 首训练诗、{dev} 首验证诗，二者都不可为 0",
+    # what is counted in verse beside the rules
+    "unreadable_sense": "无法读取 {path}（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
+    "no_sense_file": "{path} 不是版本 {version} 的词义表，请重新取得，或用 scripts/learn_sense.py 重新统计",
 }
 
 _TAGGING: dict[str, str] = {

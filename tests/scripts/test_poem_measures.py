@@ -60,3 +60,23 @@ def test_themes_are_told_by_the_characters_of_titles(script: ModuleType, vocab: 
     texts = ["春风花月"] * 50 + ["江河水云"] * 50
     themes = script.Themes(["春", "江"], titles, texts, vocab)
     assert themes.ranks([("春风",), ("河水",), ("河水",)], [0, 1, 0]) == [1, 1, 2]
+
+
+def test_doublings_that_poets_do_not_use_are_counted(script: ModuleType, vocab: Vocab) -> None:
+    corpus = script.Corpus([("春春风",)] * 60 + [("花花",)] * 59 + [("雪月", "月山")] * 60, vocab)
+    assert corpus.doublings == {"春"}
+    assert script.odd_doublings([("春春花花", "雪月"), ("月月山", "山水")], corpus.doublings) == 50.0
+
+
+def test_seasons_that_meet_are_counted(script: ModuleType) -> None:
+    poems = [("春风吹", "西风起"), ("莺啼", "杏开"), ("山水", "江河"), ("东风", "雪")]
+    assert script.mixed_seasons(poems) == {"poems with a season": 0.75, "two seasons": 0.5, "spring and autumn": 0.25}
+
+
+def test_words_of_a_subject_stand_under_its_titles_and_not_elsewhere(script: ModuleType) -> None:
+    titles = ["饮酒"] * 20 + ["山居"] * 80
+    texts = ["杯中酒与山"] * 20 + ["山中云与松"] * 80
+    words = script.subject_words(["饮酒", "登高"], titles, texts)
+    assert set(words["饮酒"]) == {"杯", "酒"}
+    assert words["登高"] == []
+    assert script.with_words([("举杯",), ("看山",)], words["饮酒"]) == 0.5

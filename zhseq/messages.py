@@ -152,6 +152,9 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "output_is_a_file": "训练须存放在目录中，而 {place} 是文件；请另给 <output>",
     "run_exists": "{folder} 中已有训练（{name}）：接着训练用 <resume>，重新开始用 <overwrite>，或另给 <output>",
     "output_exists": "{folder} 中已有 {name}：替换它用 <overwrite>，或另给 <output>",
+    "impossible_distillation": "characters 与各概率不可为负，weight 须大于 0",
+    "teachers_differ": "各教师模型的任务与标签须一致，而它们不同；请用相同的语料训练",
+    "no_sure_text": "教师模型对 {count} 条文本都没有把握；请用 --set 调低 mean_probability 与 least_probability",
     # device
     "device_unavailable": "设备“{name}”不可用；本机有：{there}",
     # training

@@ -369,7 +369,7 @@ def main(options: argparse.Namespace) -> int:
     recipe = override(override(TaggerRecipe(), named.settings), options.set)
     init = options.init
     if named.transfer and not (init or options.vectors or options.words or options.scratch):
-        init = _own_tagger()
+        init = own_tagger()
     start = Start(options.vectors, init, options.words)
     result = train_tagger(
         recipe, named.sources, options.output, start=start, format=options.format, resume=options.resume
@@ -406,7 +406,8 @@ _LARGE = 1_000_000  # characters of a corpus for which the default settings are 
 _SEEN = 3_000_000  # characters, epochs together, that a smaller one is read for
 
 
-def _own_tagger() -> str | None:
+def own_tagger() -> str | None:
+    """Return the tagger of zhseq that trainings start from, or None where this installation has none."""
     from zhseq.checkpoint import shipped
 
     try:

@@ -19,7 +19,7 @@ LAYERS = (
     {"corpus", "nn", "training"},
     {"poetry", "tagging"},
     {"bulk", "recipes"},
-    {"poem", "tag", "train", "evaluate", "serve"},
+    {"poem", "tag", "train", "evaluate", "serve", "corpus.__main__"},
     {"__main__"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}
@@ -62,7 +62,12 @@ def imported(path: Path) -> set[str]:
 
 
 def unit_of(name: str) -> str:
-    """The part of zhseq that a module belongs to: `zhseq.nn.crf` -> `nn`, `zhseq` itself -> ``."""
+    """The part of zhseq that a module belongs to: `zhseq.nn.crf` -> `nn`, `zhseq` itself -> ``.
+
+    `zhseq.corpus.__main__` is a front door of its own, whatever folder Python wants it in.
+    """
+    if name == "zhseq.corpus.__main__":
+        return "corpus.__main__"
     return name.split(".")[1] if "." in name else ""
 
 
@@ -137,7 +142,8 @@ def reached_from(module: str) -> set[str]:
 
 @pytest.mark.parametrize("place", WITHOUT_TORCH)
 def test_light_modules_never_reach_torch(place: str) -> None:
-    inside = [module for module in MODULES if f"{module}.".startswith(f"zhseq.{place}.")]
+    found = [module for module in MODULES if f"{module}.".startswith(f"zhseq.{place}.")]
+    inside = [module for module in found if unit_of(module) != "corpus.__main__"]
     assert inside
     for module in inside:
         for reached in {module, *reached_from(module)}:

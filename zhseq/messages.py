@@ -182,6 +182,8 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
 }
 
 _BULK: dict[str, str] = {
+    "few_lines": "行数至少为 1，而所给为 {number}",
+    "nothing_to_select": "没有适合标注的行：每行须有 {shortest} 至 {longest} 字，以汉字为主，且未曾读过",
     "output_is_input": "结果应写入单独的文件，现会覆盖正在读取的文件（{name}）；请用 <output> 另指文件。",
 }
 

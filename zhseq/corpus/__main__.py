@@ -1,4 +1,4 @@
-"""`python -m zhseq.corpus list | get NAME... | stats NAME`: what corpora there are, fetching them, counting them."""
+"""Front door: `python -m zhseq.corpus list | get NAME... | stats NAME | select INPUT...`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from zhseq.cli import program, run_main
+from zhseq.cli import add_output, program, run_main
 from zhseq.corpus.fetch import get
 from zhseq.corpus.poetry import POETRY_SOURCES
 from zhseq.corpus.registry import corpora_root, corpus_folder, find_corpora, manifest
@@ -23,12 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _list(root)
     if options.command == "get":
         return _get(root, options.names, options.from_dir, options.url)
+    if options.command == "select":
+        return _select(options)
     return _stats(root, options.name, options.plot)
 
 
 def _parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(prog=program("corpus"), description="Corpora: list, get, stats.")
+    parser = argparse.ArgumentParser(prog=program("corpus"), description="Corpora: list, get, stats, select.")
     parser.add_argument("--root", type=Path, help="directory of the corpora (default: $ZHSEQ_CORPORA or ./corpora)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show the corpora that are known and which of them are here")
@@ -40,7 +42,42 @@ def _parser() -> argparse.ArgumentParser:
     stats = commands.add_parser("stats", help="count what a corpus holds")
     stats.add_argument("name", metavar="NAME", help=f"a corpus, or {_MERGED} for the merged poetry")
     stats.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the counts too (poetry only)")
+    chooser = commands.add_parser(
+        "select", help="choose the lines that would teach a tagger most, to be labelled by hand"
+    )
+    chooser.add_argument("inputs", nargs="+", metavar="INPUT", help="what `python -m zhseq.tag` reads")
+    chooser.add_argument("--model", metavar="PATH_OR_HUB_NAME", help="the tagger (default: the one of zhseq)")
+    chooser.add_argument("--num", type=int, default=300, metavar="N", help="lines to choose (default: 300)")
+    chooser.add_argument("--candidates", type=int, default=20_000, metavar="N", help="lines to read (default: 20000)")
+    chooser.add_argument("--column", metavar="NAME", help="field of JSON lines or Parquet with the text")
+    chooser.add_argument("--seed", type=int, default=1, metavar="N", help="draws the lines that are read")
+    add_output(chooser, metavar="FILE", help="write there instead of standard output")
     return parser
+
+
+def _select(options: argparse.Namespace) -> int:
+    """Print the chosen lines, tagged: corrected by hand, `train tagger --train` reads them."""
+    from zhseq.bulk.inputs import discover
+    from zhseq.bulk.outputs import check_not_read
+    from zhseq.bulk.records import DEFAULT_COLUMN, Reading, read_units
+    from zhseq.bulk.run import note
+    from zhseq.bulk.selection import SelectionConfig, select, without_scores
+    from zhseq.tagging.tagger import Tagger
+    from zhseq.text.encoding import ENCODINGS
+
+    inputs = discover(options.inputs, column=options.column, notify=note)
+    if options.output is not None:
+        check_not_read([options.output], inputs, None)
+    reading = Reading(ENCODINGS[0], "strict", options.column or DEFAULT_COLUMN)
+    lines = (text for source in inputs.sources for text, _ in read_units(source, reading, note, lambda size: None))
+    config = SelectionConfig(candidates=options.candidates, seed=options.seed)
+    chosen = select(Tagger.load(options.model), lines, options.num, config)
+    text = "".join(f"{without_scores(document)}\n" for document in chosen)
+    if options.output is None:
+        print(text, end="")
+    else:
+        options.output.write_text(text, encoding="utf-8")
+    return 0
 
 
 def _list(root: Path) -> int:

@@ -28,7 +28,7 @@ TORCH = {"torch", "torchcrf", "safetensors"}
 # Units and modules that neither import torch nor anything that does, wherever in a file the import stands.
 WITHOUT_TORCH = (
     *("cli", "config", "corpus", "errors", "memory", "messages", "text"),
-    *("poetry.faults", "poetry.forms", "poetry.prosody", "poetry.review", "poetry.sense"),
+    *("poetry.faults", "poetry.forms", "poetry.prosody", "poetry.reading", "poetry.review", "poetry.sense"),
     *(
         "tagging.dictionary",
         "tagging.document",

@@ -117,7 +117,6 @@ _POETRY: dict[str, str] = {
     "unreadable_prosody": "{path} 读不出来（{error}）；请重新取得或学习",
     "other_prosody": "{path} 不是第 {version} 版的声律文件；请重新取得或学习",
     "damaged_prosody": "{path} 已损坏（{kind}: {error}）；请重新取得或学习",
-    "no_rhymes_of_ci": "此声律中没有词韵；请用随附的声律，或重新学习",
     "no_modern_rhymes": "此声律中没有今音；请用 <rhyme=classical>，或用随附的声律",
     "no_regulated_verse": "所给的诗中没有近体，无从学习平仄",
     "too_few_rhymes": "押韵的诗太少，学不出韵部；请多给一些诗",

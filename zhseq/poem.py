@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zhseq.cli import program, run_main
 from zhseq.errors import InputError, command_line
-from zhseq.poetry.faults import Review, rhymes_of
 from zhseq.poetry.prosody import FREE, Prosody
+from zhseq.poetry.reading import read_records, read_text, split_lines, split_poems
 
 if TYPE_CHECKING:
     from zhseq.poetry.faults import Review
@@ -141,7 +141,6 @@ def request_of(options: argparse.Namespace) -> Request:
     Raises:
         InputError: A value is out of range, or the file to go on from cannot be read.
     """
-    from zhseq.poetry.planning import split_lines
     from zhseq.poetry.request import Request
     from zhseq.poetry.search import Ranking, Sampling
 
@@ -170,21 +169,6 @@ def request_of(options: argparse.Namespace) -> Request:
     )
 
 
-def read_text(path: Path) -> str:
-    """Read a file of the user.
-
-    Raises:
-        InputError: It is not UTF-8.
-    """
-    raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "not_utf8", "{place}: byte {byte} is not UTF-8; save the file as UTF-8", place=path, byte=error.start + 1
-        ) from error
-
-
 _RED, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 
 
@@ -198,13 +182,13 @@ def explain(found: Review, surprise: Sequence[Sequence[float]], prosody: Prosody
         colour: Use the escape sequences of terminals.
     """
     total = sum(sum(line) for line in surprise) / max(1, sum(map(len, found.lines)))
-    rhymes = dict.fromkeys(_rhyme_name(found, number, prosody) for number in range(len(found.lines)))
+    rhymes = dict.fromkeys(found.rhyme_name(number, prosody) for number in range(len(found.lines)))
     named = "、".join(name for name in rhymes if name)
     rows = [f"{found.form} {found.pattern}　韵: {named or '-'}　{total:.1f} bits a character"]
     rows += [found.note.render(command_line)] if found.note else []
     for number, line in enumerate(found.lines):
         broken = {fault.position for fault in found.faults if fault.line == number + 1}
-        rhyme = _rhyme_name(found, number, prosody)
+        rhyme = found.rhyme_name(number, prosody)
         rows.append("")
         rows.append(_row("", line, broken, colour) + (_painted(f"　韵 {rhyme}", _GREEN, colour) if rhyme else ""))
         rows.append(_row("声", found.tones[number], broken, colour))
@@ -226,11 +210,6 @@ def _row(label: str, signs: str, broken: set[int] | tuple[()], colour: bool) -> 
 
 def _painted(text: str, style: str, colour: bool) -> str:
     return f"{style}{text}{_PLAIN}" if colour and text else text
-
-
-def _rhyme_name(found: Review, number: int, prosody: Prosody) -> str:
-    group = found.rhymes[number]
-    return rhymes_of(found, prosody).rhyme_groups[group].name if group >= 0 else ""
 
 
 _BLOCK = 256  # poems scored side by side
@@ -313,8 +292,6 @@ def _list_tunes(poet: Poet, options: argparse.Namespace) -> None:
 
 def _review(poet: Poet, options: argparse.Namespace) -> int:
     """Judge the poems of a file, propose characters if asked, and return 1 if a judged poem has faults."""
-    from zhseq.poetry.faults import read_blocks
-
     path = options.check or options.suggest
     wishes = {
         "tune": options.tune,
@@ -322,7 +299,7 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
         "rhyme": options.rhyme if options.rhyme != "auto" else "classical",
     }
     text = read_text(path)
-    blocks = [text] if options.tune else read_blocks(text, str(path))
+    blocks = [text] if options.tune else split_poems(text, str(path))
     faults = 0
     for number, block in enumerate(blocks, start=1):
         found = poet.check(block, **wishes)
@@ -350,12 +327,10 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
 def _score(poet: Poet, path: Path) -> None:
     from tqdm import tqdm
 
-    from zhseq.poetry.scoring import read_poem
-
     bits, han, poems = 0.0, 0, 0
-    records = _records(path)
+    records = read_records(path)
     with tqdm(unit="poem", disable=None) as bar:  # beside the records: a bar around them ends them with the first block
-        while block := [read_poem(text, place) for place, text in islice(records, _BLOCK)]:
+        while block := list(islice(records, _BLOCK)):
             for score in poet.score([lines for lines, _ in block], [form for _, form in block]):
                 print(json.dumps({"bits": score.bits, "han": score.han, "bits_per_han": score.bits_per_han}))
                 bits, han, poems = bits + score.bits, han + score.han, poems + 1
@@ -363,24 +338,6 @@ def _score(poet: Poet, path: Path) -> None:
     if poems == 0:
         raise InputError("no_poem_in_file", "{path} holds no poem; expected one a line", path=path)
     print(json.dumps({"total": True, "poems": poems, "bits": bits, "han": han, "bits_per_han": bits / han}))
-
-
-def _records(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield place and text of each line that is not blank."""
-    with path.open("rb") as stream:
-        for number, raw in enumerate(stream, start=1):
-            place = f"{path}, line {number}"
-            try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    "not_utf8",
-                    "{place}: byte {byte} is not UTF-8; save the file as UTF-8",
-                    place=place,
-                    byte=error.start + 1,
-                ) from error
-            if text:
-                yield place, text
 
 
 if __name__ == "__main__":

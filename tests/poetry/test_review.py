@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from zhseq.errors import InputError, command_line
-from zhseq.poetry.faults import REASONS, Fault, candidates, read_blocks, read_lines
+from zhseq.poetry.faults import REASONS, Fault
 from zhseq.poetry.prosody import Prosody, RhymeGroup, Tone, TunePattern
 from zhseq.poetry.prosody.prosody import ToneTable
+from zhseq.poetry.reading import read_lines, split_poems
 from zhseq.poetry.review import review
+from zhseq.poetry.suggesting import candidates
 
 CRANE = "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。"
 QUIET = "床前明月光，疑是地上霜。举头望明月，低头思故乡。"
@@ -199,7 +201,7 @@ def test_candidates_keep_tone_and_rhyme_and_do_not_repeat():
 
 
 def test_poems_of_a_file_are_parted_by_blank_lines():
-    assert read_blocks(f"{CRANE}\n\n{QUIET}\n", "x") == [CRANE, QUIET + "\n"]
-    assert read_blocks("黄河流，\n\n欲上一层楼。", "x") == ["黄河流，\n\n欲上一层楼。"]
+    assert split_poems(f"{CRANE}\n\n{QUIET}\n", "x") == [CRANE, QUIET + "\n"]
+    assert split_poems("黄河流，\n\n欲上一层楼。", "x") == ["黄河流，\n\n欲上一层楼。"]
     with pytest.raises(InputError, match=r"x\.txt is empty"):
-        read_blocks(" \n", "x.txt")
+        split_poems(" \n", "x.txt")

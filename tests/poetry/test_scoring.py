@@ -5,7 +5,7 @@ import torch
 
 from zhseq.errors import InputError
 from zhseq.poetry.forms import LINE, UNKNOWN_BITS, Controls, encode_prefix
-from zhseq.poetry.scoring import read_poem
+from zhseq.poetry.reading import read_record
 
 LINES = ["春夏秋冬风", "花雪月山水", "云雨江河天", "地日夜人心"]
 
@@ -55,7 +55,7 @@ def test_scores_do_not_depend_on_the_company(tiny_poet):
     ],
 )
 def test_poems_are_read_as_text_or_json(record, form):
-    assert read_poem(record, "x") == (LINES, form)
+    assert read_record(record, "x") == (LINES, form)
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_poems_are_read_as_text_or_json(record, form):
 )
 def test_a_broken_record_is_named_with_its_place(record, reason):
     with pytest.raises(InputError, match=f"poems.txt, line 7.*{reason}"):
-        read_poem(record, "poems.txt, line 7")
+        read_record(record, "poems.txt, line 7")

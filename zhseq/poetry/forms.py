@@ -9,9 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.errors import InputError, Message
+from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
+CI = "词"
+"""The form of poems to a tune."""
+MARKS = "，。、；：？！,.;:?!"
+"""Punctuation of verse, full width and half width."""
 LINE = "<line>"
 """Symbol between two lines of a poem."""
 UNKNOWN_BITS = 16.5
@@ -50,15 +55,7 @@ def regular_form(name: str, lines: int, length: int) -> Form:
     return Form(name, (length,) * lines, "，。" * (lines // 2) + "。" * (lines % 2))
 
 
-FORMS = {
-    form.name: form
-    for form in (
-        regular_form("五绝", 4, 5),
-        regular_form("七绝", 4, 7),
-        regular_form("五律", 8, 5),
-        regular_form("七律", 8, 7),
-    )
-}
+FORMS = {name: regular_form(name, lines, length) for name, (lines, length) in FORM_SHAPES.items()}
 """The four regulated shapes (绝句 quatrain, 律诗 eight lines; of five or seven characters), by name."""
 
 
@@ -66,6 +63,11 @@ def form_of(lines: Sequence[str]) -> str | None:
     """Return the name of the regulated shape of these lines, or None."""
     lengths = tuple(len(line) for line in lines)
     return next((form.name for form in FORMS.values() if form.line_lengths == lengths), None)
+
+
+def form_of_shape(lines: int, length: int) -> str:
+    """Return the name of the regulated form of so many lines of this length."""
+    return next(name for name, shape in FORM_SHAPES.items() if shape == (lines, length))
 
 
 def place_start(start: str, form: Form) -> str:
@@ -119,7 +121,7 @@ def fits(start: str, form: Form) -> bool:
 
 def _misplaced(character: str, count: int, marks: dict[int, str], form: Form) -> InputError:
     """Return the error that a character, after `count` others, cannot stand in the start of a form."""
-    if character not in "，。、；：？！,.;:?!":
+    if character not in MARKS:
         return not_chinese(Message("the_start", "the start"), character)
     expected = (
         Message("this_mark", "a '{mark}'", {"mark": marks[count]})

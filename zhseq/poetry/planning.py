@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.faults import TONE_WORDS
-from zhseq.poetry.forms import FORMS, Form, form_and_tune, not_chinese, place_start, unknown_form
+from zhseq.poetry.forms import CI, FORMS, Form, form_and_tune, not_chinese, place_start, unknown_form
 from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, RhymeGroup, Tone, TunePattern
-from zhseq.poetry.request import CI, RHYMES, Request, pattern_form
+from zhseq.poetry.reading import BETWEEN_LINES, split_lines
+from zhseq.poetry.request import RHYMES, Request, pattern_form
 from zhseq.poetry.rules import OPEN, roomy, slots
 from zhseq.poetry.search import Ranking
 from zhseq.text.normalize import codepoints, is_han, normalize
@@ -224,9 +224,6 @@ def opposite(line: str, prosody: Prosody) -> str:
 AUTO_FORMS = ("七绝", "五绝", "七律", "五律")
 """Forms in the order in which `form="auto"` tries them: the first that the given characters fit into."""
 
-BETWEEN_LINES = re.compile(r"[|，。！？；：、,.!?;:\s]+")
-"""What may stand between two lines of a text."""
-
 
 @dataclass(frozen=True)
 class Draft:
@@ -300,7 +297,7 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
         return prosody
     if request.rhyme == "modern":
         return prosody.modern()
-    return prosody.views.get("lyric", prosody) if request.tune else prosody
+    return prosody.lyric() if request.tune else prosody
 
 
 def find_tune(name: str, prosody: Prosody) -> TunePattern:
@@ -429,11 +426,6 @@ def given_characters(request: Request, form: Form) -> tuple[tuple[str, ...], ...
             )
         grid[number][place] = character
     return tuple(map(tuple, grid))
-
-
-def split_lines(text: str) -> list[str]:
-    """Cut a text at its punctuation into lines."""
-    return [line for line in BETWEEN_LINES.split(text) if line]
 
 
 def _joined(lines: Sequence[str], form: Form) -> str:

@@ -13,7 +13,7 @@ from zhseq.config import from_dict
 from zhseq.device import pick_device, set_threads
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.nn.layers import uninitialized
-from zhseq.poetry.faults import Review, Suggestion
+from zhseq.poetry.faults import Review
 from zhseq.poetry.forms import LINE, Controls
 from zhseq.poetry.model import LanguageModel, LanguageModelConfig
 from zhseq.poetry.planning import (
@@ -31,9 +31,10 @@ from zhseq.poetry.prosody import PROSODY_FILE, Prosody
 from zhseq.poetry.request import Poem, Request
 from zhseq.poetry.review import review
 from zhseq.poetry.rules import Template
-from zhseq.poetry.scoring import Score, score_poems
+from zhseq.poetry.scoring import Score, score_poems, surprise
 from zhseq.poetry.search import Ranking, Sampling, Task, write
-from zhseq.poetry.writer import Order, Writer, draft_rewriting, rewrite, suggest, surprise, to_text
+from zhseq.poetry.suggesting import Suggestion, suggest
+from zhseq.poetry.writer import Order, Writer, draft_rewriting, rewrite, to_text
 from zhseq.text.vocab import Vocab
 
 __all__ = ["AUTO_FORMS", "KIND", "VOCAB_FILE", "Poem", "Poet", "Request"]

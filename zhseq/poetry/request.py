@@ -10,8 +10,6 @@ from zhseq.poetry.forms import FORMS, Form
 from zhseq.poetry.prosody import Pattern
 from zhseq.poetry.search import Ranking, Sampling
 
-CI = "词"
-"""The form of poems to a tune."""
 RHYMES = ("auto", "classical", "modern", "none")
 
 

@@ -1,10 +1,8 @@
-"""How surprising poems are to the language model: bits for everything it must produce, given at most the form."""
+"""Score poems by the language model: bits for all symbols that it must produce, given at most form and title."""
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +12,9 @@ import torch
 
 from zhseq.batching import IGNORED, Batch, gather_ragged, length_buckets, scatter_rows
 from zhseq.device import autocast
-from zhseq.errors import InputError, Message
-from zhseq.poetry.forms import UNKNOWN_BITS, control_symbol, encode_poems, form_of
+from zhseq.poetry.forms import UNKNOWN_BITS, Controls, control_symbol, encode_poems, encode_prefix
 from zhseq.poetry.model import LanguageModel
-from zhseq.text.normalize import codepoints, is_han, normalize
+from zhseq.text.normalize import codepoints, is_han
 from zhseq.text.vocab import Vocab
 
 
@@ -84,7 +81,6 @@ def encode_with_forms(vocab: Vocab, poems: Sequence[Sequence[str]], forms: Seque
 
 
 _TOKENS_PER_BATCH = 8192
-_BETWEEN_LINES = re.compile(r"[|，。！？；：,.!?;:\s]+")
 
 
 @dataclass(frozen=True)
@@ -130,40 +126,18 @@ def score_poems(
     ]
 
 
-def read_poem(record: str, place: str) -> tuple[list[str], str]:
-    """Read a poem from one line of a file: plain text with punctuation, or JSON with `content` and maybe `form`.
-
-    Args:
-        record: The line; lines of the poem are parted by `|` or punctuation.
-        place: File and line, for messages.
-
-    Returns:
-        The normalised lines, and the form: the one given, else the regulated shape of the lines, else "".
-
-    Raises:
-        InputError: It is neither.
-    """
-    form, content = "", record
-    if record.lstrip().startswith("{"):
-        try:
-            fields = json.loads(record)
-            content, form = fields["content"], fields.get("form", "")
-        except (ValueError, KeyError) as error:
-            fault = (
-                Message("no_content", "has no 'content'")
-                if isinstance(error, KeyError)
-                else Message("no_json", "is not valid JSON ({error})", {"error": error})
-            )
-            raise InputError(
-                "broken_record",
-                '{place}: the record {fault}; expected {{"content": "line|line|...", "form": "七绝"}}',
-                place=place,
-                fault=fault,
-            ) from error
-        if not isinstance(content, str) or not isinstance(form, str):
-            raise InputError("fields_of_record", "{place}: 'content' and 'form' must be strings", place=place)
-    # Marks are folded to half width by normalisation, so both kinds part lines.
-    lines = [line for line in _BETWEEN_LINES.split(normalize(content)) if line]
-    if not is_han(codepoints("".join(lines))).any():
-        raise InputError("no_verse_at", "{place}: there is no Chinese character in this poem", place=place)
-    return lines, normalize(form) or form_of(lines) or ""
+def surprise(model: LanguageModel, vocab: Vocab, lines: Sequence[str], form: str, title: str = "") -> list[list[float]]:
+    """Return the bits that each character of a poem costs, given its form and title, as a list for each line."""
+    prefix = encode_prefix(vocab, Controls(form, title=title))
+    symbols = encode_with_forms(vocab, [lines], [""]).symbols
+    ids = torch.tensor([*prefix, *symbols.tolist()], device=model.output_bias.device)
+    targets = ids[1:].clone()
+    targets[: len(prefix) - 1] = IGNORED
+    read = ids[:-1].unsqueeze(0)
+    losses = model.token_losses(Batch(read, torch.ones_like(read, dtype=torch.bool), targets.unsqueeze(0)))[0]
+    bits = (losses / np.log(2)).tolist()[len(prefix) - 1 :]
+    result, begin = [], 0
+    for line in lines:
+        result.append(bits[begin : begin + len(line)])
+        begin += len(line) + 1  # the symbol between two lines
+    return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import TYPE_CHECKING
 
 from zhseq.cli import SettingsParser, add_run_options
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from zhseq.poetry.prosody.learning import LearnedProsody
     from zhseq.poetry.prosody.tunes import Stanzas
 
-_LINE_END = re.compile(r"[，。！？；：、,.!?;:]+")
 _STANZA_SOURCE = "poetry-source"
 """The one source that keeps the stanzas of ci apart, as paragraphs."""
 
@@ -66,8 +64,10 @@ def read_stanzas() -> Stanzas:
 
 def _stanza_ends(text: str) -> tuple[int, ...]:
     """Count the characters up to the end of each paragraph but the last; lines may be cut elsewhere than here."""
+    from zhseq.poetry.reading import split_lines
+
     ends, total = [], 0
     for paragraph in text.split("\n")[:-1]:
-        total += sum(len(line.strip()) for line in _LINE_END.split(paragraph))
+        total += sum(map(len, split_lines(paragraph)))
         ends.append(total)
     return tuple(dict.fromkeys(ends))

@@ -12,7 +12,6 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
 from zhseq.errors import InputError, Message, service
-from zhseq.poetry.faults import rhymes_of
 from zhseq.poetry.request import Request
 from zhseq.poetry.search import Ranking, Sampling
 from zhseq.serve.http import ApiError, error_body, json_response, to_json, too_slow
@@ -209,6 +208,6 @@ def _rules(wishes: ReviewRequest) -> dict[str, str]:
 
 
 def _review(poet: Poet, found: Review, rhyme: str) -> dict[str, Any]:
-    groups = rhymes_of(found, poet.reviewing(rhyme)).rhyme_groups
-    names = [groups[group].name if group >= 0 else "" for group in found.rhymes]
+    prosody = poet.reviewing(rhyme)
+    names = [found.rhyme_name(line, prosody) for line in range(len(found.lines))]
     return {**found.fields(service, "en"), "rhyme_names": names}

@@ -51,9 +51,3 @@ def test_a_pattern_with_parts_of_different_size_is_refused() -> None:
         Pattern((2,), ("平x",), (0,))
     with pytest.raises(ValueError, match="punctuation"):
         Pattern((2,), ("平平",), (0,), marks="，。")
-
-
-def test_the_tone_of_a_rhyme_class() -> None:
-    pattern = Pattern((2, 2, 2), ("平平", "平仄", "仄平"), (1, 2, 1))
-    assert [pattern.rhyme_tone(rhyme) for rhyme in (1, 2)] == ["平", "仄"]
-    assert Pattern((1, 1), ("平", "仄"), (1, 1)).rhyme_tone(1) == "中"

@@ -113,7 +113,7 @@ def test_tunes(prosody: Prosody) -> None:
     assert tune.breaks == (3,)
     tune = prosody.tunes["菩萨蛮"]
     assert tune.line_lengths == (7, 7, 5, 5, 5, 5, 5, 5)
-    assert [tune.rhyme_tone(rhyme) for rhyme in (1, 2, 3, 4)] == ["仄", "平", "仄", "平"]
+    assert "".join(line[-1] for line in tune.tones) == "仄仄平平仄仄平平"
     assert tune.rhymes == (1, 1, 2, 2, 3, 3, 4, 4)
     assert prosody.tunes["如梦令"].line_lengths == (6, 6, 5, 6, 2, 2, 6)
 

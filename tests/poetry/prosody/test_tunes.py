@@ -68,7 +68,7 @@ def test_two_rhymes_of_one_tune_are_told_apart() -> None:
         poems.append([[8, int(first[0])], [8, int(first[1])], [8, int(second[0])], [8, int(second[1])]])
     tune = learn_tunes(table(poems, ["转韵"] * 40), WORDS, {})["转韵"]
     assert tune.rhymes == (1, 1, 2, 2)
-    assert [tune.rhyme_tone(rhyme) for rhyme in (1, 2)] == ["仄", "平"]
+    assert [line[-1] for line in tune.tones] == ["仄", "仄", "平", "平"]
 
 
 def test_windows_cut_runs() -> None:

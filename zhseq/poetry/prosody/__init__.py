@@ -1,19 +1,19 @@
 """Tones, rhymes and patterns of verse, estimated from verse (`python -m zhseq.train prosody`). Needs no torch."""
 
-from zhseq.poetry.prosody.patterns import FREE, LEVEL, OBLIQUE, Pattern, TonePattern, TunePattern, templates
+from zhseq.poetry.prosody.patterns import FREE, LEVEL, OBLIQUE, OPPOSITE, Pattern, TunePattern, templates
 from zhseq.poetry.prosody.prosody import PROSODY_FILE, Prosody, RhymeGroup, Tone, ToneMasks
 
 __all__ = [
     "FREE",
     "LEVEL",
     "OBLIQUE",
+    "OPPOSITE",
     "PROSODY_FILE",
     "Pattern",
     "Prosody",
     "RhymeGroup",
     "Tone",
     "ToneMasks",
-    "TonePattern",
     "TunePattern",
     "templates",
 ]

@@ -14,6 +14,7 @@ from zhseq.errors import InputError
 
 LEVEL, OBLIQUE, FREE = "平", "仄", "中"
 """Signs of a pattern: a level tone, an oblique tone, either."""
+OPPOSITE = {LEVEL: OBLIQUE, OBLIQUE: LEVEL}
 FORM_SHAPES = {"五绝": (4, 5), "七绝": (4, 7), "五律": (8, 5), "七律": (8, 7)}
 """Lines and characters a line of the regulated forms."""
 
@@ -28,7 +29,6 @@ _FIVE = {
 Free are the places where poets are free without a second thought. Beyond the alternation three habits are kept: no
 line ends on three level or three oblique characters, and a level second character is not left alone (孤平).
 """
-_OPPOSITE = {LEVEL: OBLIQUE, OBLIQUE: LEVEL}
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,6 @@ class Pattern:
         if self.marks and len(self.marks) != len(self.tones):
             raise ValueError("a pattern needs one punctuation mark for each line")
 
-    def rhyme_tone(self, rhyme: int) -> str:
-        """Return the tone (平, 仄, or 中 if it differs or is open) on which the lines of a rhyme class end."""
-        ends = {line[-1] for line, class_ in zip(self.tones, self.rhymes, strict=True) if class_ == rhyme}
-        return ends.pop() if len(ends) == 1 else FREE
-
-
-TonePattern = Pattern
-"""A pattern of a regulated form is an ordinary pattern."""
-
 
 @dataclass(frozen=True)
 class TunePattern(Pattern):
@@ -82,7 +73,7 @@ class TunePattern(Pattern):
 
 
 @lru_cache(maxsize=8)
-def templates(form: str) -> tuple[TonePattern, ...]:
+def templates(form: str) -> tuple[Pattern, ...]:
     """Return the four patterns of a regulated form.
 
     Args:
@@ -105,19 +96,19 @@ def templates(form: str) -> tuple[TonePattern, ...]:
     return tuple(_regulated(lines, length, second, rhymed) for rhymed in (False, True) for second in (OBLIQUE, LEVEL))
 
 
-def _regulated(lines: int, length: int, second: str, rhymed: bool) -> TonePattern:
+def _regulated(lines: int, length: int, second: str, rhymed: bool) -> Pattern:
     """Build the pattern whose first line has the tone `second` at its second place."""
     tones, rhymes = [], []
     for line in range(lines):
         # The second characters run x, opposite, opposite, x, x, opposite ...: opposed in a couplet, then taken up.
-        start = second if line % 4 in (0, 3) else _OPPOSITE[second]
+        start = second if line % 4 in (0, 3) else OPPOSITE[second]
         rhymes.append(int(line % 2 == 1 or (line == 0 and rhymed)))
         tones.append(line_pattern(length, start, LEVEL if rhymes[-1] else OBLIQUE))
-    return TonePattern((length,) * lines, tuple(tones), tuple(rhymes))
+    return Pattern((length,) * lines, tuple(tones), tuple(rhymes))
 
 
 def line_pattern(length: int, second: str, end: str) -> str:
     """Return the pattern of a regulated line of 5 or 7 characters by the tones of its second and its last place."""
     if length == 5:
         return _FIVE[second, end]
-    return FREE + second + _FIVE[_OPPOSITE[second], end]
+    return FREE + second + _FIVE[OPPOSITE[second], end]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.errors import CheckpointError, InputError
-from zhseq.poetry.prosody.patterns import Pattern, TonePattern, TunePattern, templates
+from zhseq.poetry.prosody.patterns import Pattern, TunePattern, templates
 from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
@@ -284,14 +284,9 @@ class Prosody:
     def lyric(self) -> Prosody:
         """Return the same tones and tunes with the rhymes of ci, in which neighbouring groups of level rhymes are one.
 
-        Raises:
-            InputError: This file was made without them.
+        The prosody itself where its file was made without them.
         """
-        if self._lyric is None:
-            raise InputError(
-                "no_rhymes_of_ci", "this prosody holds no rhymes of ci; use the shipped prosody or learn it again"
-            )
-        return self._lyric
+        return self._lyric or self
 
     def modern(self) -> Prosody:
         """Return tones and rhymes of today's standard language (中华通韵: by the finals); the tunes stay.
@@ -392,7 +387,7 @@ class Prosody:
             groups=names,
         )
 
-    def templates(self, form: str) -> tuple[TonePattern, ...]:
+    def templates(self, form: str) -> tuple[Pattern, ...]:
         """Return the patterns of a regulated form, see `zhseq.poetry.prosody.patterns.templates`."""
         return templates(form)
 

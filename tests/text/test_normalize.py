@@ -1,3 +1,7 @@
+import hashlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +11,7 @@ from zhseq.text import codepoints, from_codepoints, normalize
 from zhseq.text.normalize import is_han
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates and unassigned code points too
+FOLD = "ee38681d4a168a822b06d6b4b017eaff751a3e43e981c66be46e3d72f493f69d"
 EVERY_CODE_POINT = np.arange(0x110000, dtype=np.uint32)
 
 
@@ -68,3 +73,15 @@ def test_is_han() -> None:
     yes, no = "一龥〇㐀𠀀\ufa0c鿿", "aＡ1あ한。，　☃😀\ud840ー"
     assert is_han(codepoints(yes)).tolist() == [True] * len(yes)
     assert is_han(codepoints(no)).tolist() == [False] * len(no)
+
+
+def test_the_fold_is_that_of_the_models_whatever_is_installed() -> None:
+    """Models read text as it was folded when they were trained; another table would change what they read."""
+    table = codepoints(normalize(from_codepoints(EVERY_CODE_POINT)))
+    assert hashlib.sha256(table.astype("<u4").tobytes()).hexdigest() == FOLD
+
+
+def test_normalizing_needs_no_opencc() -> None:
+    program = "import sys; sys.modules['opencc'] = None; from zhseq.text import normalize; print(normalize('國風'))"
+    done = subprocess.run([sys.executable, "-X", "utf8", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "国风\n"

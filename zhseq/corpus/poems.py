@@ -169,7 +169,7 @@ def _cache(root: Path | str | None, sources: Sequence[str]) -> Path:
 def _fingerprint(folders: dict[str, Path]) -> str:
     """Hash all that the result depends on: code version, normalisation, size and time of every corpus file."""
     digest = hashlib.sha256(f"{CODE_VERSION}".encode())
-    for name in ("normalize.py", "variants.tsv"):
+    for name in ("normalize.py", "fold.tsv", "variants.tsv"):
         digest.update(resources.files("zhseq.text").joinpath(name).read_bytes())
     for source, folder in folders.items():
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -1,8 +1,8 @@
 """Length-preserving normalisation: every output character stands at the offset of the input character it came from.
 
-Folded are: full-width forms to ASCII, blanks to U+0020, traditional to simplified characters (OpenCC, one character at
-a time), variant characters (a table of our own) and corner brackets to the quotation marks of simplified text. Because
-no character is added or removed, an offset into the normalised text is an offset into the user's own string.
+Folded are: full-width forms to ASCII, blanks to U+0020, traditional to simplified characters (`fold.tsv`, made of
+OpenCC's table), variant characters (`variants.tsv`, our own) and corner brackets to the quotation marks of simplified
+text. Because no character is added or removed, an offset into the normalised text is one into the user's own string.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy.typing as npt
 CodePoints = npt.NDArray[np.uint32]
 
 _UNICODE_SIZE = 0x110000
-_HAN_RANGES = ((0x3400, 0xA000), (0x20000, 0x32400))
+HAN_RANGES = ((0x3400, 0xA000), (0x20000, 0x32400))
+"""Code points of Chinese characters, half-open, without 〇 and compatibility characters."""
 _COMPATIBILITY_RANGES = ((0xF900, 0xFB00), (0x2F800, 0x2FA20))
 _QUOTES = {"「": "“", "」": "”", "『": "‘", "』": "’", "﹁": "“", "﹂": "”", "﹃": "‘", "﹄": "’", "〝": "“", "〞": "”"}
 _BLANKS = "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
@@ -60,8 +61,9 @@ def _table() -> CodePoints:
             folded = unicodedata.normalize("NFKC", chr(point))
             if len(folded) == 1:
                 table[point] = ord(folded)
-    _fold_script(table)
-    for variant, canonical in _variants():
+    for traditional, simplified in _pairs("fold.tsv"):
+        table[ord(traditional)] = ord(simplified)
+    for variant, canonical in _pairs("variants.tsv"):
         table[ord(variant)] = table[ord(canonical)]
     # A chain (variant -> traditional -> simplified) is followed to its end, so that normalising twice changes nothing.
     for _ in range(3):
@@ -70,26 +72,8 @@ def _table() -> CodePoints:
     return table
 
 
-def _fold_script(table: CodePoints) -> None:
-    """Write OpenCC's traditional-to-simplified mapping of single characters into the table."""
-    from opencc import OpenCC  # imported here: loading its dictionaries costs time that not every command needs
-
-    points = np.concatenate([np.arange(first, end, dtype=np.uint32) for first, end in _HAN_RANGES])
-    # Each character stands on a line of its own, so that no phrase rule of OpenCC can apply.
-    separated = np.full(2 * len(points), ord("\n"), dtype=np.uint32)
-    separated[::2] = points
-    converted = OpenCC("t2s").convert(from_codepoints(separated))
-    folded = codepoints(converted)
-    if len(folded) == len(separated) and bool((folded[1::2] == ord("\n")).all()):
-        table[points] = folded[::2]
-        return
-    for point, line in zip(points.tolist(), converted.split("\n"), strict=False):
-        if len(line) == 1:
-            table[point] = ord(line)
-
-
-def _variants() -> list[tuple[str, str]]:
-    """Read the project's own table of variant characters: two columns, variant and canonical form."""
-    text = resources.files("zhseq.text").joinpath("variants.tsv").read_text(encoding="utf-8")
+def _pairs(name: str) -> list[tuple[str, str]]:
+    """Read a table of this package: two columns, a character and what it becomes."""
+    text = resources.files("zhseq.text").joinpath(name).read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
     return [(row[0], row[1]) for row in rows]

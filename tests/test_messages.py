@@ -22,8 +22,10 @@ CONVERTED: tuple[str, ...] = (
     "device",
     "poem",
     "poetry",
+    "recipes/distill",
     "recipes/poem",
     "recipes/prosody",
+    "recipes/tagger",
     "training",
 )
 MAKERS = re.compile(r"^(Message|(Input|Corpus|Checkpoint|Config|Training|Worker)Error)$")

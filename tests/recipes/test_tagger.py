@@ -17,6 +17,7 @@ from zhseq.recipes.tagger import (
     Start,
     TaggerRecipe,
     build,
+    find_recipe,
     head_tags,
     read_sources,
     span_scores,
@@ -315,14 +316,49 @@ def test_settings_fit_the_size_of_own_texts(corpus: Path, tmp_path: Path, monkey
 
 def test_commands_that_cannot_be(corpus: Path, tmp_path: Path) -> None:
     out = ["tagger", "--out", str(tmp_path)]
-    with pytest.raises(ConfigError, match="--train needs --task"):
+    with pytest.raises(ConfigError, match="train= needs task="):
         main([*out, "--train", str(corpus)])
-    with pytest.raises(ConfigError, match="--task and --dev go with --train"):
+    with pytest.raises(ConfigError, match="task= and dev= go with train="):
         main([*out, "--task", "pos"])
     with pytest.raises(ConfigError, match="valid here are"):
         main([*out, "--set", "model.wings=2"])
     with pytest.raises(CorpusError):
         main([*out, "--task", "pos", "--train", str(tmp_path / "missing.jsonl")])
+
+
+def test_a_recipe_of_ones_own_is_read_from_a_file(corpus: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    sources = {"ner": [{"train": str(corpus), "weight": 2}, {"train": str(corpus), "dev": None}]}
+    path.write_text(json.dumps({"sources": sources, "settings": ["training.epochs=3"]}), encoding="utf-8")
+    found = find_recipe(str(path))
+    assert found.sources == {"ner": (Source(str(corpus), weight=2), Source(str(corpus), None))}
+    assert (found.settings, found.transfer) == (("training.epochs=3",), False)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "sources"),
+        ('{"sources": {}}', "sources"),
+        ('{"sources": {"ner": []}}', "sources"),
+        ('{"sources": {"wings": [{"train": "a"}]}}', "wings"),
+        ('{"sources": {"ner": [{"train": "a", "wait": 2}]}}', "wait"),
+        ('{"sources": {"ner": [{"dev": "a"}]}}', "missing"),
+        ('{"sources": {"ner": [{"train": "a", "weight": 0}]}}', "greater than 0"),
+        ('{"sources": {"ner": [{"train": "a"}]}, "settings": 3}', "settings"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(content: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        find_recipe(str(path))
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ner-weibo"):
+        main(["tagger", "--recipe", "ner-msr", "--output", str(tmp_path / "run")])
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -32,7 +32,6 @@ from zhseq.device import autocast, pick_device
 from zhseq.errors import ConfigError, InputError
 from zhseq.recipes.tagged_texts import EncodedTexts, encode_pieces
 from zhseq.recipes.tagger import (
-    RECIPES,
     TASKS,
     Source,
     Sources,
@@ -40,6 +39,7 @@ from zhseq.recipes.tagger import (
     TaggerDataConfig,
     TaggerModelConfig,
     TaggerRecipe,
+    find_recipe,
     own_tagger,
     read_split,
     train_tagger,
@@ -94,7 +94,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `distill` to the commands of `python -m zhseq.train`."""
     parser = commands.add_parser("distill", help="train a tagger on raw text that other taggers label")
     parser.add_argument("--teacher", action="append", required=True, metavar="CHECKPOINT", help="repeat for several")
-    parser.add_argument("--recipe", choices=RECIPES, default="default", help="gold texts and settings of the student")
+    parser.add_argument("--recipe", default="default", metavar="NAME|FILE.json", help="gold texts and settings")
     parser.add_argument(
         "--text", default="raw", metavar="NAME|PATH", help="a corpus, a directory of .txt files or a file"
     )
@@ -105,7 +105,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Label raw text, unless that was done before, and train the student; return the exit status."""
-    named = RECIPES[options.recipe]
+    named = find_recipe(options.recipe)
     recipe = override(override(DistillRecipe(), named.settings), options.set)
     init = options.init or (own_tagger() if named.transfer else None)
     labelled = options.output / LABELLED_FILE

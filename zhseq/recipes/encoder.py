@@ -16,12 +16,12 @@ from zhseq.cli import SettingsParser, add_run_options, program
 from zhseq.config import override, to_dict
 from zhseq.errors import ConfigError
 from zhseq.recipes.tagger import (
-    RECIPES,
     Sources,
     Start,
     TaggerDataConfig,
     TaggerModelConfig,
     TaggerRecipe,
+    find_recipe,
     read_sources,
     to_json,
 )
@@ -108,7 +108,7 @@ class MaskedBatches(Sequence["Batch"]):
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `encoder` to the commands of `python -m zhseq.train`."""
     parser = commands.add_parser("encoder", help="train the encoder of a tagger on raw text, before its tags")
-    parser.add_argument("--recipe", choices=RECIPES, default="default", help="tagger that it is for (default: default)")
+    parser.add_argument("--recipe", default="default", metavar="NAME|FILE.json", help="tagger that it is for")
     parser.add_argument(
         "--text", default="raw", metavar="NAME|PATH", help="a corpus, a directory of .txt files or a file"
     )
@@ -122,7 +122,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 def main(options: argparse.Namespace) -> int:
     """Train an encoder as the command line asks; return the exit status."""
     recipe = override(EncoderRecipe(), options.set)
-    sources = RECIPES[options.recipe].sources
+    sources = find_recipe(options.recipe).sources
     start = Start(options.vectors, options.init)
     result = train_encoder(recipe, sources, options.text, options.output, start, resume=options.resume)
     right, bits = result.details["right"], result.details["bits_per_character"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from torch import nn
 
 from zhseq.batching import gather_ragged, length_buckets
 from zhseq.cli import SettingsParser, add_run_options
-from zhseq.config import override, to_dict
+from zhseq.config import from_dict, override, to_dict
 from zhseq.device import autocast
 from zhseq.errors import CheckpointError, ConfigError, CorpusError
 from zhseq.recipes.tagged_texts import EncodedTexts, concatenate
@@ -229,9 +230,14 @@ class TaggerDataConfig:
     def __post_init__(self) -> None:
         for name in ("tokens_per_batch", "max_characters", "max_vocab"):
             if getattr(self, name) < 8:
-                raise ConfigError(f"data.{name} must be at least 8, but is {getattr(self, name)}")
+                raise ConfigError(
+                    "small_setting", "{name} must be at least 8, but is {value}", name=name, value=getattr(self, name)
+                )
         if min(self.max_bigrams, self.max_words) < 0 or not 0 <= self.drop_mark <= 1 or not 0 < self.dev_share < 1:
-            raise ConfigError("data: sizes must not be negative, drop_mark must lie in 0 to 1, dev_share between them")
+            raise ConfigError(
+                "impossible_texts",
+                "the sizes of vocabularies must not be negative, drop_mark must lie in 0 to 1, dev_share between them",
+            )
 
 
 @dataclass(frozen=True)
@@ -292,6 +298,15 @@ class Source:
     dev: str | None = ""
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ConfigError(
+                "weightless_source",
+                "{name}: the weight of a source must be greater than 0, but is {weight}",
+                name=self.train,
+                weight=self.weight,
+            )
+
     @property
     def name(self) -> str:
         """How its scores are called."""
@@ -349,7 +364,7 @@ RECIPES = {
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `tagger` to the commands of `python -m zhseq.train`."""
     parser = commands.add_parser("tagger", help="train the tagger of words, parts of speech and named entities")
-    parser.add_argument("--recipe", choices=RECIPES, help="corpora and settings by name (default: default)")
+    parser.add_argument("--recipe", metavar="NAME|FILE.json", help=f"corpora and settings: {', '.join(RECIPES)}")
     parser.add_argument("--task", choices=(*TASKS, "both"), help="what --train holds: words, names or both")
     parser.add_argument("--train", metavar="FILE|CORPUS", help="texts to train on, instead of those of a recipe")
     parser.add_argument("--dev", metavar="FILE|CORPUS", default="", help="texts to evaluate on (default: a share)")
@@ -384,14 +399,16 @@ def _choose(options: argparse.Namespace) -> Named:
     """Return the recipe that the command line asks for, or one for the texts that it names."""
     if not options.train:
         if options.task or options.dev:
-            raise ConfigError("--task and --dev go with --train; a --recipe has texts of its own")
-        return RECIPES[options.recipe or "default"]
+            raise ConfigError("unused_task", "<task> and <dev> go with <train>; a <recipe> has texts of its own")
+        return find_recipe(options.recipe or "default")
     if not options.task:
-        raise ConfigError("--train needs --task pos, ner or both: which labels of the texts are to be learned")
+        raise ConfigError(
+            "missing_task", "<train> needs <task> pos, ner or both: which labels of the texts are to be learned"
+        )
     heads = TASKS if options.task == "both" else (options.task,)
     sources: Sources = dict.fromkeys(heads, (Source(options.train, options.dev),))
     if options.recipe:
-        return dataclasses.replace(RECIPES[options.recipe], sources=sources)
+        return dataclasses.replace(find_recipe(options.recipe), sources=sources)
     from zhseq.corpus.tagging import read_tagged
 
     corpus = read_tagged(options.train, format=options.format, task=heads[0])
@@ -400,6 +417,60 @@ def _choose(options: argparse.Namespace) -> Named:
         return Named(sources, (), transfer=True)
     epochs = min(40, max(10, _SEEN // max(1, characters)))
     return Named(sources, _small(epochs, min(1024, max(128, characters // 20))), transfer=True)
+
+
+def find_recipe(name: str) -> Named:
+    """Return a recipe by its name, or read one from a JSON file: the fields of `Named`, sources as objects.
+
+    `{"sources": {"ner": [{"train": "mine.jsonl", "weight": 5}, {"train": "msra_ner"}]}, "transfer": true}` for example.
+
+    Raises:
+        ConfigError: There is no such recipe, or the file does not describe one.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if path.suffix != ".json" or not path.is_file():
+        raise ConfigError(
+            "unknown_recipe",
+            "there is no recipe '{name}'; choose one of {known}, or give a file of JSON",
+            name=name,
+            known=", ".join(RECIPES),
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            "broken_recipe",
+            "{path}: expected a recipe as JSON, but it cannot be read ({error})",
+            path=path,
+            error=error,
+        ) from error
+    heads = values.pop("sources", None) if isinstance(values, dict) else None
+    if not isinstance(heads, dict) or not heads or not all(isinstance(own, list) and own for own in heads.values()):
+        raise ConfigError(
+            "recipe_without_sources",
+            '{path}: expected "sources" with a list of corpora for each head; found none',
+            path=path,
+        )
+    if unknown := [head for head in heads if task_of(head) not in TASKS]:
+        raise ConfigError(
+            "unknown_head",
+            "{path}: expected heads called pos, ner, pos-NAME or ner-NAME, found '{head}'",
+            path=path,
+            head=unknown[0],
+        )
+    sources = {head: tuple(from_dict(Source, item, source=name) for item in own) for head, own in heads.items()}
+    settings = from_dict(_Settings, values, source=name)
+    return Named(sources, settings.settings, settings.transfer)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a file says of a recipe beside its sources."""
+
+    settings: tuple[str, ...] = ()
+    transfer: bool = False
 
 
 _LARGE = 1_000_000  # characters of a corpus for which the default settings are right
@@ -526,9 +597,14 @@ def read_sources(sources: Sources, config: TaggerDataConfig, format: str = "auto
                 )
             encoded, encoded_dev = (encode_head(head, texts, config.max_characters) for texts in (kept, dev))
             if not len(encoded) or (source.dev is not None and not len(encoded_dev)):
-                counts = f"{len(encoded)} training and {len(encoded_dev)} dev texts"
                 raise CorpusError(
-                    f"{source.train}: expected texts to train and to evaluate on, found {counts} for '{head}'"
+                    "nothing_to_learn",
+                    "{name}: expected texts to train and to evaluate on, found {train} training and {dev} dev texts "
+                    "for '{head}'",
+                    name=source.train,
+                    train=len(encoded),
+                    dev=len(encoded_dev),
+                    head=head,
                 )
             parts[head].append(Part(source.name, encoded, source.weight, None if source.dev is None else encoded_dev))
     return parts

@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
 # Units whose messages are all data; what is not named here still builds sentences where it raises them.
 CONVERTED: tuple[str, ...] = (
     "__main__",
+    "bulk",
     "cli",
     "device",
     "poem",
@@ -26,6 +27,8 @@ CONVERTED: tuple[str, ...] = (
     "recipes/poem",
     "recipes/prosody",
     "recipes/tagger",
+    "tag",
+    "text/encoding",
     "training",
 )
 MAKERS = re.compile(r"^(Message|(Input|Corpus|Checkpoint|Config|Training|Worker)Error)$")

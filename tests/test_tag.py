@@ -118,7 +118,7 @@ def test_gb18030_is_told_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert tag(path, "--task", "ner") == 0
     shown = capsys.readouterr()
     assert shown.out == "ascii\n我在 [北京]LOC ，𠮷\n"
-    assert shown.err == f"zhseq: {path}: not UTF-8 from line 2 on, read as GB18030\n"
+    assert shown.err == f"zhseq: {path}: not UTF-8 (line 2), read as GB18030\n"
 
 
 def test_broken_bytes_are_named_or_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,6 +194,103 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
 _BULK: dict[str, str] = {
     "few_lines": "行数至少为 1，而所给为 {number}",
     "nothing_to_select": "没有适合标注的行：每行须有 {shortest} 至 {longest} 字，以汉字为主，且未曾读过",
+    # Decoding
+    "utf16_text": "{name}：应为 UTF-8、GB18030 或 Big5，却是 UTF-16；请另存为 UTF-8。",
+    "not_utf8": "{name}：不是 UTF-8（第 {line} 行），按 {encoding} 读取",
+    "mixed_encodings": "{name} 第 {line} 行：应与文件其余部分同为 {encoding}，却是 UTF-8；请在编码改变处拆开文件，"
+    "或统一另存为 UTF-8。",
+    "broken_bytes": "{name} 第 {line} 行第 {byte} 字节：应为 {encoding}，却是字节 {value}；请修好文件。",
+    "replaceable_bytes": "{name} 第 {line} 行第 {byte} 字节：应为 {encoding}，却是字节 {value}；请修好文件，"
+    "或用 <errors=replace> 读取。",
+    # Inputs
+    "cut_short": "{name}：压缩文件不完整，中途截断；请重新获取。",
+    "damaged_gzip": "{name}：应为 gzip 文件，数据却已损坏（{reason}）；请重新获取。",
+    "damaged_zstandard": "{name}：应为 Zstandard 文件，数据却已损坏（{reason}）；请重新获取。",
+    "no_zstandard": "{name}：读取 .zst 需要 zstandard 包；pip install 'zhseq[corpora]'",
+    "no_text_found": "{name}：应有文本文件，却一个也没有；略过了什么，见上面的提示。",
+    "table_without_column": "{name}：读取 CSV、TSV、Excel 文件须用 <column> 指明哪一列是文本，现未指明；"
+    "请指明一列，或只列出其他文件。",
+    "column_without_table": "{name}：用 <column> 时应有 JSON Lines、CSV、TSV、Excel 或 Parquet 文件，却只有文本行；"
+    "请去掉 <column>，或给文件以相应的扩展名。",
+    "empty_pattern": "{name}：通配符应能匹配文件，却一个也没有匹配到。",
+    "folder_without_text": "{folder}：文件夹里应有文本文件，却只有 {count} 个其他文件。",
+    "unreadable_folder": "{folder}：应为可读的文件夹：{reason}。",
+    "hidden_file": "{name}：名字以点开头，略过",
+    "packed_table": "{name}：{kind} 文件不应再压缩，却压成了 {packing}；请先解压。",
+    "unreadable_file": "{name}：应为可读的文件：{reason}。",
+    "no_regular_file": "{name}：不是可读的文件，略过",
+    "binary_file": "{name}：内容是二进制数据，略过",
+    # Records
+    "line_of_file": "{name} 第 {line} 行",
+    "row_of_file": "{name} 第 {row} 行",
+    "broken_json": "{place}：每行应为一个 JSON 对象，却是 {found}（{reason}）。",
+    "no_json_object": "{place}：每行应为一个 JSON 对象，却是{found}。",
+    "broken_csv": "{place}：应为 CSV，这一行却不合规则（{reason}）；请重新保存表格。",
+    "row_of_other_length": "{place}：应与表头一样有 {expected} 个字段，却有 {found} 个；字段里含有分隔符的，请加引号。",
+    "no_such_field": "{place}：应有字段 {column!r}，却只有 {fields}；请用 <column> 指明。",
+    "no_string": "{place}：{column!r} 应为字符串，却是{found}。",
+    "field_taken": "{place}：结果要用字段 {field!r}，输入里却已有；请给它改名，或另选 <task>。",
+    "half_character": "{place}：{column!r} 应为 Unicode 文本，位置 {position} 却只有半个字符（孤立的代理码）；"
+    "请修好文件，或用 <errors=replace> 读取。",
+    "no_field": "空对象",
+    "no_column": "（无）",
+    "a_truth_value": "真假值",
+    "a_list": "列表",
+    "an_object": "对象",
+    "a_string": "字符串",
+    "empty_cells": "{name}：{column!r} 列有 {count} 个空单元格，都当作空文本",
+    "damaged_parquet": "{name}：应为 Parquet 文件，数据却已损坏（{reason}）。",
+    "no_openpyxl": "{name}：读取 Excel 需要 openpyxl 包；pip install 'zhseq[excel]'",
+    "damaged_excel": "{name}：应为 Excel 文件（.xlsx），数据却已损坏（{reason}）。",
+    "first_sheet_only": "{name}：只读工作表 {sheet!r}，其余 {count} 个不读",
+    "no_such_column": "{name}：应恰有一列 {column!r}，现有的列是 {fields}；请用 <column> 指明。",
+    "repeated_column": "{name}：各列名字应不相同，{column!r} 却出现几次；请改名，或改用 jsonl 以外的 <format>"
+    "（不保留各列）。",
+    "no_strings": "{name}：{column!r} 列应为字符串，却是 {found}。",
+    "column_of_bytes": "{place}：各列应能写成 JSON，却有字节列；请去掉该列，"
+    "或改用 jsonl 以外的 <format>（不保留各列）。",
+    # Outputs and runs
+    "unwritable_folder": "{folder}：应为可写的文件夹：{reason}。",
+    "unwritable_file": "{path}：应为可写的文件：{reason}。",
+    "read_only_file": "{path}：应为可写的文件，却是只读的。",
+    "disk_full": "{path}：应有写入的空间，磁盘却满了；请腾出空间。",
+    "output_in_use": "{path}：另有一次运行正在写这个输出，请等它结束。",
+    "other_settings": "应与中断的那次运行设置相同，{name} 却是 {now!r} 而不是 {before!r}；请用原来的设置继续，"
+    "或去掉 <resume> 重新开始。",
+    "nothing_to_resume": "没有可以继续的运行；从头开始",
+    "result_gone": "{path}：应有中断的那次运行的结果，却没有；请重新开始。",
+    "kept_for_resume": "已完成的部分保留着：用同样的命令加 <resume> 即可继续",
+    "part_gone": "{path}：应有中断的那次运行写下的内容：{reason}。",
+    "part_cut": "{path}：应有中断的那次运行写下的 {size} 字节，却不够；请重新开始。",
+    "folder_for_standard_input": "{folder}：读标准输入时 <output> 应为文件，却是文件夹。",
+    "input_twice": "{name}：<output> 为文件夹时每个输入只能出现一次，它却出现了两次。",
+    "output_taken": "{name}：结果应写入新文件，{path} 却已另有用处。",
+    "output_among_inputs": "{output}：输出应在输入文件夹 {folder} 之外，却在其中。",
+    "resume_without_file": "用 <resume> 时 <output> 应为文件或文件夹，现在的输出无法继续。",
+    "no_output_folder": "<output> 应为文件夹，却没有指明。",
+    "no_place_for_folder": "{folder}：应为文件夹，或能新建文件夹的地方：{reason}。",
+    "input_changed": "输入应与中断的那次运行读到的相同，已完成的部分却变了；请去掉 <resume> 重新开始。",
+    "no_room_for_waiting": "{folder}：写很长的文本时，暂存内容需要空间：{reason}；请腾出空间，或用 TMPDIR 另指文件夹。",
+    # Processes and clusters
+    "deadly_piece": "{piece}：应有进程处理这一块，却已有 {tries} 个进程因它结束（最后一个：{reason}）；"
+    "请增加内存，或把这一块从输入里拿掉。",
+    "no_worker_starts": "应有进程载入模型，却有 {tries} 个还没载入就结束了（最后一个：{reason}）；"
+    "请增加内存，或减少 <workers>。",
+    "killed_by_signal": "被信号 {number} 终止",
+    "exit_status": "退出状态 {number}",
+    "work_failed": "处理失败，这本不该发生：{kind}: {reason}",
+    "no_ray": "没有安装 Ray Data：pip install 'zhseq[ray]'",
+    "no_column_in_dataset": "应有列 {column!r}，现有的列是 {fields}；请指明一列",
+    "no_strings_in_dataset": "{column!r} 列应为字符串，却有 {found!r}",
+    "from_cluster": "{sentence}",
+    "no_cluster": "{address} 应有 Ray 集群，却没有：{reason}",
+    "this_machine": "本机",
+    "small_cluster": "集群应有 {workers} 个处理器，却只有 {processors} 个；请减少 <workers>",
+    # The command line
+    "nbest_below_one": "<nbest> 至少为 1，却是 {found}。",
+    "workers_below_one": "<workers> 至少为 1，却是 {found}。",
+    "no_dictionary": "{path}：应为可读的词典，却没有这个文件。",
+    "unknown_task": "<task> 应为 pos、ner 或 pos,ner，却是 {found!r}。",
     "output_is_input": "结果应写入单独的文件，现会覆盖正在读取的文件（{name}）；请用 <output> 另指文件。",
 }
 

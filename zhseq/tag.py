@@ -36,12 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> Run:
     """Check the options; what can be wrong with a command is said before a model is loaded."""
     asked = _tasks(options.task)
-    for name in ("nbest", "workers"):
-        if getattr(options, name) < 1:
-            raise InputError(f"Expected --{name} of at least 1, found {getattr(options, name)}.")
+    if options.nbest < 1:
+        raise InputError("nbest_below_one", "expected <nbest> of at least 1, found {found}.", found=options.nbest)
+    if options.workers < 1:
+        raise InputError("workers_below_one", "expected <workers> of at least 1, found {found}.", found=options.workers)
     make_writer(options.format, asked or TASKS, nbest=options.nbest)
     if options.dict is not None and not options.dict.is_file():
-        raise InputError(f"{options.dict}: expected a dictionary to read, found no file.")
+        raise InputError("no_dictionary", "{path}: expected a dictionary to read, found no file.", path=options.dict)
     added = {"pos": "words", "ner": "entities"}
     reading = Reading(
         encoding=options.encoding,
@@ -69,15 +70,20 @@ def _parser() -> argparse.ArgumentParser:
         prog=program("tag"), description="Cut Chinese text into words, with parts of speech and names."
     )
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="text, one unit a line; - for standard input; JSON lines, Parquet; "
-        "all of them may be .gz or .zst; folders and 'patterns*' of them")  # fmt: skip
+    add("inputs", nargs="+", metavar="INPUT", help="text, one unit a line; - for standard input; JSON lines, "
+        "CSV, TSV, Excel, Parquet; all of them may be .gz or .zst; folders and 'patterns*' of them")  # fmt: skip
     add("--task", metavar="pos,ner", help="pos, ner or both (default: all that the model can do)")
     add("--format", choices=FORMATS, default="text", help="how to write the result (default: text)")
     add("--scores", action="store_true", help="give each word and name its probability")
     add("--nbest", type=int, default=1, metavar="N", help="the N best readings (jsonl only)")
     add("--dict", type=Path, metavar="FILE", help="your own words: one a line, as in jieba's dictionaries")
     add("--output", metavar="FILE_OR_DIR", help="write there instead of standard output; into a folder: one file each")
-    add("--column", metavar="NAME", help=f"field of JSON lines or Parquet with the text (default: {DEFAULT_COLUMN})")
+    add(
+        "--column",
+        metavar="NAME",
+        help="the field or column with the text, of JSON lines "
+        f"and Parquet (default: {DEFAULT_COLUMN}), CSV, TSV and Excel",
+    )  # fmt: skip)
     add(
         "--encoding",
         choices=ENCODINGS,
@@ -99,7 +105,7 @@ def _tasks(text: str | None) -> tuple[str, ...] | None:
         return None
     tasks = tuple(dict.fromkeys(task.strip() for task in text.split(",")))
     if not set(tasks) <= set(TASKS):
-        raise InputError(f"Expected --task pos, ner or pos,ner, found {text!r}.")
+        raise InputError("unknown_task", "expected <task> pos, ner or pos,ner, found {found!r}.", found=text)
     return tasks
 
 

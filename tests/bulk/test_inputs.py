@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zhseq.bulk.inputs import Source, discover, groups
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 
 
 @pytest.fixture
@@ -24,8 +24,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def find(*names: str) -> tuple[list[Source], list[str]]:
-    notes: list[str] = []
-    return list(discover(names, column=None, notify=notes.append).sources), notes
+    notes: list[Message] = []
+    sources = discover(names, column=None, notify=notes.append).sources
+    return list(sources), [str(note) for note in notes]
 
 
 def test_a_folder_is_searched_in_a_fixed_order_and_nothing_is_left_out_in_silence(folder: Path) -> None:
@@ -106,11 +107,30 @@ def test_standard_input_has_records_only_with_a_column() -> None:
     assert discover(["-"], column="text", notify=print).sources[0].kind == "json"
 
 
-def test_packed_parquet_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet.gz"
+@pytest.mark.parametrize(("name", "kind"), [("a.parquet.gz", "Parquet"), ("a.xlsx.zst", "Excel")])
+def test_packed_tables_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
     path.write_bytes(b"")
-    with pytest.raises(InputError, match="unpack it first"):
+    with pytest.raises(InputError, match=f"expected {kind} as it is, .* unpack it first"):
         find(str(path))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.TSV", "a.csv.gz", "a.xlsx"])
+def test_a_table_needs_a_column_wherever_it_is_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"text\n") if name.endswith("gz") else b"text\n")
+    (tmp_path / "b.txt").write_text("好", encoding="utf-8")
+    for place in (tmp_path / name, tmp_path):
+        with pytest.raises(InputError, match=rf"{name}: expected column= with the name") as caught:
+            find(str(place))
+        assert caught.value.code == "table_without_column"
+    assert [source.kind for source in discover([str(tmp_path)], column="text", notify=print).sources][1] == "text"
+
+
+def test_a_column_is_never_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("text\n好\n", encoding="utf-8")
+    with pytest.raises(InputError, match="found lines of text; leave column= out"):
+        discover([str(path)], column="text", notify=print)
 
 
 def test_groups_go_by_size_alone() -> None:

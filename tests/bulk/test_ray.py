@@ -117,7 +117,7 @@ def test_errors_are_sentences_and_what_was_done_is_kept(cluster: Cluster, tmp_pa
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     with pytest.raises(ConfigError, match="expected a cluster with 9 processors, found 4"):
         execute(replace(run, workers=9))
-    with pytest.raises(InputError, match="expected --output DIR, found none"):
+    with pytest.raises(InputError, match="expected a folder as output=, found none"):
         execute(replace(run, output=None))
 
 

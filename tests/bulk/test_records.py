@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -93,7 +94,7 @@ def test_records_keep_all_they_have(tmp_path: Path) -> None:
         ('{"text": "好"', r"line 2: expected a JSON object on each line, found '\{\"text\": \"好\"'"),
         ("[1]", "line 2: expected a JSON object on each line, found a list"),
         ("[" * 100_000, "line 2: expected a JSON object"),
-        ('{"content": "x"}', r"line 2: expected a field 'text', found 'content'; name one with --column"),
+        ('{"content": "x"}', r"line 2: expected a field 'text', found 'content'; name one with column="),
         ("{}", "line 2: expected a field 'text', found no field"),
         ('{"text": null}', "line 2: expected a string in 'text', found null"),
         ('{"text": 7}', "line 2: expected a string in 'text', found 7"),
@@ -145,11 +146,100 @@ def test_parquet_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         read(path, column="content")
     with pytest.raises(InputError, match="expected strings in the column 'n', found int64"):
         read(path, column="n")
-    with pytest.raises(InputError, match=r"a\.parquet, row 1: expected a string in 'maybe', found null"):
-        read(path, column="maybe")
+    assert read(path, column="maybe") == [("", "\n")]
     with pytest.raises(InputError, match="row 1: expected columns that JSON can hold, found bytes"):
         read(path, keep_records=True)
     whole = path.read_bytes()
     for data in (b"", b"text", whole[: len(whole) // 2]):
         with pytest.raises(InputError, match="expected a Parquet file, found damaged data"):
             read(write(path, data))
+
+
+def sheet(path: Path, *rows: tuple[object, ...], others: int = 0) -> Path:
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    for _ in range(others):
+        book.create_sheet().append(("x",))
+    book.save(path)
+    return path
+
+
+def test_csv_is_read_by_its_rules(tmp_path: Path) -> None:
+    text = '编号,正文,note\r\n1,"他说：""好"",走了",a\r\n\r\n2,"两行\n一格",b\r\n3,,"c"\r\n'
+    for data in (text.encode("utf-8-sig"), text.encode("gbk"), text.replace(",", ";").encode()):
+        path = write(tmp_path / "a.csv", data)
+        comma = ";" if b";" in data else ","
+        assert [unit[0] for unit in read(path, column="正文")] == [f'他说："好"{comma}走了', "两行\n一格", ""]
+    write(path, text.encode())
+    records = [tail for _, tail in read(path, column="正文", keep_records=True)]
+    assert records[0] == r'{"编号": "1", "正文": "他说：\"好\",走了", "note": "a"'
+    assert len(read(write(tmp_path / "b.csv", ("正文\n" + "好\n" * 3000).encode()), column="正文")) == 3000
+
+
+def test_tsv_keeps_quotation_marks_that_are_part_of_the_text(tmp_path: Path) -> None:
+    rows = 'id\ttext\n1\t"我们"是好人\n2\t"他说""好"""\r\n3\t5"屏幕"\n4\t"\n5\t\n'
+    units = read(write(tmp_path / "a.tsv", rows.encode()), column="text")
+    assert [text for text, _ in units] == ['"我们"是好人', '他说"好"', '5"屏幕"', '"', ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "id,content\n1,好\n", "expected one column 'text', found 'id', 'content'; name one with column="),
+        ("a.csv", "", "expected one column 'text', found no column"),
+        ("a.csv", "text,text\n1,好\n", "expected one column 'text'"),
+        ("a.csv", "id,text\n1,好,多\n", "line 2: expected 2 fields as in the header, found 3; quote"),
+        ("a.csv", 'id,text\n1,"好"多\n', "line 2: expected CSV, found a row that breaks its rules"),
+        ("a.csv", 'id,text\n1,"好\n2,多\n', "expected CSV, found a row that breaks its rules"),
+        ("a.tsv", "id\ttext\n1\n", "line 2: expected 2 fields as in the header, found 1"),
+    ],
+)
+def test_tables_that_lose_something_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(write(tmp_path / name, content.encode()), column="text")
+
+
+def test_columns_of_one_name_cannot_be_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "x,text,x\n1,好,2\n".encode())
+    assert read(path, column="text") == [("好", "\n")]
+    with pytest.raises(InputError, match="found 'x' several times"):
+        read(path, column="text", keep_records=True)
+
+
+def test_a_sheet_of_excel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = (
+        ("id", "text", "day"),
+        (1, "在北京", datetime.date(2020, 1, 2)),
+        (2, 12, None),
+        (3, None, None),
+        (None,) * 3,
+    )
+    path = sheet(tmp_path / "a.xlsx", *rows, others=2)
+    assert [text for text, _ in read(path, column="text")] == ["在北京", "12", ""]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: only the sheet 'Sheet' is read, 2 others are not",
+        f"{path}: 1 empty cells in the column 'text', each taken for an empty text",
+    ]
+    tails = [tail for _, tail in read(path, column="text", keep_records=True)]
+    assert tails[0] == '{"id": 1, "text": "在北京", "day": "2020-01-02T00:00:00"'
+    with pytest.raises(InputError, match="expected one column '正文', found 'id', 'text', 'day'"):
+        read(path, column="正文")
+    with pytest.raises(InputError, match="row 2: expected 1 fields as in the header, found 2"):
+        read(sheet(tmp_path / "b.xlsx", ("text",), ("好", "多")), column="text")
+    with pytest.raises(InputError, match=r"expected an Excel file \(\.xlsx\), found damaged data"):
+        read(write(tmp_path / "c.xlsx", b"PK\x03\x04"), column="text")
+
+
+def test_without_openpyxl_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(InputError, match=r"pip install 'zhseq\[excel\]'"):
+        read(write(tmp_path / "a.xlsx", b""), column="text")
+
+
+def test_a_null_in_parquet_is_an_empty_text_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": pa.array(["好", None, "坏", None], pa.string()), "id": [1, 2, 3, 4]}), path)
+    assert [text for text, _ in read(path)] == ["好", "", "坏", ""]
+    assert capsys.readouterr().out == f"{path}: 2 empty cells in the column 'text', each taken for an empty text\n"
+    assert [tail for _, tail in read(path, keep_records=True)][1] == '{"text": null, "id": 2'

@@ -141,7 +141,7 @@ def test_outputs_that_would_be_inputs_are_refused(tmp_path: Path) -> None:
     taken = write(tmp_path / "in" / "a.txt.tagged", "乙")
     with pytest.raises(InputError, match=r"a\.txt: expected a new file as its output, found that .*tagged is another"):
         echo_run([str(path), str(taken)], str(tmp_path / "in")).execute()
-    with pytest.raises(InputError, match="expected --output FILE with standard input"):
+    with pytest.raises(InputError, match="expected a file as output= for standard input"):
         echo_run(["-"], str(tmp_path)).execute()
     with pytest.raises(InputError, match="found an output that cannot be resumed"):
         echo_run([str(path)], "/dev/null", resume=True).execute()

@@ -68,7 +68,7 @@ def test_lines_beyond_jieba(tmp_path: Path) -> None:
 
 def test_other_encodings(tmp_path: Path) -> None:
     assert read(tmp_path, "云计算 5 n\n".encode("gb18030"))[0][:2] == ("云计算", "n")
-    with pytest.raises(InputError, match=r"words\.txt: expected UTF-8 or GB18030, found UTF-16"):
+    with pytest.raises(InputError, match=r"words\.txt: expected UTF-8, GB18030 or Big5, found UTF-16"):
         read(tmp_path, "云计算 5 n\n".encode("utf-16"))
     with pytest.raises(InputError, match=r"words\.txt, line 2, byte 1: expected UTF-8"):
         read(tmp_path, "云计算\n".encode() + b"\xff\xfe\n")

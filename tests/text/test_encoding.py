@@ -1,8 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opencc import OpenCC
 
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 from zhseq.text.encoding import decode_lines, decode_text
 
 TEXT = "欢迎大家，今天是一九九八年。\n第二行：朱镕基\n"
@@ -34,11 +35,11 @@ def test_the_encoding_is_told_from_the_bytes(encoding: str) -> None:
 
 
 def test_gb18030_after_lines_of_ascii_is_said_once() -> None:
-    said: list[str] = []
+    said: list[Message] = []
     data = b"plain\n" + (TEXT + "𠮷野家\n").encode("gb18030")
     lines = [line for line, _ in decode_lines(data.splitlines(keepends=True), "a.txt", notify=said.append)]
     assert lines == ["plain", *TEXT.splitlines(), "𠮷野家"]
-    assert said == ["a.txt: not UTF-8 from line 2 on, read as GB18030"]
+    assert [*map(str, said)] == ["a.txt: not UTF-8 (line 2), read as GB18030"]
 
 
 def test_line_ends_are_kept_apart() -> None:
@@ -71,11 +72,81 @@ def test_an_encoding_that_was_asked_for_is_kept() -> None:
         read(TEXT.encode("gb18030"), encoding="utf-8")
 
 
-def test_big5_is_not_read_as_nonsense() -> None:
-    data = "歡迎大家來到臺灣，今天天氣很好。\n".encode("big5")
-    for reader in (read, lambda data: decode_text(data, "a.txt")):
-        with pytest.raises(InputError, match="Big5"):
-            reader(data)
+# Of these, none is longer than a title; each would be valid in another encoding, or is by accident in part.
+SHORT = [
+    "物流运输与仓储管理有限公司",
+    "明天下午三点开会",
+    "北京欢迎你",
+    "春眠不觉晓，处处闻啼鸟。",
+    "物美价廉，质量上乘",
+]
+
+
+@pytest.mark.parametrize("text", SHORT)
+def test_short_texts_are_told_apart(text: str) -> None:
+    said: list[Message] = []
+    traditional = OpenCC("s2t").convert(text)
+    for shown, codec, name in (
+        (text, "gbk", "GB18030"),
+        (traditional, "gbk", "GB18030"),
+        (traditional, "big5", "Big5"),
+    ):
+        assert decode_text(shown.encode(codec), "a.txt", said.append) == shown
+        assert str(said.pop()) == f"a.txt: not UTF-8 (line 1), read as {name}"
+    for shown in (text, traditional):
+        assert decode_text(shown.encode(), "a.txt", said.append) == shown
+    assert said == []
+
+
+def test_characters_of_windows_and_of_hong_kong_are_big5_too() -> None:
+    text = "裏面的碁盤、銹了的鐵，還有價錢：€5。\n"
+    assert read(text.encode("cp950")) == [text.rstrip()]
+    text = "佢哋喺嗰度食嘢，好好味㗎。\n"
+    assert read(text.encode("big5hkscs")) == [text.rstrip()]
+    assert read(text.encode("big5hkscs"), encoding="big5") == [text.rstrip()]
+
+
+def test_a_first_line_that_happens_to_be_utf8_does_not_decide() -> None:
+    first = "辖麓\n".encode("gbk")  # a name, say
+    assert first.decode("utf-8") != "辖麓\n"
+    data = first * 3 + (TEXT * 3).encode("gbk")
+    said: list[Message] = []
+    lines = [line for line, _ in decode_lines(stream(data), "a.txt", notify=said.append)]
+    assert lines == ["辖麓"] * 3 + TEXT.splitlines() * 3
+    assert str(said[0]) == "a.txt: not UTF-8 (line 4), read as GB18030"
+    assert decode_text(data, "a.txt") == "".join(line + "\n" for line in lines)
+
+
+def test_a_long_beginning_without_a_clue_leaves_it_open() -> None:
+    head = b"plain\n" * 30_000
+    for codec in ("utf-8", "gbk"):
+        lines = read(head + TEXT.encode(codec))
+        assert lines[-2:] == TEXT.splitlines()
+
+
+def test_two_encodings_in_one_file_are_an_error() -> None:
+    for data in ((TEXT * 3).encode("gbk") + TEXT.encode(), TEXT.encode() + TEXT.encode("gbk") * 30_000):
+        with pytest.raises(InputError, match=r"line \d+: expected GB18030 as in the rest of the file, found UTF-8"):
+            read(data)
+    with pytest.raises(InputError, match="line 7, byte 1: expected UTF-8"):
+        read((TEXT * 3).encode() + TEXT.encode("gbk"))
+
+
+def test_what_is_no_chinese_is_not_made_chinese() -> None:
+    for data in ("Müller, Ärzte und Bürger überall".encode("latin-1"), b"\xff"):
+        with pytest.raises(InputError, match="expected UTF-8, found the byte"):
+            read(data)
+    damaged = "Müller, Ärzte und Bürger ".encode() * 9 + b"\xff"
+    with pytest.raises(InputError, match="expected UTF-8, found the byte 0xFF"):
+        read(damaged)
+
+
+def test_an_error_names_the_option_only_where_there_is_one() -> None:
+    data = TEXT.encode() + b"\xff"
+    with pytest.raises(InputError, match=r"mend the file\.$"):
+        read(data)
+    with pytest.raises(InputError, match="or read it with errors='replace'"):
+        read(data, errors="strict")
 
 
 def test_utf16_is_named() -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from zhseq import memory
-from zhseq.bulk.inputs import TEXT, Notify, Source, groups
+from zhseq.bulk.inputs import TEXT, Source, groups
 from zhseq.bulk.long_texts import LONG, tag_sections, write_sections
 from zhseq.bulk.records import Reading, read_units
 from zhseq.tagging.formats import Writer, make_record_writer, make_writer
+from zhseq.text.encoding import Notify
 
 if TYPE_CHECKING:
     from zhseq.tagging.tagger import Tagger

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
+from zhseq.text.encoding import Notify
 
 PACKINGS = (".gz", ".zst")
 _BLOCK = 16384  # compressed bytes that are unpacked at once: few, since each may become a thousand
@@ -47,13 +48,22 @@ def open_packed(name: str, packing: str) -> Iterator[tuple[BinaryIO, Callable[[]
             else:
                 yield cast(BinaryIO, io.BufferedReader(_Zstandard(file, name), 2**17)), file.tell
     except EOFError as error:
-        raise InputError(_cut_short(name)) from error
+        raise _cut_short(name) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{name}: expected a gzip file, found damaged data ({error}); fetch it again.") from error
+        raise InputError(
+            "damaged_gzip",
+            "{name}: expected a gzip file, found damaged data ({reason}); fetch it again.",
+            name=name,
+            reason=error,
+        ) from error
 
 
-def _cut_short(name: str) -> str:
-    return f"{name}: expected a whole compressed file, found one that was cut short; fetch it again."
+def _cut_short(name: str) -> InputError:
+    return InputError(
+        "cut_short",
+        "{name}: expected a whole compressed file, found one that was cut short; fetch it again.",
+        name=name,
+    )
 
 
 class _Zstandard(io.RawIOBase):
@@ -64,7 +74,9 @@ class _Zstandard(io.RawIOBase):
             import zstandard
         except ImportError as error:
             raise InputError(
-                f"{name}: reading .zst needs the package zstandard; pip install 'zhseq[corpora]'"
+                "no_zstandard",
+                "{name}: reading .zst needs the package zstandard; pip install 'zhseq[corpora]'",
+                name=name,
             ) from error
         self._file, self._name = file, name
         self._error = zstandard.ZstdError
@@ -83,13 +95,16 @@ class _Zstandard(io.RawIOBase):
             self._rest = b""
             if not data:
                 if self._begun:
-                    raise InputError(_cut_short(self._name))
+                    raise _cut_short(self._name)
                 return 0
             try:
                 self._ready = memoryview(self._frame.decompress(data))
             except self._error as error:
                 raise InputError(
-                    f"{self._name}: expected a Zstandard file, found damaged data ({error}); fetch it again."
+                    "damaged_zstandard",
+                    "{name}: expected a Zstandard file, found damaged data ({reason}); fetch it again.",
+                    name=self._name,
+                    reason=error,
                 ) from error
             self._begun = not self._frame.eof
             if self._frame.eof:
@@ -102,15 +117,21 @@ class _Zstandard(io.RawIOBase):
 
 
 STANDARD_INPUT = "-"
-TEXT, JSON, PARQUET = "text", "json", "parquet"
-KINDS = {".jsonl": JSON, ".ndjson": JSON, ".json": JSON, ".parquet": PARQUET}
+TEXT, JSON, CSV, TSV, PARQUET, EXCEL = "text", "json", "csv", "tsv", "parquet", "excel"
+KINDS = {
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), JSON),
+    ".csv": CSV,
+    ".tsv": TSV,
+    ".parquet": PARQUET,
+    ".xlsx": EXCEL,
+}
 """Last ending of a name, before that of its packing -> how the file is read; every other name means lines of text."""
 
+_WITHOUT_DEFAULT = (CSV, TSV, EXCEL)  # tables that people make: any column may be the text
+_BINARY = {PARQUET: "Parquet", EXCEL: "Excel"}  # packed inside already
 _HEAD = 65536  # bytes that tell text from what is not
 _UNICODE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # such a file is no binary: reading it gives a clear error
 _GROUP = 32 * 2**20  # bytes on disk
-
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -120,7 +141,7 @@ class Source:
     Attributes:
         name: What messages call it.
         path: Absolute path without `..`; None for standard input.
-        kind: How it is read: `text`, `json` or `parquet`.
+        kind: How it is read: `text`, `json`, `csv`, `tsv`, `parquet` or `excel`.
         packing: Ending of the compression, `.gz` or `.zst`; empty for none.
         size: Bytes on disk; 0 where that is not known.
     """
@@ -153,10 +174,11 @@ def discover(names: Sequence[str], *, column: str | None, notify: Notify) -> Inp
     Args:
         names: Files, folders, patterns (`data/**/*.txt`), or `-` for standard input.
         column: The field of records that was asked for; with one, standard input is read as JSON lines.
-        notify: Takes a sentence for each file that is left out.
+        notify: Called for each file that is left out.
 
     Raises:
-        InputError: Something cannot be read, or a folder or pattern gives nothing.
+        InputError: Something cannot be read, a folder or pattern gives nothing, a table comes without a column, or a
+            column without a file that has any.
     """
     sources: list[Source] = []
     folders: list[Path] = []
@@ -175,8 +197,31 @@ def discover(names: Sequence[str], *, column: str | None, notify: Notify) -> Inp
                 bases.append(path.parent)
                 sources.append(_source(place))
     if not sources:
-        raise InputError(f"{names[0]}: expected files with text, found none; see the notes for what was left out.")
+        raise InputError(
+            "no_text_found",
+            "{name}: expected files with text, found none; see the notes for what was left out.",
+            name=names[0],
+        )
+    _check_column(sources, column)
     return Inputs(tuple(sources), tuple(folders), Path(os.path.commonpath(bases)) if bases else None)
+
+
+def _check_column(sources: Sequence[Source], column: str | None) -> None:
+    for source in sources:
+        if column is None and source.kind in _WITHOUT_DEFAULT:
+            raise InputError(
+                "table_without_column",
+                "{name}: expected <column> with the name of the column that holds the text, as for every CSV, TSV and "
+                "Excel file, found none; name one, or name the files without this one.",
+                name=source.name,
+            )
+    if column is not None and all(source.kind == TEXT for source in sources):
+        raise InputError(
+            "column_without_table",
+            "{name}: expected JSON lines, CSV, TSV, Excel or Parquet with <column>, found lines of text; leave "
+            "<column> out, or give the file the ending of what it is.",
+            name=sources[0].name,
+        )
 
 
 def absolute(name: str | Path) -> Path:
@@ -212,7 +257,9 @@ def _expand(name: str) -> list[str]:
     # A folder that `**` found stands for files that the pattern chose or did not choose one by one.
     found = [place for place in found if not ("**" in name and Path(place).is_dir())]
     if not found:
-        raise InputError(f"{name}: expected a pattern that some files match, found none that do.")
+        raise InputError(
+            "empty_pattern", "{name}: expected a pattern that some files match, found none that do.", name=name
+        )
     return found
 
 
@@ -220,7 +267,12 @@ def _of_folder(folder: str, notify: Notify) -> list[Source]:
     places = sorted(_walk(folder, notify), key=lambda place: Path(place).parts)
     found = [_source(place) for place in places if _is_text(place, notify)]
     if not found:
-        raise InputError(f"{folder}: expected a folder with files of text, found {len(places)} other files in it.")
+        raise InputError(
+            "folder_without_text",
+            "{folder}: expected a folder with files of text, found {count} other files in it.",
+            folder=folder,
+            count=len(places),
+        )
     return found
 
 
@@ -229,7 +281,12 @@ def _walk(folder: str, notify: Notify) -> Iterator[str]:
     seen: set[tuple[int, int]] = set()
 
     def failed(error: OSError) -> None:
-        raise InputError(f"{error.filename}: expected a folder that can be read: {error.strerror}.") from error
+        raise InputError(
+            "unreadable_folder",
+            "{folder}: expected a folder that can be read: {reason}.",
+            folder=error.filename,
+            reason=error.strerror,
+        ) from error
 
     for place, names, files in os.walk(folder, onerror=failed, followlinks=True):
         status = Path(place).stat()
@@ -239,7 +296,9 @@ def _walk(folder: str, notify: Notify) -> Iterator[str]:
         seen.add((status.st_dev, status.st_ino))
         for name in [*names, *files]:
             if name.startswith("."):
-                notify(f"{Path(place, name)}: left out, its name begins with a dot")
+                notify(
+                    Message("hidden_file", "{name}: left out, its name begins with a dot", {"name": Path(place, name)})
+                )
         names[:] = sorted(name for name in names if not name.startswith("."))
         yield from (str(Path(place, name)) for name in files if not name.startswith("."))
 
@@ -253,14 +312,22 @@ def _source(name: str) -> Source:
     path = Path(name)
     packing = path.suffix.lower() if path.suffix.lower() in PACKINGS else ""
     kind = KINDS.get((path.with_suffix("") if packing else path).suffix.lower(), TEXT)
-    if kind == PARQUET and packing:
-        raise InputError(f"{name}: expected a Parquet file as it is, found one packed as {packing}; unpack it first.")
+    if kind in _BINARY and packing:
+        raise InputError(
+            "packed_table",
+            "{name}: expected {kind} as it is, found a file packed as {packing}; unpack it first.",
+            name=name,
+            kind=_BINARY[kind],
+            packing=packing,
+        )
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):  # to open a pipe and leave it would end the program that writes to it
             path.open("rb").close()
     except OSError as error:
-        raise InputError(f"{name}: expected a file that can be read: {error.strerror}.") from error
+        raise InputError(
+            "unreadable_file", "{name}: expected a file that can be read: {reason}.", name=name, reason=error.strerror
+        ) from error
     return Source(name, absolute(name), kind, packing, status.st_size)
 
 
@@ -271,14 +338,14 @@ def _is_text(name: str, notify: Notify) -> bool:
     except OSError:
         regular = False  # a link that leads nowhere
     if not regular:
-        notify(f"{name}: left out, it is no file that can be read")
+        notify(Message("no_regular_file", "{name}: left out, it is no file that can be read", {"name": name}))
         return False
     source = _source(name)
-    if source.kind == PARQUET:
+    if source.kind in _BINARY:
         return True
     with open_packed(name, source.packing) as (stream, _):
         head = stream.read(_HEAD)
     if b"\0" in head and not head.startswith(_UNICODE_MARKS):
-        notify(f"{name}: left out, it holds binary data")
+        notify(Message("binary_file", "{name}: left out, it holds binary data", {"name": name}))
         return False
     return True

@@ -157,8 +157,11 @@ def _json_pieces(head: str, tasks: Sequence[str], sections: Iterator[Section], n
             yield "}]}\n" if ranks else "}\n"
     except OSError as error:  # also when what waits is given up
         raise InputError(
-            f"{tempfile.gettempdir()}: expected room for what waits while a very long text is written: "
-            f"{error.strerror}; make some, or name another folder in TMPDIR."
+            "no_room_for_waiting",
+            "{folder}: expected room for what waits while a very long text is written: {reason}; make some, or name "
+            "another folder in TMPDIR.",
+            folder=tempfile.gettempdir(),
+            reason=error.strerror,
         ) from error
 
 

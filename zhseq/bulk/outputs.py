@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 from zhseq.bulk.chunks import Part
 from zhseq.bulk.inputs import Inputs, absolute
-from zhseq.errors import FULL_DISK, InputError
+from zhseq.errors import FULL_DISK, InputError, Message
 from zhseq.tagging.formats import number_annotations
+from zhseq.text.encoding import Notify
 
 try:
     import fcntl
@@ -66,7 +67,12 @@ class Journal:
         try:
             self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         except OSError as error:
-            raise InputError(f"{path.parent}: expected a folder that can be written: {error.strerror}.") from error
+            raise InputError(
+                "unwritable_folder",
+                "{folder}: expected a folder that can be written: {reason}.",
+                folder=path.parent,
+                reason=error.strerror,
+            ) from error
         try:
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,7 +87,9 @@ class Journal:
                 self._append(dict(settings))
         except BlockingIOError as error:
             self._file.close()
-            raise InputError(f"{path}: expected no other run with this output, found one that goes on.") from error
+            raise InputError(
+                "output_in_use", "{path}: expected no other run with this output, found one that goes on.", path=path
+            ) from error
         except BaseException:
             self._file.close()
             raise
@@ -123,8 +131,12 @@ def _compare(before: dict[str, Any], now: dict[str, Any]) -> None:
     for name in [*before, *now]:
         if before.get(name) != now.get(name):
             raise InputError(
-                f"expected the settings of the interrupted run, found {name} {now.get(name)!r} instead of "
-                f"{before.get(name)!r}; resume with what it had, or begin anew without --resume."
+                "other_settings",
+                "expected the settings of the interrupted run, found {name} {now!r} instead of {before!r}; resume with "
+                "what it had, or begin anew without <resume>.",
+                name=name,
+                now=now.get(name),
+                before=before.get(name),
             )
 
 
@@ -181,7 +193,7 @@ class FileOutput:
         settings: Mapping[str, Any],
         *,
         resume: bool,
-        notify: Callable[[str], None],
+        notify: Notify,
     ) -> None:
         """Prepare to write.
 
@@ -199,7 +211,7 @@ class FileOutput:
         self._numbered = settings.get("format") == "brat"
         self._journal = Journal(journal, settings, resume=resume)
         if resume and not self._journal.begun:
-            notify("there is nothing to resume; this run begins at the beginning")
+            notify(Message("nothing_to_resume", "there is nothing to resume; this run begins at the beginning"))
         self.progress = self._journal.progress
         self._chunks, self._digest = self.progress.chunks, self.progress.digest
         self._annotations = self.progress.annotations
@@ -217,7 +229,11 @@ class FileOutput:
                 if part.exists():  # it was whole, and the kill came before it got its name
                     part.replace(path)
                 elif not path.exists():
-                    raise InputError(f"{path}: expected the result of the interrupted run, found none; begin anew.")
+                    raise InputError(
+                        "result_gone",
+                        "{path}: expected the result of the interrupted run, found none; begin anew.",
+                        path=path,
+                    )
             if self.progress.chunks and self._current < len(self._paths):
                 self._open(self.progress.size)
         except BaseException:
@@ -270,7 +286,9 @@ class FileOutput:
                 part_of(path).unlink(missing_ok=True)
         self._journal.close(keep=keep)
         if keep:
-            self._notify("what is done is kept: the same command with --resume goes on from there")
+            self._notify(
+                Message("kept_for_resume", "what is done is kept: the same command with <resume> goes on from there")
+            )
 
     def _open(self, size: int) -> BinaryIO:
         """Open the current file, cut to what is known to be right."""
@@ -281,11 +299,21 @@ class FileOutput:
             file = part.open("r+b" if size else "wb")
         except OSError as error:
             if size:
-                raise InputError(f"{part}: expected what the interrupted run wrote: {error.strerror}.") from error
-            raise InputError(f"{path}: expected a file that can be written: {error.strerror}.") from error
+                raise InputError(
+                    "part_gone",
+                    "{path}: expected what the interrupted run wrote: {reason}.",
+                    path=part,
+                    reason=error.strerror,
+                ) from error
+            raise _unwritable(path, error) from error
         if file.seek(0, os.SEEK_END) < size:
             file.close()
-            raise InputError(f"{part}: expected {size} bytes of the interrupted run, found less; begin anew.")
+            raise InputError(
+                "part_cut",
+                "{path}: expected {size} bytes of the interrupted run, found less; begin anew.",
+                path=part,
+                size=size,
+            )
         file.seek(size)
         file.truncate()
         self._file = file
@@ -320,8 +348,14 @@ class FileOutput:
     def _explained(self, error: OSError) -> InputError:
         path = self._paths[min(self._current, len(self._paths) - 1)]
         if error.errno in FULL_DISK:
-            return InputError(f"{path}: expected room to write, found the disk full; make some.")
-        return InputError(f"{path}: expected a file that can be written: {error.strerror}.")
+            return InputError("disk_full", "{path}: expected room to write, found the disk full; make some.", path=path)
+        return _unwritable(path, error)
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        "unwritable_file", "{path}: expected a file that can be written: {reason}.", path=path, reason=error.strerror
+    )
 
 
 def part_of(path: Path) -> Path:
@@ -356,19 +390,32 @@ def mirrored(inputs: Inputs, folder: Path, format: str) -> list[Path]:
     owners: dict[Path, str] = {}
     for source in inputs.sources:
         if source.path is None or inputs.root is None:
-            raise InputError(f"{folder}: expected --output FILE with standard input, found a folder.")
+            raise InputError(
+                "folder_for_standard_input",
+                "{folder}: expected a file as <output> for standard input, found a folder.",
+                folder=folder,
+            )
         # Both are absolute and without `..`, so that nothing can lead out of the folder.
         path = folder / source.path.relative_to(inputs.root)
         path = path.with_name(path.name + ENDINGS[format])
         if path in owners:
-            raise InputError(f"{source.name}: expected each input once with a folder as --output, found it twice.")
+            raise InputError(
+                "input_twice",
+                "{name}: expected each input once with a folder as <output>, found it twice.",
+                name=source.name,
+            )
         owners[path] = source.name
         paths.append(path)
     taken = {source.path for source in inputs.sources}
     for path in paths:
         wrong = path if path in taken else next((above for above in path.parents if above in owners), None)
         if wrong is not None:
-            raise InputError(f"{owners[path]}: expected a new file as its output, found that {wrong} is another's.")
+            raise InputError(
+                "output_taken",
+                "{name}: expected a new file as its output, found that {path} is another's.",
+                name=owners[path],
+                path=wrong,
+            )
     return paths
 
 
@@ -381,7 +428,12 @@ def check_place(output: Path, folders: Sequence[Path]) -> None:
     place = output.resolve()
     for folder in folders:
         if place.is_relative_to(folder.resolve()):
-            raise InputError(f"{output}: expected an output outside of the input folder {folder}, found one inside.")
+            raise InputError(
+                "output_among_inputs",
+                "{output}: expected an output outside of the input folder {folder}, found one inside.",
+                output=output,
+                folder=folder,
+            )
 
 
 def check_not_read(outputs: Iterable[Path | int], inputs: Inputs, dictionary: Path | None) -> None:

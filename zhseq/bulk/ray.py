@@ -21,14 +21,14 @@ from zhseq.bulk.chunks import Chunk, Segment, Sent, SentJob, TaggingJob, read_gr
 from zhseq.bulk.inputs import Source, groups
 from zhseq.bulk.records import DEFAULT_COLUMN, Reading
 from zhseq.bulk.run import Run, compare_input, note, progress_bar
-from zhseq.errors import ConfigError, InputError, ZhseqError
+from zhseq.errors import ConfigError, InputError, Message, ZhseqError, command_line
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anyone
 try:
     import ray
     import ray.data
 except ImportError as error:
-    raise ConfigError("Ray Data is not installed: pip install 'zhseq[ray]'") from error
+    raise ConfigError("no_ray", "Ray Data is not installed: pip install 'zhseq[ray]'") from error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,12 +95,21 @@ class _ColumnTagger:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         if self._column not in table.column_names:
-            names = ", ".join(map(repr, table.column_names))
-            raise InputError(f"expected a column {self._column!r}, found {names}; name one")
-        texts = table.column(self._column).to_pylist()
+            raise InputError(
+                "no_column_in_dataset",
+                "expected a column {column!r}, found {fields}; name one",
+                column=self._column,
+                fields=", ".join(map(repr, table.column_names)),
+            )
+        texts = ["" if text is None else text for text in table.column(self._column).to_pylist()]
         wrong = next((text for text in texts if not isinstance(text, str)), None)
-        if wrong is not None or None in texts:
-            raise InputError(f"expected strings in the column {self._column!r}, found {wrong!r}")
+        if wrong is not None:
+            raise InputError(
+                "no_strings_in_dataset",
+                "expected strings in the column {column!r}, found {found!r}",
+                column=self._column,
+                found=wrong,
+            )
         documents = list(self._tagger.stream(texts, tasks=self._tasks, scores=self._job.scores))
         for task, name, label in (("pos", "words", "pos"), ("ner", "entities", "label")):
             if task in self._tasks:
@@ -132,9 +141,9 @@ def execute(run: Run) -> None:
         if rows:
             for row in _dataset(rows, run).iter_rows():
                 for sentence in row["notes"].splitlines():
-                    note(sentence)
+                    note(Message("from_cluster", "{sentence}", {"sentence": sentence}))
                 if row["error"]:
-                    raise InputError(row["error"])
+                    raise InputError("from_cluster", "{sentence}", sentence=row["error"])
                 summary.update(row["digest"])
                 sent = Sent(list(zip(row["sources"], row["results"], strict=True)), row["packed"])
                 output.write(sent.unpacked(), summary.hexdigest())
@@ -185,10 +194,10 @@ def _rows(run: Run, done: int, digest: str, summary: Any) -> Iterator[dict[str, 
 def _read(table: pa.Table, reading: Reading) -> Iterator[pa.Table]:
     """Read runs of sources; an error is handed on as a row, so that it comes where it belongs, and once."""
     moved: list[int] = []
-    notes: list[str] = []
+    notes: list[Message] = []
 
     def row(chunk: bytes = b"", error: str = "") -> pa.Table:
-        made = _table(chunk=chunk, error=error, moved=sum(moved), notes="\n".join(notes))
+        made = _table(chunk=chunk, error=error, moved=sum(moved), notes="\n".join(map(_shown, notes)))
         moved.clear()
         notes.clear()
         return made
@@ -200,7 +209,11 @@ def _read(table: pa.Table, reading: Reading) -> Iterator[pa.Table]:
             for chunk in islice(chunks, task["skip"], None):
                 yield row(json.dumps(asdict(chunk)).encode())
         except ZhseqError as error:
-            yield row(error=str(error))
+            yield row(error=_shown(error.message))
+
+
+def _shown(message: Message) -> str:
+    return message.render(command_line)
 
 
 class _ChunkTagger:
@@ -211,7 +224,7 @@ class _ChunkTagger:
         try:
             self._work = SentJob(job).start()
         except ZhseqError as error:
-            self._error = str(error)
+            self._error = _shown(error.message)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         (row,) = table.to_pylist()
@@ -272,11 +285,21 @@ def cluster(workers: int) -> Iterator[None]:
             ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **local)
         except Exception as error:  # it raises bare ones, too
             reason = str(error).strip().partition("\n")[0]
-            raise ConfigError(f"expected a Ray cluster at {address or 'this machine'}, found none: {reason}") from error
+            raise ConfigError(
+                "no_cluster",
+                "expected a Ray cluster at {address}, found none: {reason}",
+                address=address or Message("this_machine", "this machine"),
+                reason=reason,
+            ) from error
     try:
         processors = int(ray.cluster_resources().get("CPU", 0))
         if processors < workers:
-            raise ConfigError(f"expected a cluster with {workers} processors, found {processors}; use fewer --workers")
+            raise ConfigError(
+                "small_cluster",
+                "expected a cluster with {workers} processors, found {processors}; use fewer <workers>",
+                workers=workers,
+                processors=processors,
+            )
         yield
     finally:
         if started:

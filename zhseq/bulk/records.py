@@ -1,22 +1,27 @@
-"""One source -> its texts, from lines, JSON lines or a column of Parquet."""
+"""One source -> its texts, from lines, JSON lines, or a column of CSV, TSV, Excel or Parquet."""
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from zhseq.bulk.inputs import JSON, PARQUET, Notify, Source, open_packed
-from zhseq.errors import InputError
-from zhseq.text.encoding import decode_lines
+from zhseq.bulk.inputs import CSV, EXCEL, JSON, PARQUET, TEXT, Source, open_packed
+from zhseq.errors import InputError, Message
+from zhseq.text.encoding import Notify, decode_lines
 
 DEFAULT_COLUMN = "text"
 _ROWS = 512  # of Parquet that are read at once
 _SHOWN = 60  # characters of a wrong line in a message
+_LONGEST_FIELD = 1 << 27  # characters; more of CSV are a quotation mark that is never closed
+_DELIMITERS = ",;\t"  # of CSV, tried in turn: some programs write semicolons, and some tabs
 
 Unit = tuple[str, str]
 """A text to tag, and its tail: the line end it had, or the record it was found in, see `Reading.keep_records`."""
@@ -48,14 +53,15 @@ def read_units(source: Source, reading: Reading, notify: Notify, moved: Callable
     Args:
         source: What to read.
         reading: How to read it.
-        notify: Takes a sentence when the encoding is not UTF-8.
+        notify: Called when the encoding is not UTF-8, when cells are empty, and when sheets are left out.
         moved: Takes the number of bytes, on disk, that were read since it was last called.
 
     Raises:
         InputError: Names the file, the line or row, and what was expected there.
     """
-    if source.kind == PARQUET:
-        yield from _parquet_units(source, reading, moved)
+    if source.kind in (PARQUET, EXCEL):
+        units = _parquet_units if source.kind == PARQUET else _excel_units
+        yield from units(source, reading, notify, moved)
         return
     with ExitStack() as stack:
         if source.path is None:
@@ -64,7 +70,13 @@ def read_units(source: Source, reading: Reading, notify: Notify, moved: Callable
             stream, place = stack.enter_context(open_packed(source.name, source.packing))
             counted = _counted(stream, place, moved)
         lines = decode_lines(counted, source.name, encoding=reading.encoding, errors=reading.errors, notify=notify)
-        yield from _json_units(lines, source.name, reading) if source.kind == JSON else lines
+        if source.kind == TEXT:
+            yield from lines
+        elif source.kind == JSON:
+            yield from _json_units(lines, source.name, reading)
+        else:
+            rows = _csv_rows(lines, source.name, reading.column) if source.kind == CSV else _tsv_rows(lines)
+            yield from _row_units(rows, source, reading)
 
 
 def _counted(stream: Iterable[bytes], place: Callable[[], int], moved: Callable[[int], object]) -> Iterator[bytes]:
@@ -81,90 +93,297 @@ def _json_units(lines: Iterable[Unit], name: str, reading: Reading) -> Iterator[
         shown = line.strip()
         if not shown:
             continue
-        place = f"{name}, line {number}"
+        place = _line(name, number)
         try:
             record = json.loads(shown)
         except (ValueError, RecursionError) as error:
-            found = shown[:_SHOWN] + ("…" if len(shown) > _SHOWN else "")
-            raise InputError(f"{place}: expected a JSON object on each line, found {found!r} ({error}).") from error
+            raise InputError(
+                "broken_json",
+                "{place}: expected a JSON object on each line, found {found} ({reason}).",
+                place=place,
+                found=repr(shown[:_SHOWN] + ("…" if len(shown) > _SHOWN else "")),
+                reason=error,
+            ) from error
         if not isinstance(record, dict):
-            raise InputError(f"{place}: expected a JSON object on each line, found {_kind(record)}.")
+            raise InputError(
+                "no_json_object",
+                "{place}: expected a JSON object on each line, found {found}.",
+                place=place,
+                found=_kind(record),
+            )
         text = _text(record, place, reading)
         yield text, shown[:-1].rstrip() if reading.keep_records else "\n"
 
 
-def _text(record: dict[str, Any], place: str, reading: Reading) -> str:
+def _csv_rows(lines: Iterable[Unit], name: str, column: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of CSV with the number of the last line of each, header included."""
+    csv.field_size_limit(_LONGEST_FIELD)
+    whole = (line + end for line, end in lines)
+    first = next(whole, "")
+    headers = ((delimiter, next(csv.reader([first], delimiter=delimiter), [])) for delimiter in _DELIMITERS)
+    delimiter = next((delimiter for delimiter, header in headers if column in header), _DELIMITERS[0])
+    reader = csv.reader(chain([first], whole), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(
+            "broken_csv",
+            "{place}: expected CSV, found a row that breaks its rules ({reason}); save the table anew.",
+            place=_line(name, reader.line_num),
+            reason=error,
+        ) from error
+
+
+def _tsv_rows(lines: Iterable[Unit]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of TSV with their numbers: a field is quoted where all of it is, as spreadsheets do it."""
+    for number, (line, _) in enumerate(lines, start=1):
+        yield number, [_unquoted(field) for field in line.split("\t")]
+
+
+def _unquoted(field: str) -> str:
+    inner = field[1:-1].replace('""', "")
+    return field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' not in inner else field
+
+
+def _row_units(rows: Iterator[tuple[int, list[str]]], source: Source, reading: Reading) -> Iterator[Unit]:
+    _, header = next(rows, (1, []))
+    _check_header(header, source.name, reading)
+    for number, row in rows:
+        if len(row) != len(header):
+            if not any(row) and len(header) > 1:
+                continue  # a blank line
+            row = row or [""]
+        place = _line(source.name, number)
+        if len(row) != len(header):
+            raise _other_length(place, len(header), len(row))
+        record = dict(zip(header, row, strict=True))
+        yield _text(record, place, reading), _as_json(record, place)[:-1] if reading.keep_records else "\n"
+
+
+def _other_length(place: Message, expected: int, found: int) -> InputError:
+    return InputError(
+        "row_of_other_length",
+        "{place}: expected {expected} fields as in the header, found {found}; quote a field that holds what separates "
+        "fields.",
+        place=place,
+        expected=expected,
+        found=found,
+    )
+
+
+def _line(name: str, number: int) -> Message:
+    return Message("line_of_file", "{name}, line {line}", {"name": name, "line": number})
+
+
+def _row(name: str, number: int) -> Message:
+    return Message("row_of_file", "{name}, row {row}", {"name": name, "row": number})
+
+
+def _text(record: dict[str, Any], place: Message, reading: Reading) -> str:
     """Return the text of a record after checking it."""
     if reading.column not in record:
-        fields = ", ".join(map(repr, record)) or "no field"
-        raise InputError(f"{place}: expected a field {reading.column!r}, found {fields}; name one with --column.")
+        fields = ", ".join(map(repr, record)) or Message("no_field", "no field")
+        raise InputError(
+            "no_such_field",
+            "{place}: expected a field {column!r}, found {fields}; name one with <column>.",
+            place=place,
+            column=reading.column,
+            fields=fields,
+        )
     text = record[reading.column]
     if not isinstance(text, str):
-        raise InputError(f"{place}: expected a string in {reading.column!r}, found {_kind(text)}.")
+        raise InputError(
+            "no_string",
+            "{place}: expected a string in {column!r}, found {found}.",
+            place=place,
+            column=reading.column,
+            found=_kind(text),
+        )
     clash = [field for field in reading.added if field in record] if reading.keep_records else []
     if clash:
         raise InputError(
-            f"{place}: expected no field {clash[0]!r}, which the result needs, found one; "
-            "rename it, or choose another --task."
+            "field_taken",
+            "{place}: expected no field {field!r}, which the result needs, found one; rename it, or choose another "
+            "<task>.",
+            place=place,
+            field=clash[0],
         )
     try:
         text.encode()
     except UnicodeEncodeError as error:  # JSON can write half of a character as an escape
         if reading.errors == "strict":
             raise InputError(
-                f"{place}: expected Unicode text in {reading.column!r}, found half a character (a lone surrogate) at "
-                f"{error.start}; mend the file or read it with --errors replace."
+                "half_character",
+                "{place}: expected Unicode text in {column!r}, found half a character (a lone surrogate) at "
+                "{position}; mend the file or read it with <errors=replace>.",
+                place=place,
+                column=reading.column,
+                position=error.start,
             ) from error
         text = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
     return text
 
 
-def _kind(value: object) -> str:
-    names = {type(None): "null", bool: "a truth value", list: "a list", dict: "an object", str: "a string"}
-    return names.get(type(value), f"{value!r:.{_SHOWN}}")
+def _kind(value: object) -> object:
+    kinds: dict[type, object] = {
+        type(None): "null",
+        bool: Message("a_truth_value", "a truth value"),
+        list: Message("a_list", "a list"),
+        dict: Message("an_object", "an object"),
+        str: Message("a_string", "a string"),
+    }
+    return kinds.get(type(value), f"{value!r:.{_SHOWN}}")
 
 
-def _parquet_units(source: Source, reading: Reading, moved: Callable[[int], object]) -> Iterator[Unit]:
+class _Cells:
+    """Takes the texts of a column out of records; an empty cell is an empty text, and counted."""
+
+    def __init__(self, source: Source, reading: Reading) -> None:
+        self._source, self._reading = source, reading
+        self._empty = 0
+
+    def unit(self, record: dict[str, Any], place: Message) -> Unit:
+        """Return the text of the next row."""
+        column = self._reading.column
+        if record.get(column, "") is None:
+            self._empty += 1
+            checked = {**record, column: ""}
+        else:
+            checked = record
+        text = _text(checked, place, self._reading)
+        return text, _as_json(record, place)[:-1] if self._reading.keep_records else "\n"
+
+    def report(self, notify: Notify) -> None:
+        """Say how many cells were empty."""
+        if self._empty:
+            values = {"name": self._source.name, "count": self._empty, "column": self._reading.column}
+            notify(
+                Message(
+                    "empty_cells",
+                    "{name}: {count} empty cells in the column {column!r}, each taken for an empty text",
+                    values,
+                )
+            )
+
+
+def _parquet_units(source: Source, reading: Reading, notify: Notify, moved: Callable[[int], object]) -> Iterator[Unit]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     assert source.path is not None
+    cells = _Cells(source, reading)
     try:
         with pq.ParquetFile(source.path) as file:
-            _check_column(file.schema_arrow, source.name, reading.column)
+            schema = file.schema_arrow
+            _check_header(schema.names, source.name, reading)
+            _check_strings(schema.field(reading.column).type, source.name, reading.column)
             row, rows, done = 0, file.metadata.num_rows, 0
             columns = None if reading.keep_records else [reading.column]
             for batch in file.iter_batches(_ROWS, columns=columns):
                 for record in batch.to_pylist():
                     row += 1
-                    place = f"{source.name}, row {row}"
-                    text = _text(record, place, reading)
-                    yield text, _as_json(record, place)[:-1] if reading.keep_records else "\n"
+                    yield cells.unit(record, _row(source.name, row))
                 moved(source.size * row // rows - done)
                 done = source.size * row // rows
     except pa.ArrowException as error:
-        reason = str(error).rstrip(".").splitlines()[0]
-        raise InputError(f"{source.name}: expected a Parquet file, found damaged data ({reason}).") from error
+        raise InputError(
+            "damaged_parquet",
+            "{name}: expected a Parquet file, found damaged data ({reason}).",
+            name=source.name,
+            reason=str(error).rstrip(".").splitlines()[0],
+        ) from error
+    cells.report(notify)
 
 
-def _check_column(schema: Any, name: str, column: str) -> None:
-    if schema.names.count(column) != 1:
-        fields = ", ".join(map(repr, schema.names)) or "no column"
-        raise InputError(f"{name}: expected one column {column!r}, found {fields}; name one with --column.")
-    kind = schema.field(column).type
-    kind = str(getattr(kind, "value_type", kind))  # a dictionary of strings is as good
-    if kind not in ("string", "large_string", "string_view"):
-        raise InputError(f"{name}: expected strings in the column {column!r}, found {kind}.")
+def _excel_units(source: Source, reading: Reading, notify: Notify, moved: Callable[[int], object]) -> Iterator[Unit]:
+    """Read the first sheet; numbers are texts, too."""
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise InputError(
+            "no_openpyxl",
+            "{name}: reading Excel needs the package openpyxl; pip install 'zhseq[excel]'",
+            name=source.name,
+        ) from error
+    assert source.path is not None
+    try:
+        book = openpyxl.load_workbook(source.path, read_only=True, data_only=True)
+    except Exception as error:  # the package raises whatever the archive and its XML raise
+        raise InputError(
+            "damaged_excel",
+            "{name}: expected an Excel file (.xlsx), found damaged data ({reason}).",
+            name=source.name,
+            reason=type(error).__name__,
+        ) from error
+    first, *others = book.worksheets
+    if others:
+        values = {"name": source.name, "sheet": first.title, "count": len(others)}
+        notify(Message("first_sheet_only", "{name}: only the sheet {sheet!r} is read, {count} others are not", values))
+    rows = first.iter_rows(values_only=True)
+    names = ["" if name is None else str(name) for name in next(rows, ())]
+    while names and not names[-1]:
+        names.pop()  # columns without a name, which must be empty
+    _check_header(names, source.name, reading)
+    cells = _Cells(source, reading)
+    for number, row in enumerate(rows, start=2):
+        place = _row(source.name, number)
+        if any(value is not None for value in row[len(names) :]):
+            raise _other_length(place, len(names), len(row))
+        if any(value is not None for value in row):
+            record = {**dict.fromkeys(names), **dict(zip(names, row, strict=False))}
+            text = record[reading.column]
+            shown = str(text) if isinstance(text, int | float) and not isinstance(text, bool) else text
+            yield cells.unit({**record, reading.column: shown}, place)
+    book.close()
+    moved(source.size)
+    cells.report(notify)
 
 
-def _as_json(record: dict[str, Any], place: str) -> str:
+def _check_header(names: Sequence[str], name: str, reading: Reading) -> None:
+    """Check that one column has the name that was asked for, and all have names of their own where they are kept."""
+    if names.count(reading.column) != 1:
+        fields = ", ".join(map(repr, names)) or Message("no_column", "no column")
+        raise InputError(
+            "no_such_column",
+            "{name}: expected one column {column!r}, found {fields}; name one with <column>.",
+            name=name,
+            column=reading.column,
+            fields=fields,
+        )
+    repeated = [column for column, count in Counter(names).items() if count > 1]
+    if repeated and reading.keep_records:
+        raise InputError(
+            "repeated_column",
+            "{name}: expected columns with names of their own, found {column!r} several times; rename them, or use "
+            "another <format> than jsonl, which keeps no columns.",
+            name=name,
+            column=repeated[0],
+        )
+
+
+def _check_strings(kind: Any, name: str, column: str) -> None:
+    found = str(getattr(kind, "value_type", kind))  # a dictionary of strings is as good
+    if found not in ("string", "large_string", "string_view", "null"):
+        raise InputError(
+            "no_strings",
+            "{name}: expected strings in the column {column!r}, found {found}.",
+            name=name,
+            column=column,
+            found=found,
+        )
+
+
+def _as_json(record: dict[str, Any], place: Message) -> str:
     """Write a row of a table as JSON: times in ISO 8601, decimals as strings, what is no number as null."""
 
     def other(value: object) -> object:
         if isinstance(value, bytes):
             raise InputError(
-                f"{place}: expected columns that JSON can hold, found bytes; leave that column out, or use another "
-                "--format than jsonl, which keeps no columns."
+                "column_of_bytes",
+                "{place}: expected columns that JSON can hold, found bytes; leave that column out, or use another "
+                "<format> than jsonl, which keeps no columns.",
+                place=place,
             )
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
 

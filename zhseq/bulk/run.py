@@ -28,15 +28,15 @@ from zhseq.bulk.outputs import (
 )
 from zhseq.bulk.records import Reading
 from zhseq.bulk.workers import run_ordered
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message, command_line
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 
-def note(sentence: str) -> None:
+def note(message: Message) -> None:
     """Tell the user something that is no error."""
-    print(f"zhseq: {sentence}", file=sys.stderr)
+    print(f"zhseq: {message.render(command_line)}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,19 @@ class Run:
             check_place(Path(self.output), self.inputs.folders)
             path = Path(self.output).resolve()  # a link is kept, and what it points to is replaced
             if path.exists() and not os.access(path, os.W_OK):
-                raise InputError(f"{path}: expected a file that can be written, found one that is read-only.")
+                raise InputError(
+                    "read_only_file",
+                    "{path}: expected a file that can be written, found one that is read-only.",
+                    path=path,
+                )
             check_not_read([path], self.inputs, self.job.dictionary)
             with self._files([path], journal_of(path, folder=False)) as files:
                 yield files, True
         elif self.resume:
-            raise InputError("expected --output FILE or DIR with --resume, found an output that cannot be resumed.")
+            raise InputError(
+                "resume_without_file",
+                "expected a file or folder as <output> with <resume>, found an output that cannot be resumed.",
+            )
         else:
             with ExitStack() as stack:
                 stream = sys.stdout
@@ -112,7 +119,7 @@ class Run:
             InputError: There is no folder to write to, or it cannot be written.
         """
         if self.output is None:
-            raise InputError("expected --output DIR, found none.")
+            raise InputError("no_output_folder", "expected a folder as <output>, found none.")
         folder = Path(self.output)
         check_place(folder, self.inputs.folders)
         paths = mirrored(self.inputs, folder, self.job.format)
@@ -120,7 +127,12 @@ class Run:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{folder}: expected a folder, or a place for one: {error.strerror}.") from error
+            raise InputError(
+                "no_place_for_folder",
+                "{folder}: expected a folder, or a place for one: {reason}.",
+                folder=folder,
+                reason=error.strerror,
+            ) from error
         return self._files(paths, journal_of(folder, folder=True))
 
     def _files(self, paths: list[Path], journal: Path) -> FileOutput:
@@ -178,8 +190,9 @@ def compare_input(now: str, before: str) -> None:
     """
     if now != before:
         raise InputError(
-            "expected the input that the interrupted run read, found that what it had done has changed since; "
-            "begin anew without --resume."
+            "input_changed",
+            "expected the input that the interrupted run read, found that what it had done has changed since; begin "
+            "anew without <resume>.",
         )
 
 

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar
 
-from zhseq.errors import ZhseqError
+from zhseq.errors import Message, ZhseqError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -166,7 +166,11 @@ class _Crew(Generic[Task, Result]):
         worker.process.kill()
         worker.process.join()
         code = worker.process.exitcode or 0
-        reason = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+        reason = (
+            Message("killed_by_signal", "killed by signal {number}", {"number": -code})
+            if code < 0
+            else Message("exit_status", "exit status {number}", {"number": code})
+        )
         if worker.ready and worker.piece is None:
             return
         number = worker.piece[0] if worker.piece else -1
@@ -177,12 +181,19 @@ class _Crew(Generic[Task, Result]):
             return
         if worker.piece:
             raise WorkerError(
-                f"{worker.piece[1]}: expected a process to do this piece, found that {_TRIES} ended over it "
-                f"(the last: {reason}); give the machine more memory, or take the piece out of the input."
+                "deadly_piece",
+                "{piece}: expected a process to do this piece, found that {tries} ended over it (the last: {reason}); "
+                "give the machine more memory, or take the piece out of the input.",
+                piece=worker.piece[1],
+                tries=_TRIES,
+                reason=reason,
             )
         raise WorkerError(
-            f"expected processes that load the model, found that {_TRIES} ended before they had (the last: {reason}); "
-            "give the machine more memory or use fewer --workers."
+            "no_worker_starts",
+            "expected processes that load the model, found that {tries} ended before they had (the last: {reason}); "
+            "give the machine more memory or use fewer <workers>.",
+            tries=_TRIES,
+            reason=reason,
         )
 
 
@@ -203,4 +214,9 @@ def _attempt(call: Callable[..., Any], *arguments: Any) -> Any:
     except ZhseqError as error:
         return error
     except Exception as error:
-        return WorkerError(f"the work failed, which it should not: {type(error).__name__}: {error}")
+        return WorkerError(
+            "work_failed",
+            "the work failed, which it should not: {kind}: {reason}",
+            kind=type(error).__name__,
+            reason=str(error),
+        )

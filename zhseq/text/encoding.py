@@ -1,101 +1,48 @@
-"""Bytes of unknown encoding -> text: UTF-8 with or without a mark, else GB18030, else an error that names the place.
+"""Bytes of unknown encoding -> text: UTF-8 with or without a mark, GB18030 or Big5, else an error that names the place.
 
-A file that begins as UTF-8 (it has characters beyond ASCII, and they are valid) stays UTF-8: one damaged byte in it is
-an error, not a reason to read all of it as Chinese of another encoding. That is decided line by line, so that a file of
-any size is read in flat memory.
+The encoding is decided on a block of the file, not on its first line: a word in GB18030 may happen to be valid UTF-8,
+and one in Big5 nearly always is valid GB18030. A file that is mostly UTF-8 stays UTF-8: one damaged byte in it is an
+error, not a reason to read all of it as something else. Beyond the block, a file of any size is read in flat memory.
 """
 
 from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 
-AUTO, UTF8, GB18030 = ENCODINGS = ("auto", "utf-8", "gb18030")
+AUTO, UTF8, GB18030, BIG5 = ENCODINGS = ("auto", "utf-8", "gb18030", "big5")
+Notify = Callable[[Message], object]
 
+_NAMES = {UTF8: "UTF-8", GB18030: "GB18030", BIG5: "Big5"}
+_CODECS = {UTF8: ("utf-8",), GB18030: ("gb18030",), BIG5: ("cp950", "big5hkscs")}
+"""Codecs of Python, tried in turn on each line: Big5 as Windows writes it, then with the characters of Hong Kong."""
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_GB2312_SHARE = 0.7
-"""Text in GB18030 has nearly all of its characters in the GB2312 part; Big5 read as GB18030 has about half there."""
-_MIN_PAIRS = 4  # two-byte characters below which that share says nothing
 
-
-class LineDecoder:
-    """Decodes one line after another, and decides on the encoding when it has to.
-
-    Attributes:
-        encoding: What is known so far: auto, utf-8 or gb18030.
-    """
-
-    def __init__(
-        self, name: str, encoding: str = AUTO, errors: str = "strict", notify: Callable[[str], None] | None = None
-    ) -> None:
-        """Start with the first line of a file.
-
-        Args:
-            name: How messages call the file.
-            encoding: One of `ENCODINGS`.
-            errors: `strict`, or `replace` to read bytes that cannot be decoded as U+FFFD.
-            notify: Called once with a sentence when the text turns out to be GB18030.
-        """
-        self.encoding = encoding
-        self._name, self._errors, self._notify = name, errors, notify
-        self._number = 0
-
-    def decode(self, line: bytes) -> str:
-        """Decode the next line.
-
-        Raises:
-            InputError: A byte cannot be decoded; names line and byte.
-        """
-        self._number += 1
-        if self._number == 1:
-            if line.startswith(_UTF16_MARKS):
-                raise InputError(f"{self._name}: expected UTF-8 or GB18030, found UTF-16; save the file as UTF-8.")
-            if self.encoding != GB18030:
-                line = line.removeprefix(codecs.BOM_UTF8)
-        if line.isascii():
-            return line.decode("ascii")
-        if self.encoding != GB18030:
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                if self.encoding == AUTO and not (self._errors == "replace" and _mostly_utf8(line)):
-                    return self._as_gb18030(line, error)
-                return self._broken(line, error)
-            self.encoding = UTF8
-            return text
-        try:
-            return line.decode("gb18030")
-        except UnicodeDecodeError as error:
-            return self._broken(line, error)
-
-    def _as_gb18030(self, line: bytes, first_error: UnicodeDecodeError) -> str:
-        """Decode the first line that is not UTF-8."""
-        if _looks_like_big5(line):
-            raise InputError(
-                f"{self._name}, line {self._number}: expected UTF-8 or GB18030, found what looks like Big5; "
-                "convert the file first (iconv -f BIG5 -t UTF-8)."
-            )
-        try:
-            text = line.decode("gb18030")
-        except UnicodeDecodeError:
-            self.encoding = UTF8
-            return self._broken(line, first_error)
-        self.encoding = GB18030
-        if self._notify:
-            self._notify(f"{self._name}: not UTF-8 from line {self._number} on, read as GB18030")
-        return text
-
-    def _broken(self, line: bytes, error: UnicodeDecodeError) -> str:
-        if self._errors == "replace":
-            return line.decode(error.encoding, "replace")
-        name = "UTF-8" if self.encoding in (AUTO, UTF8) else "GB18030"
-        raise InputError(
-            f"{self._name}, line {self._number}, byte {error.start + 1}: expected {name}, found the byte "
-            f"0x{line[error.start]:02X}; mend the file or read it with --errors replace."
-        ) from error
+_BLOCK = 1 << 16  # bytes that are read before the encoding is decided
+_SAMPLE = 1 << 14  # bytes that are judged where it is not UTF-8
+_SURE = 8  # characters of three bytes or more after which valid UTF-8 is no accident
+_HAN = 0x800  # from here on, UTF-8 takes three bytes or more
+_PAIR = re.compile(rb"[\x80-\xff].", re.DOTALL)
+_COMMON = {
+    GB18030: re.compile(rb"[\xa1-\xa3\xb0-\xd7][\xa1-\xff]"),
+    BIG5: re.compile(rb"[\xa1-\xc6][\x40-\x7e\xa1-\xff]"),
+}
+"""Where the standards have their marks and the more common half of their characters."""
+_FREQUENT = frozenset(
+    "的是一不了有我在人这个大以中上用为可和时你要来好国会到就他能们多年么下出天生还子新行也发过地对家都得说看很没后小作方于去点分定现学成间道面里自那开本应理文女法动如最进全前当什同部实日心化务经之高主体者"
+    "事而果吗第业关公机所吃等服十工样想然着男知其次性加电情起建比数市合通些意提感三内例更重度件水使与长代常月种门给员但店明病区安表二问设名宝太入被平型因将民位物力只并外相管回程制啊两从正系手老无量条儿酒便"
+    "车它房及或特真确信美做结打口西话单保题别北政路解式已需东规觉让影统场目计接吧海哈网又品展少气产该几王状任由四错医期向原总住呢金再变把台见记近這個爲時來國會們麼還發過對說沒後於點現學間裏開應動進當實務經"
+    "體嗎業關機喫樣電數內與長種門給員區問設寶將並兩從無條兒車確結話單題別東規覺讓統場計網氣產該幾狀錯醫總變臺見記"
+    "，。、！？：；（）《》“”"
+)
+"""The characters that are most frequent in today's text of many kinds, simplified and traditional."""
+_LEAST = 0.2  # of `_plausibility`: text has 0.7 or more, Latin letters with accents read as Chinese have none
+_FEW = 4  # characters that are too few for that
 
 
 def decode_lines(
@@ -103,62 +50,205 @@ def decode_lines(
     name: str,
     *,
     encoding: str = AUTO,
-    errors: str = "strict",
-    notify: Callable[[str], None] | None = None,
+    errors: str | None = None,
+    notify: Notify | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Decode a stream of lines that end in a line feed (only), as a file opened in binary mode gives them.
 
+    Args:
+        stream: The lines.
+        name: How messages call the file.
+        encoding: One of `ENCODINGS`.
+        errors: `strict`, or `replace` to read bytes that cannot be decoded as U+FFFD; None for strict where the user
+            has no choice.
+        notify: Called once when the text turns out to be no UTF-8.
+
     Yields:
         The text of a line and its end: a line feed, carriage return and line feed, or nothing for the last line.
+
+    Raises:
+        InputError: A byte cannot be decoded (names line and byte), or lines of several encodings are mixed.
     """
-    decoder = LineDecoder(name, encoding, errors, notify)
-    for raw in stream:
-        line = decoder.decode(raw)
-        end = "\r\n" if line.endswith("\r\n") else "\n" if line.endswith("\n") else ""
-        yield line[: len(line) - len(end)], end
+    decoder = _Decoder(name, encoding, errors, notify)
+    lines = iter(stream)
+    while not decoder.settled and (block := _take(lines)):
+        decoder.settle(block)
+        yield from map(decoder.decode, block)
+    yield from map(decoder.decode, lines)
 
 
-def decode_text(data: bytes, name: str) -> str:
+def decode_text(data: bytes, name: str, notify: Notify | None = None) -> str:
     """Decode a whole file in the same way as `decode_lines`, and faster.
 
     Raises:
-        InputError: A byte cannot be decoded; names line and byte.
+        InputError: As `decode_lines`.
     """
     try:
         return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        start = data.rfind(b"\n", 0, error.start) + 1
-        if data[:start].isascii():
-            rest = data[start:]
-            try:
-                text = rest.decode("gb18030")
-            except UnicodeDecodeError:
-                text = ""
-            if text and not _looks_like_big5(rest.split(b"\n", 1)[0]):
-                return data[:start].decode("ascii") + text
-    decoder = LineDecoder(name)
-    return "".join(decoder.decode(line) for line in io.BytesIO(data))
+    except UnicodeDecodeError:
+        return "".join(map("".join, decode_lines(io.BytesIO(data), name, notify=notify)))
 
 
-def _mostly_utf8(line: bytes) -> bool:
-    """Tell whether more of a line is valid UTF-8 beyond ASCII than is not."""
-    text = line.decode("utf-8", "replace")
-    wrong = text.count("\ufffd")
-    return len(text) - wrong - sum(character.isascii() for character in text) > wrong
+def _take(lines: Iterator[bytes]) -> list[bytes]:
+    """Take lines until they make up a block."""
+    block: list[bytes] = []
+    size = 0
+    for line in lines:
+        block.append(line)
+        size += len(line)
+        if size >= _BLOCK:
+            break
+    return block
 
 
-def _looks_like_big5(line: bytes) -> bool:
-    """Tell whether bytes that are not UTF-8 are rather Big5 than GB18030."""
+class _Decoder:
+    """Decodes one line after another; `settled` tells that nothing to come can change the encoding."""
+
+    def __init__(self, name: str, encoding: str, errors: str | None, notify: Notify | None) -> None:
+        self.settled = encoding != AUTO
+        self._guessed = not self.settled
+        self._encoding = UTF8 if self._guessed else encoding
+        self._name, self._errors, self._notify = name, errors, notify
+        self._number = 0
+
+    def settle(self, block: list[bytes]) -> None:
+        """Decide on the encoding by the lines that come next."""
+        data = b"".join(block)
+        if data.startswith(_UTF16_MARKS):  # which only `decode` may refuse, for it knows the line
+            return
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            self.settled = True
+            self._leave_utf8(block)
+        else:
+            self.settled = not text.isascii() and sum(ord(character) >= _HAN for character in text) >= _SURE
+
+    def decode(self, line: bytes) -> tuple[str, str]:
+        """Return the text of the next line and its end."""
+        self._number += 1
+        if self._number == 1:
+            if line.startswith(_UTF16_MARKS):
+                raise InputError(
+                    "utf16_text",
+                    "{name}: expected UTF-8, GB18030 or Big5, found UTF-16; save the file as UTF-8.",
+                    name=self._name,
+                )
+            if self._encoding == UTF8:
+                line = line.removeprefix(codecs.BOM_UTF8)
+        text = self._text(line)
+        end = "\r\n" if text.endswith("\r\n") else "\n" if text.endswith("\n") else ""
+        return text[: len(text) - len(end)], end
+
+    def _text(self, line: bytes) -> str:
+        if line.isascii():
+            return line.decode("ascii")
+        if self._guessed and self._encoding != UTF8 and _is_surely_utf8(line):
+            raise self._mixed(self._number)
+        codec, *others = _CODECS[self._encoding]
+        try:
+            return line.decode(codec)
+        except UnicodeDecodeError as error:
+            for other in others:
+                with suppress(UnicodeDecodeError):
+                    return line.decode(other)
+            if self._errors == "replace":
+                return line.decode(codec, "replace")
+            raise self._broken(line, error) from error
+
+    def _leave_utf8(self, block: list[bytes]) -> None:
+        """Take GB18030 or Big5, if what is not UTF-8 is text in one of them rather than damaged."""
+        numbers = [number for number, line in enumerate(block) if not _is_utf8(line)]
+        wrong = sum(len(block[number]) for number in numbers)
+        if 2 * wrong < sum(len(line) for line in block if not line.isascii()):
+            return  # some lines are damaged, or of another file
+        sample = b"".join(block[number] for number in numbers)[:_SAMPLE]
+        score, encoding = max((_plausibility(sample, encoding), encoding) for encoding in (BIG5, GB18030))
+        few = len(_PAIR.findall(sample)) < _FEW
+        if score < (0 if few else _LEAST) or _plausibility_of_utf8(sample) >= score:
+            return  # the first broken line gives an error
+        self._encoding = encoding
+        if self._notify:
+            self._notify(
+                Message(
+                    "not_utf8",
+                    "{name}: not UTF-8 (line {line}), read as {encoding}",
+                    {"name": self._name, "line": self._number + numbers[0] + 1, "encoding": _NAMES[encoding]},
+                )
+            )
+
+    def _mixed(self, number: int) -> InputError:
+        return InputError(
+            "mixed_encodings",
+            "{name}, line {line}: expected {encoding} as in the rest of the file, found UTF-8; cut the file where the "
+            "encoding changes, or save it anew as UTF-8.",
+            name=self._name,
+            line=number,
+            encoding=_NAMES[self._encoding],
+        )
+
+    def _broken(self, line: bytes, error: UnicodeDecodeError) -> InputError:
+        values = {
+            "name": self._name,
+            "line": self._number,
+            "byte": error.start + 1,
+            "encoding": _NAMES[self._encoding],
+            "value": f"0x{line[error.start]:02X}",
+        }
+        if self._errors is None:
+            return InputError(
+                "broken_bytes",
+                "{name}, line {line}, byte {byte}: expected {encoding}, found the byte {value}; mend the file.",
+                **values,
+            )
+        return InputError(
+            "replaceable_bytes",
+            "{name}, line {line}, byte {byte}: expected {encoding}, found the byte {value}; mend the file or read it "
+            "with <errors=replace>.",
+            **values,
+        )
+
+
+def _plausibility(data: bytes, encoding: str) -> float:
+    """Tell how much bytes look like Chinese text in an encoding: some 1.4 for text, below 0.8 for text in another.
+
+    It is the share of characters that lie in the common half of the standard, and of those that are frequent in text;
+    what cannot be decoded counts against it.
+    """
+    pairs = _PAIR.findall(data)
+    text = [character for character in data.decode(_CODECS[encoding][-1], "replace") if not character.isascii()]
+    common = sum(_COMMON[encoding].match(pair) is not None for pair in pairs)
+    known = sum((character in _FREQUENT) - (character == "\ufffd") for character in text)
+    return common / max(1, len(pairs)) + known / max(1, len(text))
+
+
+def _plausibility_of_utf8(data: bytes) -> float:
+    """Tell the same of bytes that may be damaged UTF-8."""
+    text = [character for character in data.decode("utf-8", "replace") if not character.isascii()]
+    found = 0.0
+    for character in text:
+        if character == "\ufffd":
+            found -= 1
+        elif ord(character) < _HAN:
+            found += 1.5  # letters with accents, which are no Chinese: more than what they may be in GB18030
+        else:
+            found += _is_common(character) + (character in _FREQUENT)
+    return found / max(1, len(text))
+
+
+def _is_common(character: str) -> bool:
+    pairs = ((encoding, character.encode(_CODECS[encoding][0], "ignore")) for encoding in (GB18030, BIG5))
+    return any(_COMMON[encoding].fullmatch(pair) for encoding, pair in pairs)
+
+
+def _is_utf8(line: bytes) -> bool:
     try:
-        line.decode("big5")
+        line.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    pairs = common = position = 0
-    while position < len(line) - 1:
-        if line[position] < 0x80:
-            position += 1
-            continue
-        pairs += 1
-        common += 0xA1 <= line[position] <= 0xF7 and line[position + 1] >= 0xA1
-        position += 2
-    return pairs >= _MIN_PAIRS and common < _GB2312_SHARE * pairs
+    return True
+
+
+def _is_surely_utf8(line: bytes) -> bool:
+    """Tell whether a line is UTF-8, and not by accident."""
+    return _is_utf8(line) and sum(ord(character) >= _HAN for character in line.decode("utf-8")) >= _SURE

@@ -102,7 +102,7 @@ def test_bytes_that_are_no_text_are_refused_too(tiny_model_dir):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"\xb4\xba\xb7\xe7", "not UTF-8"),
+        ("春风".encode() + b"\xff", "expected UTF-8, found the byte 0xFF"),
         (b"", "holds no poem"),
         (b"\x00\x01", "no Chinese"),
         ("春\n{".encode(), "line 2"),
@@ -115,6 +115,30 @@ def test_files_that_hold_no_poems_are_refused_with_the_place(front_door, tmp_pat
     assert status == 2
     assert reason in message
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "big5", "utf-8-sig"])
+def test_own_poems_may_be_in_any_encoding_that_the_tagger_reads(front_door, tmp_path, encoding):
+    file = tmp_path / "poem.txt"
+    file.write_bytes("春風花月開\n山水雲雨來\n".encode(encoding))
+    for option in ("--score", "--continue"):
+        status, output, message = front_door(option, file, "--seed", "1")
+        assert status == 0
+        assert (f"{file}: not UTF-8 (line 1), read as" in message) == (encoding != "utf-8-sig")
+    assert output.startswith("春風花月開")
+
+
+def test_a_poem_may_come_from_standard_input(tiny_model_dir):
+    command = [sys.executable, "-m", "zhseq.poem", "--model", str(tiny_model_dir), "--json", "--score"]
+    for name in ("-", "/dev/stdin"):
+        done = subprocess.run([*command, name], input="春风\n".encode(), capture_output=True, timeout=120, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert json.loads(done.stdout.splitlines()[-1])["poems"] == 1
+    closed = subprocess.run(
+        ["bash", "-c", '"$@" <&-', "-", *command, "-"], capture_output=True, timeout=120, check=False
+    )
+    assert closed.returncode == 2
+    assert closed.stderr.decode() == "zhseq: expected something to read on standard input, found it closed.\n"
 
 
 def test_a_closed_pipe_is_no_error(tiny_model_dir):

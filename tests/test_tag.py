@@ -226,6 +226,50 @@ def test_as_a_program() -> None:
     assert done.stderr.decode() == "zhseq: missing.txt: expected a file that can be read: No such file or directory.\n"
 
 
+SHELL = """
+tag() { "$PYTHON" -c "$RUN" "$@"; }
+"""
+
+
+def shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the tagger from a shell, where it is called `tag`; `a.txt` is there to be read."""
+    write(folder, "在北京\n")
+    environment = {**os.environ, "PYTHON": sys.executable, "RUN": RUN, "PYTHONPATH": str(ROOT)}
+    command = ["bash", "-c", SHELL + script]
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", cwd=folder, env=environment, timeout=60, check=False
+    )
+
+
+RESULT = "[在北/n 京/w]LOC\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "output", "error"),
+    [
+        ("tag <(cat a.txt)", 0, RESULT, ""),
+        ("tag /dev/stdin < a.txt", 0, RESULT, ""),
+        ("cat a.txt | tag /dev/stdin --output /dev/stdout", 0, RESULT, ""),
+        ("echo before > o; tag a.txt --output /dev/stdout >> o; cat o", 0, "before\n" + RESULT, ""),
+        ("tag a.txt --output -", 0, RESULT, ""),
+        ("tag a.txt >&-", 2, "", "zhseq: Bad file descriptor (standard output)\n"),
+        ("tag a.txt --output o >&-; cat o", 0, RESULT, ""),
+        ("tag a.txt > /dev/full", 2, "", "zhseq: No space left on device\n"),
+        ("tag - <&-", 2, "", "zhseq: expected something to read on standard input, found it closed.\n"),
+        ("tag /dev/stdin <&-", 2, "", "zhseq: expected something to read on standard input, found it closed.\n"),
+        ("tag a.txt <&-", 0, RESULT, ""),
+        ("iconv -f UTF-8 -t GBK a.txt | tag - --encoding auto 2>&-", 0, RESULT, ""),
+        ("tag no.txt 2>&-", 2, "", ""),
+        ("tag no.txt 2>&- >&- <&-", 2, "", ""),
+    ],
+)
+def test_odd_streams_are_what_they_are_to_other_tools(
+    tmp_path: Path, script: str, status: int, output: str, error: str
+) -> None:
+    done = shell(script, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (status, output, error)
+
+
 def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path) -> None:
     path = write(tmp_path, "今天天气很好\n" * 50000)
     program = subprocess.Popen(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from zhseq.config import settings_of
-from zhseq.errors import InputError, ZhseqError, command_line
+from zhseq.errors import InputError, Message, ZhseqError, command_line
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -130,6 +133,68 @@ def begin_run(options: argparse.Namespace) -> None:
         )
 
 
+def note(message: Message) -> None:
+    """Tell the user something that is no error."""
+    print(f"zhseq: {message.render(command_line)}", file=sys.stderr)
+
+
+STANDARD_INPUT = "-"
+"""Name by which command lines call standard input, and standard output."""
+_INPUTS = (STANDARD_INPUT, "/dev/stdin", "/dev/fd/0")
+_OUTPUTS = (STANDARD_INPUT, "/dev/stdout", "/dev/fd/1")
+
+
+def is_standard_input(name: str | Path) -> bool:
+    """Tell whether a name of a file means standard input."""
+    return str(name) in _INPUTS
+
+
+def is_standard_output(name: str | Path) -> bool:
+    """Tell whether a name of a file means standard output, which is never opened, and so not cut, a second time."""
+    return str(name) in _OUTPUTS
+
+
+@contextmanager
+def open_input(name: str | Path) -> Iterator[BinaryIO]:
+    """Open a file that the user named, or standard input, for reading.
+
+    Raises:
+        InputError: It is standard input, and closed.
+        OSError: As `open`.
+    """
+    if not is_standard_input(name):
+        with Path(name).open("rb") as stream:
+            yield stream
+    elif sys.stdin is None:
+        raise InputError("closed_input", "expected something to read on standard input, found it closed.")
+    else:
+        yield sys.stdin.buffer
+
+
+class _ClosedStream(io.TextIOBase):
+    """Stands for a standard output that was closed: what is written is an error, as it is for any Unix tool."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+
+
+def _mend_streams() -> None:
+    """Let standard streams take any text, and none that is closed be mistaken for a file that is opened later."""
+    for descriptor in range(3):
+        with suppress(OSError):
+            os.fstat(descriptor)
+            continue
+        os.open(os.devnull, os.O_RDONLY)  # the lowest that is free, and so this one; writing to it stays an error
+    if sys.stdout is None:
+        sys.stdout = _ClosedStream()
+    if sys.stderr is None:  # else `print(file=None)` writes to standard output
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open to the end)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A lone surrogate in a user's text must come out as an escape in a message, never as a traceback.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run a front door and exit with its status.
 
@@ -137,10 +202,7 @@ def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     130; a reader that closes the pipe early (`| head`) ends the program silently, as it does for any Unix filter.
     """
     try:
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
-                # A lone surrogate in a user's text must come out as an escape in a message, never as a traceback.
-                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        _mend_streams()
         status = main(None)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -157,4 +219,6 @@ def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         place = f" ({error.filename})" if error.filename else ""
         print(f"zhseq: {error.strerror or error}{place}", file=sys.stderr)
         status = EXIT_ERROR
+        with suppress(OSError, ValueError):  # what could not be written would be tried again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)

@@ -104,7 +104,6 @@ _POETRY: dict[str, str] = {
     "title_and_about": "<title> 与 <about> 都是题旨，请只用一个",
     "only_for_writing": "{option} 用于写诗，不能与 {task} 并用，请去其一",
     "no_line_in_file": "{path} 中没有可以续写的诗句，请至少给一句",
-    "not_utf8": "{place}：第 {byte} 字节不是 UTF-8，请将文件存为 UTF-8",
     "no_poem_in_file": "{path} 中没有诗；当每行一首",
     # the model, its prosody, and how they are learned
     "impossible_settings": "{path} 所述不成其为模型：{reason}；请重新取得或训练",
@@ -195,6 +194,8 @@ _BULK: dict[str, str] = {
     "few_lines": "行数至少为 1，而所给为 {number}",
     "nothing_to_select": "没有适合标注的行：每行须有 {shortest} 至 {longest} 字，以汉字为主，且未曾读过",
     # Decoding
+    # Streams and decoding
+    "closed_input": "标准输入应有内容可读，却已关闭。",
     "utf16_text": "{name}：应为 UTF-8、GB18030 或 Big5，却是 UTF-16；请另存为 UTF-8。",
     "not_utf8": "{name}：不是 UTF-8（第 {line} 行），按 {encoding} 读取",
     "mixed_encodings": "{name} 第 {line} 行：应与文件其余部分同为 {encoding}，却是 UTF-8；请在编码改变处拆开文件，"

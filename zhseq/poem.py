@@ -10,10 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zhseq.cli import program, run_main
+from zhseq.cli import note, open_input, program, run_main
 from zhseq.errors import InputError, command_line
 from zhseq.poetry.prosody import FREE, Prosody
-from zhseq.poetry.reading import read_records, read_text, split_lines, split_poems
+from zhseq.poetry.reading import read_records, split_lines, split_poems
+from zhseq.text.encoding import decode_lines, decode_text
 
 if TYPE_CHECKING:
     from zhseq.poetry.faults import Review
@@ -167,6 +168,16 @@ def request_of(options: argparse.Namespace) -> Request:
         sampling=Sampling(options.temperature, options.top_p, options.top_k, options.seed),
         ranking=Ranking() if options.best_of is None else Ranking(options.best_of),
     )
+
+
+def read_text(path: Path) -> str:
+    """Read a file of the user, or standard input, in any encoding that `zhseq.text.encoding` knows.
+
+    Raises:
+        InputError: It cannot be decoded.
+    """
+    with open_input(path) as stream:
+        return decode_text(stream.read(), str(path), note)
 
 
 _RED, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
@@ -328,8 +339,9 @@ def _score(poet: Poet, path: Path) -> None:
     from tqdm import tqdm
 
     bits, han, poems = 0.0, 0, 0
-    records = read_records(path)
-    with tqdm(unit="poem", disable=None) as bar:  # beside the records: a bar around them ends them with the first block
+    with open_input(path) as stream, tqdm(unit="poem", disable=None) as bar:
+        records = read_records((line for line, _ in decode_lines(stream, str(path), notify=note)), str(path))
+        # The bar stands beside the records: one around them would end them with the first block.
         while block := list(islice(records, _BLOCK)):
             for score in poet.score([lines for lines, _ in block], [form for _, form in block]):
                 print(json.dumps({"bits": score.bits, "han": score.han, "bits_per_han": score.bits_per_han}))

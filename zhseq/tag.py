@@ -9,8 +9,8 @@ from pathlib import Path
 from zhseq.bulk.chunks import TaggingJob
 from zhseq.bulk.inputs import discover
 from zhseq.bulk.records import DEFAULT_COLUMN, Reading
-from zhseq.bulk.run import Run, ended_by_sigterm, note
-from zhseq.cli import program, run_main
+from zhseq.bulk.run import Run, ended_by_sigterm
+from zhseq.cli import is_standard_output, note, program, run_main
 from zhseq.errors import InputError
 from zhseq.tagging.formats import FORMATS, make_writer
 from zhseq.text.encoding import ENCODINGS
@@ -62,7 +62,8 @@ def _run(options: argparse.Namespace) -> Run:
         dictionary=options.dict,
     )
     inputs = discover(options.inputs, column=options.column, notify=note)
-    return Run(inputs, reading, job, options.output, options.workers, options.resume)
+    output = None if options.output is None or is_standard_output(options.output) else str(options.output)
+    return Run(inputs, reading, job, output, options.workers, options.resume)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from zhseq.cli import is_standard_input
 from zhseq.errors import InputError, Message
 from zhseq.text.encoding import Notify
 
@@ -34,19 +35,23 @@ def open_packed(name: str, packing: str) -> Iterator[tuple[BinaryIO, Callable[[]
         name: The file.
         packing: `.gz`, `.zst`, or nothing.
 
+    Yields:
+        What is unpacked, and a function that returns bytes (of a pipe, 0).
+
     Raises:
         InputError: What is read is damaged or cut short (also raised while it is read, inside the block), or the
             package that unpacks it is missing.
     """
     try:
         with Path(name).open("rb") as file:
+            tell = file.tell if file.seekable() else lambda: 0
             if not packing:
-                yield file, file.tell
+                yield file, tell
             elif packing == ".gz":
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield cast(BinaryIO, unpacked), file.tell
+                    yield cast(BinaryIO, unpacked), tell
             else:
-                yield cast(BinaryIO, io.BufferedReader(_Zstandard(file, name), 2**17)), file.tell
+                yield cast(BinaryIO, io.BufferedReader(_Zstandard(file, name), 2**17)), tell
     except EOFError as error:
         raise _cut_short(name) from error
     except (gzip.BadGzipFile, zlib.error) as error:
@@ -116,7 +121,6 @@ class _Zstandard(io.RawIOBase):
         return size
 
 
-STANDARD_INPUT = "-"
 TEXT, JSON, CSV, TSV, PARQUET, EXCEL = "text", "json", "csv", "tsv", "parquet", "excel"
 KINDS = {
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), JSON),
@@ -184,7 +188,7 @@ def discover(names: Sequence[str], *, column: str | None, notify: Notify) -> Inp
     folders: list[Path] = []
     bases: list[Path] = []
     for name in names:
-        if name == STANDARD_INPUT:
+        if is_standard_input(name):
             sources.append(Source("standard input", None, TEXT if column is None else JSON, "", 0))
             continue
         for place in _expand(name):

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from zhseq.bulk.chunks import Chunk, Segment, Sent, SentJob, TaggingJob, read_group
 from zhseq.bulk.inputs import Source, groups
 from zhseq.bulk.records import DEFAULT_COLUMN, Reading
-from zhseq.bulk.run import Run, compare_input, note, progress_bar
+from zhseq.bulk.run import Run, compare_input, progress_bar
+from zhseq.cli import note
 from zhseq.errors import ConfigError, InputError, Message, ZhseqError, command_line
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anyone

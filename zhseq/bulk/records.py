@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from itertools import chain
 from typing import Any
 
 from zhseq.bulk.inputs import CSV, EXCEL, JSON, PARQUET, TEXT, Source, open_packed
+from zhseq.cli import STANDARD_INPUT, open_input
 from zhseq.errors import InputError, Message
 from zhseq.text.encoding import Notify, decode_lines
 
@@ -65,7 +65,7 @@ def read_units(source: Source, reading: Reading, notify: Notify, moved: Callable
         return
     with ExitStack() as stack:
         if source.path is None:
-            counted: Iterable[bytes] = sys.stdin.buffer
+            counted: Iterable[bytes] = stack.enter_context(open_input(STANDARD_INPUT))
         else:
             stream, place = stack.enter_context(open_packed(source.name, source.packing))
             counted = _counted(stream, place, moved)

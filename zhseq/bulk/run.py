@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import zhseq
 from zhseq.bulk.chunks import Chunk, Part, Sent, SentJob, TaggingJob, read_chunks
@@ -28,15 +28,11 @@ from zhseq.bulk.outputs import (
 )
 from zhseq.bulk.records import Reading
 from zhseq.bulk.workers import run_ordered
-from zhseq.errors import InputError, Message, command_line
+from zhseq.cli import note
+from zhseq.errors import InputError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-
-def note(message: Message) -> None:
-    """Tell the user something that is no error."""
-    print(f"zhseq: {message.render(command_line)}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,7 @@ class Run:
             with ExitStack() as stack:
                 stream = sys.stdout
                 if self.output is None:
-                    check_not_read([1], self.inputs, self.job.dictionary)
+                    check_not_read(_descriptor(stream), self.inputs, self.job.dictionary)
                 else:
                     stream = stack.enter_context(Path(self.output).open("w", encoding="utf-8", newline=""))
                 yield StreamOutput(stream, numbered=self.job.format == "brat"), True
@@ -147,6 +143,14 @@ class Run:
         del job["threads"], job["device"]
         reading = {"encoding": self.reading.encoding, "errors": self.reading.errors, "column": self.reading.column}
         return {"version": zhseq.__version__, **job, **reading}
+
+
+def _descriptor(stream: TextIO) -> list[int]:
+    """Return the file descriptor of a stream, if it has one."""
+    try:
+        return [stream.fileno()]
+    except OSError:
+        return []
 
 
 def _file_hash(path: Path) -> str:

@@ -60,8 +60,8 @@ def _select(options: argparse.Namespace) -> int:
     from zhseq.bulk.inputs import discover
     from zhseq.bulk.outputs import check_not_read
     from zhseq.bulk.records import DEFAULT_COLUMN, Reading, read_units
-    from zhseq.bulk.run import note
     from zhseq.bulk.selection import SelectionConfig, select, without_scores
+    from zhseq.cli import note
     from zhseq.tagging.tagger import Tagger
     from zhseq.text.encoding import ENCODINGS
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.forms import MARKS, form_of, not_chinese
@@ -106,36 +105,19 @@ def split_poems(text: str, path: str) -> list[str]:
     return parts if all(regular_length(read_lines(part)) for part in parts) else [text]
 
 
-def read_text(path: Path) -> str:
-    """Read a file in UTF-8.
-
-    Raises:
-        InputError: It is not UTF-8.
-    """
-    return _decoded(path.read_bytes(), str(path), first=True)
-
-
-def read_records(path: Path) -> Iterator[tuple[list[str], str]]:
+def read_records(lines: Iterable[str], path: str) -> Iterator[tuple[list[str], str]]:
     """Yield lines and form of the poems of a file, one poem a line, as `read_record` returns them.
 
+    Args:
+        lines: The lines of the file; blank ones are passed over.
+        path: Its name, for messages.
+
     Raises:
-        InputError: A line is not UTF-8 or holds no poem; the message names it.
+        InputError: A line holds no poem; the message names it.
     """
-    with path.open("rb") as stream:
-        for number, raw in enumerate(stream, start=1):
-            place = f"{path}, line {number}"
-            if text := _decoded(raw, place, first=number == 1).strip():
-                yield read_record(text, place)
-
-
-def _decoded(raw: bytes, place: str, *, first: bool) -> str:
-    """Decode UTF-8, at the beginning of a file with or without a byte order mark."""
-    try:
-        return raw.decode("utf-8-sig" if first else "utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "not_utf8", "{place}: byte {byte} is not UTF-8; save the file as UTF-8", place=place, byte=error.start + 1
-        ) from error
+    for number, line in enumerate(lines, start=1):
+        if text := line.strip():
+            yield read_record(text, f"{path}, line {number}")
 
 
 def read_record(record: str, place: str) -> tuple[list[str], str]:

@@ -1,6 +1,8 @@
 import errno
 import json
+import os
 import pickle
+import re
 import resource
 import shutil
 from collections.abc import Iterator
@@ -168,6 +170,91 @@ def test_weights_of_another_shape_are_refused(directory: Path, model: nn.Module,
     ) as caught:
         checkpoint.read_weights(directory, model)
     assert "\n" not in str(caught.value)
+
+
+def config_of(directory: Path, **values: object) -> None:
+    (directory / "config.json").write_text(json.dumps({"kind": KIND, **values}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("version", [0, 2, 99, "1", None, True, [1]])
+def test_another_version_is_refused(directory: Path, version: object) -> None:
+    config_of(directory, version=1)
+    assert checkpoint.read_config(directory, KIND)["version"] == 1
+    config_of(directory, version=version)
+    with pytest.raises(CheckpointError, match="this zhseq reads version 1; install a newer zhseq, or train the model"):
+        checkpoint.read_config(directory, KIND)
+
+
+def test_json_that_is_nested_without_end_is_refused(directory: Path) -> None:
+    (directory / "config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
+        checkpoint.read_config(directory, KIND)
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "config.json", "model.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_not_opened(directory: Path, name: str, kind: str) -> None:
+    (directory / name).unlink()
+    os.mkfifo(directory / name) if kind == "pipe" else (directory / name).symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match=f"{name} is no regular file"):
+        checkpoint.read_config(directory, KIND)
+
+
+def test_a_table_without_end_is_not_read(directory: Path) -> None:
+    with (directory / "vocab.txt").open("wb") as file:
+        file.truncate(65 << 20)  # a hole: it takes no room on the disk
+    with pytest.raises(CheckpointError, match=r"vocab\.txt has 68,157,440 bytes, but at most 67,108,864 are read"):
+        checkpoint.read_config(directory, KIND)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"hidden_sizes": [640] * 3}, "asks for 3 layers, but model.safetensors beside it holds 2 tensors"),
+        ({"part": {"num_layers": 10**12}}, "asks for 1,000,000,000,000 layers, but"),
+        ({"heads": {"pos": ["n"] * 2049}}, "names 2,049 tags, but a model has at most 2,048"),
+        ({"heads": {"pos": ["n", "\x1b[31m"]}}, r"holds the name '\x1b[31m', which cannot be printed"),
+        ({"heads": {"\x07": ["n"]}}, r"holds the name '\x07', which cannot be printed"),
+        ({"a\nb": 1}, r"holds the name 'a\nb', which cannot be printed"),
+    ],
+)
+def test_settings_that_ask_for_too_much_or_would_be_obeyed_are_refused(
+    directory: Path, model: object, message: str
+) -> None:
+    config_of(directory, model=model)
+    with pytest.raises(CheckpointError, match=re.escape(message)) as caught:
+        checkpoint.read_config(directory, KIND)
+    assert str(caught.value).isprintable()
+
+
+def test_a_model_larger_than_its_weights_is_not_built(directory: Path) -> None:
+    built = []
+
+    def layer() -> nn.Module:
+        built.append(nn.Linear(50, 60))
+        return built[-1]
+
+    assert bool((checkpoint.build(directory, layer).weight == 1).all())  # type: ignore[operator]
+    built.clear()
+    with pytest.raises(CheckpointError, match="asks for a larger model than the 3,060 numbers in it"):
+        checkpoint.build(directory, lambda: nn.Sequential(*(layer() for _ in range(1000))))
+    assert len(built) == 1  # the second was stopped before its first weights were drawn
+    nn.Linear(500, 600)  # afterwards anything can be built again
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        torch.full((60, 50), float("nan")),
+        torch.full((60, 50), float("-inf")),
+        torch.ones((60, 50), dtype=torch.int64),
+        torch.ones((60, 50), dtype=torch.bool),
+    ],
+)
+def test_weights_that_are_none_are_refused(directory: Path, weight: torch.Tensor) -> None:
+    checkpoint.write_tensors(directory / "model.safetensors", {"weight": weight, "bias": torch.ones(60)})
+    with pytest.raises(CheckpointError, match="weight holds what is no weight"):
+        checkpoint.read_weights(directory, nn.Linear(50, 60))
 
 
 class Trap:

@@ -19,7 +19,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
 CONVERTED: tuple[str, ...] = (
     "__main__",
     "bulk",
+    "checkpoint",
     "cli",
+    "config",
     "device",
     "poem",
     "poetry",

@@ -1,26 +1,40 @@
 """A checkpoint is one directory that needs nothing else: settings, weights, vocabularies, model card.
 
-Weights are read from safetensors only; no pickle is ever opened.
+Weights are read from safetensors only; no pickle is ever opened. A checkpoint may come from a stranger: what its
+settings ask for is compared with what its files hold before anything is built.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from reprlib import repr as short
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from zhseq.errors import CheckpointError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+VERSION = 1
+"""Version of the layout of checkpoints that is written and read."""
+
+_TABLES = (".json", ".tsv", ".txt")
+_LARGEST_TABLE = 64 << 20  # bytes; the largest that ships has less than one million
+_LARGEST_HEADER = 16 << 20  # bytes
+_MOST_TAGS = 2048  # of a head; tables of their transitions grow with the square
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def shipped(name: str) -> Path:
@@ -33,7 +47,11 @@ def shipped(name: str) -> Path:
     for folder in (package / "checkpoints", package.parent / "checkpoints"):
         if (folder / name / CONFIG_FILE).is_file():
             return folder / name
-    raise CheckpointError(f"the model '{name}' is not part of this installation; give the path of one with --model")
+    raise CheckpointError(
+        "model_not_shipped",
+        "the model '{name}' is not part of this installation; give the path of one with <model>",
+        name=name,
+    )
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:
@@ -50,49 +68,225 @@ def resolve(model: str | os.PathLike[str]) -> Path:
         with suppress(CheckpointError):
             return shipped(path.name)
     if path.exists() or str(model).count("/") != 1 or str(model).startswith((".", "/", "~")):
-        raise CheckpointError(f"'{model}' is not a model directory; expected a directory that holds {CONFIG_FILE}")
+        raise CheckpointError(
+            "not_a_model_directory",
+            "'{model}' is not a model directory; expected a directory that holds {file}",
+            model=model,
+            file=CONFIG_FILE,
+        )
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(str(model), allow_patterns=["*.json", "*.safetensors", "*.txt", "*.tsv", "*.md"]))
     except Exception as error:  # the hub client raises many kinds; all mean that the model cannot be had
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"'{model}' is no local directory and could not be fetched as a repository: {reason}"
+            "model_not_fetched",
+            "'{model}' is no local directory and could not be fetched as a repository: {reason}",
+            model=model,
+            reason=str(error).splitlines()[0] if str(error) else type(error).__name__,
         ) from error
 
 
 def read_config(directory: Path, kind: str) -> dict[str, Any]:
-    """Read `config.json` and check that it describes a model of this kind.
+    """Read `config.json` and check that it describes a model of this kind, with files that can be read.
 
     Raises:
-        CheckpointError: It is missing, damaged, or of another kind.
+        CheckpointError: It is missing, damaged, of another kind or version, or asks for more than its weights hold.
     """
     path = directory / CONFIG_FILE
+    _check_files(directory)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{directory} holds no {CONFIG_FILE}; it is not a model directory of zhseq") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); fetch or train the model again") from error
+        raise CheckpointError(
+            "no_model_config",
+            "{directory} holds no {file}; it is not a model directory of zhseq",
+            directory=directory,
+            file=CONFIG_FILE,
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            "model_config_unreadable",
+            "{path} cannot be read ({reason}); fetch or train the model again",
+            path=path,
+            reason=error,
+        ) from error
     found = config.get("kind") if isinstance(config, dict) else None
     if found != kind:
-        raise CheckpointError(f"{directory} holds a model of kind {found!r}, but a '{kind}' is needed here")
+        raise CheckpointError(
+            "model_of_another_kind",
+            "{directory} holds a model of kind {found}, but a '{kind}' is needed here",
+            directory=directory,
+            found=short(found),
+            kind=kind,
+        )
+    version = config.get("version", VERSION)
+    if version != VERSION or isinstance(version, bool):
+        raise CheckpointError(
+            "model_of_another_version",
+            "{path} is of version {found}, but this zhseq reads version {expected}; install a newer zhseq, or train "
+            "the model again",
+            path=path,
+            found=short(version),
+            expected=VERSION,
+        )
+    if "model" in config:
+        _check_settings(config["model"], path, len(_read_header(directory / WEIGHTS_FILE)))
     return dict(config)
 
 
-def read_weights(directory: Path, model: torch.nn.Module) -> None:
-    """Load `model.safetensors` into `model`, in the model's own precision.
+def _check_files(directory: Path) -> None:
+    """Refuse tables that are no regular files, as a device or a pipe, or that are too large to be tables."""
+    for path in directory.iterdir() if directory.is_dir() else []:
+        if not path.name.endswith((*_TABLES, WEIGHTS_FILE)):
+            continue
+        with suppress(FileNotFoundError):  # a link that leads nowhere, which is said when the file is needed
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+                raise CheckpointError(
+                    "not_a_regular_file", "{path} is no regular file; fetch or train the model again", path=path
+                )
+            if path.name.endswith(_TABLES) and status.st_size > _LARGEST_TABLE:
+                raise CheckpointError(
+                    "table_too_large",
+                    "{path} has {size:,} bytes, but at most {limit:,} are read; fetch or train the model again",
+                    path=path,
+                    size=status.st_size,
+                    limit=_LARGEST_TABLE,
+                )
+
+
+def _check_settings(settings: object, path: Path, tensors: int) -> None:
+    """Refuse more layers than there are tensors, more tags than any model has, and names that a terminal would obey."""
+    for name, value in _leaves("model", settings):
+        numbers = isinstance(value, (list, tuple)) and all(isinstance(item, (int, float)) for item in value)
+        layers = value if name == "num_layers" else len(value) if isinstance(value, list) and numbers else 0
+        if isinstance(layers, int) and layers > tensors:
+            raise CheckpointError(
+                "more_layers_than_tensors",
+                "{path} asks for {count:,} layers, but {file} beside it holds {tensors:,} tensors; fetch or train the "
+                "model again",
+                path=path,
+                count=layers,
+                file=WEIGHTS_FILE,
+                tensors=tensors,
+            )
+        if isinstance(value, list) and not numbers and len(value) > _MOST_TAGS:
+            raise CheckpointError(
+                "too_many_tags",
+                "{path} names {count:,} tags, but a model has at most {limit:,}; fetch or train the model again",
+                path=path,
+                count=len(value),
+                limit=_MOST_TAGS,
+            )
+        texts = [name, *(value if isinstance(value, list) else [value])]
+        bad = next((text for text in texts if isinstance(text, str) and not text.isprintable()), None)
+        if bad is not None:
+            raise CheckpointError(
+                "name_not_printable",
+                "{path} holds the name {name}, which cannot be printed; fetch or train the model again",
+                path=path,
+                name=short(bad),
+            )
+
+
+def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield what is no table, with the name that it has in the table that it is in."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(key, inner)
+    else:
+        yield name, value
+
+
+def build(directory: Path, make: Callable[[], M]) -> M:
+    """Build a model and load `model.safetensors` into it; a model larger than this file stops being built.
+
+    Args:
+        directory: The checkpoint.
+        make: Builds the model, as its settings ask for.
 
     Raises:
         CheckpointError: The file is missing, truncated, or does not fit the model.
     """
-    tensors = read_tensors(directory / WEIGHTS_FILE)
+    with _no_larger_than(directory / WEIGHTS_FILE):
+        model = make()
+    read_weights(directory, model)
+    return model
+
+
+@contextmanager
+def _no_larger_than(path: Path) -> Iterator[None]:
+    """Stop a model from being built as soon as it has more numbers than a file of weights."""
+    most = left = sum(math.prod(shape) for shape in _read_header(path).values())
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal left
+        left -= 0 if parameter is None else parameter.numel()
+        if left < 0:
+            raise CheckpointError(
+                "larger_than_weights",
+                "{config} beside {path} asks for a larger model than the {count:,} numbers in it; fetch or train the "
+                "model again",
+                config=CONFIG_FILE,
+                path=path,
+                count=most,
+            )
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _read_header(path: Path) -> dict[str, list[int]]:
+    """Return the shapes of the tensors in a safetensors file without reading them.
+
+    Raises:
+        CheckpointError: It is missing, truncated or something else.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if not 0 < size <= _LARGEST_HEADER:
+                raise ValueError("no header")
+            header = json.loads(file.read(size))
+        return {name: [int(size) for size in header[name]["shape"]] for name in header if name != "__metadata__"}
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_weights(directory: Path, model: nn.Module) -> None:
+    """Load `model.safetensors` into `model`, in the model's own precision.
+
+    Raises:
+        CheckpointError: The file is missing, truncated, does not fit the model, or holds what is no finite number.
+    """
+    path = directory / WEIGHTS_FILE
+    tensors = read_tensors(path)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        detail = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{directory / WEIGHTS_FILE} does not fit {CONFIG_FILE} beside it: {detail}") from error
+        raise CheckpointError(
+            "weights_do_not_fit",
+            "{path} does not fit {config} beside it: {detail}",
+            path=path,
+            config=CONFIG_FILE,
+            detail=" ".join(str(error).split())[:200],
+        ) from error
+    own = model.state_dict()
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() != own[name].is_floating_point() or not bool(own[name].isfinite().all()):
+            raise CheckpointError(
+                "weights_not_finite",
+                "{path}: {name} holds what is no weight: numbers that are whole, infinite or none at all; fetch or "
+                "train the model again",
+                path=path,
+                name=name,
+            )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -105,13 +299,26 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("no regular file")
         return load_file(path)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing; fetch or train the model again") from error
+        raise _missing(path) from error
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or is no safetensors file ({error}); fetch or train it again"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _missing(path: Path) -> CheckpointError:
+    return CheckpointError("weights_missing", "{path} is missing; fetch or train the model again", path=path)
+
+
+def _damaged(path: Path, reason: Exception) -> CheckpointError:
+    return CheckpointError(
+        "weights_damaged",
+        "{path} is damaged or is no safetensors file ({reason}); fetch or train it again",
+        path=path,
+        reason=" ".join(str(reason).split())[:200],
+    )
 
 
 def save(
@@ -159,7 +366,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = Fal
         save_file({name: stored(tensor) for name, tensor in tensors.items()}, path)
         path.chmod(0o644)  # the library makes files that only their owner can read
     except SafetensorError as error:
-        raise CheckpointError(f"{path} could not be written ({error}); the previous state is intact") from error
+        raise CheckpointError(
+            "weights_not_written",
+            "{path} could not be written ({reason}); the previous state is intact",
+            path=path,
+            reason=error,
+        ) from error
 
 
 class staged:
@@ -174,7 +386,12 @@ class staged:
             self.directory.parent.mkdir(parents=True, exist_ok=True)
             stage = tempfile.mkdtemp(prefix=f".{self.directory.name}.", dir=self.directory.parent)
         except OSError as error:
-            raise CheckpointError(f"{self.directory} cannot be written: {error.strerror}") from error
+            raise CheckpointError(
+                "place_not_writable",
+                "{directory} cannot be written: {reason}",
+                directory=self.directory,
+                reason=error.strerror,
+            ) from error
         self.stage = Path(stage)
         return self.stage
 
@@ -184,8 +401,12 @@ class staged:
             if kind is None:
                 self._move_in()
             elif isinstance(error, OSError):
-                message = f"{self.directory} could not be saved: {error.strerror}; the previous state is intact"
-                raise CheckpointError(message) from error
+                raise CheckpointError(
+                    "model_not_saved",
+                    "{directory} could not be saved: {reason}; the previous state is intact",
+                    directory=self.directory,
+                    reason=error.strerror,
+                ) from error
         finally:
             shutil.rmtree(self.stage, ignore_errors=True)
 

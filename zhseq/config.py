@@ -10,11 +10,14 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
+from reprlib import repr as short
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from zhseq.errors import ConfigError
 
 T = TypeVar("T")
+
+_LARGEST_FLOAT = int(sys.float_info.max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +73,11 @@ def override(config: T, assignments: Iterable[str]) -> T:
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator:
-            raise ConfigError(f"'{assignment}' is not of the form key=value, for example training.learning_rate=1e-3")
+            raise ConfigError(
+                "no_assignment",
+                "{text} is not of the form key=value, for example training.learning_rate=1e-3",
+                text=short(assignment),
+            )
         config = _replace(config, key.strip().split("."), _literal(text.strip()), key.strip())
     return config
 
@@ -87,12 +94,23 @@ def from_dict(kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
         ConfigError: A key is unknown or missing or has the wrong type; the message names `source`.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{source} must hold settings by name, but holds a {type(values).__name__}")
+        raise ConfigError(
+            "settings_without_names",
+            "{source} must hold settings by name, but holds a {found}",
+            source=source,
+            found=type(values).__name__,
+        )
     hints = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise ConfigError(f"{source}: unknown setting '{unknown[0]}'; valid are {', '.join(fields)}")
+        raise ConfigError(
+            "unknown_setting_in_file",
+            "{source}: unknown setting {name}; valid are {valid}",
+            source=source,
+            name=short(unknown[0]),
+            valid=", ".join(fields),
+        )
     arguments: dict[str, Any] = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
@@ -102,21 +120,38 @@ def from_dict(kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
     try:
         return kind(**arguments)
     except TypeError as error:
-        raise ConfigError(f"{source}: a setting is missing ({error})") from error
+        raise ConfigError(
+            "setting_missing", "{source}: a setting is missing ({reason})", source=source, reason=error
+        ) from error
 
 
 def _replace(config: T, path: list[str], value: object, key: str) -> T:
     hints = get_type_hints(type(config))
     if path[0] not in hints:
-        raise ConfigError(f"unknown setting '{key}': there is no '{path[0]}'; valid here are {', '.join(hints)}")
+        raise ConfigError(
+            "unknown_setting",
+            "unknown setting {key}: there is no {part}; valid here are {valid}",
+            key=short(key),
+            part=short(path[0]),
+            valid=", ".join(hints),
+        )
     current = getattr(config, path[0])
     if len(path) > 1:
         if not dataclasses.is_dataclass(current):
-            raise ConfigError(f"unknown setting '{key}': '{path[0]}' has no parts")
+            raise ConfigError(
+                "setting_without_parts",
+                "unknown setting {key}: '{part}' has no parts",
+                key=short(key),
+                part=path[0],
+            )
         new: object = _replace(current, path[1:], value, key)
     elif dataclasses.is_dataclass(current):
-        names = ", ".join(field.name for field in dataclasses.fields(current))
-        raise ConfigError(f"'{key}' is a group of settings; set one of its parts: {names}")
+        raise ConfigError(
+            "group_of_settings",
+            "'{key}' is a group of settings; set one of its parts: {parts}",
+            key=key,
+            parts=", ".join(field.name for field in dataclasses.fields(current)),
+        )
     else:
         new = _coerce(value, hints[path[0]], key)
     return dataclasses.replace(config, **{path[0]: new})  # type: ignore[type-var]
@@ -136,14 +171,20 @@ def _coerce(value: object, hint: Any, key: str) -> object:
         if value is None and type(None) in arguments:
             return None
         return _coerce(value, next(argument for argument in arguments if argument is not type(None)), key)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_FLOAT:
         return float(value)
     if origin is tuple:
         items = list(value) if isinstance(value, (list, tuple)) else [value]
         return tuple(_coerce(item, arguments[0], key) for item in items)
-    if origin is not None and isinstance(value, origin):
-        return value
+    if origin is dict and isinstance(value, dict):
+        return {_coerce(name, arguments[0], key): _coerce(item, arguments[1], key) for name, item in value.items()}
     if origin is None and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    name = getattr(hint, "__name__", str(hint))
-    raise ConfigError(f"{key} must be of type {name}, but {value!r} is of type {type(value).__name__}")
+    raise ConfigError(
+        "setting_of_wrong_type",
+        "{key} must be of type {expected}, but {value} is of type {found}",
+        key=key,
+        expected=getattr(hint, "__name__", str(hint)),
+        value=short(value),
+        found=type(value).__name__,
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.fuzzing import ANY_JSON, any_text, fuzzed, mutated, mutated_json, result_or_error
@@ -19,7 +20,10 @@ from zhseq.errors import CheckpointError, ConfigError
 from zhseq.poetry.model import LanguageModelConfig
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.prosody import Prosody
+from zhseq.recipes.poem import PoemRecipe
+from zhseq.recipes.tagger import TaggerRecipe
 from zhseq.tagging import tagger
+from zhseq.tagging.model import SequenceTaggerConfig
 from zhseq.tagging.tagger import Tagger
 from zhseq.training.loop import TrainingConfig
 
@@ -105,11 +109,43 @@ def test_what_is_damaged_here_is_whole_before(tmp_path: Path) -> None:
     assert Prosody.load(tmp_path).tunes
 
 
+KINDS = (LanguageModelConfig, SequenceTaggerConfig, TrainingConfig, PoemRecipe, TaggerRecipe)
+LIKELY = st.one_of(
+    st.integers(0, 9),
+    st.sampled_from([0.5, 1.0, 10**9, 10**400, "auto", "cpu", [640, 640], {"pos": ["S"]}, {"ner": ["O", "S-PER"]}]),
+)
+
+
+@st.composite
+def settings_by_name(draw: st.DrawFn, kind: type) -> dict[str, Any]:
+    """Settings of which most have a name that exists, and many a value that fits."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    needed = [field.name for field in dataclasses.fields(kind) if field.default is field.default_factory]
+    values = {name: draw(LIKELY) for name in needed}
+    values.update(draw(st.dictionaries(st.sampled_from(names), LIKELY | ANY_JSON, max_size=3)))
+    return {**values, **draw(st.dictionaries(st.text(max_size=3), ANY_JSON, max_size=1))}
+
+
 @fuzzed()
-@given(values=ANY_JSON | st.dictionaries(st.sampled_from(["vocab_size", "num_outputs", "hidden_sizes", "x"]), ANY_JSON))
-def test_any_settings_are_taken_or_refused(values: Any) -> None:
-    for kind in (LanguageModelConfig, TrainingConfig):
-        result_or_error(lambda kind=kind: from_dict(kind, values, source="config.json"), ConfigError)  # type: ignore[misc]
+@given(data=st.data())
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_settings_are_taken_or_refused(kind: type, data: st.DataObject) -> None:
+    values = data.draw(ANY_JSON | settings_by_name(kind))
+    result_or_error(lambda: from_dict(kind, values, source="config.json"), ConfigError)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_of_the_settings_that_are_made_up_are_taken(kind: type) -> None:
+    """Otherwise nothing behind the names would be tried."""
+
+    @settings(max_examples=1000, derandomize=True, database=None, phases=[Phase.generate], deadline=None)
+    @given(values=settings_by_name(kind))
+    def try_some(values: dict[str, Any]) -> None:
+        taken.append(result_or_error(lambda: from_dict(kind, values, source="config.json"), ConfigError))
+
+    taken: list[object] = []
+    try_some()
+    assert any(result is not None for result in taken)
 
 
 @fuzzed()

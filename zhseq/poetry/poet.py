@@ -96,8 +96,7 @@ class Poet:
                 expected=settings.vocab_size,
             )
         with uninitialized():
-            network = LanguageModel(settings)
-        checkpoint.read_weights(directory, network)
+            network = checkpoint.build(directory, lambda: LanguageModel(settings))
         return cls(network, vocab, device, directory if (directory / PROSODY_FILE).exists() else None)
 
     @property

@@ -246,12 +246,11 @@ def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
         )
     try:
         with uninitialized():
-            model = SequenceTagger(settings)
+            model = checkpoint.build(directory, lambda: SequenceTagger(settings))
     except ValueError as error:  # tags that are none, or stand there twice
         raise CheckpointError(
             "no_tagger", "{source} describes no tagger: {error}; fetch the checkpoint again", source=source, error=error
         ) from error
-    checkpoint.read_weights(directory, model)
     return model, features
 
 

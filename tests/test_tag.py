@@ -137,7 +137,7 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
         tag(tmp_path / "no.txt")
     with pytest.raises(InputError, match="at least 1"):
         tag(write(tmp_path, "好\n"), "--nbest", "0")
-    with pytest.raises(InputError, match="--format jsonl with --nbest"):
+    with pytest.raises(InputError, match="expected format='jsonl' for 3 readings"):
         tag(write(tmp_path, "好\n"), "--nbest", "3")
     with pytest.raises(InputError, match="its lines are words"):
         tag(write(tmp_path, "好\n"), "--task", "ner", "--format", "conllu")

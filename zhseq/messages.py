@@ -131,6 +131,7 @@ _POETRY: dict[str, str] = {
 }
 
 _TAGGING: dict[str, str] = {
+    "conllu_without_words": "<format=conllu> 须配 <task=pos> 或 <task=pos,ner>，现为 ner：此格式每行为一词",
     "few_readings": "读法数须不少于 1，现为 {nbest}",
     "few_threads": "线程数须不少于 1，现为 {threads}",
     "no_explanation": "没有“{tag}”的说明；可说明的有 {known}",
@@ -138,6 +139,7 @@ _TAGGING: dict[str, str] = {
     "not_a_text": "应为 str 类型的文本，现为 {kind}",
     "not_texts": "应为若干文本（均为 str），现为 {kind}；只有一段文本时，请直接调用标注器",
     "nothing": "无",
+    "one_reading": "每段文本要 {nbest} 种读法时须用 <format=jsonl>，现为 {format}：只有它能写出多种读法",
     "tables_of_another_model": (
         "{directory} 中的字、二元组和词的数目是 {found}，而 {source} 所记为 {sizes}；它们不属于同一模型"
     ),

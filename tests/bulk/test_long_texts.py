@@ -16,7 +16,8 @@ from zhseq.bulk.chunks import Chunk, Segment, Sent, TaggingJob, _sent
 from zhseq.bulk.long_texts import tag_sections, write_sections
 from zhseq.bulk.outputs import FileOutput
 from zhseq.errors import InputError
-from zhseq.tagging.formats import FORMATS, make_record_writer, make_writer, number_annotations
+from zhseq.tagging import formats
+from zhseq.tagging.formats import FORMATS, make_writer, number_annotations
 
 TASKS = ("pos", "ner")
 TEXT = "\u3000我们在北京等123天。\n “好！” 他说 " * 40 + "x" * 90 + "\u2028北京 "
@@ -26,7 +27,7 @@ TEXT = "\u3000我们在北京等123天。\n “好！” 他说 " * 40 + "x" * 9
 def _short_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_texts, "_SECTION", 60)
     monkeypatch.setattr(long_texts, "_BEYOND", 12)
-    monkeypatch.setattr(long_texts, "_IN_MEMORY", 100)
+    monkeypatch.setattr(formats, "_IN_MEMORY", 100)
 
 
 class OneWordTagger(Tagger):
@@ -84,8 +85,8 @@ def test_pieces_are_what_the_writer_writes(format: str, text: str, tasks: tuple[
         return
     before = {"documents": 4, "characters": 1000}
     sections = tag_sections(Tagger(), text, tasks)  # type: ignore[arg-type]
-    pieces = list(write_sections(format, tasks, sections, text, **before))
-    expected = make_writer(format, tasks, **before)(whole(text, tasks, Tagger()), "\n")  # type: ignore[arg-type]
+    pieces = list(write_sections(make_writer(format, tasks, **before), sections, text, "\n"))
+    expected = make_writer(format, tasks, **before).write(whole(text, tasks, Tagger()), "\n")
     if format != "brat":
         assert "".join(pieces) == expected
         return
@@ -116,7 +117,7 @@ def test_readings_of_a_long_text_are_those_of_its_sections(tasks: tuple[str, ...
     text = "我们在北京。" * 30 + "没有人来了。" * 30
     sections = list(tag_sections(DoubtfulTagger(), text, tasks, nbest=5))  # type: ignore[arg-type]
     assert {len(section.alternatives) for _, section in sections} == {1, 2}
-    found = json.loads("".join(write_sections("jsonl", tasks, iter(sections), text, nbest=5)))
+    found = json.loads("".join(write_sections(make_writer("jsonl", tasks, nbest=5), iter(sections), text)))
     names = [name for task, name in (("pos", "words"), ("ner", "entities")) if task in tasks]
     assert list(found) == ["text", *names, "nbest"]
     assert [list(reading) for reading in found["nbest"]] == [names, names]
@@ -141,10 +142,12 @@ def test_a_section_ends_where_words_end_in_all_readings() -> None:
 
 
 def test_a_record_is_kept() -> None:
-    record = '{"id": 7, "text": "…"'
+    record = '{"id": "7\u2028", "text": "…"'
     sections = tag_sections(Tagger(), TEXT, TASKS)  # type: ignore[arg-type]
-    found = "".join(write_sections("jsonl", TASKS, sections, TEXT, record=record))
-    assert found == make_record_writer(TASKS)(whole(TEXT, TASKS, Tagger()), record)  # type: ignore[arg-type]
+    found = "".join(write_sections(make_writer("jsonl", TASKS, records=True), sections, TEXT, record))
+    assert found == make_writer("jsonl", TASKS, records=True).write(whole(TEXT, TASKS, Tagger()), record)
+    assert found.startswith('{"id": "7\\u2028", "text": "…", "words": [{"text": "我们"')
+    assert len(found.splitlines()) == 1
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -173,7 +176,7 @@ def test_a_full_disk_is_said() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # the operating system refuses larger files
     try:
         with pytest.raises(InputError, match=r"expected room for what waits .* name another folder in TMPDIR"):
-            list(write_sections("jsonl", TASKS, tag_sections(Tagger(), text, TASKS), text))  # type: ignore[arg-type]
+            list(write_sections(make_writer("jsonl", TASKS), tag_sections(Tagger(), text, TASKS), text))  # type: ignore[arg-type]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 

@@ -54,7 +54,7 @@ def test_any_text_is_tagged(tagger: Tagger, texts: list[str], scores: bool, nbes
 def test_any_document_is_written(tagger: Tagger, format: str, text: str, end: str, scores: bool) -> None:
     text = text.replace("\n", "")  # a line has none
     document = next(tagger.stream([text], scores=scores))
-    written = make_writer(format, tagger.tasks)(document, end)
+    written = make_writer(format, tagger.tasks).write(document, end)
     lines = written.split("\n")
     if format == "jsonl":
         assert len(written.splitlines()) == 1

@@ -22,8 +22,8 @@ def code_of(response: object) -> tuple[int, str]:
     "texts", [["小明在北京。"], ["一", "", "  ", "在北京 2026"], ["\x00\x7f\u2028<script>", "𠮷野家"]]
 )
 def test_documents_are_those_of_the_command_line(client: TestClient, texts: list[str]) -> None:
-    write = make_writer("jsonl", ("pos", "ner"))
-    wanted = [json.loads(write(fake_tagger.Tagger()(text), "")) for text in texts]  # type: ignore[arg-type]
+    write = make_writer("jsonl", ("pos", "ner")).write
+    wanted = [json.loads(write(fake_tagger.Tagger()(text))) for text in texts]  # type: ignore[arg-type]
     response = client.post("/v1/tag", json={"texts": texts})
     assert response.headers["content-type"] == "application/json"
     assert response.json() == {"documents": wanted}

@@ -15,7 +15,7 @@ from zhseq import memory
 from zhseq.bulk.inputs import TEXT, Source, groups
 from zhseq.bulk.long_texts import LONG, tag_sections, write_sections
 from zhseq.bulk.records import Reading, read_units
-from zhseq.tagging.formats import Writer, make_record_writer, make_writer
+from zhseq.tagging.formats import make_writer
 from zhseq.text.encoding import Notify
 
 if TYPE_CHECKING:
@@ -182,34 +182,23 @@ class TaggingJob:
         ends_long = bool(texts) and len(texts[-1]) >= LONG  # where it stands, a chunk ends
         documents = tagger.stream(texts[: len(texts) - ends_long], tasks=tasks, scores=self.scores, nbest=self.nbest)
         for segment in chunk.segments:
-            write = self._writer(tasks, segment)
+            writer = make_writer(
+                self.format,
+                tasks,
+                nbest=self.nbest,
+                documents=segment.documents,
+                characters=segment.characters,
+                records=segment.records,
+            )
             is_long = ends_long and segment is chunk.segments[-1]
             tails = segment.tails[: len(segment.tails) - is_long]
-            lines = [write(next(documents), tail) for tail in tails]
+            lines = [writer.write(next(documents), tail) for tail in tails]
             yield segment.source, "".join(lines).encode()
             if is_long:
-                for piece in self._pieces(tagger, tasks, segment):
+                text = segment.texts[-1]
+                sections = tag_sections(tagger, text, tasks, scores=self.scores, nbest=self.nbest)
+                for piece in write_sections(writer, sections, text, segment.tails[-1]):
                     yield segment.source, piece.encode()
-
-    def _pieces(self, tagger: Tagger, tasks: tuple[str, ...], segment: Segment) -> Iterator[str]:
-        """Tag and write the last text of a segment."""
-        text = segment.texts[-1]
-        return write_sections(
-            self.format,
-            tasks,
-            tag_sections(tagger, text, tasks, scores=self.scores, nbest=self.nbest),
-            text,
-            nbest=self.nbest,
-            record=segment.tails[-1] if segment.records else None,
-            documents=segment.documents + len(segment.texts) - 1,
-            characters=segment.characters + sum(map(len, [*segment.texts[:-1], *segment.tails[:-1]])),
-        )
-
-    def _writer(self, tasks: tuple[str, ...], segment: Segment) -> Writer:
-        if segment.records:
-            return make_record_writer(tasks)
-        before = {"documents": segment.documents, "characters": segment.characters}
-        return make_writer(self.format, tasks, nbest=self.nbest, **before)
 
 
 class Sent(NamedTuple):

@@ -320,12 +320,12 @@ class TagQueue:
         return finished
 
     def _documents(self, texts: list[str], options: TagOptions) -> list[bytes]:
-        write = make_writer("jsonl", options.tasks)
+        write = make_writer("jsonl", options.tasks).write
         documents = self._tagger.stream(
             texts, tasks=options.tasks, scores=options.scores, dictionary=options.dictionary
         )
         # A lone surrogate comes out as an escape, which JSON allows.
-        return [write(document, "")[:-1].encode("utf-8", "backslashreplace") for document in documents]
+        return [write(document)[:-1].encode("utf-8", "backslashreplace") for document in documents]
 
     def _deliver(self, finished: Sequence[tuple[_Job, Exception | None]]) -> None:
         """Hand answers over, in the thread of the event loop."""

@@ -1,18 +1,22 @@
-"""How tagged text is written: for people, for programs, for annotation tools. One piece of output for each line."""
+"""Write tagged text for people, for programs and for annotation tools: one writer of each format.
+
+A writer takes a document at once or, where it is very long, part by part, and gives the same bytes both ways.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import IO, Any
 
 from zhseq.errors import InputError
 from zhseq.tagging.document import Document, Entity, Word, tagged_text
 from zhseq.text.tags import Span, spans_to_tags
-
-Writer = Callable[["Document", str], str]
-"""Takes a document and the line end it had in the input, gives the text to write, line feed included."""
 
 PKU_TO_UPOS = {
     **dict.fromkeys(("n", "an", "vn", "q", "t", "s", "j", "l", "Ng", "Tg"), "NOUN"),
@@ -42,113 +46,253 @@ _SEPARATORS = re.compile("[\x7f\x85\u2028\u2029]")
 """Characters that JSON may hold as they are, but that end a line for many a reader, or garble a terminal (DEL)."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)
 _NO_LINE_FEED = {ord("\n"): " "}  # a text from a record may hold some; offsets stay
-_ANNOTATION = re.compile(rb"^T(\d+)", re.MULTILINE)
+_ANNOTATION = re.compile(rb"^T\d+", re.MULTILINE)
 _SPACES = {" ": "\\s", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_IN_MEMORY = 1 << 22  # characters of a JSON list that waits; a longer one waits on disk
+_PIECE = 1 << 16  # characters that are read from there at once
 
 
-RecordWriter = Callable[["Document", str], str]
-"""Takes a document and the JSON object its text was found in, without its closing brace; gives that object with the
-results added, as one line."""
+class Writer(ABC):
+    """Writes documents one after the other into one output, each at once or part by part."""
+
+    def write(self, document: Document, tail: str = "") -> str:
+        """Return what is to be written of a document, line feed included.
+
+        Args:
+            document: A text with what was found in it.
+            tail: See `begin`.
+        """
+        return "".join([self.begin(document.text, tail), self.part(document), *self.end()])
+
+    def begin(self, text: str, tail: str = "") -> str:
+        """Begin a document and return what stands before its first part.
+
+        Args:
+            text: The whole text.
+            tail: What stood behind the text in the input: the end of its line. For a writer of records, the JSON object
+                that the text was found in, without its closing brace.
+        """
+        return ""
+
+    @abstractmethod
+    def part(self, document: Document, offset: int = 0) -> str:
+        """Return what can be written of a part of the document.
+
+        Args:
+            document: The part with what was found in it. A part that is not the last ends where a word of the next
+                begins, and no word or entity goes across its ends.
+            offset: Where the part begins in the whole text.
+        """
+
+    def end(self) -> Iterator[str]:
+        """End the document; yield what is left to be written, piece by piece."""
+        yield from ()
+
+    def abandon(self) -> None:  # noqa: B027 - most writers hold nothing
+        """Let go of a document that was begun and will not be ended."""
 
 
 def make_writer(
-    format: str, tasks: Sequence[str], *, nbest: int = 1, documents: int = 0, characters: int = 0
+    format: str,
+    tasks: Sequence[str],
+    *,
+    nbest: int = 1,
+    documents: int = 0,
+    characters: int = 0,
+    records: bool = False,
 ) -> Writer:
     """Return the writer of a format.
 
     Args:
         format: One of `FORMATS`.
         tasks: What was tagged, `pos`, `ner` or both.
-        nbest: How many readings of a line are wanted.
+        nbest: How many readings of a text are wanted.
         documents: How many documents of the same output came before.
         characters: How many characters of the input they had, line ends included.
+        records: Whether the texts were found in JSON objects, to which the results are added; with `jsonl` only.
 
     Raises:
         InputError: The format cannot show that.
     """
     if nbest > 1 and format != "jsonl":
         raise InputError(
-            f"Expected --format jsonl with --nbest {nbest}, found {format}: only it shows several readings."
+            "one_reading",
+            "expected <format=jsonl> for {nbest} readings of each text, found {format}: only it shows several.",
+            nbest=nbest,
+            format=format,
         )
     if format == "conllu" and "pos" not in tasks:
-        raise InputError("Expected --task pos or pos,ner with --format conllu, found ner: its lines are words.")
-    writers: dict[str, Callable[[Sequence[str]], Writer]] = {
-        "text": _text_writer,
-        "jsonl": _json_writer,
-        "conllu": lambda tasks: ConlluWriter(documents).write,
-        "bio": _bio_writer,
-        "brat": lambda tasks: _BratWriter(tasks, characters).write,
+        raise InputError(
+            "conllu_without_words",
+            "expected <task=pos> or <task=pos,ner> with <format=conllu>, found ner: its lines are words.",
+        )
+    writers: dict[str, Callable[[], Writer]] = {
+        "text": lambda: _TextWriter(tasks),
+        "jsonl": lambda: _JsonWriter(tasks, nbest, records),
+        "conllu": lambda: _ConlluWriter(documents),
+        "bio": lambda: _BioWriter(tasks),
+        "brat": lambda: _BratWriter(tasks, characters),
     }
-    return writers[format](tasks)
+    return writers[format]()
 
 
-def make_record_writer(tasks: Sequence[str]) -> RecordWriter:
-    """Return a writer of JSON lines that leaves a record as it is and adds `words`, `entities`, `nbest` to it."""
+class _TextWriter(Writer):
+    """Write a line for people, see `tagged_text`."""
 
-    def write(document: Document, record: str) -> str:
-        return _as_line(record + ", " + _ENCODER.encode(_json_results(document, tasks))[1:])
+    def __init__(self, tasks: Sequence[str]) -> None:
+        self._tasks = tasks
+        self._begun = self._apart = False
 
-    return write
+    def begin(self, text: str, tail: str = "") -> str:
+        self._begun, self._apart = False, True
+        return ""
+
+    def part(self, document: Document, offset: int = 0) -> str:
+        shown, text, entities = tagged_text(document, self._tasks), document.text, document.entities
+        # Without words, the text between entities is written as it is: a blank stands only where there was one.
+        self._apart |= "pos" in self._tasks or bool(entities and entities[0].start == 0) or text[:1].isspace()
+        if shown:
+            shown = " " * (self._begun and self._apart) + shown
+            self._begun, self._apart = True, False
+        self._apart |= text[-1:].isspace() or bool(entities and entities[-1].end == len(text))
+        return shown
+
+    def end(self) -> Iterator[str]:
+        yield "\n"
 
 
-def number_annotations(data: bytes, before: int) -> tuple[bytes, int]:
-    """Renumber the lines of a piece of brat stand-off, which count from 1, to follow `before` others.
+class _JsonWriter(Writer):
+    """Write a JSON object a line: the text, or its record as it is, with `words`, `entities` and `nbest` added.
 
-    Returns:
-        The lines, and how many there are now, together with those before.
+    Only the first list can be written while parts come; the others wait for the last part.
     """
-    if before:
-        data = _ANNOTATION.sub(lambda match: b"T%d" % (before + int(match[1])), data)
-    return data, before + data.count(b"\n")
+
+    def __init__(self, tasks: Sequence[str], nbest: int, records: bool) -> None:
+        self._names = [name for task, name in (("pos", "words"), ("ner", "entities")) if task in tasks]
+        self._nbest = nbest if nbest > 1 else 0
+        self._records = records
+        self._separator = ""
+        self._readings = 1  # most that a part had
+        self._best: dict[str, _WaitingList] = {}
+        self._ranks: list[dict[str, _WaitingList]] = []
+
+    def begin(self, text: str, tail: str = "") -> str:
+        self._separator, self._readings = "", 1
+        self._best = {name: _WaitingList() for name in self._names[1:]}
+        self._ranks = [{name: _WaitingList() for name in self._names} for _ in range(self._nbest)]
+        head = _without_separators(tail) if self._records else _json({"text": text})[:-1]
+        return f'{head}, "{self._names[0]}": ['
+
+    def part(self, document: Document, offset: int = 0) -> str:
+        written = _json_spans(document, self._names[0], offset)
+        if written:
+            written, self._separator = self._separator + written, ", "
+        for name, waiting in self._best.items():
+            waiting.append(_json_spans(document, name, offset))
+        if self._ranks:
+            readings = document.alternatives or (document,)
+            self._readings = max(self._readings, len(readings))
+            for rank, lists in enumerate(self._ranks):
+                for name, waiting in lists.items():  # of a part with fewer readings, its last stands for the others
+                    waiting.append(_json_spans(readings[min(rank, len(readings) - 1)], name, offset))
+        return written
+
+    def end(self) -> Iterator[str]:
+        yield "]"
+        for name, waiting in self._best.items():
+            yield f', "{name}": '
+            yield from waiting.pieces()
+        for rank, lists in enumerate(self._ranks[: self._readings]):
+            yield ', "nbest": [' if rank == 0 else "}, "
+            for name, waiting in lists.items():
+                yield ("{" if name == self._names[0] else ", ") + f'"{name}": '
+                yield from waiting.pieces()
+        yield "}]}\n" if self._ranks else "}\n"
+        self.abandon()
+
+    def abandon(self) -> None:
+        for lists in (self._best, *self._ranks):
+            for waiting in lists.values():
+                waiting.close()
 
 
-def _text_writer(tasks: Sequence[str]) -> Writer:
-    """`江/nr 泽民/nr`, entities in brackets; blanks of the input are not shown."""
+class _WaitingList:
+    """A JSON list that waits to be written: in memory while it is short, then in a file without a name."""
 
-    def write(document: Document, end: str) -> str:
-        return tagged_text(document, tasks) + "\n"
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._size = 0
+        self._file: IO[str] | None = None
 
-    return write
+    def append(self, values: str) -> None:
+        """Add values, written as in a list and without its brackets.
+
+        Raises:
+            InputError: There is no room for the file.
+        """
+        if not values:
+            return
+        self._parts += [", ", values] if self._size else [values]
+        self._size += len(values)
+        if self._size > _IN_MEMORY:
+            with _room_on_disk():
+                if self._file is None:
+                    self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115 - see `close`
+                self._file.writelines(self._parts)
+            self._parts.clear()
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the list.
+
+        Raises:
+            InputError: There is no room for the file.
+        """
+        yield "["
+        if self._file is None:
+            yield from self._parts
+        else:
+            with _room_on_disk():
+                self._file.seek(0)
+                while piece := self._file.read(_PIECE):
+                    yield piece
+        yield "]"
+
+    def close(self) -> None:
+        """Let the file go, whether there was room for all of it or not."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
 
 
-def _json_writer(tasks: Sequence[str]) -> Writer:
-    """One JSON object with `text`, `words`, `entities` (those asked for)."""
+@contextmanager
+def _room_on_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            "no_room_for_waiting",
+            "{folder}: expected room for what waits while a very long text is written: {reason}; make some, or name "
+            "another folder in TMPDIR.",
+            folder=tempfile.gettempdir(),
+            reason=error.strerror,
+        ) from error
 
-    def write(document: Document, end: str) -> str:
-        return _as_line(_ENCODER.encode({"text": document.text, **_json_results(document, tasks)}))
 
-    return write
-
-
-def _as_line(encoded: str) -> str:
-    return _without_separators(encoded) + "\n"
+def _json(value: object) -> str:
+    return _without_separators(_ENCODER.encode(value))
 
 
 def _without_separators(encoded: str) -> str:
     return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded)
 
 
-def json_fragment(value: object) -> str:
-    """Write a value as it stands in a line of `jsonl`."""
-    return _without_separators(_ENCODER.encode(value))
-
-
-def _json_results(document: Document, tasks: Sequence[str]) -> dict[str, Any]:
-    fields = json_parts(document, tasks)
-    alternatives = getattr(document, "alternatives", ())
-    if alternatives:
-        fields["nbest"] = [json_parts(reading, tasks) for reading in alternatives]
-    return fields
-
-
-def json_parts(document: Document, tasks: Sequence[str], offset: int = 0) -> dict[str, Any]:
-    """Return `words` and `entities` (those asked for) of a text that begins at `offset` in the one that is written."""
-    parts: dict[str, Any] = {}
-    if "pos" in tasks:
-        parts["words"] = [_json_span(word, offset, "pos", word.pos) for word in document.words]
-    if "ner" in tasks:
-        parts["entities"] = [_json_span(entity, offset, "label", entity.label) for entity in document.entities]
-    return parts
+def _json_spans(document: Document, name: str, offset: int) -> str:
+    """Return the `words` or `entities` of a text that begins at `offset`, written as in a list without its brackets."""
+    if name == "words":
+        spans = [_json_span(word, offset, "pos", word.pos) for word in document.words]
+    else:
+        spans = [_json_span(entity, offset, "label", entity.label) for entity in document.entities]
+    return _json(spans)[1:-1] if spans else ""
 
 
 def _json_span(part: Word | Entity, offset: int, key: str, label: str) -> dict[str, Any]:
@@ -158,34 +302,33 @@ def _json_span(part: Word | Entity, offset: int, key: str, label: str) -> dict[s
     return fields
 
 
-class ConlluWriter:
-    """CoNLL-U: one sentence block for each line; XPOS as tagged, UPOS by `PKU_TO_UPOS`, the rest in MISC.
+class _ConlluWriter(Writer):
+    """Write a sentence block for each text; XPOS as tagged, UPOS by `PKU_TO_UPOS`, the rest in MISC.
 
     MISC holds `SpaceAfter=No` or `SpacesAfter=...`, `Entity=LABEL:START-END` (offsets in `# text`, half-open) at the
-    first word that an entity touches, and `Score=`.
+    first word that an entity touches, and `Score=`. A text without words has a block of comments only.
     """
 
     def __init__(self, documents: int) -> None:
-        self._number = documents
+        self._documents = documents
+        self._words = 0
 
-    def write(self, document: Document, end: str) -> str:
-        """Return one block; a line without words has a block of comments only."""
-        return self.head(document.text) + "".join(conllu_rows(document)) + "\n"
+    def begin(self, text: str, tail: str = "") -> str:
+        self._documents += 1
+        self._words = 0
+        return f"# sent_id = {self._documents}\n# text = {text.translate(_NO_LINE_FEED)}\n"
 
-    def head(self, text: str) -> str:
-        """Return the comments of the next block."""
-        self._number += 1
-        return f"# sent_id = {self._number}\n# text = {text.translate(_NO_LINE_FEED)}\n"
+    def part(self, document: Document, offset: int = 0) -> str:
+        rows = "".join(_conllu_rows(document, self._words, offset))
+        self._words += len(document.words)
+        return rows
+
+    def end(self) -> Iterator[str]:
+        yield "\n"
 
 
-def conllu_rows(document: Document, words: int = 0, offset: int = 0) -> Iterator[str]:
-    """Yield the lines of the words of a document, or of a part of one.
-
-    Args:
-        document: The part; if it is not the last, it ends where a word of the next begins.
-        words: How many words came before.
-        offset: How many characters came before.
-    """
+def _conllu_rows(document: Document, words: int, offset: int) -> Iterator[str]:
+    """Yield the lines of the words of a part that comes after so many words and characters."""
     waiting = list(reversed(document.entities))
     starts = [word.start for word in document.words[1:]]
     for number, word in enumerate(document.words, start=1):
@@ -208,42 +351,59 @@ def conllu_rows(document: Document, words: int = 0, offset: int = 0) -> Iterator
         yield "\t".join(row) + "\n"
 
 
-def _bio_writer(tasks: Sequence[str]) -> Writer:
-    """A character a line with its tags, BMES of words and BIO of entities, and a blank line after each input line.
+class _BioWriter(Writer):
+    """Write a character a line with its tags, BMES of words and BIO of entities, and a blank line after each text.
 
     Blank characters have no line.
     """
 
-    def write(document: Document, end: str) -> str:
+    def __init__(self, tasks: Sequence[str]) -> None:
+        self._tasks = tasks
+
+    def part(self, document: Document, offset: int = 0) -> str:
         columns: list[Sequence[str]] = [document.text]
-        if "pos" in tasks:
+        if "pos" in self._tasks:
             words = [Span(word.start, word.end, word.pos) for word in document.words]
             columns.append(spans_to_tags(words, len(document.text), "BMES"))
-        if "ner" in tasks:
+        if "ner" in self._tasks:
             entities = [Span(entity.start, entity.end, entity.label) for entity in document.entities]
             columns.append(spans_to_tags(entities, len(document.text), "BIO"))
         rows = zip(*columns, strict=True)
-        return "".join("\t".join(row) + "\n" for row in rows if not row[0].isspace()) + "\n"
+        return "".join("\t".join(row) + "\n" for row in rows if not row[0].isspace())
 
-    return write
+    def end(self) -> Iterator[str]:
+        yield "\n"
 
 
-class _BratWriter:
-    """Brat stand-off: a line for each word and entity, with offsets into the whole input, line ends included."""
+class _BratWriter(Writer):
+    """Write brat stand-off: a line for each word and entity, with offsets into the whole input, line ends included."""
 
     def __init__(self, tasks: Sequence[str], characters: int) -> None:
         self._tasks = tasks
-        self._number = 0  # see `number_annotations`
-        self._offset = characters
+        self._annotations = 0  # see `number_annotations`
+        self._start = self._next = characters
 
-    def write(self, document: Document, end: str) -> str:
-        """Return the lines of one document; there may be none."""
+    def begin(self, text: str, tail: str = "") -> str:
+        self._start, self._next = self._next, self._next + len(text) + len(tail)
+        return ""
+
+    def part(self, document: Document, offset: int = 0) -> str:
+        offset += self._start
         parts = [(word.start, word.end, word.pos or "word") for word in document.words if "pos" in self._tasks]
         parts += [(entity.start, entity.end, entity.label) for entity in document.entities if "ner" in self._tasks]
         lines = []
-        for start, stop, label in parts:
-            self._number += 1
-            place = f"{label} {self._offset + start} {self._offset + stop}"
-            lines.append(f"T{self._number}\t{place}\t{' '.join(document.text[start:stop].splitlines())}\n")
-        self._offset += len(document.text) + len(end)
+        for number, (start, end, label) in enumerate(parts, start=self._annotations + 1):
+            text = " ".join(document.text[start:end].splitlines())
+            lines.append(f"T{number}\t{label} {offset + start} {offset + end}\t{text}\n")
+        self._annotations += len(parts)
         return "".join(lines)
+
+
+def number_annotations(data: bytes, before: int) -> tuple[bytes, int]:
+    """Number the lines of a piece of brat stand-off, whatever numbers they have, to follow `before` others.
+
+    Returns:
+        The lines, and how many there are now, together with those before.
+    """
+    numbers = count(before + 1)
+    return _ANNOTATION.sub(lambda match: b"T%d" % next(numbers), data), before + data.count(b"\n")

@@ -15,7 +15,7 @@ from opencc import OpenCC
 
 from zhseq.cli import run_main
 from zhseq.corpus.tagging import TaggedText, read_tagged
-from zhseq.evaluate import evaluate
+from zhseq.tagging.evaluation import evaluate
 from zhseq.tagging.tagger import Tagger
 
 

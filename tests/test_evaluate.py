@@ -1,20 +1,17 @@
 import json
+import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
 
-from tests.tagging import fake_tagger
+from tests.tagging.fake_tagger import Tagger
+from zhseq import evaluate
 from zhseq.errors import CorpusError, InputError
-from zhseq.evaluate import main
 
 
-@pytest.fixture(autouse=True)
-def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("zhseq.tagging.tagger")
-    vars(module).update(vars(fake_tagger))
-    monkeypatch.setitem(sys.modules, "zhseq.tagging.tagger", module)
+def main(arguments: list[str]) -> int:
+    return evaluate.main(arguments, load=Tagger.load)  # type: ignore[arg-type]
 
 
 def write(folder: Path, content: str, name: str = "gold.txt") -> str:
@@ -109,6 +106,19 @@ def test_what_cannot_be_scored_is_said(tmp_path: Path, monkeypatch: pytest.Monke
         main(["--gold", str(tmp_path / "no.txt")])
     with pytest.raises(CorpusError, match="line 2: expected a character and its tag"):
         main(["--gold", write(tmp_path, "北 B-LOC\n京\n"), "--format", "columns"])
-    monkeypatch.setattr(fake_tagger.Tagger, "tasks", ("pos",))
+    monkeypatch.setattr(Tagger, "tasks", ("pos",))
     with pytest.raises(InputError, match=r"what the model does \(pos\), found gold for ner"):
         main(["--gold", write(tmp_path, "北 B-LOC\n京 I-LOC\n")])
+
+
+def test_without_another_loader_the_model_is_that_of_zhseq(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "zhseq.evaluate",
+        "--gold",
+        write(tmp_path, "我们/r 在/p 北京/ns 。/w\n"),
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["words"]["f1"] == 1.0

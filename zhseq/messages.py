@@ -134,6 +134,7 @@ _TAGGING: dict[str, str] = {
     "conllu_without_words": "<format=conllu> 须配 <task=pos> 或 <task=pos,ner>，现为 ner：此格式每行为一词",
     "few_readings": "读法数须不少于 1，现为 {nbest}",
     "few_threads": "线程数须不少于 1，现为 {threads}",
+    "gold_of_another_task": "标准答案应含此模型所能做的（{wanted}），而其中只有 {there}",
     "no_explanation": "没有“{tag}”的说明；可说明的有 {known}",
     "no_tagger": "{source} 所述并非标注模型：{error}；请重新下载该模型",
     "not_a_text": "应为 str 类型的文本，现为 {kind}",

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,3 +65,19 @@ def test_entity_scores_are_those_of_seqeval(pairs: list[tuple[list[str], list[st
         assert score.precision == pytest.approx(report[label]["precision"])
         assert score.recall == pytest.approx(report[label]["recall"])
         assert score.f1 == pytest.approx(report[label]["f1-score"])
+
+
+@given(st.lists(st.tuples(TAGS, TAGS), min_size=1, max_size=5))
+def test_spans_as_rows_of_numbers_score_the_same(pairs: list[tuple[list[str], list[str]]]) -> None:
+    counts, offset = SpanCounts(), 0
+    rows: tuple[list[tuple[int, int, int]], ...] = ([], [])
+    for gold, predicted in pairs:
+        length = min(len(gold), len(predicted))
+        spans = [tags_to_spans(tags[:length], "BIO") for tags in (gold, predicted)]
+        counts.add("x" * length, *spans)
+        for side, found in zip(rows, spans, strict=True):
+            side += [(offset + span.start, offset + span.end, len(span.label)) for span in found]
+        offset += length
+    gold_rows, predicted_rows = (np.array(side, dtype=np.int64).reshape(-1, 3) for side in rows)
+    assert Score.of(predicted_rows, gold_rows) == counts.labelled
+    assert Score.of(predicted_rows[:, :2], gold_rows[:, :2]) == counts.extents

@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of labelled spans: words, words with their part of speech, entities.
+"""Count precision, recall and F1 of labelled spans: words, words with their part of speech, entities.
 
 Source: SIGHAN 2005 bakeoff (words), CoNLL-2003 `conlleval` (entities): a span counts as correct when both of its ends,
     and its label where labels count, are those of the gold.
@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from zhseq.text.tags import Span
+import numpy as np
+
+from zhseq.text.tags import Ints, Span
 
 NOTHING = "-"
-"""Stands in a confusion for a span that the other side has not."""
+"""Stands in a confusion for a span that the other side does not have."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,15 @@ class Score:
     correct: int = 0
     predicted: int = 0
     gold: int = 0
+
+    @classmethod
+    def of(cls, predicted: Ints, gold: Ints) -> Score:
+        """Count spans that are rows of numbers: (start, end) or (start, end, label), each (spans, columns).
+
+        No row occurs twice on one side; starts and ends count on from text to text.
+        """
+        both = np.concatenate([predicted, gold])
+        return cls(len(both) - len(np.unique(both, axis=0)), len(predicted), len(gold))
 
     def __add__(self, other: Score) -> Score:
         return Score(self.correct + other.correct, self.predicted + other.predicted, self.gold + other.gold)
@@ -74,13 +85,13 @@ class SpanCounts:
         predicted_at = {(span.start, span.end): span.label for span in predicted}
         both = gold_at.keys() & predicted_at.keys()
         self.extents += Score(len(both), len(predicted_at), len(gold_at))
-        correct = Counter(gold_at[place] for place in both if gold_at[place] == predicted_at[place])
+        correct = Counter(gold_at[extent] for extent in both if gold_at[extent] == predicted_at[extent])
         found, wanted = Counter(predicted_at.values()), Counter(gold_at.values())
         for label in found.keys() | wanted.keys():
             score = Score(correct[label], found[label], wanted[label])
             self.by_label[label] = self.by_label.get(label, Score()) + score
-        for place in gold_at.keys() | predicted_at.keys():
-            pair = gold_at.get(place, NOTHING), predicted_at.get(place, NOTHING)
+        for extent in gold_at.keys() | predicted_at.keys():
+            pair = gold_at.get(extent, NOTHING), predicted_at.get(extent, NOTHING)
             if pair[0] != pair[1]:
                 self.labels[pair] += 1
         if len(both) < max(len(gold_at), len(predicted_at)):

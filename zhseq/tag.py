@@ -60,6 +60,7 @@ def _run(options: argparse.Namespace) -> Run:
         scores=options.scores,
         nbest=options.nbest,
         dictionary=options.dict,
+        patterns=options.patterns,
     )
     inputs = discover(options.inputs, column=options.column, notify=note)
     output = None if options.output is None or is_standard_output(options.output) else str(options.output)
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--scores", action="store_true", help="give each word and name its probability")
     add("--nbest", type=int, default=1, metavar="N", help="the N best readings (jsonl only)")
     add("--dict", type=Path, metavar="FILE", help="your own words: one a line, as in jieba's dictionaries")
+    add("--no-patterns", dest="patterns", action="store_false", help="leave addresses, numbers and emoji to the model")
     add("--output", metavar="FILE_OR_DIR", help="write there instead of standard output; into a folder: one file each")
     add(
         "--column",

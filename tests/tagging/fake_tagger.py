@@ -17,7 +17,12 @@ class Tagger:
 
     @classmethod
     def load(
-        cls, model: str | None = None, device: str = "cpu", threads: int | None = None, dictionary: object = None
+        cls,
+        model: str | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        dictionary: object = None,
+        patterns: bool = True,
     ) -> "Tagger":
         return cls()
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from zhseq.errors import InputError
 from zhseq.tagging import dictionary as user_dictionary
 from zhseq.tagging.dictionary import Entry, UserDictionary
+from zhseq.tagging.matching import FIRST_ENTRY, match
 from zhseq.text.normalize import codepoints
 
 
@@ -17,7 +18,8 @@ def words_in(dictionary: UserDictionary, text: str) -> set[str]:
     tables = dictionary.tables()
     if tables is None:
         return set()
-    matches = tables.match(codepoints(text), np.array([0, len(text)]))
+    matches = match(codepoints(text), np.array([0, len(text)]), tables)
+    assert matches is not None
     return {text[start:end] for start, end in zip(matches.starts, matches.ends, strict=True)}
 
 
@@ -87,16 +89,16 @@ def test_more_frequent_words_have_an_edge() -> None:
     dictionary = UserDictionary([Entry("常人", frequency=1e5), "中人", Entry("罕人", frequency=0.0)], weight=3.0)
     tables = dictionary.tables()
     assert tables is not None
-    assert tables.attributes.bonus[1:] == pytest.approx([4.0, 3.0, 1.5], abs=0.01)
+    assert tables.attributes.bonus[FIRST_ENTRY:] == pytest.approx([4.0, 3.0, 1.5], abs=0.01)
     weak = UserDictionary([Entry("罕人", frequency=0.0)], weight=1.0).tables()
     assert weak is not None
-    assert weak.attributes.bonus[1] == 0.0
+    assert weak.attributes.bonus[FIRST_ENTRY] == 0.0
 
 
 def test_a_long_word_gains_what_its_joints_do() -> None:
     tables = UserDictionary(["中", "中国", "人民", "中国人民"], weight=4.0).tables()
     assert tables is not None
-    assert tables.attributes.bonus[1:].tolist() == [1.0, 4.0, 4.0, 12.0]
+    assert tables.attributes.bonus[FIRST_ENTRY:].tolist() == [1.0, 4.0, 4.0, 12.0]
 
 
 def test_a_copy_goes_its_own_way() -> None:

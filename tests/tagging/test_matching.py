@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhseq.tagging.dictionary import Entry, UserDictionary
+from zhseq.tagging.matching import match
 from zhseq.text.normalize import codepoints, normalize
 
 WORDS = st.text("中国人民Aa1 ", min_size=1, max_size=5).filter(lambda word: word.strip() == word)
@@ -13,7 +14,8 @@ def found(entries: list[Entry | str], *lines: str, mode: str = "prefer") -> list
     tables = UserDictionary(entries, mode=mode).tables()
     assert tables is not None
     offsets = np.concatenate([[0], np.cumsum([len(line) for line in lines])])
-    matches = tables.match(codepoints(normalize("".join(lines))), offsets)
+    matches = match(codepoints(normalize("".join(lines))), offsets, tables)
+    assert matches is not None
     names = [tables.attributes.names[number] for number in tables.attributes.pos[matches.rows].tolist()]
     return list(zip(matches.starts.tolist(), matches.ends.tolist(), names, strict=True))
 

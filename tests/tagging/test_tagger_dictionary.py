@@ -10,7 +10,6 @@ from tests.tagging.test_tagger import check
 from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import InputError
 from zhseq.tagging import decoding as tag_decoding
-from zhseq.tagging import dictionary_decoding
 from zhseq.tagging.decoding import PIECE
 from zhseq.tagging.dictionary import Entry, UserDictionary
 from zhseq.tagging.document import Document
@@ -175,7 +174,7 @@ def test_how_many_texts_are_decoded_together_changes_nothing(mode: str, monkeypa
     lines = [f"中国人民{'在北京' * number}学习" for number in range(9)]
     monkeypatch.setattr(tag_decoding, "_BATCH", 40)
     together = list(TAGGER.stream(lines, dictionary=words))
-    monkeypatch.setattr(dictionary_decoding, "_MOST_WAITING", 70)
+    monkeypatch.setattr(tag_decoding, "_CHUNK", 70)
     assert list(TAGGER.stream(lines, dictionary=words)) == together
 
 

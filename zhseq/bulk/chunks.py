@@ -150,6 +150,7 @@ class TaggingJob:
         scores: Whether to give probabilities.
         nbest: Readings of each text.
         dictionary: A file of the user's own words.
+        patterns: As in `Tagger.load`.
     """
 
     model: str | None = None
@@ -160,6 +161,7 @@ class TaggingJob:
     scores: bool = False
     nbest: int = 1
     dictionary: Path | None = None
+    patterns: bool = True
 
     def start(self) -> Callable[[Chunk], Iterable[Part]]:
         """Load the model and return the function that does the work; of a very long text, while it is asked for more.
@@ -171,7 +173,13 @@ class TaggingJob:
         memory.limit_cached_shapes(_CACHED_SHAPES)
         from zhseq.tagging.tagger import Tagger
 
-        tagger = Tagger.load(self.model, device=self.device, threads=self.threads, dictionary=self.dictionary)
+        tagger = Tagger.load(
+            self.model,
+            device=self.device,
+            threads=self.threads,
+            dictionary=self.dictionary,
+            patterns=self.patterns,
+        )
         tasks = self.tasks or tagger.tasks
         make_writer(self.format, tasks, nbest=self.nbest)  # says what this model cannot do
         gc.freeze()  # what is loaded stays: collections need not go through it

@@ -91,7 +91,9 @@ class _ColumnTagger:
         from zhseq.tagging.tagger import Tagger
 
         self._column, self._job = column, job
-        self._tagger = Tagger.load(job.model, device=job.device, threads=job.threads, dictionary=job.dictionary)
+        self._tagger = Tagger.load(
+            job.model, device=job.device, threads=job.threads, dictionary=job.dictionary, patterns=job.patterns
+        )
         self._tasks = job.tasks or self._tagger.tasks
 
     def __call__(self, table: pa.Table) -> pa.Table:

@@ -1,10 +1,10 @@
-"""From lines of text to tagged spans of them, many lines at a time and without a loop over characters."""
+"""From lines of text to labelled spans: many lines at a time, words first, and names over the borders of the words."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -15,17 +15,22 @@ from torch import Tensor
 
 from zhseq.batching import quick_rows, spare_rows
 from zhseq.nn.crf import CRF
-from zhseq.tagging.dictionary_decoding import MarkedBatch, MarkedTexts, Marks
+from zhseq.tagging.dictionary_decoding import MarkedBatch, Marks, arcs_of, border_kinds, fixed_tags
 from zhseq.tagging.features import Ints, TaggerFeatures, blanks
-from zhseq.tagging.matching import Matches, WordTables
+from zhseq.tagging.matching import Matches, WordTables, match
 from zhseq.tagging.model import SequenceTagger
+from zhseq.tagging.word_lattice import lattice_of
 from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
 from zhseq.text.pieces import cut_pieces, with_context
 from zhseq.text.tags import TagTable, spans_from_ids
 
+Bools = npt.NDArray[np.bool_]
+
 PIECE = 128
 """Most characters that the model reads at once, about as many as in training; more only around a long word."""
 _CONTEXT = 16  # characters on each side of a cut through running text
+_BATCH = 8192  # padded characters in a batch
+_CHUNK = 32_768  # characters whose scores are kept to be decoded together, which is cheaper for many
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class TextBlock:
         pieces: For each piece the characters that it decides on and those that it reads, (pieces, 4): begin, end,
             begin of reading, end of reading.
         owner: Line of each piece, (pieces,).
-        matches: Words of a dictionary, by their places in `points`; None without a dictionary.
+        matches: What is known of the words, by places in `points`; None for nothing.
     """
 
     points: CodePoints
@@ -54,8 +59,8 @@ class TextBlock:
     matches: Matches | None = None
 
     @classmethod
-    def of(cls, lines: Sequence[str], words: WordTables | None = None) -> TextBlock:
-        """Make a block of lines, with the words of a dictionary looked up in them."""
+    def of(cls, lines: Sequence[str], words: WordTables | None = None, *, patterns: bool = False) -> TextBlock:
+        """Make a block of lines, with what is known of their words, see `zhseq.tagging.matching.match`."""
         joined = "".join(lines)
         lengths = np.array([len(line) for line in lines], dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -68,10 +73,12 @@ class TextBlock:
         first[bounds[:-1][bounds[:-1] < bounds[1:]]] = True
         apart = first.copy()
         apart[1:] |= np.diff(places) > 1
-        matches = None if words is None else words.match(every, offsets)
+        matches = match(every, offsets, words, patterns=patterns)
         if matches is not None:
-            starts, ends = np.searchsorted(places, matches.starts), np.searchsorted(places, matches.ends)
-            matches = replace(matches, starts=starts, ends=ends)
+            starts, ends, cuts = (
+                np.searchsorted(places, found) for found in (matches.starts, matches.ends, matches.cuts)
+            )
+            matches = replace(matches, starts=starts, ends=ends, cuts=cuts)
         pieces, owner = _pieces(points, bounds, matches)
         return cls(points, places, offsets, first, apart, pieces, owner, matches)
 
@@ -120,9 +127,6 @@ def _uncovered(starts: Ints, ends: Ints, size: int) -> Ints:
     return np.flatnonzero(np.cumsum(edges)[: size + 1] == 0)
 
 
-_BATCH = 8192  # padded characters in a batch
-
-
 @dataclass(frozen=True)
 class Spans:
     """Labelled spans of a block, in order: places in the lines laid end to end, each array (spans,).
@@ -148,10 +152,12 @@ def find_spans(
 ) -> dict[str, list[Spans]]:
     """Tag a block.
 
+    Names begin and end where words do: the words are found first, and names of the n-th reading over its borders.
+
     Args:
         model: In evaluation mode.
         features: Of the model.
-        block: Some lines; with the words of a dictionary, if one is to be heeded.
+        block: Some lines.
         heads: Which heads of the model to use.
         scores: Give each span the least marginal probability of its tags: that of the model, given forced words.
         nbest: Readings of each line.
@@ -160,20 +166,60 @@ def find_spans(
         The spans of each head and reading, the best reading first. A line that has fewer readings repeats its last.
     """
     device = next(model.parameters()).device
-    decoders = {
-        head: _HeadDecoder(model.crf(head), tag_table(model.config.heads[head]), block, nbest, scores) for head in heads
-    }
+    tables = {head: tag_table(model.config.heads[head]) for head in heads}
+    plain = nbest == 1 and not scores and device.type == "cpu"
+    decoders: dict[str, _ChunkDecoder | _BatchDecoder] = {}
+    for head, table in sorted(tables.items(), key=lambda item: item[1].outside_id >= 0):  # words come first
+        follows = bool(decoders) and table.outside_id >= 0
+        if plain and table.strict:
+            decoders[head] = _ChunkDecoder(model.crf(head), table, block, follows)
+        else:
+            decoders[head] = _BatchDecoder(model.crf(head), table, block, nbest, scores)
     for chosen in _batches(block.pieces):
         begins, ends, reads, stops = block.pieces[chosen].T
         read = _ranges(reads, stops - reads)
         owned = (read >= np.repeat(begins, stops - reads)) & (read < np.repeat(ends, stops - reads))
-        spare = spare_rows(len(chosen))  # the last piece, again and again, for nobody
+        spare = spare_rows(len(chosen))  # pad with copies of the last row; their results are discarded
         points = np.concatenate([block.points[read], np.tile(block.points[reads[-1] : stops[-1]], spare)])
         batch = features.assemble(points, np.pad(stops - reads, (0, spare), mode="edge")).to(device)
         mask = batch.mask[: len(chosen)]
         for head, emissions in model.emissions(batch, tuple(heads)).items():
             decoders[head].add(_PieceBatch(chosen, read, owned, emissions[: len(chosen)], mask))
-    return {head: decoder.spans() for head, decoder in decoders.items()}
+    found: dict[str, list[Spans]] = {}
+    words: list[Spans] = []
+    for head, decoder in decoders.items():
+        found[head] = decoder.spans([_word_begins(reading, block) for reading in words] or None)
+        if tables[head].outside_id < 0:
+            words = found[head]
+        elif words:
+            found[head] = [_over_words(names, reading) for names, reading in zip(found[head], words, strict=True)]
+    return {head: found[head] for head in heads}
+
+
+def _word_begins(words: Spans, block: TextBlock) -> Bools:
+    """Tell before which characters of a block a word begins or all ends, (characters + 1,)."""
+    begins = np.zeros(len(block.points) + 1, dtype=np.bool_)
+    begins[np.searchsorted(block.places, words.starts)] = True
+    begins[-1] = True
+    return begins
+
+
+def _over_words(names: Spans, words: Spans) -> Spans:
+    """Widen names that do not begin and end with words; of those that overlap then, keep the first.
+
+    That is needed where a long line was cut within a word or a name, and for tags that do not mark ends.
+    """
+    starts = words.starts[np.searchsorted(words.starts, names.starts, side="right") - 1]
+    ends = words.ends[np.searchsorted(words.ends, names.ends)]
+    if np.array_equal(starts, names.starts) and np.array_equal(ends, names.ends):
+        return names
+    kept, last = [], 0
+    for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        if start >= last:
+            kept.append(number)
+            last = end
+    scores = None if names.scores is None else names.scores[kept]
+    return Spans(starts[kept], ends[kept], names.labels[kept], scores)
 
 
 @lru_cache(maxsize=32)
@@ -214,95 +260,170 @@ class _PieceBatch:
 
     pieces: Ints
     read: Ints
-    owned: npt.NDArray[np.bool_]
+    owned: Bools
     emissions: Tensor
     mask: Tensor
 
-    def part(self, rows: Ints) -> _PieceBatch:
-        """Return some of the pieces."""
-        if len(rows) == len(self.pieces):
-            return self
-        lengths = self.mask.sum(1).cpu().numpy()
-        within = np.repeat(np.isin(np.arange(len(lengths)), rows), lengths)
-        chosen = torch.from_numpy(rows).to(self.mask.device)
-        return _PieceBatch(
-            self.pieces[rows], self.read[within], self.owned[within], self.emissions[chosen], self.mask[chosen]
-        )
+
+def _borders(block: TextBlock, read: Ints, table: TagTable, begins: Bools | None) -> Ints | None:
+    """Return the kinds of characters by the borders around them, see `border_kinds`, (characters read,).
+
+    Args:
+        block: The block.
+        read: Numbers of the characters, piece after piece, (characters read,).
+        table: Of the head.
+        begins: For names: before which characters of the block a word begins or all ends, (characters + 1,).
+    """
+    if table.outside_id >= 0:
+        return None if begins is None else border_kinds(begins[read], begins[read + 1])
+    if block.matches is None or not len(block.matches.cuts):
+        return None
+    cut = np.zeros(len(block.points) + 1, dtype=np.bool_)
+    cut[block.matches.cuts] = True
+    return border_kinds(cut[read], cut[read + 1])
 
 
-class _HeadDecoder:
-    """Finds the tags of a block for one head, batch by batch.
+def _standing(marks: Marks, read: Ints, begins: Bools | None) -> Marks:
+    """Choose the marks, by places in `read`, that begin and end where words do."""
+    if begins is None or not len(marks):
+        return marks
+    return marks[begins[read[marks.starts]] & begins[read[marks.ends - 1] + 1]]
 
-    Pieces with a word of a dictionary are collected, and decoded many at a time. On a CPU the others of such a block
-    are, too, because it takes less time than to treat them apart; else pieces without a word go the way of the CRF.
+
+@dataclass
+class _Chunk:
+    """Pieces that are decoded together, laid end to end.
+
+    Attributes:
+        own: Scores of the characters by columns of the lattice, with room for more, (characters, columns).
+        read: Numbers of the characters in the block, for each batch.
+        owned: Which of these the pieces decide on, for each batch.
+        lengths: Characters of the pieces, for each batch.
+        marks: What is known of the words, for each batch.
+        size: Characters so far.
     """
 
-    def __init__(self, crf: CRF, table: TagTable, block: TextBlock, nbest: int, scores: bool) -> None:
-        total = len(block.points)
-        self._crf, self._table, self._block = crf, table, block
-        self._marks = None if block.matches is None else Marks.of(block.matches, table)
-        self._waiting = MarkedTexts(crf, table)
-        self._together = nbest == 1 and not scores
-        self._paths = np.zeros((nbest, total), dtype=np.int64)
-        self._odds = np.ones((nbest, total), dtype=np.float32) if scores else None
-        self._sums = np.zeros((len(block.pieces), nbest))
+    own: npt.NDArray[np.float32]
+    read: list[Ints] = field(default_factory=list)
+    owned: list[Bools] = field(default_factory=list)
+    lengths: list[Ints] = field(default_factory=list)
+    marks: list[Marks] = field(default_factory=list)
+    size: int = 0
+
+
+class _ChunkDecoder:
+    """Find the best tags of a block for one head on a processor, some thousand characters at a time."""
+
+    def __init__(self, crf: CRF, table: TagTable, block: TextBlock, follows: bool) -> None:
+        """Create for a head whose tags mark ends; if it `follows`, its decoding waits for the borders of words."""
+        self._table, self._block, self._follows = table, block, follows
+        self._lattice = lattice_of(crf, table)
+        self._marks = Marks.of(block.matches, table) if block.matches is not None else None
+        self._tags = np.zeros(len(block.points), dtype=np.int64)
+        self._left = int((block.pieces[:, 3] - block.pieces[:, 2]).sum())
+        self._chunks: list[_Chunk] = []
 
     def add(self, batch: _PieceBatch) -> None:
         """Take the next pieces of the block."""
-        if self._marks is None or not len(self._marks):
-            self._add_plain(batch)
-            return
+        more = len(batch.read)
+        if not self._chunks or self._chunks[-1].size + more > len(self._chunks[-1].own):
+            if not self._follows:
+                self._decode_all(None)
+            room = max(more, min(self._left, _CHUNK))
+            self._chunks.append(_Chunk(np.empty((room, self._lattice.columns), dtype=np.float32)))
+        self._left -= more
+        chunk = self._chunks[-1]
+        lengths = batch.mask.sum(1).numpy()
+        marks = self._marks_within(batch, lengths)
+        own = chunk.own[chunk.size : chunk.size + more]
+        real = batch.mask.flatten().nonzero()[:, 0]
+        self._lattice.own_scores(batch.emissions.flatten(0, 1).index_select(0, real), arcs_of(marks), own)
+        chunk.read.append(batch.read)
+        chunk.owned.append(batch.owned)
+        chunk.lengths.append(lengths)
+        chunk.marks.append(marks.moved(chunk.size))
+        chunk.size += more
+
+    def _marks_within(self, batch: _PieceBatch, lengths: Ints) -> Marks:
+        if self._marks is None:
+            return Marks.none()
         reads, stops = self._block.pieces[batch.pieces, 2:].T
         rows, marks = self._marks.within(reads, stops)
-        if not self._together or batch.emissions.device.type != "cpu":
-            with_marks, rows = np.unique(rows, return_inverse=True)
-            without = np.setdiff1d(np.arange(len(batch.pieces)), with_marks)
-            if len(without):
-                self._add_plain(batch.part(without))
-            if not len(with_marks):
-                return
-            batch = batch.part(with_marks)
-        self._add_marked(batch, rows, marks)
+        return marks.moved((np.cumsum(lengths) - lengths)[rows])
 
-    def _add_plain(self, batch: _PieceBatch) -> None:
-        if len(self._paths) == 1:
-            found = self._crf.decode(batch.emissions, batch.mask).cpu().numpy()[:, None]
-        else:
-            paths, scores = self._crf.nbest(batch.emissions, batch.mask, len(self._paths))
-            found, self._sums[batch.pieces] = paths.cpu().numpy(), scores.double().cpu().numpy()
-        self._keep(batch, found, None)
+    def _decode_all(self, begins: Bools | None) -> None:
+        for chunk in self._chunks:
+            read, owned = np.concatenate(chunk.read), np.concatenate(chunk.owned)
+            marks = _standing(Marks.joined(chunk.marks), read, begins)
+            fixed = fixed_tags(self._table, marks, _borders(self._block, read, self._table, begins), len(read))
+            lengths = np.concatenate(chunk.lengths)
+            tags = self._lattice.best_paths(chunk.own[: chunk.size], lengths, arcs_of(marks), fixed)
+            self._tags[read[owned]] = tags[owned]
+        self._chunks = []
 
-    def _add_marked(self, batch: _PieceBatch, rows: Ints, marks: Marks) -> None:
-        marked = MarkedBatch(self._crf, self._table, rows, marks)
-        if self._together:
-            if self._waiting.add(marked, batch.emissions, batch.mask, batch.read, batch.owned):
-                self._decode_waiting()
-            return
-        found, self._sums[batch.pieces] = marked.paths(batch.emissions, batch.mask, len(self._paths))
-        self._keep(batch, found, marked.allowed_tags(batch.emissions))
+    def spans(self, begins: list[Bools] | None) -> list[Spans]:
+        """Return the spans of the only reading, given before which characters words begin."""
+        self._decode_all(None if begins is None else begins[0])
+        return [_spans_of(self._tags, None, self._table, self._block, self._marks)]
 
-    def _keep(self, batch: _PieceBatch, found: Ints, allowed_tags: Tensor | None) -> None:
-        """Store paths, (batch, nbest, length); the best one stands for those that are missing."""
-        missing = self._sums[batch.pieces] == -np.inf
-        found[missing] = found[np.nonzero(missing)[0], 0]
-        mask = batch.mask.cpu().numpy()
-        tags = found.transpose(1, 0, 2)[:, mask]  # (nbest, characters read)
-        owned = batch.read[batch.owned]
-        self._paths[:, owned] = tags[:, batch.owned]
-        if self._odds is not None:
-            odds = self._crf.marginals(batch.emissions, batch.mask, allowed_tags=allowed_tags).cpu().numpy()[mask]
-            self._odds[:, owned] = np.take_along_axis(odds, tags.T, axis=1).T[:, batch.owned]
 
-    def _decode_waiting(self) -> None:
-        places, tags = self._waiting.decode()
-        self._paths[0, places] = tags
+class _BatchDecoder:
+    """Find the n best tags of a block for one head, with their probabilities if wanted, on any device."""
 
-    def spans(self) -> list[Spans]:
-        """Return the spans of each reading."""
-        self._decode_waiting()
-        paths = _in_order(self._paths, self._sums, self._block)
-        odds = None if self._odds is None else _in_order(self._odds, self._sums, self._block)
-        return _spans_of_readings(paths, odds, self._table, self._block, self._marks)
+    def __init__(self, crf: CRF, table: TagTable, block: TextBlock, nbest: int, scores: bool) -> None:
+        self._crf, self._table, self._block, self._nbest, self._scores = crf, table, block, nbest, scores
+        self._marks = Marks.none() if block.matches is None else Marks.of(block.matches, table)
+        self._batches: list[_PieceBatch] = []
+
+    def add(self, batch: _PieceBatch) -> None:
+        """Take the next pieces of the block."""
+        self._batches.append(batch)
+
+    def spans(self, begins: list[Bools] | None) -> list[Spans]:
+        """Return the spans of each reading, given before which characters words begin in each."""
+        odds = self._probabilities() if self._scores else None
+        if begins is None:
+            paths = self._in_order(self._nbest, None)
+        else:  # the n-th best names over the words of the n-th reading
+            paths = np.stack([self._in_order(rank + 1, words)[-1] for rank, words in enumerate(begins)])
+        readings = []
+        for tags in paths:
+            chosen = None if odds is None else np.take_along_axis(odds, tags[:, None], axis=1)[:, 0]
+            readings.append(_spans_of(tags, chosen, self._table, self._block, self._marks))
+        return readings
+
+    def _marked(self, batch: _PieceBatch, begins: Bools | None, *, forced_only: bool = False) -> MarkedBatch:
+        reads, stops = self._block.pieces[batch.pieces, 2:].T
+        rows, marks = self._marks.within(reads, stops)
+        marks = marks.moved((np.cumsum(stops - reads) - (stops - reads))[rows])
+        kept = marks.force if forced_only else np.ones(len(marks), dtype=np.bool_)
+        if begins is not None and len(marks):
+            kept = kept & begins[batch.read[marks.starts]] & begins[batch.read[marks.ends - 1] + 1]
+        rows, marks = rows[kept], marks[kept]
+        borders = _borders(self._block, batch.read, self._table, begins) if self._table.strict else None
+        fixed = fixed_tags(self._table, marks, borders, len(batch.read))
+        return MarkedBatch(self._crf, self._table, batch.mask, marks, rows, fixed)
+
+    def _in_order(self, nbest: int, begins: Bools | None) -> Ints:
+        """Return the tags of the n best readings, (nbest, characters)."""
+        paths = np.zeros((nbest, len(self._block.points)), dtype=np.int64)
+        sums = np.zeros((len(self._block.pieces), nbest))
+        for batch in self._batches:
+            found, sums[batch.pieces] = self._marked(batch, begins).paths(batch.emissions, nbest)
+            missing = sums[batch.pieces] == -np.inf  # the best one stands for paths that are missing
+            found[missing] = found[np.nonzero(missing)[0], 0]
+            tags = found.transpose(1, 0, 2)[:, batch.mask.cpu().numpy()]  # (nbest, characters read)
+            paths[:, batch.read[batch.owned]] = tags[:, batch.owned]
+        return _in_order(paths, sums, self._block)
+
+    def _probabilities(self) -> npt.NDArray[np.float32]:
+        """Return the probability of each tag given what is forced, (characters, tags)."""
+        odds = np.ones((len(self._block.points), len(self._table.tags)), dtype=np.float32)
+        for batch in self._batches:
+            allowed = self._marked(batch, None, forced_only=True).allowed_tags(batch.emissions)
+            found = self._crf.marginals(batch.emissions, batch.mask, allowed_tags=allowed)[batch.mask]
+            odds[batch.read[batch.owned]] = found.cpu().numpy()[batch.owned]
+        return odds
 
 
 _T = TypeVar("_T", bound=np.generic)
@@ -347,30 +468,32 @@ def _best_sums(scores: npt.NDArray[np.float64], limit: int) -> list[tuple[int, .
     return [choice for _, choice in best]
 
 
-def _spans_of_readings(
-    paths: Ints, odds: npt.NDArray[np.float32] | None, table: TagTable, block: TextBlock, marks: Marks | None
-) -> list[Spans]:
-    """Read spans from tags, (nbest, characters): a name may hold a blank, a word only if the dictionary says so."""
-    readings = []
-    for rank, tags in enumerate(paths):
-        border = block.first if table.outside_id >= 0 else block.apart
-        if marks is not None and table.outside_id < 0:
-            border = _joined_by_words(tags, table, block, marks)
-        starts, ends, labels = spans_from_ids(tags, table, border)
-        least = None
-        if odds is not None:
-            padded = np.append(odds[rank], np.float32(1.0))  # so that the end of the last span is a place, too
-            least = (
-                np.minimum.reduceat(padded, np.stack([starts, ends], axis=1).reshape(-1))[::2]
-                if len(starts)
-                else odds[rank][:0]
-            )
-        if marks is not None:
-            place, whole = _where_whole(starts, ends, marks)
-            names = marks.names[whole]
-            labels[place] = np.where(names > 0, len(table.labels) + names, labels[place])
-        readings.append(Spans(block.places[starts], block.places[ends - 1] + 1, labels, least))
-    return readings
+def _spans_of(
+    tags: Ints, odds: npt.NDArray[np.float32] | None, table: TagTable, block: TextBlock, marks: Marks | None
+) -> Spans:
+    """Read spans from tags: a name may hold a blank, a word only if the dictionary says so.
+
+    Args:
+        tags: (characters,).
+        odds: Probability of each tag, (characters,).
+        table: Of the tags.
+        block: The block.
+        marks: What is known of the words.
+    """
+    border = block.first if table.outside_id >= 0 else block.apart
+    if marks is not None and table.outside_id < 0:
+        border = _joined_by_words(tags, table, block, marks)
+    starts, ends, labels = spans_from_ids(tags, table, border)
+    least = None
+    if odds is not None:
+        padded = np.append(odds, np.float32(1.0))  # so that the end of the last span is a position, too
+        edges = np.stack([starts, ends], axis=1).reshape(-1)
+        least = np.minimum.reduceat(padded, edges)[::2] if len(starts) else odds[:0]
+    if marks is not None:
+        position, whole = _where_whole(starts, ends, marks)
+        names = marks.names[whole]
+        labels[position] = np.where(names > 0, len(table.labels) + names, labels[position])
+    return Spans(block.places[starts], block.places[ends - 1] + 1, labels, least)
 
 
 def _where_whole(starts: Ints, ends: Ints, marks: Marks) -> tuple[Ints, Ints]:

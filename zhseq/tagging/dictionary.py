@@ -15,7 +15,7 @@ import numpy as np
 
 from zhseq.errors import InputError
 from zhseq.tagging.lexicon import NgramTable
-from zhseq.tagging.matching import Attributes, WordTables
+from zhseq.tagging.matching import Attributes, WordTables, pattern_attributes
 from zhseq.text.encoding import decode_text
 from zhseq.text.normalize import codepoints, normalize
 
@@ -221,7 +221,8 @@ class _Layer:
         """Make the tables of entries, with the rows that follow those of the layer below."""
         words = list(entries)
         present = [entry for entry in entries.values() if entry is not None]
-        first = 1 if below is None else len(below.force)
+        below = pattern_attributes() if below is None else below
+        first = len(below.force)
         is_word = np.array([entry is not None for entry in entries.values()], dtype=np.bool_)
         rows = np.where(is_word, first - 1 + np.cumsum(is_word), 0)
         lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
@@ -232,11 +233,8 @@ class _Layer:
         return cls(entries, tables, _attributes(present, mode, weight, below))
 
 
-def _attributes(entries: list[_Fields], mode: str, weight: float, below: Attributes | None) -> Attributes:
+def _attributes(entries: list[_Fields], mode: str, weight: float, below: Attributes) -> Attributes:
     """Return the attributes of the layer below and of these entries."""
-    if below is None:
-        nothing = np.zeros(1, dtype=np.int64)
-        below = Attributes(nothing.astype(np.float32), nothing.astype(np.bool_), nothing, nothing, ("",))
     names = {name: number for number, name in enumerate(below.names)}
     words, pos, labels, frequencies, modes = zip(*entries, strict=True) if entries else ((),) * 5
     for name in dict.fromkeys(pos + labels):

@@ -1,4 +1,4 @@
-"""What a user's dictionary says of a batch, put into the decoding of a head of the tagger."""
+"""What is known of the words of some texts, in terms of one head: words as spans, and the tags that they leave."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ import torch
 from torch import Tensor
 
 from zhseq.nn.crf import CRF
-from zhseq.tagging.matching import Matches
-from zhseq.tagging.word_lattice import Arcs, FixedTags, WordLattice
+from zhseq.tagging.matching import FIRST_ENTRY, Matches
+from zhseq.tagging.patterns import ALL_KINDS
+from zhseq.tagging.word_lattice import Arcs, FixedTags, lattice_of
 from zhseq.text.tags import TagTable
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-_MOST_WAITING = 32_768  # characters whose scores are kept to be decoded together
+NAMELESS = -2
+"""Stands for a label where no span may be."""
+_NAMELESS_ROWS = np.array([False, *(kind.nameless for kind in ALL_KINDS), False])
 _SPARE_PATHS = 4  # of the model's best paths that are weighed with the bonuses, for each that is wanted
 
 
 @dataclass(frozen=True)
 class Marks:
-    """Words of a dictionary as spans of one head.
+    """Matched words as spans of one head.
 
     Attributes:
         starts: First characters, in order, (marks,).
         ends: The characters behind the last, (marks,).
         bonus: Nats for paths in which they stand whole, (marks,).
         force: Which of them must stand whole; no other touches these, (marks,).
-        labels: Label in the table of the head, -1 for any, (marks,).
+        labels: Label in the table of the head, -1 for any, `NAMELESS` where no span may be, (marks,).
         names: Number of the name to be printed in the attributes of the dictionary, 0 for none, (marks,).
     """
 
@@ -58,6 +61,12 @@ class Marks:
         return replace(self, starts=self.starts + shift, ends=self.ends + shift)
 
     @classmethod
+    def none(cls) -> Marks:
+        """Return no marks."""
+        ints, bools = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+        return cls(ints, ints, ints.astype(np.float32), bools, ints, ints)
+
+    @classmethod
     def joined(cls, parts: Sequence[Marks]) -> Marks:
         """Return the marks of all parts, at least one."""
         return cls(*(np.concatenate(columns) for columns in zip(*(part._columns() for part in parts), strict=True)))
@@ -69,15 +78,18 @@ class Marks:
         A label that the model does not know, or of which it has not the tags for so many characters, leaves the model
         the choice between all of its own. A forced word for which there are no tags at all is left out.
         """
-        attributes, tagged = matches.attributes, table.outside_id < 0
-        names = (attributes.pos if tagged else attributes.labels)[matches.rows]
-        force = attributes.force[matches.rows]
+        attributes, rows, tagged = matches.attributes, matches.rows, table.outside_id < 0
+        names = (attributes.pos if tagged else attributes.labels)[rows]
+        force = attributes.force[rows]
         sizes = np.minimum(matches.ends - matches.starts, 3) - 1
         kept = ~force | np.asarray(_usable(table.tags).any(axis=1))[sizes]
-        if not tagged:
-            kept &= names > 0
         labels = _known(attributes.names, table.tags)[sizes, names]
-        marks = cls(matches.starts, matches.ends, attributes.bonus[matches.rows], force, labels, names)
+        if not tagged:
+            nameless = _NAMELESS_ROWS[np.minimum(rows, FIRST_ENTRY)]
+            kept = kept & (names > 0) | nameless
+            labels = np.where(nameless, NAMELESS, labels)
+        printed = np.where(rows < FIRST_ENTRY, 0, names)  # what is known by its spelling has labels of the model's
+        marks = cls(matches.starts, matches.ends, attributes.bonus[rows], force, labels, printed)
         return marks if kept.all() else marks[kept]
 
     def within(self, begins: Ints, ends: Ints) -> tuple[Ints, Marks]:
@@ -114,46 +126,110 @@ def _known(names: tuple[str, ...], tags: tuple[str, ...]) -> Ints:
 
 @lru_cache(maxsize=64)
 def _allowed(tags: tuple[str, ...]) -> Bools:
-    """Which tags B, inside, E and S of each label allow, and of any label (the last), (4, labels + 1, tags)."""
+    """Return which tags a character may have, a row for each kind of character, (kinds, tags).
+
+    The first four rows are those of borders, see `border_kinds`. Then come, for the first, an inner, the last and the
+    only character of a forced word, rows for each label, for any label, and for none.
+    """
     table = TagTable.build(tags)
-    allowed = np.zeros((4, len(table.labels) + 1, len(tags)), dtype=np.bool_)
+    starts, stops = ~table.continues, ~table.opens
+    spans = table.label_ids >= 0
+    borders = np.ones((4, len(tags)), dtype=np.bool_)
+    for kind, (begins, ends) in enumerate([(False, False), (False, True), (True, False), (True, True)]):
+        if table.outside_id < 0:
+            borders[kind] = (starts | (not begins)) & (stops | (not ends))
+        else:
+            borders[kind] = ~spans | ((~starts | begins) & (~stops | ends))
+    words = np.zeros((4, len(table.labels) + 2, len(tags)), dtype=np.bool_)
     for label, places in enumerate(table.places.tolist()):
         for place, tag in enumerate(places):
             if tag >= 0:
-                allowed[place, [label, -1], tag] = True
-    return allowed
+                words[place, [label, -2], tag] = True
+    if table.outside_id >= 0:
+        words[:, -1, table.outside_id] = True
+    return np.concatenate([borders, words.reshape(-1, len(tags))])
 
 
+def border_kinds(begins: Bools, ends: Bools) -> Ints:
+    """Return the kind of each character by the borders around it, (characters,).
+
+    In a head of words a border is one that no word may go across, and there may be more. In a head of names borders are
+    those of the words: a name begins and ends at one.
+
+    Args:
+        begins: Whether there is a border before the character, (characters,).
+        ends: Whether there is one behind it, (characters,).
+    """
+    return 2 * begins + ends.astype(np.int64)
+
+
+def fixed_tags(table: TagTable, marks: Marks, borders: Ints | None, size: int) -> FixedTags:
+    """Return which characters of some texts laid end to end have not the choice of all tags.
+
+    Args:
+        table: Of the head.
+        marks: Words; only those that are forced count here.
+        borders: Kinds of the characters by their borders, (characters,), or None where nothing is known of them.
+        size: Characters.
+    """
+    kinds = np.full(size, -1, dtype=np.int64) if borders is None else borders.copy()
+    marks = marks[marks.force]
+    sizes = marks.ends - marks.starts
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = np.where(within == 0, 0, np.where(within == sizes[owner] - 1, 2, 1))
+    place[sizes[owner] == 1] = 3
+    labels = len(table.labels) + 2  # the last but one stands for any, the last for none
+    column = np.where(marks.labels >= 0, marks.labels, len(table.labels) - 1 - marks.labels)
+    kinds[marks.starts[owner] + within] = 4 + place * labels + column[owner]
+    characters = np.flatnonzero(kinds >= 0)
+    return FixedTags(characters, kinds[characters], _allowed(table.tags))
+
+
+def arcs_of(marks: Marks) -> Arcs:
+    """Return the words that are not forced."""
+    free = marks[~marks.force] if marks.force.any() else marks
+    return Arcs(free.starts, free.ends, free.bonus, free.labels)
+
+
+@dataclass(frozen=True)
 class MarkedBatch:
-    """Sequences of a batch with the marks of a dictionary in them."""
+    """Sequences of a batch with what is known of their words.
 
-    def __init__(self, crf: CRF, table: TagTable, rows: Ints, marks: Marks) -> None:
-        """Create for a head, from the sequence of each mark and the marks, with places within their sequences."""
-        self.crf, self.table = crf, table
-        self.rows, self.marks = rows, marks
+    Attributes:
+        crf: Of the head.
+        table: Of its tags.
+        mask: (batch, length).
+        marks: Words, with places in the sequences laid end to end without padding.
+        rows: The sequence of each mark, (marks,).
+        fixed: Which of these characters have not the choice of all tags.
+    """
 
-    def best(self, emissions: Tensor, mask: Tensor) -> Ints:
-        """Return the best tags, (batch, length), -1 on padding."""
-        texts = MarkedTexts(self.crf, self.table)
-        places = torch.arange(mask.numel()).view(mask.shape)[mask.cpu()].numpy()
-        texts.add(self, emissions, mask, places, np.ones(len(places), dtype=np.bool_))
-        found = np.full(mask.numel(), -1, dtype=np.int64)
-        places, tags = texts.decode()
-        found[places] = tags
-        return found.reshape(mask.shape)
+    crf: CRF
+    table: TagTable
+    mask: Tensor
+    marks: Marks
+    rows: Ints
+    fixed: FixedTags
 
-    def paths(self, emissions: Tensor, mask: Tensor, nbest: int) -> tuple[Ints, npt.NDArray[np.float64]]:
+    def paths(self, emissions: Tensor, nbest: int) -> tuple[Ints, npt.NDArray[np.float64]]:
         """Return good paths, (batch, nbest, length), with their scores, (batch, nbest), minus infinity for none.
 
-        The first is the best. The others are the best of those that the model alone, given the forced words, finds
-        best: these are weighed with the bonuses, but a path that only the bonuses make good may not be among them.
+        The first is the best. The others are the best of those that the model alone, given what is fixed, finds best:
+        these are weighed with the bonuses, but a path that only the bonuses make good may not be among them.
         """
-        best = self.best(emissions, mask)
-        if nbest == 1:
-            return best[:, None], np.zeros((len(best), 1))
+        mask = self.mask
+        free = not self.marks.force.all()
+        if nbest == 1 and (free or (emissions.device.type == "cpu" and self.table.strict)):
+            return self._best(emissions)[:, None], np.zeros((len(mask), 1))
+        if not free:
+            paths, scores = self.crf.nbest(emissions, mask, nbest, allowed_tags=self.allowed_tags(emissions))
+            return paths.cpu().numpy(), scores.double().cpu().numpy()
+        best = self._best(emissions)
         first = torch.from_numpy(best).to(mask.device)
-        wanted = nbest if self.marks.force.all() else nbest * _SPARE_PATHS
-        others, scores = self.crf.nbest(emissions, mask, wanted, allowed_tags=self.allowed_tags(emissions))
+        others, scores = self.crf.nbest(
+            emissions, mask, nbest * _SPARE_PATHS, allowed_tags=self.allowed_tags(emissions)
+        )
         scores = scores.masked_fill((others == first[:, None]).all(2), -torch.inf)
         own = self.crf.score(emissions, first.clamp_min(0), mask)
         found = np.concatenate([best[:, None], others.cpu().numpy()], axis=1)
@@ -163,19 +239,33 @@ class MarkedBatch:
         order = np.argsort(-sums, axis=1, kind="stable")[:, :nbest]
         return np.take_along_axis(found, order[:, :, None], axis=1), np.take_along_axis(sums, order, axis=1)
 
+    def _best(self, emissions: Tensor) -> Ints:
+        """Return the best tags, (batch, length), -1 on padding."""
+        lattice = lattice_of(self.crf, self.table)
+        arcs = arcs_of(self.marks)
+        mask = self.mask.cpu().numpy()
+        own = np.empty((int(mask.sum()), lattice.columns), dtype=np.float32)
+        lattice.own_scores(emissions[self.mask], arcs, own)
+        found = np.full(mask.shape, -1, dtype=np.int64)
+        found[mask] = lattice.best_paths(own, mask.sum(1), arcs, self.fixed)
+        return found
+
     def allowed_tags(self, emissions: Tensor) -> Tensor | None:
-        """Return the tags that forced words leave to each character, (batch, length, tags), None for all."""
-        if not self.marks.force.any():
+        """Return the tags that are left to each character, (batch, length, tags), None for all."""
+        if not len(self.fixed.characters):
             return None
-        length = emissions.shape[1]
-        fixed = fixed_tags(self.table, self.marks.moved(self.rows * length))
-        allowed = np.ones((emissions.shape[0] * length, emissions.shape[2]), dtype=np.bool_)
-        allowed[fixed.characters] = fixed.allowed[fixed.kinds]
-        return torch.from_numpy(allowed.reshape(emissions.shape)).to(emissions.device)
+        flat = np.ones((int(self.mask.sum()), emissions.shape[2]), dtype=np.bool_)
+        flat[self.fixed.characters] = self.fixed.allowed[self.fixed.kinds]
+        allowed = torch.ones(emissions.shape, dtype=torch.bool, device=emissions.device)
+        allowed[self.mask] = torch.from_numpy(flat).to(emissions.device)
+        return allowed
 
     def _bonuses(self, paths: Ints) -> npt.NDArray[np.float64]:
         """Return what paths, (batch, paths, length), gain by words that stand whole in them, (batch, paths)."""
-        table, marks, rows = self.table, self.marks[~self.marks.force], self.rows[~self.marks.force]
+        lengths = self.mask.sum(1).cpu().numpy()
+        offsets = np.cumsum(lengths) - lengths
+        table, rows = self.table, self.rows[~self.marks.force]
+        marks = self.marks[~self.marks.force].moved(-offsets[rows])
         begins = ~table.continues[paths]
         span = np.cumsum(begins, axis=2)
         last = marks.ends - 1
@@ -185,89 +275,3 @@ class MarkedBatch:
         total = np.zeros(paths.shape[:2])
         np.add.at(total, rows, whole * marks.bonus[:, None] * (1.0 + (labels == marks.labels[:, None])))
         return total
-
-
-class MarkedTexts:
-    """Texts with the marks of a dictionary in them that wait to be decoded together, which is cheaper for many."""
-
-    def __init__(self, crf: CRF, table: TagTable) -> None:
-        """Create for a head."""
-        self._crf, self._table = crf, table
-        self._lattice: WordLattice | None = None
-        self._own = np.empty((0, 0), dtype=np.float32)  # scores of the characters, with room for more
-        self._clear()
-
-    def _clear(self) -> None:
-        self._lengths: list[Ints] = []
-        self._marks: list[Marks] = []
-        self._places: list[Ints] = []
-        self._wanted: list[Bools] = []
-        self._size = 0
-
-    def add(self, batch: MarkedBatch, emissions: Tensor, mask: Tensor, places: Ints, wanted: Bools) -> bool:
-        """Add a batch; return whether it is time to decode.
-
-        Args:
-            batch: The marks.
-            emissions: (batch, length, tags).
-            mask: (batch, length).
-            places: What the caller calls the characters, (characters,).
-            wanted: Of which characters the tags are wanted, (characters,).
-        """
-        if self._lattice is None:
-            self._lattice = WordLattice(self._crf, self._table)
-            self._own = np.empty((_MOST_WAITING, self._lattice.columns), dtype=np.float32)
-        lengths = mask.sum(1).cpu().numpy()
-        marks = batch.marks.moved((np.cumsum(lengths) - lengths)[batch.rows])
-        real = mask.flatten().nonzero()[:, 0]
-        own = self._room(len(real))
-        self._lattice.own_scores(emissions.flatten(0, 1).index_select(0, real), _arcs(marks), own)
-        self._lengths.append(lengths)
-        self._marks.append(marks.moved(self._size))
-        self._places.append(places)
-        self._wanted.append(wanted)
-        self._size += len(places)
-        return self._size >= _MOST_WAITING
-
-    def _room(self, more: int) -> npt.NDArray[np.float32]:
-        """Return where the scores of more characters go, (more, columns)."""
-        needed = self._size + more
-        if needed > len(self._own):
-            free = np.empty((more, self._own.shape[1]), dtype=np.float32)
-            self._own = np.concatenate([self._own[: self._size], free])
-        return self._own[self._size : needed]
-
-    def decode(self) -> tuple[Ints, Ints]:
-        """Return the wanted characters of all texts, as they were called, and the best tag of each."""
-        if not self._size or self._lattice is None:
-            nothing = np.zeros(0, dtype=np.int64)
-            return nothing, nothing
-        marks = Marks.joined(self._marks)
-        tags = self._lattice.best_paths(
-            self._own[: self._size],
-            np.concatenate(self._lengths),
-            _arcs(marks),
-            fixed_tags(self._table, marks),
-        )
-        places, wanted = np.concatenate(self._places), np.concatenate(self._wanted)
-        self._clear()
-        return places[wanted], tags[wanted]
-
-
-def _arcs(marks: Marks) -> Arcs:
-    """Return the words that are not forced."""
-    free = marks[~marks.force] if marks.force.any() else marks
-    return Arcs(free.starts, free.ends, free.bonus, free.labels)
-
-
-def fixed_tags(table: TagTable, marks: Marks) -> FixedTags:
-    """Return what forced words leave to their characters."""
-    marks = marks[marks.force]
-    sizes = marks.ends - marks.starts
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    place = np.where(within == 0, 0, np.where(within == sizes[owner] - 1, 2, 1))
-    place[sizes[owner] == 1] = 3
-    labels = len(table.labels) + 1  # the last stands for any, as -1 does in `marks`
-    kinds = place * labels + marks.labels[owner] % labels
-    return FixedTags(marks.starts[owner] + within, kinds, _allowed(table.tags).reshape(4 * labels, -1))

@@ -171,6 +171,8 @@ EMOJI = PatternKind("emoji", r"[\p{Emoji_Presentation}\p{Extended_Pictographic}\
 """A whole cluster that begins with such a character; found apart, because only `regex` knows clusters."""
 ALL_KINDS = (*KINDS, EMOJI)
 """A kind's number is its place here."""
+PATTERN_TAGS = frozenset(kind.pos for kind in ALL_KINDS if kind.pos)
+"""Parts of speech that a model needs to have for these kinds."""
 
 # What no kind begins with is skipped in one step; each group is a kind, and its number that of the kind, from 1.
 _SKIPPED = rf"(?<!@)[^{_WORD}@#\[\]_~/(…·.—―→←^>=:;\-*ヾヽ\\٩୧]+"

@@ -21,6 +21,7 @@ from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.document import Document, Entity, Word
 from zhseq.tagging.features import Ints, TaggerFeatures
 from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig
+from zhseq.tagging.patterns import PATTERN_TAGS
 from zhseq.text.tags import TASKS
 
 KIND = "sequence-tagger"
@@ -38,6 +39,8 @@ class Tagger:
         labels: For each task the labels that the model gives, sorted: parts of speech, kinds of entities. What one
             means is told by `zhseq.explain`. A model that only finds words has the one label that is empty.
         dictionary: The user's own words; what is added or removed counts from the next texts on.
+        patterns: Whether what is a word by its spelling (addresses, numbers, codes, emoji) is one here, see
+            `zhseq.tagging.patterns`; only where the model has the parts of speech of these.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Tagger:
         device: str = "cpu",
         *,
         dictionary: UserDictionary | None = None,
+        patterns: bool = True,
         name: str = "",
     ) -> None:
         """Wrap a model and its features; `Tagger.load` is the usual way to get one. `name` is for people."""
@@ -59,6 +63,7 @@ class Tagger:
         self.tasks = tuple(task for task in TASKS if task in model.config.heads)
         self.dictionary = UserDictionary() if dictionary is None else dictionary
         self.labels = {task: tag_table(model.config.heads[task]).labels for task in self.tasks}
+        self.patterns = patterns and "pos" in self.tasks and set(self.labels["pos"]) >= PATTERN_TAGS
 
     def __repr__(self) -> str:
         heads = ", ".join(f"{task}: {len(labels)} labels" for task, labels in self.labels.items())
@@ -72,6 +77,7 @@ class Tagger:
         device: str = "cpu",
         threads: int | None = None,
         dictionary: UserDictionary | str | os.PathLike[str] | None = None,
+        patterns: bool = True,
     ) -> Tagger:
         """Load a model.
 
@@ -84,6 +90,7 @@ class Tagger:
             threads: Processor threads for all of PyTorch in this process. By default one, unless OMP_NUM_THREADS or
                 `torch.set_num_threads` has asked for another number, see `zhseq.device.set_threads`.
             dictionary: The user's own words, or a file of them; see `UserDictionary`.
+            patterns: Take what is a word by its spelling for one, see `zhseq.tagging.patterns`.
 
         Raises:
             CheckpointError: It is missing, damaged, or no tagger.
@@ -95,7 +102,7 @@ class Tagger:
         if dictionary is not None and not isinstance(dictionary, UserDictionary):
             dictionary = UserDictionary.read(dictionary)
         directory = checkpoint.shipped("tagger") if model is None else checkpoint.resolve(model)
-        return cls(*load_parts(directory), device, dictionary=dictionary, name=str(directory))
+        return cls(*load_parts(directory), device, dictionary=dictionary, patterns=patterns, name=str(directory))
 
     def __call__(
         self, text: str, *, scores: bool = False, nbest: int = 1, dictionary: UserDictionary | None = None
@@ -150,7 +157,7 @@ class Tagger:
             raise InputError("few_readings", "the number of readings must be at least 1, but is {nbest}", nbest=nbest)
         words = self.dictionary if dictionary is None else dictionary
         for batch in _blocks(lines):
-            block = TextBlock.of(batch, words.tables())
+            block = TextBlock.of(batch, words.tables(), patterns=self.patterns)
             found = find_spans(self.model, self.features, block, wanted, scores=scores, nbest=nbest)
             readings = self._readings(batch, block, found)
             if nbest == 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -523,3 +524,20 @@ class WordLattice:
             if offset > 1:
                 gains[long] += stay
         return gains
+
+
+_lattices: WeakKeyDictionary[CRF, tuple[tuple[object, ...], WordLattice]] = WeakKeyDictionary()
+
+
+def lattice_of(crf: CRF, table: TagTable) -> WordLattice:
+    """Return the lattice of a head, made anew only when its scores have changed.
+
+    Raises:
+        InputError: The tags do not mark where a span ends.
+    """
+    scores = (crf.transitions, crf.start_transitions, crf.end_transitions)
+    state = (table.tags, *((score.data_ptr(), score.device, score._version) for score in scores))
+    known = _lattices.get(crf)
+    if known is None or known[0] != state:
+        known = _lattices[crf] = (state, WordLattice(crf, table))
+    return known[1]

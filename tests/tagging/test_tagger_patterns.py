@@ -1,0 +1,81 @@
+"""What is a word by its spelling, as it comes out of the tagger."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tagging.test_tagger import check
+from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
+from zhseq.tagging.dictionary import Entry, UserDictionary
+from zhseq.tagging.document import Document
+from zhseq.tagging.patterns import find_patterns
+from zhseq.tagging.tagger import Tagger
+from zhseq.text.tags import scheme_tags
+
+POS = tuple(scheme_tags(["n", "nx", "m", "q", "t", "v", "w"], "BMES", outside=False))
+MODEL = tiny_model({"pos": POS, "ner": NER})
+TAGGER = Tagger(MODEL, tiny_features())
+TEXT = "中国人民在https://example.org/a看到３，５００元、PM2.5和👍🏽[doge]"
+SIGNS = st.text(st.sampled_from("中国人民在 abAB019.,:-/@#[]()_~%' \n年月日…—ω^👍🏽１"), max_size=40)
+
+
+def texts(document: Document) -> list[str]:
+    return [word.text for word in document.words]
+
+
+def test_pieces_are_words_with_their_part_of_speech() -> None:
+    words = [f"{word.text}/{word.pos}" for word in TAGGER(TEXT).words]
+    assert {"https://example.org/a/nx", "３，５００/m", "PM2.5/nx", "👍🏽/w", "[/w", "doge/nx", "]/w"} <= set(words)
+
+
+def test_they_can_be_left_to_the_model() -> None:
+    plain = Tagger(MODEL, tiny_features(), patterns=False)
+    assert "https://example.org/a" not in texts(plain(TEXT))
+    assert TAGGER.patterns
+    assert not plain.patterns
+
+
+@pytest.mark.parametrize("labels", [["n", "nx", "m", "w"], ["NOUN", "X", "NUM"]])
+def test_a_model_without_these_parts_of_speech_does_without(labels: list[str]) -> None:
+    tagger = Tagger(tiny_model({"pos": tuple(scheme_tags(labels, "BMES", outside=False))}), tiny_features())
+    assert not tagger.patterns
+    assert "https://example.org/a" not in texts(tagger(TEXT))
+
+
+@given(SIGNS)
+@settings(max_examples=60, deadline=None)
+def test_in_any_text(text: str) -> None:
+    for document in (TAGGER(text), *TAGGER(text, nbest=2).alternatives, TAGGER(text, scores=True)):
+        check(document)
+        words = {(word.start, word.end): word.pos for word in document.words}
+        for start, end, _, pos, nameless in find_patterns([text])[0]:
+            assert words[start, end] == pos
+            assert not nameless or all(entity.end <= start or end <= entity.start for entity in document.entities)
+
+
+def test_the_same_alone_and_together() -> None:
+    lines = [TEXT, "人民", "", "2021年3月" * 30, "在http://a.cn" + "b" * 200 + "中国", "x@y.org，1,000%"] * 5
+    assert list(TAGGER.stream(lines)) == [TAGGER(line) for line in lines]
+
+
+def test_a_word_of_the_dictionary_comes_first() -> None:
+    own = {
+        "PM2.5": Entry("PM2.5", "n", "LOC", mode="force"),  # the same piece
+        "到３，５００元": Entry("到3,500元", "v", mode="force"),  # a longer one
+        "example.org": Entry("example.org", "n", mode="force"),  # a shorter one is not heard
+    }
+    document = TAGGER(TEXT, dictionary=UserDictionary(own.values()))
+    words = {word.text: word.pos for word in document.words}
+    assert words["PM2.5"] == "n"
+    assert words["到３，５００元"] == "v"
+    assert "https://example.org/a" in words
+    assert [(entity.text, entity.label) for entity in document.entities if entity.text == "PM2.5"] == [("PM2.5", "LOC")]
+
+
+def test_a_preferred_word_that_is_no_part_of_a_piece_comes_first() -> None:
+    words = [Entry("看到3,500元", "v"), Entry("PM2.5", "n", "LOC"), Entry("3,500", "q")]
+    document = TAGGER("看到3,500元PM2.5", dictionary=UserDictionary(words, weight=300.0))
+    assert texts(document) == ["看到3,500元", "PM2.5"]
+    assert [(entity.text, entity.label) for entity in document.entities] == [("PM2.5", "LOC")]

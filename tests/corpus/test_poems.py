@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.corpus.conftest import shi, write_json
-from zhseq.corpus import POETRY_SOURCES, drop_report, load_poems, poems, select_split, without
+from zhseq.corpus import POETRY_SOURCES, drop_report, load_poems, poems, select_split
 from zhseq.corpus.registry import corpora_root
 from zhseq.errors import ConfigError, CorpusError
 
@@ -110,18 +110,6 @@ def test_select_split(poetry_root: Path) -> None:
     assert set(select_split(dataset, "train")["split"]) == {"train"}
     with pytest.raises(ConfigError, match="one of train, dev, test, found 'valid'"):
         select_split(dataset, "valid")
-
-
-def test_without_leaves_held_out_poems_out(poetry_root: Path) -> None:
-    dataset = load_poems(poetry_root)
-    every = set(dataset["id"])
-    assert set(without(dataset, ["ps-0", "absent"])["id"]) == every - {"ps-0"}
-    half = ["日暮聞啼鳥，", "東風滿樹霞。", ""]  # any script, any punctuation
-    assert set(without(dataset, lines=half)["id"]) == every - {"ps-0"}
-    assert set(without(dataset, lines=half[:1])["id"]) == every
-    assert set(without(without(dataset, ["song-0"]), lines=half)["id"]) == every - {"ps-0", "song-0"}
-    held_out = load_poems(poetry_root, exclude_ids=["song-0"], exclude_lines=half)
-    assert set(held_out["id"]) == every - {"ps-0", "song-0"}
 
 
 def test_no_torch_and_no_datasets_at_import() -> None:

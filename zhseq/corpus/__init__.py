@@ -1,6 +1,6 @@
 """Corpora: where they come from, how they are fetched, and readers that turn them into data sets. Imports no torch."""
 
-from zhseq.corpus.poems import SPLITS, DropReport, drop_report, load_poems, select_split, without
+from zhseq.corpus.poems import SPLITS, DropReport, drop_report, load_poems, select_split
 from zhseq.corpus.poetry import POETRY_SOURCES
 from zhseq.corpus.registry import corpora_root, corpus_folder
 
@@ -13,5 +13,4 @@ __all__ = [
     "drop_report",
     "load_poems",
     "select_split",
-    "without",
 ]

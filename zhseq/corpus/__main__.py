@@ -131,7 +131,12 @@ def _stats(root: Path, name: str, plot: Path | None) -> int:
             print(f"\nplot written to {plot}")
         return 0
     if plot:
-        raise ConfigError(f"Expected {_MERGED} or a poetry corpus with --plot, found {name!r}; leave --plot out.")
+        raise ConfigError(
+            "plot_of_no_poems",
+            "Expected {merged} or a poetry corpus with --plot, found {name!r}; leave --plot out.",
+            merged=_MERGED,
+            name=name,
+        )
     for corpus in find_corpora([name]):
         folder = corpus_folder(corpus.name, root)
         print(f"{corpus.name}: {corpus.purpose}.\n")

@@ -1,4 +1,4 @@
-"""Cleaning of verse: raw records -> lines of Han characters in one simplified script, and a reason for each drop.
+"""Clean verse: raw records -> lines of Han characters in one simplified script, and a reason for each drop.
 
 All text of a source is laid end to end in one array of code points; classes, breaks and lines are found for the whole
 array at once, so the cost does not depend on the number of poems.
@@ -16,7 +16,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.corpus.columns import CleanPoems, Ints, Points
+from zhseq.corpus.clean_poems import CleanPoems, Ints, Points
 from zhseq.corpus.poetry import CI, QU, SHI, RawPoem
 from zhseq.corpus.tunes import canonical_tune, split_title
 from zhseq.text.normalize import codepoints, is_han, normalize

@@ -1,4 +1,4 @@
-"""Editions of one poem found line by line: two poems are one when half of the lines of the shorter one agree.
+"""Find editions of one poem: two poems are one when half of the lines of the shorter one agree.
 
 Lines become 64-bit hashes, poems that share a hash become candidate pairs, and shared lines are counted by sorting the
 pairs: the cost grows with the number of lines, not with the square of the number of poems.
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from zhseq.corpus.clean_poems import CleanPoems, Ints, Points
 from zhseq.corpus.cleaning import REGULATED
-from zhseq.corpus.columns import CleanPoems, Ints, Points
 
 Hashes = npt.NDArray[np.uint64]
 

@@ -1,4 +1,4 @@
-"""Downloads that survive broken connections: what has arrived is kept, and the rest is asked for by HTTP Range."""
+"""Download files over connections that break: keep what has arrived, and ask for the rest by HTTP Range."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
     if target.exists():
         return
     if not url.startswith(("http://", "https://")):
-        raise CorpusError(f"{url}: expected an address that begins with http:// or https://; check --url.")
+        raise CorpusError(
+            "no_web_address", "{url}: expected an address that begins with http:// or https://; check --url.", url=url
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     problem = ""
@@ -50,8 +52,11 @@ def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
         except urllib.error.HTTPError as error:
             if error.code < 500:
                 raise CorpusError(
-                    f"{url}: expected a file, found HTTP status {error.code}; "
-                    "take the archive from a directory with --from or from a mirror with --url."
+                    "download_refused",
+                    "{url}: expected a file, found HTTP status {status}; "
+                    "take the archive from a directory with --from or from a mirror with --url.",
+                    url=url,
+                    status=error.code,
                 ) from None
             problem = f"HTTP status {error.code}"
         except (OSError, http.client.HTTPException) as error:
@@ -59,13 +64,22 @@ def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
                 raise  # the local file, not the connection
             problem = str(getattr(error, "reason", error)) or type(error).__name__
         except ValueError as error:
-            raise CorpusError(f"{url}: expected the address of a file, found none ({error}); check --url.") from None
+            raise CorpusError(
+                "no_file_address",
+                "{url}: expected the address of a file, found none ({reason}); check --url.",
+                url=url,
+                reason=error,
+            ) from None
         else:
             part.replace(target)
             return
     raise CorpusError(
-        f"{url}: expected the whole file, but the connection failed {_ATTEMPTS} times ({problem}); "
-        "run the command again to go on from where it broke, or use --from or --url."
+        "download_interrupted",
+        "{url}: expected the whole file, but the connection failed {attempts} times ({problem}); "
+        "run the command again to go on from where it broke, or use --from or --url.",
+        url=url,
+        attempts=_ATTEMPTS,
+        problem=problem,
     )
 
 

@@ -1,4 +1,4 @@
-"""Getting a corpus: from upstream, a mirror or a directory into `corpora/`, verified, all of it or nothing."""
+"""Get a corpus from upstream, a mirror or a directory into `corpora/`, verified, all of it or nothing."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ from tqdm import tqdm
 
 from zhseq.corpus.download import download
 from zhseq.corpus.registry import Archive, Corpus, Upstream, file_checksum, tree_checksum, tree_files
-from zhseq.errors import FULL_DISK, CorpusError
+from zhseq.errors import FULL_DISK, CorpusError, Message
 
 GITHUB = "https://codeload.github.com"
 _BLOCK = 1 << 20
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
+
+_TRY_AGAIN = Message("try_again", "try again or take the archive from another place")
+_FROM_ELSEWHERE = Message("archive_from_elsewhere", "take the archive from another place")
+_RUN_AGAIN = Message("removed_run_again", "it was removed, run the command again")
 
 
 def get(
@@ -60,7 +64,7 @@ def get(
         part = root / f".{corpus.name}.part"
         _remove(part)
         if target.exists():
-            _verify(corpus, target, f"delete {target} and get it anew")
+            _verify(corpus, target, Message("delete_and_get", "delete {folder} and get it anew", {"folder": target}))
             return False
         try:
             part.mkdir()
@@ -68,7 +72,7 @@ def get(
                 _unpack_archives(corpus, part, cache, from_dir, mirror)
             else:
                 _unpack_upstream(corpus, part, cache, github)
-            _verify(corpus, part, "try again or take the archive from another place")
+            _verify(corpus, part, _TRY_AGAIN)
             _flush(part)
             part.rename(target)
             _flush_directory(root)
@@ -86,8 +90,12 @@ def _room_for(corpus: Corpus, root: Path) -> Iterator[None]:
         if error.errno not in FULL_DISK:
             raise
         raise CorpusError(
-            f"{root}: expected {corpus.size / 1e6:.0f} MB of free space to unpack {corpus.name}, "
-            "found a full disk; make room and run the command again."
+            "no_room_for_corpus",
+            "{root}: expected {size:.0f} MB of free space to unpack {name}, "
+            "found a full disk; make room and run the command again.",
+            root=root,
+            size=corpus.size / 1e6,
+            name=corpus.name,
         ) from None
 
 
@@ -96,12 +104,12 @@ def _unpack_archives(corpus: Corpus, part: Path, cache: Path, from_dir: Path | N
     for archive in corpus.archives:
         if from_dir is not None:
             path = _find(archive, from_dir)
-            _check_archive(archive, path, "take the archive from another place")
+            _check_archive(archive, path, _FROM_ELSEWHERE)
         else:
             path = cache / "downloads" / archive.file
             download(f"{str(mirror).rstrip('/')}/{archive.file}", path)
             try:
-                _check_archive(archive, path, "it was removed, run the command again")
+                _check_archive(archive, path, _RUN_AGAIN)
             except CorpusError:
                 path.unlink()
                 raise
@@ -113,21 +121,45 @@ def _unpack_archives(corpus: Corpus, part: Path, cache: Path, from_dir: Path | N
 def _find(archive: Archive, folder: Path) -> Path:
     """Find an archive anywhere below a directory."""
     if not folder.is_dir():
-        raise CorpusError(f"{folder}: expected a directory that holds {archive.file}, found none; check --from.")
+        raise CorpusError(
+            "no_archive_directory",
+            "{folder}: expected a directory that holds {file}, found none; check --from.",
+            folder=folder,
+            file=archive.file,
+        )
     found = sorted(folder.rglob(archive.file))
     if not found:
-        raise CorpusError(f"{folder}: expected {archive.file} in it or below, found none; check --from.")
+        raise CorpusError(
+            "archive_missing",
+            "{folder}: expected {file} in it or below, found none; check --from.",
+            folder=folder,
+            file=archive.file,
+        )
     return found[0]
 
 
-def _check_archive(archive: Archive, path: Path, remedy: str) -> None:
+def _check_archive(archive: Archive, path: Path, remedy: Message) -> None:
     """Compare size and checksum of an archive with the manifest."""
     size = path.stat().st_size
     if size != archive.size:
-        raise CorpusError(f"{path}: expected {archive.size} bytes, found {size}; {remedy}.")
+        raise CorpusError(
+            "archive_of_other_size",
+            "{path}: expected {expected} bytes, found {found}; {remedy}.",
+            path=path,
+            expected=archive.size,
+            found=size,
+            remedy=remedy,
+        )
     checksum = file_checksum(path)
     if checksum != archive.sha256:
-        raise CorpusError(f"{path}: expected SHA-256 {archive.sha256}, found {checksum}; {remedy}.")
+        raise CorpusError(
+            "archive_changed",
+            "{path}: expected SHA-256 {expected}, found {found}; {remedy}.",
+            path=path,
+            expected=archive.sha256,
+            found=checksum,
+            remedy=remedy,
+        )
 
 
 def _unpack(archive: Archive, path: Path, part: Path) -> None:
@@ -148,7 +180,12 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, part: Pat
     """Write one regular file of a tar below `part`; links, devices and paths that lead out of it are refused."""
     path = PurePosixPath(name)
     if not member.isreg() or path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name:
-        raise CorpusError(f"{source}: expected plain files below one directory, found {member.name!r}; do not use it.")
+        raise CorpusError(
+            "archive_unsafe",
+            "{source}: expected plain files below one directory, found {name!r}; do not use it.",
+            source=source,
+            name=member.name,
+        )
     target = part.joinpath(*path.parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     tar.extract(member.replace(name=path.as_posix(), deep=False), part, filter="data")
@@ -158,8 +195,10 @@ def _unpack_upstream(corpus: Corpus, part: Path, cache: Path, github: str) -> No
     """Download the upstream repositories of a corpus and take the files out that belong to it."""
     if not corpus.upstream:
         raise CorpusError(
-            f"{corpus.name}: expected a place to fetch it from, found none, for it was compiled from many; "
-            "give the directory of the packed copy with --from or its address with --url."
+            "corpus_without_upstream",
+            "{name}: expected a place to fetch it from, found none, for it was compiled from many; "
+            "give the directory of the packed copy with --from or its address with --url.",
+            name=corpus.name,
         )
     for upstream in corpus.upstream:
         path = cache / "downloads" / f"{upstream.repository.replace('/', '-')}-{upstream.ref}.tar.gz"
@@ -207,16 +246,28 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (*_DAMAGE, EOFError, ValueError) as error:
-        raise CorpusError(f"{path}: expected a whole archive, found a damaged one ({error}); get it anew.") from None
+        raise CorpusError(
+            "archive_damaged",
+            "{path}: expected a whole archive, found a damaged one ({reason}); get it anew.",
+            path=path,
+            reason=error,
+        ) from None
 
 
-def _verify(corpus: Corpus, folder: Path, remedy: str) -> None:
+def _verify(corpus: Corpus, folder: Path, remedy: Message) -> None:
     """Compare an unpacked tree with the manifest."""
     checksum = tree_checksum(folder)
     if checksum != corpus.tree_sha256:
         raise CorpusError(
-            f"{corpus.name}: expected {corpus.files} files with tree checksum {corpus.tree_sha256}, "
-            f"found {len(tree_files(folder))} files with {checksum}; {remedy}."
+            "corpus_changed",
+            "{name}: expected {expected} files with tree checksum {checksum}, "
+            "found {found} files with {found_checksum}; {remedy}.",
+            name=corpus.name,
+            expected=corpus.files,
+            checksum=corpus.tree_sha256,
+            found=len(tree_files(folder)),
+            found_checksum=checksum,
+            remedy=remedy,
         )
 
 

@@ -1,4 +1,4 @@
-"""One picture of the merged poems. Needs matplotlib, the extra `plot`."""
+"""Draw one picture of the merged poems. Needs matplotlib, the extra `plot`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def plot_poems(stats: PoemStats, path: Path) -> None:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
-        raise ConfigError("Expected matplotlib for --plot, found none; run `pip install 'zhseq[plot]'`.") from None
+        raise ConfigError(
+            "matplotlib_missing_for_poems",
+            "Expected matplotlib for --plot, found none; run `pip install 'zhseq[plot]'`.",
+        ) from None
     font = _chinese_font()
     names = {} if font else _LATIN
     style: dict[Any, Any] = {

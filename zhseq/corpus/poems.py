@@ -1,4 +1,4 @@
-"""The merged set of poems: read, cleaned, freed of copies, split, and kept as Arrow files for the next time."""
+"""Merge the poetry corpora: read, clean, drop copies, split, and keep the result as Arrow files for the next time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
+from zhseq.corpus.clean_poems import CleanPoems, concatenate, select
 from zhseq.corpus.cleaning import DUPLICATE, clean
-from zhseq.corpus.columns import CleanPoems, concatenate, select
-from zhseq.corpus.dedup import Deduplication, Hashes, deduplicate, line_hashes
+from zhseq.corpus.dedup import Deduplication, deduplicate
 from zhseq.corpus.poetry import CI, POETRY_SOURCES, read_composed, read_skip_list, read_source
 from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.corpus.tunes import collect_tunes
 from zhseq.errors import FULL_DISK, ConfigError, CorpusError
-from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
+from zhseq.text.normalize import from_codepoints, normalize
 
 if TYPE_CHECKING:
     import datasets
@@ -51,13 +51,7 @@ class DropReport:
     dropped: dict[str, dict[str, int]]
 
 
-def load_poems(
-    root: Path | str | None = None,
-    sources: Sequence[str] = POETRY_SOURCES,
-    *,
-    exclude_ids: Collection[str] = (),
-    exclude_lines: Iterable[str] = (),
-) -> datasets.Dataset:
+def load_poems(root: Path | str | None = None, sources: Sequence[str] = POETRY_SOURCES) -> datasets.Dataset:
     """Load the merged poems of the given sources; the first call builds the Arrow cache, later ones map it.
 
     Columns: `id`, `form`, `title`, `author`, `dynasty`, `lines` (texts of Han characters, simplified, no
@@ -67,8 +61,6 @@ def load_poems(
     Args:
         root: directory of the corpora; by default `corpora_root()`.
         sources: poetry archives to merge, some of `POETRY_SOURCES`.
-        exclude_ids: ids to leave out, see `without`.
-        exclude_lines: lines whose poems are to be left out, see `without`.
 
     Raises:
         ConfigError: an unknown source.
@@ -76,8 +68,7 @@ def load_poems(
     """
     import datasets  # imported here: it takes most of a second, which a bare command line should not pay
 
-    dataset = datasets.load_from_disk(str(_cache(root, sources)))
-    return without(dataset, exclude_ids, exclude_lines) if exclude_ids or exclude_lines else dataset
+    return datasets.load_from_disk(str(_cache(root, sources)))
 
 
 def drop_report(root: Path | str | None = None, sources: Sequence[str] = POETRY_SOURCES) -> DropReport:
@@ -92,30 +83,10 @@ def select_split(dataset: datasets.Dataset, split: str) -> datasets.Dataset:
         ConfigError: `split` is not train, dev or test.
     """
     if split not in SPLITS:
-        raise ConfigError(f"Expected a split, one of {', '.join(SPLITS)}, found {split!r}.")
+        raise ConfigError(
+            "unknown_split", "Expected a split, one of {known}, found {split!r}.", known=", ".join(SPLITS), split=split
+        )
     return dataset.select(np.flatnonzero(np.array(_column(dataset, "split").to_pylist()) == split))
-
-
-def without(dataset: datasets.Dataset, ids: Collection[str] = (), lines: Iterable[str] = ()) -> datasets.Dataset:
-    """Leave out held-out poems.
-
-    Args:
-        dataset: result of `load_poems`.
-        ids: ids of poems to leave out. An id names the edition that was kept; to be safe against other editions give
-            the lines.
-        lines: lines of held-out poems in any script, punctuation ignored. A poem is left out when at least half of
-            its lines are among them, the measure by which two editions are one poem.
-    """
-    keep = np.array([identity not in ids for identity in _column(dataset, "id").to_pylist()], dtype=bool)
-    held_out = _hash_lines(_han_only(lines))
-    if len(held_out):
-        column = _column(dataset, "lines")
-        hashes = _hash_lines(column.flatten().to_pylist())
-        counts = column.value_lengths().to_numpy()
-        poem_of = np.repeat(np.arange(len(counts)), counts)
-        shared = np.bincount(poem_of[np.isin(hashes, held_out)], minlength=len(counts))
-        keep &= (shared == 0) | (2 * shared < counts)
-    return dataset.select(np.flatnonzero(keep))
 
 
 def _column(dataset: datasets.Dataset, name: str) -> Any:
@@ -123,23 +94,16 @@ def _column(dataset: datasets.Dataset, name: str) -> Any:
     return dataset.with_format("arrow")[name].combine_chunks()
 
 
-def _han_only(lines: Iterable[str]) -> list[str]:
-    """Normalise lines, all at once, and keep their Han characters."""
-    points = codepoints(normalize("\n".join(line.replace("\n", "") for line in lines)))
-    return from_codepoints(points[is_han(points) | (points == ord("\n"))]).split("\n")
-
-
-def _hash_lines(lines: Sequence[str]) -> Hashes:
-    """Hash texts, shape (lines,), dtype uint64; empty texts are left out."""
-    lines = [line for line in lines if line]
-    return line_hashes(codepoints("".join(lines)), np.array([len(line) for line in lines], dtype=np.int64))
-
-
 def _cache(root: Path | str | None, sources: Sequence[str]) -> Path:
     """Return the directory of the Arrow cache, built if it is not there yet."""
     unknown = [source for source in sources if source not in POETRY_SOURCES]
     if unknown or not sources:
-        raise ConfigError(f"Expected poetry sources, some of {', '.join(POETRY_SOURCES)}, found {unknown or 'none'}.")
+        raise ConfigError(
+            "unknown_poetry_source",
+            "Expected poetry sources, some of {known}, found {found}.",
+            known=", ".join(POETRY_SOURCES),
+            found=unknown or "none",
+        )
     base = corpora_root() if root is None else Path(root)
     sources = [source for source in POETRY_SOURCES if source in sources]
     folders = {source: corpus_folder(source, base) for source in sources}
@@ -161,7 +125,9 @@ def _cache(root: Path | str | None, sources: Sequence[str]) -> Path:
                     raise
                 shutil.rmtree(part, ignore_errors=True)
                 raise CorpusError(
-                    f"{target.parent}: expected room for the merged poems (200 MB), found a full disk; make room."
+                    "no_room_for_poems",
+                    "{folder}: expected room for the merged poems (200 MB), found a full disk; make room.",
+                    folder=target.parent,
                 ) from None
     return target
 

@@ -1,4 +1,4 @@
-"""Readers of the upstream poetry formats: files as published -> raw records, nothing cleaned or dropped yet."""
+"""Read the upstream poetry formats: files as published -> raw records, nothing cleaned or dropped yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zhseq.errors import CorpusError
+from zhseq.errors import CorpusError, Message
 
 POETRY_SOURCES = ("chinese-poetry", "poetry-source", "werneror-poetry")
 """Poetry archives, in the order in which they are read."""
@@ -72,7 +72,12 @@ def read_composed(name: str, folder: Path) -> dict[str, str]:
         return {}
     table = load_json(path)
     if not isinstance(table, dict):
-        raise CorpusError(f"{path}: expected an object of notations, found {type(table).__name__}; get it anew.")
+        raise CorpusError(
+            "no_table_of_notations",
+            "{path}: expected an object of notations, found {found}; get it anew.",
+            path=path,
+            found=type(table).__name__,
+        )
     return {
         notation: glyphs[0]["font"]
         for notation, glyphs in table.items()
@@ -89,13 +94,20 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise CorpusError(f"{path}: expected a corpus file, found none; get the corpus anew.") from None
+        raise CorpusError(
+            "corpus_file_missing", "{path}: expected a corpus file, found none; get the corpus anew.", path=path
+        ) from None
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        byte = f"0x{data[error.start]:02x}"
-        raise CorpusError(f"{path}, line {line}: expected UTF-8 text, found byte {byte}; get it anew.") from None
+        raise CorpusError(
+            "corpus_file_not_utf8",
+            "{path}, line {line}: expected UTF-8 text, found byte 0x{byte:02x}; get it anew.",
+            path=path,
+            line=line,
+            byte=data[error.start],
+        ) from None
 
 
 def load_json(path: Path) -> Any:
@@ -107,7 +119,13 @@ def load_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise CorpusError(f"{path}, line {error.lineno}: expected JSON, found {error.msg!r}; get it anew.") from None
+        raise CorpusError(
+            "corpus_file_not_json",
+            "{path}, line {line}: expected JSON, found {problem!r}; get it anew.",
+            path=path,
+            line=error.lineno,
+            problem=error.msg,
+        ) from None
 
 
 _HEADING = re.compile(r"[【（(]?(其[一二三四五六七八九十]+)[】）)]?[：:。]?")
@@ -138,10 +156,15 @@ def _records(path: Path) -> list[Mapping[str, Any]]:
     """Parse a JSON file that must be a list of objects."""
     records = load_json(path)
     if not isinstance(records, list):
-        raise CorpusError(f"{path}: expected a JSON list of records, found {type(records).__name__}; get it anew.")
+        raise CorpusError(
+            "no_list_of_records",
+            "{path}: expected a JSON list of records, found {found}; get it anew.",
+            path=path,
+            found=type(records).__name__,
+        )
     for number, record in enumerate(records):
         if not isinstance(record, dict):
-            raise _broken(path, number, f"an object, found {type(record).__name__}")
+            raise _broken(path, number, Message("an_object", "an object"), record)
     return records
 
 
@@ -151,7 +174,7 @@ def _text(record: Mapping[str, Any], field: str, path: Path, number: int, defaul
     if value is None:
         value = default
     if not isinstance(value, str):
-        raise _broken(path, number, f"text in field {field!r}, found {type(value).__name__}")
+        raise _broken(path, number, Message("text_in_field", "text in field {field!r}", {"field": field}), value)
     return value
 
 
@@ -159,20 +182,33 @@ def _paragraphs(record: Mapping[str, Any], field: str, path: Path, number: int) 
     """Return the paragraphs of a record joined by line feeds."""
     value = record.get(field)
     if not isinstance(value, list) or not all(isinstance(paragraph, str) for paragraph in value):
-        raise _broken(path, number, f"a list of texts in field {field!r}, found {type(value).__name__}")
+        expected = Message("texts_in_field", "a list of texts in field {field!r}", {"field": field})
+        raise _broken(path, number, expected, value)
     return "\n".join(value)
 
 
-def _broken(path: Path, number: int, what: str) -> CorpusError:
+def _broken(path: Path, number: int, expected: Message, found: object) -> CorpusError:
     """Make the error for a record of an unexpected kind. A parsed file has no lines any more: it gives the number."""
-    return CorpusError(f"{path}, record {number + 1}: expected {what}; get the corpus anew or repair the file.")
+    return CorpusError(
+        "record_broken",
+        "{path}, record {number}: expected {expected}, found {found}; get the corpus anew or repair the file.",
+        path=path,
+        number=number + 1,
+        expected=expected,
+        found=type(found).__name__,
+    )
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
     """Return the files that match, in an order that does not depend on the file system."""
     paths = sorted(folder.glob(pattern))
     if not paths:
-        raise CorpusError(f"{folder}: expected files {pattern}, found none; run `python -m zhseq.corpus get` anew.")
+        raise CorpusError(
+            "corpus_files_missing",
+            "{folder}: expected files {pattern}, found none; run `python -m zhseq.corpus get` anew.",
+            folder=folder,
+            pattern=pattern,
+        )
     return paths
 
 
@@ -228,7 +264,11 @@ def _read_qianjiashi(path: Path) -> Iterator[RawPoem]:
     book = load_json(path)
     sections = book.get("content") if isinstance(book, dict) else None
     if not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
-        raise CorpusError(f"{path}: expected an object with a list of sections, found something else; get it anew.")
+        raise CorpusError(
+            "no_list_of_sections",
+            "{path}: expected an object with a list of sections, found something else; get it anew.",
+            path=path,
+        )
     number = 0
     for poem in (poem for section in sections for poem in section.get("content", [])):
         author = _text(poem, "author", path, number, "")
@@ -276,17 +316,27 @@ def _read_werneror(folder: Path) -> Iterator[RawPoem]:
                 if number == 0 and row == _CSV_HEADER:
                     continue
                 if number == 0 or len(row) != len(_CSV_HEADER):
-                    expected = "the header" if number == 0 else "the fields"
                     raise CorpusError(
-                        f"{path}, line {rows.line_num}: expected {expected} {','.join(_CSV_HEADER)}, "
-                        f"found {len(row)} fields; get the corpus anew or repair the file."
+                        "csv_line_broken",
+                        "{path}, line {line}: expected {part} {header}, found {count} fields; get the corpus anew or "
+                        "repair the file.",
+                        path=path,
+                        line=rows.line_num,
+                        part=Message("the_fields", "the fields") if number else Message("the_header", "the header"),
+                        header=",".join(_CSV_HEADER),
+                        count=len(row),
                     )
                 title, dynasty, author, text = row
                 identity = f"werneror-poetry/{path.name}#{number - 1}"
                 yield RawPoem(identity, title, author, dynasty, SHI, "", text)
         except csv.Error as error:
-            place = f"{path}, line {rows.line_num}"
-            raise CorpusError(f"{place}: expected quoted CSV, found: {error}; get it anew.") from None
+            raise CorpusError(
+                "no_quoted_csv",
+                "{path}, line {line}: expected quoted CSV, found: {reason}; get it anew.",
+                path=path,
+                line=rows.line_num,
+                reason=error,
+            ) from None
 
 
 _READERS: dict[str, Callable[[Path], Iterator[RawPoem]]] = {

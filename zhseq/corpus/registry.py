@@ -1,4 +1,4 @@
-"""Which corpora there are, where they come from and where they are put."""
+"""Tell which corpora there are, where they come from and where they are put."""
 
 from __future__ import annotations
 
@@ -109,8 +109,12 @@ def find_corpora(names: Iterable[str]) -> list[Corpus]:
     for name in names:
         members = [corpus for corpus in manifest().values() if name in (corpus.name, corpus.kind)]
         if not members:
-            known = ", ".join((*manifest(), *KINDS))
-            raise ConfigError(f"Expected the name of a corpus or of a kind, found {name!r}; choose from {known}.")
+            raise ConfigError(
+                "unknown_corpus",
+                "Expected the name of a corpus or of a kind, found {name!r}; choose from {known}.",
+                name=name,
+                known=", ".join((*manifest(), *KINDS)),
+            )
         found.update((corpus.name, corpus) for corpus in members)
     return list(found.values())
 
@@ -132,7 +136,10 @@ def corpus_folder(name: str, root: Path | str | None = None) -> Path:
     folder = (corpora_root() if root is None else Path(root)) / name
     if not folder.is_dir():
         raise CorpusError(
-            f"{folder}: expected the corpus {name} here, found none; run `python -m zhseq.corpus get {name}`."
+            "corpus_missing",
+            "{folder}: expected the corpus {name} here, found none; run `python -m zhseq.corpus get {name}`.",
+            folder=folder,
+            name=name,
         )
     return folder
 

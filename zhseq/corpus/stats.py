@@ -1,4 +1,4 @@
-"""What a corpus holds: counts of the merged poems, of what was dropped, and of the files of any corpus."""
+"""Count what a corpus holds: the merged poems, what was dropped, and the files of any corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tune names of ci: found in a field of their own or at the head of a title, cut free of topics and variants."""
+"""Find the tune names of ci, in a field of their own or at the head of a title, without topics and variants."""
 
 from __future__ import annotations
 

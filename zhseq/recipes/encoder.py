@@ -62,7 +62,10 @@ class EncoderRecipe:
 
     def __post_init__(self) -> None:
         if not 0 < self.hidden_share < 1 or not 0 <= self.news_share <= 1 or self.characters < 0:
-            raise ConfigError("hidden_share must lie in (0, 1), news_share in 0 to 1, characters must not be negative")
+            raise ConfigError(
+                "impossible_sample",
+                "hidden_share must lie in (0, 1), news_share in 0 to 1, characters must not be negative",
+            )
 
 
 class MaskedBatches(Sequence["Batch"]):

@@ -64,9 +64,17 @@ class VectorsRecipe:
     def __post_init__(self) -> None:
         for name in ("char_dim", "bigram_dim", "word_dim", "window", "epochs", "threads"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, but is {getattr(self, name)}")
+                raise ConfigError(
+                    "setting_below_minimum",
+                    "{name} must be at least {minimum}, but is {value}",
+                    name=name,
+                    minimum=1,
+                    value=getattr(self, name),
+                )
         if not 0 <= self.news_share <= 1:
-            raise ConfigError(f"news_share must lie in 0 to 1, but is {self.news_share}")
+            raise ConfigError(
+                "share_out_of_range", "news_share must lie in 0 to 1, but is {value}", value=self.news_share
+            )
 
 
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
@@ -100,7 +108,9 @@ def find_files(text: str) -> list[Path]:
         return [path]
     folder = path if path.is_dir() else corpus_folder(text)
     if not (files := sorted(folder.glob("*.txt"))):
-        raise CorpusError(f"{folder}: expected files named *.txt with one text a line, found none")
+        raise CorpusError(
+            "no_text_files", "{folder}: expected files named *.txt with one text a line, found none", folder=folder
+        )
     return files
 
 
@@ -180,7 +190,7 @@ def _skip_gram(tokens: Path, dim: int, min_count: int, recipe: VectorsRecipe) ->
     try:
         from gensim.models import Word2Vec
     except ImportError as error:
-        raise ConfigError("training vectors needs gensim: pip install 'zhseq[vectors]'") from error
+        raise ConfigError("gensim_missing", "training vectors needs gensim: pip install 'zhseq[vectors]'") from error
     settings: dict[str, Any] = {"sg": 1, "negative": 5, "sample": 1e-4, "workers": recipe.threads, "seed": recipe.seed}
     try:
         model = Word2Vec(
@@ -192,7 +202,9 @@ def _skip_gram(tokens: Path, dim: int, min_count: int, recipe: VectorsRecipe) ->
             **settings,
         )
     except RuntimeError as error:
-        raise CorpusError(f"the text is too short: no unit occurs {min_count} times; give more text") from error
+        raise CorpusError(
+            "text_too_short", "the text is too short: no unit occurs {count} times; give more text", count=min_count
+        ) from error
     vectors = np.asarray(model.wv.vectors, dtype=np.float32)
     vectors = vectors / max(float(np.linalg.norm(vectors, axis=1).mean()), 1e-12)
     return list(model.wv.index_to_key), vectors
@@ -227,8 +239,19 @@ def load_vectors(directory: Path) -> dict[str, tuple[list[str], Vectors]]:
             symbols = [unescape(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
             vectors = tensors[unit].float().numpy()
         except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{path} or its vectors cannot be read ({error}); train them again") from error
+            raise CheckpointError(
+                "vectors_unreadable",
+                "{path} or its vectors cannot be read ({reason}); train them again",
+                path=path,
+                reason=error,
+            ) from error
         if len(symbols) != len(vectors):
-            raise CheckpointError(f"{path} holds {len(symbols)} units for {len(vectors)} vectors; train them again")
+            raise CheckpointError(
+                "vectors_of_other_units",
+                "{path} holds {units} units for {vectors} vectors; train them again",
+                path=path,
+                units=len(symbols),
+                vectors=len(vectors),
+            )
         tables[unit] = (symbols, vectors)
     return tables

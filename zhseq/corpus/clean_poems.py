@@ -1,4 +1,4 @@
-"""Cleaned poems in columns: texts of all poems end to end in arrays, so that work on them needs no loop."""
+"""Hold cleaned poems in columns: the texts of all poems end to end in arrays, so that work on them needs no loop."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ import torch
 
 from zhseq import Poet
 from zhseq.poetry.poet import Request
-from zhseq.poetry.search import Sampling
+from zhseq.poetry.request import Sampling
 
 START, FORM, BATCH = "春", "七绝", 256
 
@@ -69,7 +69,7 @@ def cold_start(model: str | None, cores: int) -> tuple[float, float, float]:
 def batch(poet: Poet, rhyme: str, seed: int) -> tuple[float, float]:
     """Return poems a second and poems a second of processor time when a whole batch is written."""
     begin, used = time.perf_counter(), time.process_time()
-    poems = poet.write_many(Request(form=FORM, rhyme=rhyme, sampling=Sampling(seed=seed)), BATCH)
+    poems = list(poet.stream(Request(form=FORM, rhyme=rhyme, sampling=Sampling(seed=seed)), BATCH))
     if len(poems) != BATCH:
         raise SystemExit(f"expected {BATCH} poems, got {len(poems)}")
     return BATCH / (time.perf_counter() - begin), BATCH / (time.process_time() - used)

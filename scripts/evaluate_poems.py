@@ -33,8 +33,8 @@ from zhseq.corpus import load_poems, select_split
 from zhseq.errors import InputError
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.poet import Poem, Poet, Request
+from zhseq.poetry.request import Ranking, Sampling
 from zhseq.poetry.review import review
-from zhseq.poetry.search import Ranking, Sampling
 from zhseq.text.normalize import normalize
 
 _ACROSTICS = (
@@ -123,12 +123,12 @@ def write_plain(poet: Poet, seeds: int, limit: int) -> tuple[dict[str, list[Poem
     for form in FORMS:
         for start in tqdm(starts, desc=form, disable=None):
             wish = Request(start=start, form=form)
-            plain[form] += [poem for seed in range(seeds) for poem in poet.write_many(seeded(wish, seed), 1)]
+            plain[form] += [poem for seed in range(seeds) for poem in list(poet.stream(seeded(wish, seed), 1))]
             assert all(poem.text.startswith(start) for poem in plain[form][-seeds:])
     one_by_one = time.process_time() - began
     count = sum(map(len, plain.values()))
     began = time.process_time()
-    plain["七绝, no start"] = poet.write_many(Request(form=QUATRAIN), 256)
+    plain["七绝, no start"] = list(poet.stream(Request(form=QUATRAIN), 256))
     speed = {"one by one, processor seconds a poem": one_by_one / count}
     speed["side by side, processor seconds a quatrain"] = (time.process_time() - began) / 256
     return plain, speed
@@ -247,7 +247,7 @@ def constraint_costs(poet: Poet, seeds: int, num: int = 128) -> dict[str, float]
     }
     result = {}
     for name, wish in wishes.items():
-        poems = [p for n in range(seeds) for p in poet.write_many(seeded(Request(form=QUATRAIN, **wish), n), num)]
+        poems = [p for n in range(seeds) for p in list(poet.stream(seeded(Request(form=QUATRAIN, **wish), n), num))]
         scores = poet.score([poem.lines for poem in poems], [QUATRAIN] * len(poems))
         result[name] = sum(score.bits for score in scores) / sum(score.han for score in scores)
     return result
@@ -264,7 +264,7 @@ def ngram_poems(poet: Poet, train: Any, options: argparse.Namespace) -> list[Poe
 
     writer = Poet(poet.model, poet.vocab, prosody=poet.prosody)
     writer._writer.model = NgramModel.train(train, poet.vocab, poet.model, options.limit)  # type: ignore[assignment]
-    return writer.write_many(Request(form=QUATRAIN), options.ngram)
+    return list(writer.stream(Request(form=QUATRAIN), options.ngram))
 
 
 if __name__ == "__main__":

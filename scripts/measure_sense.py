@@ -25,7 +25,7 @@ from zhseq.config import override
 from zhseq.corpus import load_poems, select_split
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.poet import Poet, Request
-from zhseq.poetry.search import Ranking, Sampling
+from zhseq.poetry.request import Ranking, Sampling
 from zhseq.recipes.poem import column
 from zhseq.text.normalize import normalize
 

@@ -142,8 +142,7 @@ def request_of(options: argparse.Namespace) -> Request:
     Raises:
         InputError: A value is out of range, or the file to go on from cannot be read.
     """
-    from zhseq.poetry.request import Request
-    from zhseq.poetry.search import Ranking, Sampling
+    from zhseq.poetry.request import Ranking, Request, Sampling
 
     lines: tuple[str, ...] = ()
     if options.continue_ is not None:
@@ -164,7 +163,8 @@ def request_of(options: argparse.Namespace) -> Request:
         tune=options.tune,
         acrostic=options.acrostic,
         acrostic_at=options.acrostic_at,
-        rhyme_group=options.rhyme_group or options.rhyme_with,
+        rhyme_group=options.rhyme_group,
+        rhyme_with=options.rhyme_with,
         sampling=Sampling(options.temperature, options.top_p, options.top_k, options.seed),
         ranking=Ranking() if options.best_of is None else Ranking(options.best_of),
     )
@@ -286,8 +286,16 @@ def _explain(poet: Poet, found: Review, options: argparse.Namespace) -> None:
 
 
 def _couplet(poet: Poet, options: argparse.Namespace) -> None:
-    sampling = request_of(options).sampling
-    for lower in poet.couplet(options.couplet, options.num, sampling=sampling, rhyme=options.rhyme):
+    answers = poet.couplet(
+        options.couplet,
+        options.num,
+        rhyme=options.rhyme,
+        seed=options.seed,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        top_k=options.top_k,
+    )
+    for lower in answers:
         print(json.dumps({"upper": options.couplet, "lower": lower}, ensure_ascii=False) if options.json else lower)
 
 

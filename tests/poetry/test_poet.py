@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from zhseq.errors import CheckpointError, InputError
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.poet import Poet, Request
-from zhseq.poetry.search import Sampling
+from zhseq.poetry.request import Sampling
 from zhseq.text.normalize import codepoints, is_han
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_form_is_kept_by_construction(tiny_poet, form):
-    for poem in tiny_poet.write_many(Request(form=form, sampling=Sampling(temperature=2, seed=3)), 50):
+    for poem in list(tiny_poet.stream(Request(form=form, sampling=Sampling(temperature=2, seed=3)), 50)):
         assert tuple(map(len, poem.lines)) == FORMS[form].line_lengths
         assert is_han(codepoints("".join(poem.lines))).all()
         assert len(set(poem.lines)) == len(poem.lines)
@@ -63,16 +63,16 @@ def test_auto_says_why_nothing_fits(tiny_poet):
 
 def test_same_seed_same_poem_whatever_the_number(tiny_poet):
     request = Request(sampling=Sampling(seed=5))
-    few, many = tiny_poet.write_many(request, 2), tiny_poet.write_many(request, 7)
+    few, many = list(tiny_poet.stream(request, 2)), list(tiny_poet.stream(request, 7))
     assert few == many[:2]
     assert tiny_poet.write(seed=6) != few[0]
 
 
 def test_many_poems_come_in_blocks_and_are_the_same(tiny_poet):
     request = Request(form="五绝", sampling=Sampling(seed=8))
-    poems = tiny_poet.write_many(request, 300)
+    poems = list(tiny_poet.stream(request, 300))
     assert len(set(poems)) == 300
-    assert tiny_poet.write_many(request, 258) == poems[:258]
+    assert list(tiny_poet.stream(request, 258)) == poems[:258]
 
 
 def test_traditional_changes_only_the_script(tiny_poet):

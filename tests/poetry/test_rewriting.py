@@ -5,8 +5,8 @@ import pytest
 from zhseq.errors import InputError
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.poet import Request
+from zhseq.poetry.request import Sampling
 from zhseq.poetry.review import review
-from zhseq.poetry.search import Sampling
 
 
 def exchanged(poem, index, line):
@@ -117,7 +117,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(ruled_poet, lines, index, w
 )
 def test_lines_come_one_by_one_and_are_those_of_the_whole_poem(ruled_poet, wishes):
     request = Request(sampling=Sampling(seed=9, temperature=1.2), **wishes)
-    whole = ruled_poet.write_many(request, 3)
+    whole = list(ruled_poet.stream(request, 3))
     for number, poem in enumerate(whole):
         parts = list(ruled_poet.lines(request, number))
         assert [part.lines for part in parts] == [poem.lines[: n + 1] for n in range(len(poem.lines))]

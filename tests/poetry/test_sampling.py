@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from zhseq.errors import InputError
-from zhseq.poetry.search import NoRepeatedLine, Sampling, draw
+from zhseq.poetry.request import Ranking, Request, Sampling
+from zhseq.poetry.sampling import draw, forbid_repeated_line
 
 
 def test_draws_follow_the_distribution():
@@ -31,16 +32,15 @@ def test_a_forbidden_character_is_never_drawn():
 def test_the_character_that_would_repeat_a_line_is_forbidden():
     poems = torch.tensor([[[1, 2, 3], [1, 2, 0]], [[1, 2, 3], [2, 2, 0]]])
     scores = torch.zeros(2, 5)
-    NoRepeatedLine((3, 3)).forbid(scores, poems, line=1, place=2)
+    forbid_repeated_line(scores, poems, line=1, line_lengths=(3, 3))
     assert scores[0].tolist() == [0, 0, 0, -torch.inf, 0]
     assert scores[1].tolist() == [0] * 5
 
 
-def test_lines_of_other_length_or_other_places_are_left_alone():
-    poems = torch.tensor([[[1, 2, 3], [1, 2, 0]]])
+def test_lines_of_other_length_are_left_alone():
+    poems = torch.tensor([[[1, 2, 0], [1, 2, 0]]])
     scores = torch.zeros(1, 5)
-    NoRepeatedLine((3, 3)).forbid(scores, poems, line=1, place=1)
-    NoRepeatedLine((2, 3)).forbid(scores, poems, line=1, place=2)
+    forbid_repeated_line(scores, poems, line=1, line_lengths=(2, 3))
     assert scores.tolist() == [[0] * 5]
 
 
@@ -50,3 +50,23 @@ def test_lines_of_other_length_or_other_places_are_left_alone():
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(InputError):
         Sampling(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("record", "wrong", "expected"),
+    [
+        (Sampling, {"temperature": None}, "temperature of type float, but got NoneType"),
+        (Sampling, {"seed": 1.5}, "seed of type int, but got float"),
+        (Sampling, {"top_k": True}, "top_k of type int, but got bool"),
+        (Ranking, {"best_of": "4"}, "best_of of type int, but got str"),
+        (Request, {"start": None}, "start of type str, but got NoneType"),
+        (Request, {"form": float("nan")}, "form of type str, but got float"),
+        (Request, {"tune": ["浣溪沙"]}, "tune of type str, but got list"),
+        (Request, {"traditional": 1}, "traditional of type bool, but got int"),
+        (Request, {"lines": "春风"}, "lines of type tuple.*, but got str"),
+        (Request, {"lines": [None]}, "lines of type tuple.*, but got list"),
+    ],
+)
+def test_a_wrong_type_is_named(record, wrong, expected):
+    with pytest.raises(TypeError, match=f"expected {expected}"):
+        record(**wrong)

@@ -1,14 +1,16 @@
 """Poems of an untrained model keep every rule: the rules are told here a second time, by hand."""
 
+import inspect
 from itertools import pairwise
 
 import pytest
 
 from tests.poetry.conftest import EITHER, LEVEL_GROUPS, OBLIQUE, OBLIQUE_GROUPS
 from zhseq.errors import InputError
+from zhseq.poem import build_parser
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.poet import Poet, Request
-from zhseq.poetry.search import Ranking, Sampling
+from zhseq.poetry.request import Ranking, Sampling
 
 
 def tone(character):
@@ -20,7 +22,7 @@ def group_of(character):
 
 
 def write(poet, num=40, **wishes):
-    return poet.write_many(Request(sampling=Sampling(temperature=1.5, seed=7), **wishes), num)
+    return list(poet.stream(Request(sampling=Sampling(temperature=1.5, seed=7), **wishes), num))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -171,7 +173,7 @@ def test_subject_and_author_change_the_poem_and_not_the_rules(ruled_poet):
 def test_more_candidates_make_poems_the_model_likes_better(ruled_poet):
     def bits(best_of):
         ranking = Ranking(best_of, typical=0.0)
-        poems = ruled_poet.write_many(Request(form="五绝", ranking=ranking, sampling=Sampling(1.5)), 30)
+        poems = list(ruled_poet.stream(Request(form="五绝", ranking=ranking, sampling=Sampling(1.5)), 30))
         return sum(score.bits for score in ruled_poet.score([poem.lines for poem in poems], ["五绝"] * 30))
 
     assert bits(16) < bits(1)
@@ -193,6 +195,51 @@ def test_a_couplet_opposes_tones_and_shares_no_character(ruled_poet, upper):
 def test_what_is_no_upper_line_is_refused(ruled_poet, upper):
     with pytest.raises(InputError, match="upper line"):
         ruled_poet.couplet(upper)
+
+
+def test_options_of_the_command_line_are_arguments_of_the_library(ruled_poet):
+    parser = build_parser()
+    options = {action.dest for action in parser._actions}
+    for method, also in ((Poet.write, {"dynasty", "lines"}), (Poet.couplet, {"upper"})):
+        names = set(inspect.signature(method).parameters) - {"self"}
+        assert names - also <= options
+    assert ruled_poet.write(rhyme_with="松", form="五绝") == ruled_poet.write(rhyme_group="松", form="五绝")
+    with pytest.raises(InputError, match="rhyme_group= and rhyme_with= mean the same"):
+        ruled_poet.write(rhyme_with="松", rhyme_group="松")
+
+
+def test_many_poems_have_the_wishes_of_one(ruled_poet):
+    one, many = (inspect.signature(method).parameters for method in (Poet.write, Poet.write_many))
+    assert list(many) == ["self", "num", *list(one)[1:]]
+    wishes = {"form": "五绝", "acrostic": "春夏", "traditional": True, "seed": 4, "temperature": 1.2, "best_of": 2}
+    assert ruled_poet.write_many(2, **wishes)[0] == ruled_poet.write(**wishes)
+
+
+def test_a_poet_and_what_it_writes_show_themselves(ruled_poet, tiny_poet, tiny_model_dir):
+    assert repr(ruled_poet) == "<Poet without a name (4 forms, 1 tunes, 2 authors) on cpu>"
+    assert repr(Poet.load(tiny_model_dir)) == "<Poet tiny (4 forms, 0 tunes, 2 authors) on cpu>"
+    poem = ruled_poet.write(form="五绝")
+    assert str(poem) == poem.text
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda poet: poet.write(start=None), "start of type str, but got NoneType"),
+        (lambda poet: poet.write(start=float("nan")), "start of type str, but got float"),
+        (lambda poet: poet.write(lines="春风"), "lines of type"),
+        (lambda poet: poet.write_many("3"), "num of type int, but got str"),
+        (lambda poet: poet.rewrite("春风", 0), "lines of type"),
+        (lambda poet: poet.rewrite(["春风"], "0"), "index of type int, but got str"),
+        (lambda poet: poet.couplet(["春风"]), "upper of type str, but got list"),
+        (lambda poet: poet.check(None), "text of type str, but got NoneType"),
+        (lambda poet: poet.check("春风", tune=None), "tune of type str, but got NoneType"),
+        (lambda poet: poet.suggest(b"x"), "text of type str, but got bytes"),
+    ],
+)
+def test_a_wrong_type_is_named(ruled_poet, call, expected):
+    with pytest.raises(TypeError, match=f"expected {expected}"):
+        call(ruled_poet)
 
 
 def test_prosody_is_read_from_the_model_directory(tiny_model_dir, small_prosody, tmp_path):

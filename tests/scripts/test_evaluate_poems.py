@@ -22,5 +22,5 @@ def test_the_masked_ngram_writes_other_poems_than_the_network(monkeypatch: pytes
     options = argparse.Namespace(limit=None, ngram=2)
     written = ngram_poems(poet, train, options)
     assert len(written) == 2
-    assert [poem.text for poem in written] != [poem.text for poem in poet.write_many(Request(form="七绝"), 2)]
+    assert [poem.text for poem in written] != [poem.text for poem in list(poet.stream(Request(form="七绝"), 2))]
     assert "masked_ngram" in sys.modules

@@ -1,4 +1,4 @@
-"""The library of the poetry half: `Poet.load().write(start="春", form="七绝", seed=1)`."""
+"""The poet: write, rewrite, answer, check and score verse: `Poet.load().write(start="春", form="七绝", seed=1)`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from zhseq import checkpoint
 from zhseq.config import from_dict
@@ -14,30 +13,25 @@ from zhseq.device import pick_device, set_threads
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.nn.layers import uninitialized
 from zhseq.poetry.faults import Review
-from zhseq.poetry.forms import LINE, Controls
+from zhseq.poetry.forms import FORMS, LINE
 from zhseq.poetry.model import LanguageModel, LanguageModelConfig
 from zhseq.poetry.planning import (
-    AUTO_FORMS,
-    COUPLET_RANKING,
-    Draft,
     control_values,
-    draft,
-    draft_couplet,
     find_tune,
-    known_name,
+    plan_couplet,
+    plan_poem,
+    plan_rewriting,
     wanted_prosody,
 )
 from zhseq.poetry.prosody import PROSODY_FILE, Prosody
-from zhseq.poetry.request import Poem, Request
+from zhseq.poetry.request import COUPLET_RANKING, Poem, Ranking, Request, Sampling, expect
 from zhseq.poetry.review import review
-from zhseq.poetry.rules import Template
 from zhseq.poetry.scoring import Score, score_poems, surprise
-from zhseq.poetry.search import Ranking, Sampling, Task, write
 from zhseq.poetry.suggesting import Suggestion, suggest
-from zhseq.poetry.writer import Order, Writer, draft_rewriting, rewrite, to_text
+from zhseq.poetry.writer import Writer
 from zhseq.text.vocab import Vocab
 
-__all__ = ["AUTO_FORMS", "KIND", "VOCAB_FILE", "Poem", "Poet", "Request"]
+__all__ = ["KIND", "VOCAB_FILE", "Poem", "Poet", "Request"]
 
 KIND = "poem-language-model"
 VOCAB_FILE = "vocab.txt"
@@ -47,14 +41,24 @@ class Poet:
     """Writes poems with a trained language model. One object may be used from several threads."""
 
     def __init__(
-        self, model: LanguageModel, vocab: Vocab, device: str = "cpu", prosody: Path | Prosody | None = None
+        self,
+        model: LanguageModel,
+        vocab: Vocab,
+        device: str = "cpu",
+        prosody: Path | Prosody | None = None,
+        name: str = "",
     ) -> None:
         """Wrap a model, its vocabulary and a prosody or the directory of one, read when first needed; see `load`."""
+        self.name = name
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         self.vocab = vocab
         self._prosody = prosody
         self._writer = Writer(self.model, vocab)
+
+    def __repr__(self) -> str:
+        holds = f"{len(FORMS)} forms, {len(self.tunes)} tunes, {len(self.authors)} authors"
+        return f"<Poet {self.name or 'without a name'} ({holds}) on {self.device}>"
 
     @classmethod
     def load(
@@ -97,7 +101,8 @@ class Poet:
             )
         with uninitialized():
             network = checkpoint.build(directory, lambda: LanguageModel(settings))
-        return cls(network, vocab, device, directory if (directory / PROSODY_FILE).exists() else None)
+        prosody = directory if (directory / PROSODY_FILE).exists() else None
+        return cls(network, vocab, device, prosody, directory.name)
 
     @property
     def authors(self) -> tuple[str, ...]:
@@ -127,60 +132,164 @@ class Poet:
     def write(
         self,
         *,
-        seed: int = 0,
-        temperature: float = 0.8,
-        top_p: float = 0.95,
-        top_k: int = 0,
+        start: str = "",
+        lines: Sequence[str] = (),
+        form: str = "auto",
+        tune: str = "",
+        title: str = "",
+        about: str = "",
+        author: str = "",
+        dynasty: str = "",
+        acrostic: str = "",
+        acrostic_at: str = "start",
+        rhyme: str = "auto",
+        rhyme_group: str = "",
+        rhyme_with: str = "",
+        traditional: bool = False,
+        seed: int = Sampling.seed,
+        temperature: float = Sampling.temperature,
+        top_p: float = Sampling.top_p,
+        top_k: int = Sampling.top_k,
         best_of: int = Ranking.best_of,
-        **wishes: Any,
     ) -> Poem:
-        """Write one poem.
+        """Write one poem. What is left out is left to the model.
 
         Args:
+            start: How the poem begins, one or more characters; they stay as they are.
+            lines: Lines to go on from, without punctuation; the last may be unfinished.
+            form: `auto` (the first that the given characters fit into) or 五绝, 七绝, 五律, 七律.
+            tune: Write ci to this tune, one of `tunes`.
+            title: Title of the poem.
+            about: Subject; pulls the poem harder than a title.
+            author: In whose manner, one of `authors`.
+            dynasty: In the manner of which time, one of `dynasties`.
+            acrostic: Characters with which the lines begin (藏头).
+            acrostic_at: Where in the lines they stand: `start`, or `end` (藏尾).
+            rhyme: `classical` or `modern` tones and rhymes, or `none`; `auto` is classical where the model has a
+                prosody, and keeps a start that breaks the rules.
+            rhyme_group: Rhyme group, called by one of its words.
+            rhyme_with: A character to rhyme with: the same, said otherwise.
+            traditional: Write in traditional characters.
             seed: The same seed and wishes give the same poem.
-            temperature: See `Sampling`, as for `top_p` and `top_k`; for `best_of` see `Ranking`.
-            top_p: See there.
-            top_k: See there.
-            best_of: See there.
-            **wishes: Fields of `Request`: start, form, tune, about, author, acrostic, lines and so on.
+            temperature: Lower is safer, higher bolder; 0 always takes the best.
+            top_p: Draw only from this share of the probability.
+            top_k: Draw only from this many characters; 0: no limit.
+            best_of: Candidates for each line, of which the best stays.
 
         Raises:
             InputError: A wish cannot be fulfilled; the message says why and what would work.
+            TypeError: A wish is of a wrong type.
         """
-        sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
-        wishes["lines"] = tuple(wishes.get("lines", ()))
-        return self.write_many(Request(sampling=sampling, ranking=Ranking(best_of), **wishes), 1)[0]
+        request = Request(
+            start=start,
+            lines=_listed(lines),
+            form=form,
+            tune=tune,
+            title=title,
+            about=about,
+            author=author,
+            dynasty=dynasty,
+            acrostic=acrostic,
+            acrostic_at=acrostic_at,
+            rhyme=rhyme,
+            rhyme_group=rhyme_group,
+            rhyme_with=rhyme_with,
+            traditional=traditional,
+            sampling=Sampling(temperature, top_p, top_k, seed),
+            ranking=Ranking(best_of),
+        )
+        return next(self.stream(request, 1))
 
-    def write_many(self, request: Request, num: int) -> list[Poem]:
-        """Write `num` poems side by side; poem number i is the same whatever `num` is.
+    def write_many(
+        self,
+        num: int,
+        *,
+        start: str = "",
+        lines: Sequence[str] = (),
+        form: str = "auto",
+        tune: str = "",
+        title: str = "",
+        about: str = "",
+        author: str = "",
+        dynasty: str = "",
+        acrostic: str = "",
+        acrostic_at: str = "start",
+        rhyme: str = "auto",
+        rhyme_group: str = "",
+        rhyme_with: str = "",
+        traditional: bool = False,
+        seed: int = Sampling.seed,
+        temperature: float = Sampling.temperature,
+        top_p: float = Sampling.top_p,
+        top_k: int = Sampling.top_k,
+        best_of: int = Ranking.best_of,
+    ) -> list[Poem]:
+        """Write `num` poems side by side, with the wishes of `write`; number i is the same whatever `num` is.
 
         Raises:
             InputError: A wish cannot be fulfilled; the message says why and what would work.
+            TypeError: A wish is of a wrong type.
         """
+        request = Request(
+            start=start,
+            lines=_listed(lines),
+            form=form,
+            tune=tune,
+            title=title,
+            about=about,
+            author=author,
+            dynasty=dynasty,
+            acrostic=acrostic,
+            acrostic_at=acrostic_at,
+            rhyme=rhyme,
+            rhyme_group=rhyme_group,
+            rhyme_with=rhyme_with,
+            traditional=traditional,
+            sampling=Sampling(temperature, top_p, top_k, seed),
+            ranking=Ranking(best_of),
+        )
         return list(self.stream(request, num))
 
     def stream(self, request: Request, num: int) -> Iterator[Poem]:
-        """Yield the poems of `write_many` as they are finished, in flat memory.
+        """Yield the poems that `write_many` would return as they are finished, in flat memory.
 
         Raises:
             InputError: As for `write_many`, when the first poem is asked for.
         """
-        if num < 1:
-            raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=num)
-        yield from self._writer.poems(self._order(request), num)
+        _expect_count(num)
+        yield from self._writer.poems(plan_poem(request, self.vocab, self._prosody_for(request)), num)
 
     def lines(self, request: Request, number: int = 0) -> Iterator[Poem]:
         """Yield one poem after each of its lines, as far as it is written; the last time it is whole.
 
-        What stands never changes again: the whole poem is number `number` of `write_many`.
+        What stands never changes again: the whole poem is number `number` of `stream`.
 
         Raises:
             InputError: As for `write_many`, when the first line is asked for.
         """
-        yield from self._writer.lines(self._order(request), number)
+        yield from self._writer.lines(plan_poem(request, self.vocab, self._prosody_for(request)), number)
 
     def rewrite(
-        self, lines: Sequence[str], index: int, num: int = 5, *, seed: int = 0, temperature: float = 0.8, **wishes: Any
+        self,
+        lines: Sequence[str],
+        index: int,
+        num: int = 5,
+        *,
+        start: str = "",
+        form: str = "auto",
+        tune: str = "",
+        title: str = "",
+        about: str = "",
+        author: str = "",
+        dynasty: str = "",
+        acrostic: str = "",
+        acrostic_at: str = "start",
+        rhyme: str = "auto",
+        rhyme_group: str = "",
+        rhyme_with: str = "",
+        traditional: bool = False,
+        seed: int = Sampling.seed,
+        temperature: float = Sampling.temperature,
     ) -> list[str]:
         """Write one line of a poem anew, so that it fits into form, tones and rhyme and repeats nothing.
 
@@ -188,54 +297,82 @@ class Poet:
             lines: The whole poem, without punctuation; how the line to be written reads now is free.
             index: Number of the line, from 0.
             num: How many other versions.
+            start: As the poem was asked for, see `write`, and so on; its characters in this line stay.
+            form: See `write`, likewise below.
+            tune: See there.
+            title: See there.
+            about: See there.
+            author: See there.
+            dynasty: See there.
+            acrostic: See there; its character in this line stays.
+            acrostic_at: See there.
+            rhyme: See there.
+            rhyme_group: See there; the other lines tell the rhyme.
+            rhyme_with: See there.
+            traditional: See there.
             seed: The same seed gives the same versions.
-            temperature: See `Sampling`.
-            **wishes: Fields of `Request`, as the poem was asked for: tune, about, author and so on. Characters of a
-                start or an acrostic in this line stay.
+            temperature: See there.
 
         Returns:
             The versions, those that go best with the other lines first; fewer if no more were found.
 
         Raises:
             InputError: There is no such line, or the other lines have no known form.
+            TypeError: An argument is of a wrong type.
         """
-        request = Request(sampling=Sampling(temperature=temperature, seed=seed), **wishes)
-        prosody = wanted_prosody(request, lambda: self.prosody)
-        outline = draft_rewriting(request, tuple(lines), index, prosody)
-        order = Order(request, outline, self._controls(request, outline), prosody)
-        return rewrite(self._writer, order, lines[index], index, num)
+        expect("index", index, "int")
+        expect("num", num, "int")
+        poem = _listed(lines)
+        request = Request(
+            start=start,
+            form=form,
+            tune=tune,
+            title=title,
+            about=about,
+            author=author,
+            dynasty=dynasty,
+            acrostic=acrostic,
+            acrostic_at=acrostic_at,
+            rhyme=rhyme,
+            rhyme_group=rhyme_group,
+            rhyme_with=rhyme_with,
+            traditional=traditional,
+            sampling=Sampling(temperature, seed=seed),
+        )
+        plan = plan_rewriting(request, poem, index, self.vocab, self._prosody_for(request))
+        return self._writer.versions(plan, index, poem[index], num)
 
-    def couplet(self, upper: str, num: int = 1, *, sampling: Sampling | None = None, rhyme: str = "auto") -> list[str]:
+    def couplet(
+        self,
+        upper: str,
+        num: int = 1,
+        *,
+        rhyme: str = "auto",
+        seed: int = Sampling.seed,
+        temperature: float = Sampling.temperature,
+        top_p: float = Sampling.top_p,
+        top_k: int = Sampling.top_k,
+    ) -> list[str]:
         """Answer an upper line with lower lines (对联): tones opposed, no character shared.
 
         Args:
             upper: Up to 24 characters, with or without punctuation.
             num: How many answers.
-            sampling: How to draw.
-            rhyme: `classical` or `modern` tones.
+            rhyme: `classical` or `modern` tones; `auto` is classical.
+            seed: The same seed gives the same answers.
+            temperature: See `write`, likewise below.
+            top_p: See there.
+            top_k: See there.
 
         Raises:
             InputError: It is no upper line, or the model has no prosody.
+            TypeError: An argument is of a wrong type.
         """
+        expect("upper", upper, "str")
         prosody = self.reviewing("classical" if rhyme == "auto" else rhyme)
-        if num < 1:
-            raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=num)
-        outline, rules = draft_couplet(upper, prosody), self._writer.rules(prosody)
-        task = Task(
-            template=Template.build(outline.plan.patterns, outline.plan.presets, rules),
-            weights=outline.plan.weights,
-            forced=self._writer.ids(outline.given),
-            prefix=self._writer.prefix(Controls(outline.form)),
-            background=None,
-            line_id=self.vocab.id(LINE),
-            answers=outline.answers,
-        )
-        drawing = sampling or Sampling()
-        answers = []
-        for number in range(num):  # one by one: each has so many candidates
-            *_, (poems, _) = write(self.model, rules, task, drawing, COUPLET_RANKING, range(number, number + 1))
-            answers.append(outline.lower(to_text(self.vocab, poems[0], outline.given, traditional=False)))
-        return answers
+        _expect_count(num)
+        request = Request(sampling=Sampling(temperature, top_p, top_k, seed), ranking=COUPLET_RANKING)
+        return self._writer.answers(plan_couplet(request, upper, prosody), upper, num)
 
     def check(self, text: str, *, tune: str = "", form: str = "", rhyme: str = "classical") -> Review:
         """Judge one poem of a person: form, tones, rhymes, repetition.
@@ -249,7 +386,10 @@ class Poet:
 
         Raises:
             InputError: It is no poem of a known shape, or the model has no prosody.
+            TypeError: An argument is of a wrong type.
         """
+        for name, value in (("text", text), ("tune", tune), ("form", form)):
+            expect(name, value, "str")
         prosody = self.reviewing(rhyme)
         return review(text, prosody, find_tune(tune, prosody) if tune else None, form)
 
@@ -258,9 +398,18 @@ class Poet:
     ) -> list[Suggestion]:
         """Propose characters that keep the rules, the best first, for places marked `？`, or else for the faults.
 
+        Args:
+            text: The poem; see `check`, likewise for `tune`, `form` and `rhyme`.
+            tune: See there.
+            form: See there.
+            rhyme: See there.
+            num: Characters for each place.
+
         Raises:
             InputError: As for `check`.
+            TypeError: An argument is of a wrong type.
         """
+        expect("num", num, "int")
         found = self.check(text, tune=tune, form=form, rhyme=rhyme)
         return suggest(self.model, self.vocab, self.reviewing(rhyme), found, num)
 
@@ -274,7 +423,7 @@ class Poet:
         Raises:
             InputError: The model has none.
         """
-        prosody = wanted_prosody(Request(rhyme=rhyme), lambda: self.prosody)
+        prosody = self._prosody_for(Request(rhyme=rhyme))
         if prosody is None:
             raise InputError(
                 "judged_by_no_rhyme", "a poem is judged by classical or modern rhyme; leave <rhyme=none> out"
@@ -285,13 +434,17 @@ class Poet:
         """Return the bits of poems, given as normalised lines without punctuation, and of their forms (or "")."""
         return score_poems(self.model, self.vocab, poems, forms)
 
-    def _order(self, request: Request) -> Order:
-        """Understand a request, or say why it cannot be fulfilled."""
-        prosody = wanted_prosody(request, lambda: self.prosody)
-        outline = draft(request, prosody)
-        return Order(request, outline, self._controls(request, outline), prosody)
+    def _prosody_for(self, request: Request) -> Prosody | None:
+        return wanted_prosody(request, lambda: self.prosody)
 
-    def _controls(self, request: Request, outline: Draft) -> Controls:
-        author = known_name("author", request.author, self.authors)
-        dynasty = known_name("dynasty", request.dynasty, self.dynasties)
-        return Controls(outline.form.name, dynasty, author, outline.tune + (request.about or request.title))
+
+def _listed(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return lines as a tuple; one text is not several lines."""
+    expect("lines", lines, "tuple[str, ...]")
+    return tuple(lines)
+
+
+def _expect_count(num: int) -> None:
+    expect("num", num, "int")
+    if num < 1:
+        raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=num)

@@ -1,47 +1,130 @@
-"""What is asked of a poem, and the poem that comes of it."""
+"""What is asked of a poem, how it is written, and the poem that comes of it. Imports no torch."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 
-from zhseq.errors import Message
+from zhseq.errors import InputError, Message
 from zhseq.poetry.forms import FORMS, Form
 from zhseq.poetry.prosody import Pattern
-from zhseq.poetry.search import Ranking, Sampling
 
 RHYMES = ("auto", "classical", "modern", "none")
+"""What `Request.rhyme` may be."""
+MOST_CANDIDATES = 256
+
+_KINDS: dict[str, type] = {"str": str, "int": Integral, "float": Real, "bool": bool}
+
+
+def expect(name: str, value: object, kind: str) -> None:
+    """Refuse an argument of a wrong type.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        kind: `str`, `int`, `float`, `bool` or `tuple[str, ...]`.
+
+    Raises:
+        TypeError: The value is of another type.
+    """
+    if kind == "tuple[str, ...]":
+        fits = isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)
+    else:
+        fits = isinstance(value, _KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
+    if not fits:
+        raise TypeError(f"expected {name} of type {kind}, but got {type(value).__name__}")
+
+
+def _expect_fields(record: Sampling | Ranking | Request) -> None:
+    for each in dataclasses.fields(record):
+        if each.name not in ("sampling", "ranking"):
+            expect(each.name, getattr(record, each.name), str(each.type))
 
 
 @dataclass(frozen=True)
-class Poem:
-    """A poem, finished or as far as it is written."""
+class Sampling:
+    """How characters are drawn.
 
-    lines: tuple[str, ...]
-    """Lines without punctuation."""
-    form: str
-    title: str = ""
-    author: str = ""
-    tune: str = ""
-    pattern: Pattern | None = None
-    """Tones and rhymes that the poem keeps; None where it was free."""
-    note: Message | None = None
-    """Which rules were relaxed to keep the given characters; None if none were."""
+    Raises:
+        InputError: A value is out of range.
+        TypeError: A value is of a wrong type.
+    """
 
-    def __str__(self) -> str:
-        return self.text
+    temperature: float = 0.8
+    """Below 1 the model's favourites win more often, above 1 less; 0 always takes the best."""
+    top_p: float = 0.95
+    """Draw only from the smallest set of characters that holds this much probability."""
+    top_k: int = 0
+    """Draw only from this many characters; 0: no such limit."""
+    seed: int = 0
+    """The same seed gives the same poems; poem number i does not depend on how many are asked for."""
 
-    @property
-    def text(self) -> str:
-        """The poem as it is printed: one couplet a row, or one stanza of a tune, with punctuation."""
-        if self.tune and self.pattern is not None:
-            return "\n".join(stanzas(self.lines, self.pattern))
-        return "\n".join(FORMS[self.form].layout(self.lines))
+    def __post_init__(self) -> None:
+        _expect_fields(self)
+        if not 0 <= self.temperature <= 10:
+            raise InputError(
+                "bad_temperature",
+                "the temperature must lie in 0 to 10, but is {temperature}; 0.8 is a good start",
+                temperature=self.temperature,
+            )
+        if not 0 < self.top_p <= 1:
+            raise InputError(
+                "bad_top_p", "<top_p> must be greater than 0 and at most 1, but is {top_p}", top_p=self.top_p
+            )
+        if self.top_k < 0:
+            raise InputError(
+                "bad_top_k", "<top_k> must not be negative, but is {top_k}; 0 sets no limit", top_k=self.top_k
+            )
+        if self.seed < 0:
+            raise InputError("bad_seed", "the seed must not be negative, but is {seed}", seed=self.seed)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How candidates for a line are made and judged.
+
+    Raises:
+        InputError: There are too few or too many candidates.
+        TypeError: A value is of a wrong type.
+    """
+
+    best_of: int = 4
+    """Candidates for each line."""
+    typical: float = 5.5
+    """Surprise of verse by people, in nats a character; a line that surprises less is worn out or copied, and gains
+    nothing by it."""
+    rarity: float = 0.6
+    """How far the commonest characters are held back when one is drawn, 0 to 1. A temperature below 1 favours them far
+    beyond what people do; this gives back the variety without giving up the sense."""
+    guidance: float = 0.6
+    """How strongly subject and author pull: this share of the difference they make is added to the scores."""
+    parallel: float = 2.0
+    """Weight of the likeness of facing characters in a couplet whose lines answer each other."""
+
+    def __post_init__(self) -> None:
+        _expect_fields(self)
+        if not 1 <= self.best_of <= MOST_CANDIDATES:
+            raise InputError(
+                "bad_best_of",
+                "<best_of> must lie in 1 to {most}, but is {best_of}",
+                most=MOST_CANDIDATES,
+                best_of=self.best_of,
+            )
+
+
+COUPLET_RANKING = Ranking(best_of=96, typical=4.2, rarity=0.1)
+"""A single answer can be chosen with more care than the lines of a poem, and need not be varied."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a poem; an empty string leaves it to the model."""
+    """What is asked of a poem; an empty string leaves it to the model.
+
+    Raises:
+        TypeError: A value is of a wrong type.
+    """
 
     start: str = ""
     """How the poem begins: characters, punctuation allowed where the form has it. Kept exactly as given."""
@@ -69,8 +152,40 @@ class Request:
     """`start` or `end` (藏尾)."""
     rhyme_group: str = ""
     """Rhyme group, called by one of its words."""
+    rhyme_with: str = ""
+    """A character to rhyme with: another way to give the rhyme group."""
     sampling: Sampling = field(default_factory=Sampling)
     ranking: Ranking = field(default_factory=Ranking)
+
+    def __post_init__(self) -> None:
+        _expect_fields(self)
+        object.__setattr__(self, "lines", tuple(self.lines))
+
+
+@dataclass(frozen=True)
+class Poem:
+    """A poem, finished or as far as it is written."""
+
+    lines: tuple[str, ...]
+    """Lines without punctuation."""
+    form: str
+    title: str = ""
+    author: str = ""
+    tune: str = ""
+    pattern: Pattern | None = None
+    """Tones and rhymes that the poem keeps; None where it was free."""
+    note: Message | None = None
+    """Which rules were relaxed to keep the given characters; None if none were."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def text(self) -> str:
+        """The poem as it is printed: one couplet a row, or one stanza of a tune, with punctuation."""
+        if self.tune and self.pattern is not None:
+            return "\n".join(stanzas(self.lines, self.pattern))
+        return "\n".join(FORMS[self.form].layout(self.lines))
 
 
 def stanzas(lines: Sequence[str], pattern: Pattern) -> list[str]:

@@ -12,8 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
 from zhseq.errors import InputError, Message, service
-from zhseq.poetry.request import Request
-from zhseq.poetry.search import Ranking, Sampling
+from zhseq.poetry.request import Ranking, Request, Sampling
 from zhseq.serve.http import ApiError, error_body, json_response, to_json, too_slow
 from zhseq.serve.queues import Answer, Work
 from zhseq.serve.schemas import (

@@ -1,6 +1,15 @@
 """Tones, rhymes and patterns of verse, estimated from verse (`python -m zhseq.train prosody`). Needs no torch."""
 
-from zhseq.poetry.prosody.patterns import FREE, LEVEL, OBLIQUE, OPPOSITE, Pattern, TunePattern, templates
+from zhseq.poetry.prosody.patterns import (
+    FREE,
+    LEVEL,
+    OBLIQUE,
+    OPPOSITE,
+    UNASSIGNED,
+    Pattern,
+    TunePattern,
+    templates,
+)
 from zhseq.poetry.prosody.prosody import PROSODY_FILE, Prosody, RhymeGroup, Tone, ToneMasks
 
 __all__ = [
@@ -9,6 +18,7 @@ __all__ = [
     "OBLIQUE",
     "OPPOSITE",
     "PROSODY_FILE",
+    "UNASSIGNED",
     "Pattern",
     "Prosody",
     "RhymeGroup",

@@ -31,6 +31,10 @@ line ends on three level or three oblique characters, and a level second charact
 """
 
 
+UNASSIGNED = -1
+"""Stands for the rhyme group of a rhyme that has none yet, and for the rhyme of a line that does not rhyme."""
+
+
 @dataclass(frozen=True)
 class Pattern:
     """One way in which a poem of some form may be built.
@@ -59,6 +63,19 @@ class Pattern:
             raise ValueError(f"a pattern is made of {LEVEL}, {OBLIQUE} and {FREE}")
         if self.marks and len(self.marks) != len(self.tones):
             raise ValueError("a pattern needs one punctuation mark for each line")
+
+    @property
+    def rhyme_slots(self) -> tuple[int, ...]:
+        """For each line the number of its rhyme, from 0, or `UNASSIGNED` if it does not rhyme.
+
+        Lines of one rhyme class and one tone share a rhyme: where a tune mixes both tones in a class, each has a group
+        of its own.
+        """
+        order: dict[tuple[int, str], int] = {}
+        return tuple(
+            order.setdefault((rhyme, tones[-1]), len(order)) if rhyme else UNASSIGNED
+            for tones, rhyme in zip(self.tones, self.rhymes, strict=True)
+        )
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,15 @@ _POETRY: dict[str, str] = {
 
 _TAGGING: dict[str, str] = {
     "conllu_without_words": "<format=conllu> 须配 <task=pos> 或 <task=pos,ner>，现为 ner：此格式每行为一词",
+    # dictionary files
+    "comments": "{path}：{count} 行是注释，略去，第一行是第 {line} 行",
+    "two_words_a_line": "{path}：应每行一词，{total} 行中却有 {count} 行在汉字之间有空格，如第 {line} 行（{word!r}）；"
+    "请每行写一词。",
+    "word_with_blank": "{path}：{total} 个词中有 {count} 个在汉字之间有空格，第一个在第 {line} 行（{word!r}）；"
+    "只有带着空格才能匹配",
+    "dictionary_with_commas": "词、词频、词性之间应为空格或制表符，却是逗号（{line}）；"
+    "词中本有逗号的，请在后面加制表符。",
+    "frequency_after_pos": "词频应写在词性之前，却在其后（{line}）。",
     "few_readings": "读法数须不少于 1，现为 {nbest}",
     "few_threads": "线程数须不少于 1，现为 {threads}",
     "gold_of_another_task": "标准答案应含此模型所能做的（{wanted}），而其中只有 {there}",
@@ -148,6 +157,14 @@ _TAGGING: dict[str, str] = {
 }
 
 _CORPORA_AND_TRAINING: dict[str, str] = {
+    # tagged files
+    "long_texts": "{name}：{total} 个文本中有 {count} 个超过 {limit} 字，最长 {longest} 字；"
+    "如果各含几句，请在句间加空行",
+    "misspelled_label": "标签 {label} 只出现 {count} 次；是不是 {near}？",
+    "rare_label": "标签 {label} 只出现 {count} 次",
+    "records_without_labels": "{name}：{total} 条记录中有 {count} 条既无词也无实体，略去，第一条在第 {line} 行",
+    "numbers_without_names": "{name} 的 {column} 列：应为标签，或带有 ClassLabel 名称的数字，却是 {found}；"
+    "请把该列转为 Sequence(ClassLabel(names=[...]))。",
     # command lines
     "unknown_command": "没有“{name}”这个命令；可用：{known}",
     "output_is_a_file": "训练须存放在目录中，而 {place} 是文件；请另给 <output>",

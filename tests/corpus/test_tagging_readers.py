@@ -1,5 +1,6 @@
 """Each reader of tagged text against small hand-made files."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import datasets
 import pytest
 
 from zhseq.corpus.tagging import TaggedCorpus, TaggedText, read_tagged
+from zhseq.corpus.tagging_base import count_labels, label_report, rare_labels
 from zhseq.errors import CorpusError
 from zhseq.text.tags import NO_BEGIN, Span
 
@@ -248,3 +250,98 @@ def test_names_of_universal_ner_stand_in_the_text_as_it_is(tmp_path: Path) -> No
 def test_a_broken_line_of_universal_ner_is_named(tmp_path: Path, line: str) -> None:
     with pytest.raises(CorpusError, match=r"line [23]"):
         read(tmp_path, f"# text = 王\n{line}\n", format="uner")
+
+
+def test_docstart_lines_begin_documents_and_are_no_text(tmp_path: Path) -> None:
+    lines = "-DOCSTART- -X- O O\n\n北 B-LOC\n京 I-LOC\n\n好 O\n\n-DOCSTART- -X- O O\n江 B-PER\n"
+    corpus = read(tmp_path, lines)
+    assert [text.text for text in corpus.texts] == ["北京", "好", "江"]
+    first, second, third = (text.document for text in corpus.texts)
+    assert first == second != third
+
+
+def test_columns_may_have_commas_between(tmp_path: Path) -> None:
+    corpus = read(tmp_path, "北,B-LOC\n京,I-LOC\n,,O\n好,O\n\n江,B-PER\n")
+    assert [text.text for text in corpus.texts] == ["北京,好", "江"]
+    assert shown(corpus.texts[0], corpus.texts[0].entities) == ["北京/LOC"]
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_any_line_end_ends_a_line(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("北 B-LOC\n京 I-LOC\n\n好 O\n".replace("\n", end).encode())
+    assert [text.text for text in read_tagged(path).texts] == ["北京", "好"]
+
+
+def test_a_json_array_is_read_as_lines_are(tmp_path: Path) -> None:
+    records = [
+        {"text": "江在北京", "entities": [{"start": 2, "end": 4, "label": "LOC"}]},
+        {"text": "好", "entities": []},
+    ]
+    for indent in (None, 2):
+        texts = read(tmp_path, json.dumps(records, ensure_ascii=False, indent=indent), "a.json").texts
+        assert [text.text for text in texts] == ["江在北京", "好"]
+        assert shown(texts[0], texts[0].entities) == ["北京/LOC"]
+    assert [text.text for text in read(tmp_path, "[江/nr 泽民/nr]PER 讲话/v\n").texts] == ["江泽民讲话"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"text": "江在北京", "label": [[2, 4, "LOC"], [0, 1, "PER"]], "id": 7}',
+        '{"text": "江在北京", "labels": [[0, 1, "PER"], [2, 4, "LOC"]]}',
+        '{"text": "江在北京", "entities": [{"id": 1, "label": "LOC", "start_offset": 2, "end_offset": 4},'
+        ' {"id": 2, "label": "PER", "start_offset": 0, "end_offset": 1}], "relations": []}',
+    ],
+)
+def test_entities_as_doccano_writes_them(tmp_path: Path, record: str) -> None:
+    corpus = read(tmp_path, f'{record}\n{{"text": "好", "label": []}}\n', "a.jsonl")
+    first, second = corpus.texts
+    assert shown(first, first.entities) == ["江/PER", "北京/LOC"]
+    assert second.entities == ()
+    with pytest.raises(CorpusError, match='line 1: expected "entities" to hold objects'):
+        read(tmp_path, '{"text": "江", "label": [[0, 9, "PER"]]}\n', "a.jsonl")
+
+
+def test_records_without_labels_are_counted_and_too_many_refused(tmp_path: Path) -> None:
+    good, bad = '{"text": "好", "entities": []}\n', '{"text": "好", "tags": ["O"]}\n'
+    corpus = read(tmp_path, good * 10 + bad + good * 10, "a.jsonl")
+    assert len(corpus.texts) == 20
+    assert corpus.report().endswith(
+        "a.jsonl: 1 of 21 records have neither words nor entities and are left out, the first in line 11"
+    )
+    with pytest.raises(CorpusError, match=r'line 3: expected "words" or "entities" beside "text"'):
+        read(tmp_path, good * 2 + bad * 2, "a.jsonl")
+
+
+def test_bilou_is_bioes_by_other_letters(tmp_path: Path) -> None:
+    text = read(tmp_path, "江 U-PER\n在 O\n中 B-LOC\n南 I-LOC\n海 L-LOC\n").texts[0]
+    assert shown(text, text.entities) == ["江/PER", "中南海/LOC"]
+    text = read(tmp_path, "中 B\n南 I\n海 L\n好 U\n").texts[0]
+    assert shown(text, text.words) == ["中南海/", "好/"]
+    (tmp_path / "x-label.txt").write_text("B-LOC L-LOC U-PER O\n", encoding="utf-8")
+    text = read(tmp_path, "北 京 江 好\n", "x.txt").texts[0]
+    assert shown(text, text.entities) == ["北京/LOC", "江/PER"]
+
+
+def test_numbers_without_names_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    datasets.Dataset.from_dict({"tokens": [["北", "京"]], "ner_tags": [[1, 2]]}).save_to_disk(folder)
+    with pytest.raises(CorpusError, match=r"column ner_tags: expected tags, or numbers with a ClassLabel .* found 1"):
+        read_tagged(folder)
+
+
+def test_very_long_texts_are_noted(tmp_path: Path) -> None:
+    corpus = read(tmp_path, "好 O\n" * 3000 + "\n好 O\n")
+    assert "1 of 2 texts are longer than 2000 characters, the longest has 3000" in corpus.report()
+    assert "\n" not in read(tmp_path, "好 O\n").report()
+
+
+def test_labels_are_counted_and_rare_ones_named(tmp_path: Path) -> None:
+    texts = read(tmp_path, "鱼 B-DISH\n\n" * 9 + "鸭 B-DISHES\n\n江 B-PER\n\n").texts
+    assert count_labels(texts) == {"ner": {"DISH": 9, "DISHES": 1, "PER": 1}}
+    assert label_report(texts) == "labels: DISH 9, DISHES 1, PER 1"
+    assert [*map(str, rare_labels(texts))] == [
+        "the label DISHES occurs only 1 times; is it DISH?",
+        "the label PER occurs only 1 times",
+    ]

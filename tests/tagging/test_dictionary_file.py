@@ -3,10 +3,10 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 from zhseq.tagging.dictionary import MAX_WORD, Entry, columns_of, read_entries
 
 
@@ -42,6 +42,10 @@ def test_what_jieba_reads_is_read_alike(line: str) -> None:
     word, frequency, pos = ((part or "").strip() for part in match.groups())
     from zhseq.tagging import dictionary as dictionary_file
 
+    turned = re.fullmatch(r"\S*[一-三] ([a-z]+) [0-9]+", line)
+    assume(not (turned and turned[1] in dictionary_file._JIEBA_POS))
+    if not frequency and word[-1].isascii() and pos and pos not in dictionary_file._JIEBA_POS:
+        word, pos = line, ""  # jieba reads the second of two English words as a part of speech
     columns = dictionary_file.Columns()
     dictionary_file._append_plain(columns, line)
     if frequency or not re.search(r" [0-9]+ \S+$", line):  # there, and only there, more than jieba's forms are read
@@ -64,6 +68,46 @@ def test_lines_beyond_jieba(tmp_path: Path) -> None:
         ("AI", "", "", 1.5, ""),
         ("北京 大学", "", "", 7.0, ""),
     ]
+
+
+def test_what_is_told_from_an_english_word_of_two_parts(tmp_path: Path) -> None:
+    lines = "the shy\nthe shy n\npython eng\n云计算 tech\n云计算\u30005\u3000n\n#话题#\n牛市 3 n # 说明\n"
+    assert [entry[:4] for entry in read(tmp_path, lines)] == [
+        ("the shy", "", "", None),
+        ("the shy", "n", "", None),
+        ("python", "eng", "", None),
+        ("云计算", "tech", "", None),
+        ("云计算", "n", "", 5.0),
+        ("#话题#", "", "", None),
+        ("牛市", "n", "", 3.0),
+    ]
+
+
+def test_what_may_not_be_meant_is_said(tmp_path: Path) -> None:
+    said: list[Message] = []
+    file = tmp_path / "words.txt"
+    file.write_bytes("# 我的词\n云计算 5 n\n//\n北京 京城\n".encode("gbk"))
+    assert read_entries(file, said.append).words == ["云计算", "北京 京城"]
+    assert [*map(str, said)] == [
+        f"{file}: not UTF-8 (line 1), read as GB18030",
+        f"{file}: 2 lines are comments and left out, the first is line 1",
+        f"{file}: 1 of 2 words hold a blank between Chinese characters, the first in line 4 ('北京 京城'); they match "
+        "only with that blank",
+    ]
+    with pytest.raises(InputError, match=r"found 6 of 8 lines with a blank .* as in line 3 \('北京 京城'\)"):
+        read(tmp_path, "好\n坏\n" + "北京 京城\n" * 6)
+
+
+@pytest.mark.parametrize("line", ["奥利给,5,n", "奥利给，5", "奥利给,n", "奥利给, force , nz", "AI,5,n"])
+def test_commas_are_no_part_of_a_word(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InputError, match=r"line 2: expected blanks or tabs between .*, found commas"):
+        read(tmp_path, f"好\n{line}\n")
+    assert read(tmp_path, f"{line}\t\n1,000\n")[1][0] == "1,000"
+
+
+def test_a_frequency_behind_the_part_of_speech_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 1: expected the frequency before the part of speech"):
+        read(tmp_path, "云计算 n 5\n")
 
 
 def test_other_encodings(tmp_path: Path) -> None:

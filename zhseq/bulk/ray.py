@@ -138,6 +138,7 @@ def execute(run: Run) -> None:
     Raises:
         ZhseqError: As `Run.execute`; or the cluster is too small.
     """
+    run.note_dictionary()
     with run.open_folder() as output, cluster(run.workers), progress_bar(run.inputs.sources) as bar:
         summary = hashlib.blake2b(digest_size=16)
         rows = list(_rows(run, output.progress.chunks, output.progress.digest, summary))

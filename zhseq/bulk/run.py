@@ -61,6 +61,7 @@ class Run:
         Raises:
             ZhseqError: What was given cannot be read, tagged or written.
         """
+        self.note_dictionary()
         with ExitStack() as stack:
             output, together = stack.enter_context(self._open_output())
             bar = stack.enter_context(progress_bar(self.inputs.sources))
@@ -75,6 +76,17 @@ class Run:
         if self.workers == 1:
             return map(self.job.start(), chunks)
         return map(Sent.unpacked, run_ordered(SentJob(self.job), chunks, self.workers))
+
+    def note_dictionary(self) -> None:
+        """Say what is odd about the dictionary, once for all processes that read it.
+
+        Raises:
+            InputError: As `UserDictionary.read`.
+        """
+        if self.job.dictionary is not None:
+            from zhseq.tagging.dictionary import read_entries
+
+            read_entries(self.job.dictionary, note)
 
     @contextmanager
     def _open_output(self) -> Iterator[tuple[Output, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter
@@ -11,11 +12,20 @@ from functools import partial
 from pathlib import Path
 
 from zhseq.corpus.registry import corpora_root, corpus_folder
-from zhseq.corpus.tagging_base import Source, TaggedCorpus, TaggedText
-from zhseq.corpus.tagging_columns import is_tag, partner, read_columns, read_conllu, read_parallel, read_uner
+from zhseq.corpus.tagging_base import Source, TaggedCorpus, TaggedText, without_bilou
+from zhseq.corpus.tagging_columns import (
+    DOCUMENT_START,
+    has_commas,
+    is_tag,
+    partner,
+    read_columns,
+    read_conllu,
+    read_parallel,
+    read_uner,
+)
 from zhseq.corpus.tagging_json import read_cluener, read_dataset, read_jsonl
 from zhseq.corpus.tagging_words import PARAGRAPH_ID, read_pfr, read_segmented, read_slashed
-from zhseq.errors import ConfigError, CorpusError, InputError
+from zhseq.errors import ConfigError, CorpusError, InputError, Message
 from zhseq.text.encoding import decode_text
 from zhseq.text.normalize import normalize
 from zhseq.text.tags import TASKS, RepairCount
@@ -40,6 +50,7 @@ _SHARE = 0.9  # of them must look right: a broken line is the reader's to report
 _SLASHED = re.compile(r"\[*\S+/[A-Za-z]+(?:\][A-Za-z.]+)*$")
 _COMPOUND = re.compile(r".+/[a-z]+\](?:nt|ns|nz|nr|i|l)$")
 _CLUENER = re.compile(r'"label"\s*:\s*\{')  # our own format has labels, too, but as strings
+_ARRAY = re.compile(r"\s*\[\s*\{")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::\w+)?$")
 
 
@@ -125,7 +136,7 @@ def read_tagged(source: str | Path, *, format: str = "auto", task: str | None = 
         opened, texts = _read(source, format)
     if not texts:
         raise CorpusError(f"{opened.name}: expected tagged texts, found none.")
-    return TaggedCorpus(_for_task(texts, task, opened.name), opened.repairs, str(source))
+    return TaggedCorpus(_for_task(texts, task, opened.name), opened.repairs, str(source), tuple(opened.notes))
 
 
 def split_dev(texts: Sequence[TaggedText], share: float, seed: int) -> tuple[list[TaggedText], list[TaggedText]]:
@@ -184,11 +195,13 @@ def _read_files(folder: Path, part: _Part) -> tuple[Source, list[TaggedText]]:
     """Read all files of a part, in the order of their names."""
     texts: list[TaggedText] = []
     repairs: RepairCount = Counter()
+    notes: list[Message] = []
     for path in sorted(folder.glob(part.path)) or [folder / part.path]:
         source, found = _read(path, part.format)
         texts += found
         repairs += source.repairs
-    return replace(source, repairs=repairs), texts
+        notes += source.notes
+    return replace(source, repairs=repairs, notes=notes), texts
 
 
 def _read(path: str | Path, format: str) -> tuple[Source, list[TaggedText]]:
@@ -219,16 +232,29 @@ _FILE_SUFFIXES = (".txt", ".tsv", ".json", ".jsonl", ".conll", ".conllu", ".bmes
 
 
 def _open(path: Path) -> Source:
+    notes: list[Message] = []
     try:
-        text = decode_text(path.read_bytes(), str(path))
+        text = decode_text(path.read_bytes(), str(path), notes.append)
     except FileNotFoundError as error:
         known = ", ".join(_PARTS)
         raise CorpusError(f"{path}: expected a file, or one of the corpora {known}; found none.") from error
     except InputError as error:
-        raise CorpusError(str(error)) from error
+        raise CorpusError(error.message.code, error.message.template, **error.message.values) from error
     except OSError as error:
         raise CorpusError(f"{path}: expected a file to read, but {error.strerror}.") from error
-    return Source(str(path), text.replace("\r\n", "\n").split("\n"))
+    lines = _array(text) or text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return Source(str(path), lines, notes=notes)
+
+
+def _array(text: str) -> list[str]:
+    """Return the objects of a JSON array, each as one line; nothing for all other texts."""
+    if not _ARRAY.match(text):
+        return []
+    try:
+        records = json.loads(text)
+    except ValueError:
+        return []
+    return [json.dumps(record, ensure_ascii=False) for record in records]
 
 
 def _detect(source: Source, path: Path) -> str:
@@ -238,6 +264,7 @@ def _detect(source: Source, path: Path) -> str:
         CorpusError: It looks like none.
     """
     lines = [line.strip("\ufeff") for line in source.lines if line.strip()][:_SAMPLE]
+    lines = [line for line in lines if not DOCUMENT_START.match(line)] or lines
     if not lines:
         raise CorpusError(f"{source.name}: expected tagged texts, found an empty file.")
     if lines[0].lstrip().startswith("{"):
@@ -247,6 +274,7 @@ def _detect(source: Source, path: Path) -> str:
     if _most(len(row) == 10 and row[0][:1].isdigit() for row in rows):
         return "conllu"
     tokens = [line.split() for line in lines]
+    last = without_bilou([row[-1] for row in tokens])
     if any(PARAGRAPH_ID.match(row[0]) for row in tokens):
         return "pfr"
     if _most(_SLASHED.match(token) for row in tokens for token in row):
@@ -255,9 +283,9 @@ def _detect(source: Source, path: Path) -> str:
         return "parallel"
     if any("\t" in line for line in lines):
         return "columns"
-    if _most(len(row) >= 2 and is_tag(row[-1]) for row in tokens):
+    if has_commas(lines) or _most(len(row) >= 2 and is_tag(tag) for row, tag in zip(tokens, last, strict=True)):
         return "columns"
-    if _most(len(row) < 2 or not is_tag(row[-1]) for row in tokens):
+    if _most(len(row) < 2 or not is_tag(tag) for row, tag in zip(tokens, last, strict=True)):
         return "words"
     known = ", ".join(FORMATS[1:])
     raise CorpusError(f"{source.name}: expected one of the formats {known}, found none of them; name it with --format.")

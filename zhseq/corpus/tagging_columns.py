@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens, longest_first
+from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens, longest_first, note_long_texts, without_bilou
 from zhseq.errors import CorpusError
 from zhseq.text.tags import OUTSIDE, Ints, Span, TagTable, count_repairs, detect_scheme, spans_from_ids, split_tag
 
 _POSITION = re.compile(r".+[0-9]$")
 _ENTITY = re.compile(r"(.+):(\d+)-(\d+)$")
 _CONLLU_COLUMNS = 10
+DOCUMENT_START = re.compile(r"-DOCSTART-(\s|,|$)")
+"""Begins a line that is no token, but stands before a document, as in the files of CoNLL 2003."""
 
 PARTNERS = {"source.txt": "target.txt"}
 """Name of a text file -> name of the file with its tags; else `NAME.txt` goes with `NAME-label.txt`."""
@@ -35,15 +38,18 @@ def is_tag(text: str) -> bool:
 def read_columns(source: Source) -> Iterator[TaggedText]:
     """Read lines of a character (or word), a tab or blank, perhaps more columns, and last a tag.
 
-    Blank lines part texts.
+    Blank lines part texts, lines of `-DOCSTART-` documents. Where no line has a tab or blank, commas part the columns.
     Tags of a scheme (B-PER, M-PER, O ...) mark entities, or words where they are plain B, M, E, S or leave no character
     outside in BMES. Other tags are the parts of speech of words.
     """
     lines = [line.rstrip() for line in source.lines]
+    borders = [index for index, line in enumerate(lines) if DOCUMENT_START.match(line)]
+    for index in borders:
+        lines[index] = ""
     filled = [index for index, line in enumerate(lines) if line]
     if not filled:
         return
-    separator = "\t" if "\t" in lines[filled[0]] else " "
+    separator = _separator([lines[index] for index in filled])
     rows = [lines[index].rpartition(separator) for index in filled]
     tokens, tags = [row[0] for row in rows], [row[2] for row in rows]
     if "" in tokens:
@@ -52,11 +58,30 @@ def read_columns(source: Source) -> Iterator[TaggedText]:
     if separator == " ":
         tokens = [token.strip() or token for token in tokens]
     starts = np.flatnonzero(np.diff(np.array(filled), prepend=-2) > 1)
+    tags = without_bilou(tags)
     if sum(count for tag, count in Counter(tags).items() if is_tag(tag)) * 2 > len(tags):
-        yield from _read_scheme(source, filled, _without_positions(tokens), tags, starts)
-        return
-    for begin, end in zip(starts.tolist(), [*starts[1:].tolist(), len(tokens)], strict=True):
-        yield _words(tokens[begin:end], tags[begin:end], source.document(filled[begin]))
+        texts = list(_read_scheme(source, filled, _without_positions(tokens), tags, starts))
+    else:
+        edges = zip(starts.tolist(), [*starts[1:].tolist(), len(tokens)], strict=True)
+        texts = [_words(tokens[begin:end], tags[begin:end], source.document(filled[begin])) for begin, end in edges]
+    note_long_texts(source, texts)
+    if borders:
+        owners = np.searchsorted(borders, np.array(filled)[starts]).tolist()
+        texts = [replace(text, document=f"{source.name}#{owner}") for text, owner in zip(texts, owners, strict=True)]
+    yield from texts
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """Return what stands between the columns."""
+    if "\t" in lines[0]:
+        return "\t"
+    return "," if has_commas(lines) else " "
+
+
+def has_commas(lines: Sequence[str]) -> bool:
+    """Tell whether lines are columns with commas between, the last of them tags like B-PER."""
+    rows = [line.rpartition(",") for line in lines]
+    return all(token for token, _, _ in rows) and all(map(is_tag, set(without_bilou([tag for _, _, tag in rows]))))
 
 
 def _words(tokens: Sequence[str], tags: Sequence[str], document: str) -> TaggedText:
@@ -275,6 +300,7 @@ def read_parallel(source: Source, tags: Source) -> Iterator[TaggedText]:
             tokens += own
             labels += own_labels
             lines += [index] * len(own)
+    labels = without_bilou(labels)
     for label in sorted(set(labels)):
         if not is_tag(label):
             raise tags.error(lines[labels.index(label)], f"tags like B-PER, I-PER or O, but {label!r} is not; the line")

@@ -8,12 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens, longest_first
-from zhseq.errors import CorpusError
+from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens, longest_first, without_bilou
+from zhseq.errors import CorpusError, Message
 from zhseq.text.tags import Span, detect_scheme, tags_to_spans
 
 _WORDS = '{"start": 0, "end": 2, "pos": "n"}'
 _ENTITIES = '{"start": 0, "end": 2, "label": "PER"}'
+_MUCH = 0.1  # of the records; if more are not understood, the file is something else
 _TOKEN_COLUMNS = ("tokens", "words", "chars", "characters", "sentence")
 _ENTITY_COLUMNS = ("ner_tags", "ner", "tags", "labels")
 _WORD_COLUMNS = ("upos", "pos_tags", "pos", "xpos")
@@ -22,10 +23,20 @@ _WORD_COLUMNS = ("upos", "pos_tags", "pos", "xpos")
 def read_jsonl(source: Source) -> Iterator[TaggedText]:
     """Read `{"text", "words": [{"start", "end", "pos"}], "entities": [{"start", "end", "label"}]}`, one object a line.
 
-    Offsets are half-open, in code points. `words`, `entities` and `document` may be missing.
+    Offsets are half-open, in code points. `words`, `entities` and `document` may be missing; a record with none of them
+    is left out, and counted. Entities may also stand as doccano writes them: `"label": [[0, 2, "PER"]]`, or
+    `"entities": [{"start_offset": 0, "end_offset": 2, "label": "PER"}]`.
     """
+    records = left_out = 0
     for index, record in _objects(source):
         text = record["text"]
+        records += 1
+        _from_doccano(record)
+        if record.get("words") is None and record.get("entities") is None:
+            left_out += 1
+            if left_out == 1:
+                first = index
+            continue
         lists = []
         for key, label, example in (("words", "pos", _WORDS), ("entities", "label", _ENTITIES)):
             items = record.get(key)
@@ -34,6 +45,31 @@ def read_jsonl(source: Source) -> Iterator[TaggedText]:
         name = document if isinstance(document, str) else source.document(index)
         entities = None if lists[1] is None else longest_first(lists[1], source.repairs)
         yield TaggedText(text, None if lists[0] is None else tuple(lists[0]), entities, name)
+    if left_out:
+        if left_out > _MUCH * records:
+            raise source.error(first, '"words" or "entities" beside "text"; the line')
+        source.notes.append(
+            Message(
+                "records_without_labels",
+                "{name}: {count} of {total} records have neither words nor entities and are left out, the first in "
+                "line {line}",
+                {"name": source.name, "count": left_out, "total": records, "line": first + 1},
+            )
+        )
+
+
+def _from_doccano(record: dict[str, Any]) -> None:
+    """Write the entities of doccano as ours."""
+    for key in ("label", "labels"):
+        marks = record.get(key)
+        if "entities" not in record and isinstance(marks, list):
+            shaped = [mark for mark in marks if isinstance(mark, list) and len(mark) == 3]
+            if len(shaped) == len(marks):
+                record["entities"] = [{"start": start, "end": end, "label": label} for start, end, label in shaped]
+    marks = record.get("entities")
+    for mark in marks if isinstance(marks, list) else ():
+        if isinstance(mark, dict) and "start_offset" in mark and "start" not in mark:
+            mark.update(start=mark["start_offset"], end=mark.get("end_offset"))
 
 
 def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], items: Any) -> list[Span]:
@@ -110,15 +146,27 @@ def read_dataset(name: str, source: Source) -> Iterator[TaggedText]:
             f"({', '.join((*_ENTITY_COLUMNS, *_WORD_COLUMNS))}), found {', '.join(columns)}; rename the columns."
         )
     names = {column: _label_names(dataset.features[column]) for column in (entities, words) if column}
+    for column, labels in names.items():
+        tag = next((tag for row in dataset[column] for tag in row), "")
+        if labels is None and not isinstance(tag, str):
+            raise CorpusError(
+                "numbers_without_names",
+                "{name}, column {column}: expected tags, or numbers with a ClassLabel that names them, found {found}; "
+                "cast the column to Sequence(ClassLabel(names=[...])).",
+                name=name,
+                column=column,
+                found=repr(tag),
+            )
     scheme = None
     if entities:
         kinds = names[entities] or sorted({tag for row in dataset[entities] for tag in row})
-        scheme = _scheme(name, entities, kinds)
+        scheme = _scheme(name, entities, without_bilou(kinds))
     for index, row in enumerate(dataset):
         spans = {}
         pieces = join_tokens(row[tokens]) if any(len(token) > 1 for token in row[tokens]) else row[tokens]
         for column, labels in names.items():
             tags = [labels[tag] for tag in row[column]] if labels else row[column]
+            tags = without_bilou(tags) if column == entities else tags
             if len(tags) != len(pieces):
                 raise CorpusError(f"{name}, row {index}: expected {len(pieces)} tags in {column}, found {len(tags)}.")
             found = tags_to_spans(tags, scheme, source.repairs) if column == entities and scheme else _each(tags)

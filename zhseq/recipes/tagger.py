@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from zhseq.batching import gather_ragged, length_buckets
-from zhseq.cli import SettingsParser, add_run_options
+from zhseq.cli import SettingsParser, add_run_options, note
 from zhseq.config import from_dict, override, to_dict
 from zhseq.device import autocast
 from zhseq.errors import CheckpointError, ConfigError, CorpusError
@@ -615,9 +615,12 @@ def read_split(
 ) -> tuple[Sequence[TaggedText], Sequence[TaggedText]]:
     """Read the training and dev texts of a source; nothing in dev occurs in training."""
     from zhseq.corpus.tagging import drop_repeats, read_tagged, split_dev
+    from zhseq.corpus.tagging_base import label_report, rare_labels
 
     corpus = read_tagged(source.train, format=format, task=task_of(head))
-    print(corpus.report(), file=sys.stderr)
+    print(corpus.report(), label_report(corpus.texts), sep="\n", file=sys.stderr)
+    for warning in rare_labels(corpus.texts):
+        note(warning)
     if source.dev is None:
         return drop_repeats(corpus.texts), []
     if not source.dev:

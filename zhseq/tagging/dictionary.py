@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 from zhseq.tagging.lexicon import NgramTable
 from zhseq.tagging.matching import Attributes, WordTables, pattern_attributes
-from zhseq.text.encoding import decode_text
+from zhseq.text.encoding import Notify, decode_text
 from zhseq.text.normalize import codepoints, normalize
 
 MAX_WORD = 128
@@ -29,6 +29,41 @@ PREFER, FORCE = MODES = ("prefer", "force")
 # Beyond jieba, `force` may stand for the frequency, and after either the part of speech may hold any characters.
 _LINE = re.compile(r"(.+?)(?: +(-?[0-9]+(?:\.[0-9]+)?|force)(?: +(\S+))?| +([a-z]+))?")
 _COLUMNS = "word, frequency, part of speech, entity label"
+_JIEBA_POS = frozenset(
+    (
+        *"abcdefghijklmnopqrstuvwxyz",
+        *("ad", "ag", "an", "df", "dg", "eng", "mg", "mq", "ng", "nl", "nr", "nrf", "nrfg", "nrj", "nrt", "ns", "nsf"),
+        *(
+            "nt",
+            "nx",
+            "nz",
+            "rg",
+            "rr",
+            "rz",
+            "tg",
+            "ud",
+            "ug",
+            "uj",
+            "ul",
+            "uv",
+            "uz",
+            "vd",
+            "vg",
+            "vi",
+            "vn",
+            "vq",
+            "zg",
+        ),
+    )
+)
+"""Parts of speech of jieba: behind a word that ends in a Latin letter, other letters are the rest of the word."""
+_COMMENT = re.compile(r"\s*(?:#|//)(?:\s|$)")
+_END_COMMENT = re.compile(r"\s+#\s.*$")
+_COMMAS = re.compile(r"[^,，]*[^,，0-9.\s][^,，]*[,，]\s*(?:(?:[0-9.]+|force)\s*(?:[,，]\s*[A-Za-z]*\s*)*|[a-z]{1,4})")
+_TURNED = re.compile(r"[^ ]*[\u4e00-\u9fff] +([a-z]+) +[0-9]+")
+_TWO_WORDS = re.compile(r"[\u4e00-\u9fff] +[\u4e00-\u9fff]")
+_WIDE_BLANKS = str.maketrans({"\u3000": " ", "\u00a0": " "})
+_MUCH, _MANY = 0.2, 5  # share and number of odd lines from which on the file is something else
 
 
 class Entry(NamedTuple):
@@ -65,23 +100,30 @@ class Columns:
         self.modes.append(mode)
 
 
-def read_entries(path: Path) -> Columns:
+def read_entries(path: Path, notify: Notify | None = None) -> Columns:
     """Read a dictionary file: UTF-8 or GB18030, one entry a line, empty lines aside.
 
     A line without a tab is one of jieba's: `word [frequency] [part of speech]`. A line with a tab has the columns word,
     frequency, part of speech, entity label, of which the last may be missing or empty. `force` in the place of the
-    frequency makes a word of it wherever it stands.
+    frequency makes a word of it wherever it stands. Lines that begin with `# ` or `// ` are comments.
+
+    Args:
+        path: The file.
+        notify: Called for what may not be meant as it is read: another encoding, comments, two words in a line.
 
     Raises:
-        InputError: The file cannot be read or has no entry, or a line is broken; names file and line.
+        InputError: The file cannot be read or has no entry, a line is broken (names file and line), or many are odd.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: expected a dictionary that can be read: {error.strerror}.") from error
     columns, numbers = Columns(), []
-    for number, line in enumerate(decode_text(data, str(path)).split("\n"), start=1):
-        if line and not line.isspace():
+    comments: list[int] = []
+    for number, line in enumerate(decode_text(data, str(path), notify).split("\n"), start=1):
+        if _COMMENT.match(line):
+            comments.append(number)
+        elif line and not line.isspace():
             numbers.append(number)
             try:
                 if "\t" in line:
@@ -92,16 +134,66 @@ def read_entries(path: Path) -> Columns:
                 raise InputError(f"{path}, line {number}: {error}") from None
     if not numbers:
         raise InputError(f"{path}: expected words, one a line, found an empty file.")
+    if notify and comments:
+        values = {"path": path, "count": len(comments), "line": comments[0]}
+        notify(Message("comments", "{path}: {count} lines are comments and left out, the first is line {line}", values))
+    _note_two_words(path, columns, numbers, notify)
     return checked(columns, lambda index: f"{path}, line {numbers[index]}: ")
 
 
+def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: Notify | None) -> None:
+    """Note lines that seem to hold two words with a blank between; raise if there are many."""
+    odd = [index for index, word in enumerate(columns.words) if " " in word and _TWO_WORDS.search(word)]
+    if not odd:
+        return
+    values = {
+        "path": path,
+        "count": len(odd),
+        "total": len(numbers),
+        "line": numbers[odd[0]],
+        "word": columns.words[odd[0]],
+    }
+    if len(odd) >= _MANY and len(odd) > _MUCH * len(numbers):
+        raise InputError(
+            "two_words_a_line",
+            "{path}: expected one word a line, found {count} of {total} lines with a blank between Chinese words, as "
+            "in line {line} ({word!r}); write one a line.",
+            **values,
+        )
+    if notify:
+        notify(
+            Message(
+                "word_with_blank",
+                "{path}: {count} of {total} words hold a blank between Chinese characters, the first in line {line} "
+                "({word!r}); they match only with that blank",
+                values,
+            )
+        )
+
+
 def _append_plain(columns: Columns, line: str) -> None:
-    line = line.strip()
+    line = _END_COMMENT.sub("", line).translate(_WIDE_BLANKS).strip()
+    if _COMMAS.fullmatch(line):
+        raise InputError(
+            "dictionary_with_commas",
+            "expected blanks or tabs between word, frequency and part of speech, found commas ({line}); a word that "
+            "holds them needs a tab behind it.",
+            line=shown(line),
+        )
+    turned = _TURNED.fullmatch(line)
+    if turned and turned[1] in _JIEBA_POS:
+        raise InputError(
+            "frequency_after_pos",
+            "expected the frequency before the part of speech, found it behind ({line}).",
+            line=shown(line),
+        )
     match = _LINE.fullmatch(line)
     if match is None:  # a line feed is excluded, and so this is a line separator of another kind
         columns.append(line, "", "", math.nan, "")
         return
     word, number, pos, lower = match.groups()
+    if lower and word[-1].isascii() and word[-1].isalpha() and lower not in _JIEBA_POS:
+        word, lower = line, None  # New york, and no word New with the part of speech york
     columns.append(word, pos or lower or "", "", *_frequency_and_mode(number or ""))
 
 
@@ -296,7 +388,12 @@ class UserDictionary:
 
     @classmethod
     def read(
-        cls, path: str | os.PathLike[str], *, mode: str = PREFER, weight: float = DEFAULT_WEIGHT
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        mode: str = PREFER,
+        weight: float = DEFAULT_WEIGHT,
+        notify: Notify | None = None,
     ) -> UserDictionary:
         """Read a file in jieba's format or with tabs; see `zhseq.tagging.dictionary.read_entries`.
 
@@ -304,7 +401,7 @@ class UserDictionary:
             InputError: The file cannot be read, is empty, or a line is broken.
         """
         dictionary = cls(mode=mode, weight=weight)
-        dictionary._change(_by_word(read_entries(Path(path))))
+        dictionary._change(_by_word(read_entries(Path(path), notify)))
         return dictionary
 
     def add(self, word: str, pos: str = "", label: str = "", *, frequency: float | None = None, mode: str = "") -> None:

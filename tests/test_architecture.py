@@ -40,7 +40,8 @@ WITHOUT_TORCH = (
         "tagging.patterns",
     ),
     *("bulk.inputs", "bulk.records"),
-    *("serve.http", "serve.metrics", "serve.schemas", "serve.settings"),
+    *("serve.http", "serve.metrics", "serve.openapi", "serve.protocol", "serve.reading"),
+    *("serve.schemas", "serve.settings"),
 )
 
 

@@ -38,6 +38,7 @@ CONVERTED: tuple[str, ...] = (
     "recipes/prosody",
     "recipes/tagger",
     "recipes/vectors",
+    "serve",
     "tag",
     "text/encoding",
     "training",

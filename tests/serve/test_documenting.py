@@ -1,16 +1,26 @@
 from __future__ import annotations
 
+import ast
 import json
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeGuard
 
 import pytest
 from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from tests.serve.conftest import Serve
+from zhseq.messages import CHINESE
 from zhseq.serve import schemas
 
+PACKAGE = Path(schemas.__file__).parents[1]
+WRITING = ("planning", "review", "faults", "forms", "writer", "request", "poet", "search")
+OF_FILES_AND_SETTINGS = {
+    *("cannot_listen", "empty_file", "upper_line_length"),
+    *("bad_best_of", "bad_num", "bad_seed", "bad_temperature", "bad_top_k", "bad_top_p"),  # bounded in the schema
+    *("the_start", "the_acrostic", "the_upper_line", "this_text", "this_mark", "no_mark", "one_line", "line_count"),
+}
 BODIES = {
     "/v1/tag": schemas.TagRequest,
     "/v1/poems": schemas.PoemRequest,
@@ -51,7 +61,7 @@ def test_examples_are_accepted(document: dict[str, Any], path: str) -> None:
 def test_all_errors_are_declared_in_one_shape(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            for status in ("400", "401", "404", "405", "408", "413", "415", "421", "422", "500", "503"):
+            for status in ("400", "401", "404", "405", "408", "413", "415", "421", "422", "431", "500", "503"):
                 content = operation["responses"][status]["content"]
                 assert content == {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorResponse"}}}, path
 
@@ -61,6 +71,30 @@ def test_a_key_is_part_of_the_document(serve: Serve, document: dict[str, Any]) -
     guarded = serve(api_key="k").get("/openapi.json").json()
     assert guarded["security"] == [{"key": []}]
     assert guarded["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+
+
+def test_codes_are_enumerated(document: dict[str, Any]) -> None:
+    models = document["components"]["schemas"]
+    assert "wrong_tone" in models["FaultFound"]["properties"]["code"]["enum"]
+    listed = models["ErrorSaid"]["properties"]["code"]["enum"]
+    assert len(listed) == len(set(listed))
+    assert raised() <= set(listed)
+    assert set(listed) <= set(CHINESE)
+
+
+def raised() -> set[str]:
+    """Codes of the errors that the service raises, and of those of the poetry half that its requests can cause."""
+    codes = set()
+    for path in [*PACKAGE.glob("serve/*.py"), *(PACKAGE / "poetry" / f"{name}.py" for name in WRITING)]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("InputError", "ApiError"):
+                codes |= {ast.unparse(inner.args[0])[1:-1] for inner in ast.walk(node) if is_message(inner)}
+    return codes - OF_FILES_AND_SETTINGS
+
+
+def is_message(node: ast.AST) -> TypeGuard[ast.Call]:
+    made = isinstance(node, ast.Call) and ast.unparse(node.func) in ("InputError", "Message")
+    return made and bool(node.args) and isinstance(node.args[0], ast.Constant)  # type: ignore[attr-defined]
 
 
 def test_answers_are_as_documented(client: TestClient) -> None:

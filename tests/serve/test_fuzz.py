@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from tests.serve.fakes import FakeTagger
 from zhseq.poetry.poet import Poet
 from zhseq.serve.app import create_app
-from zhseq.serve.http import limited
+from zhseq.serve.protocol import limited
 from zhseq.serve.settings import Settings
 
 schemathesis = pytest.importorskip("schemathesis")

@@ -35,7 +35,7 @@ def lines() -> Iterator[list[dict[str, object]]]:
 def error_of(response: object) -> str:
     body = response.json()  # type: ignore[attr-defined]
     assert set(body) == {"error"}
-    assert set(body["error"]) == {"code", "message"}
+    assert set(body["error"]) == {"code", "message", "values", "templates"}
     assert "\n" not in body["error"]["message"]
     return str(body["error"]["code"])
 
@@ -96,6 +96,7 @@ def test_unknown_paths_and_methods_have_the_shape_of_all_errors(client: TestClie
     assert (response.status_code, error_of(response)) == (405, "wrong_method")
     assert response.headers["allow"] == "POST"
     assert client.get("/docs").status_code == 404
+    assert client.head("/health").status_code == 200
     assert client.get("/v1/tag/").status_code == 404
 
 

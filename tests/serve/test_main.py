@@ -16,7 +16,7 @@ import pytest
 
 from zhseq.cli import run_main
 from zhseq.serve.__main__ import main
-from zhseq.serve.http import HEAD_BYTES
+from zhseq.serve.protocol import HEAD_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = [sys.executable, "-m", "zhseq.serve"]
@@ -132,7 +132,7 @@ def test_headers_without_end_are_refused(shared: Server, endless: bytes) -> None
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
         connection.sendall(endless * (HEAD_BYTES // len(endless) + 1))
         status, body = answer(connection)
-        assert (status, code_of(body)) == (431, "too_large")
+        assert (status, code_of(body)) == (431, "head_too_large")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_bad_options_are_one_sentence(
     check_sentence(main_with(arguments, monkeypatch, capsys), words)
 
 
-@pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "prometheus_client", "httptools"])
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "prometheus_client", "httptools"])
 def test_without_the_extra_it_says_how_to_get_it(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.serve.fakes import FakeTagger
+from zhseq.messages import CHINESE
 from zhseq.poetry.poet import Poet, Request
 from zhseq.serve.app import create_app
 from zhseq.serve.settings import Settings
@@ -46,9 +47,10 @@ def test_poems_are_those_of_the_library(client: TestClient, poet: Poet) -> None:
 def test_what_gives_way_to_a_start_is_named(client: TestClient) -> None:
     wishes = {"form": "五绝", "best_of": 1}
     (poem,) = client.post("/v1/poems", json={"start": "春春春春春", **wishes}).json()["poems"]
-    assert poem["note"].startswith("no pattern of 五绝 allows what is given: ")
+    assert poem["note"]["code"] == "kept_as_given"
+    assert poem["note"]["message"].startswith("no pattern of 五绝 allows what is given: ")
     (poem,) = client.post("/v1/poems", json={"start": "春", **wishes}).json()["poems"]
-    assert poem["note"] == ""
+    assert poem["note"] is None
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_wishes_of_another_shape(client: TestClient, wishes: dict[str, object]) 
 
 def test_a_poem_is_judged(client: TestClient, poet: Poet) -> None:
     found = client.post("/v1/poems/check", json={"text": WANG}).json()
-    expected = poet.check(WANG).fields()
+    expected = {**poet.check(WANG).fields(), "note": None}
     assert {key: found[key] for key in expected} == json.loads(json.dumps(expected))
     assert found["faults"] == []
     assert [bool(name) for name in found["rhyme_names"]] == [False, True, False, True]
@@ -150,11 +152,13 @@ def test_a_poem_is_judged(client: TestClient, poet: Poet) -> None:
 
 def test_a_poem_can_be_held_to_a_form(client: TestClient, poet: Poet) -> None:
     found = client.post("/v1/poems/check", json={"text": OLD}).json()
-    assert "old-style verse" in found["note"]
-    assert 'which "form": "五绝" lists' in found["note"]
+    assert "old-style verse" in found["note"]["message"]
+    assert 'which "form": "五绝" lists' in found["note"]["message"]
+    assert found["note"]["templates"]["zh"] == CHINESE["old_style"]
+    assert found["note"]["values"]["reason"]["code"] == "no_pattern"
     assert found["faults"] == []
     strict = client.post("/v1/poems/check", json={"text": OLD, "form": "五绝"}).json()
-    assert strict["note"] == ""
+    assert strict["note"] is None
     assert [(fault["code"], fault["kind"], fault["line"], fault["place"]) for fault in strict["faults"]] == [
         (fault.code, fault.kind, fault.line, fault.position) for fault in poet.check(OLD, form="五绝").faults
     ]
@@ -170,11 +174,21 @@ def test_a_poem_can_be_held_to_a_form(client: TestClient, poet: Poet) -> None:
             "tone": "仄",
             "expected": "平",
         },
-        "reason": "its tone is oblique, but level is due here",
+        "reason": {
+            "code": "wrong_tone",
+            "message": "its tone is oblique, but level is due here",
+            "values": {"tone": said("oblique_tone", "oblique"), "expected": said("level_tone", "level")},
+            "templates": {"en": "its tone is {tone}, but {expected} is due here", "zh": CHINESE["wrong_tone"]},
+        },
     }
     proposed = client.post("/v1/poems/suggest", json={"text": OLD, "form": "五绝"}).json()
     assert [mark["character"] for mark in proposed["suggestions"]]
     assert client.post("/v1/poems/check", json={"text": OLD, "form": "auto"}).json() == found
+
+
+def said(code: str, english: str) -> dict[str, object]:
+    """What the service says where there are no gaps."""
+    return {"code": code, "message": english, "values": {}, "templates": {"en": english, "zh": CHINESE[code]}}
 
 
 @pytest.mark.parametrize(

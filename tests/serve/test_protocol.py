@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -8,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from zhseq.serve import http as protocol
+from zhseq.serve import protocol
 
 HEAD_SECONDS = 0.1
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -48,7 +49,7 @@ def statuses(*parts: bytes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             return received
 
     received = asyncio.run(talk())
-    return [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
 
 
 @pytest.mark.parametrize(

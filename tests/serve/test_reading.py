@@ -10,7 +10,8 @@ from starlette.types import Message, Receive
 
 from zhseq.serve.http import ApiError, ClientGone
 from zhseq.serve.queues import Answer
-from zhseq.serve.schemas import TagRequest, finish, read
+from zhseq.serve.reading import finish, read
+from zhseq.serve.schemas import TagRequest
 
 
 def receiving(*messages: Message) -> Receive:
@@ -44,7 +45,7 @@ def test_a_body_may_come_in_pieces() -> None:
 
 
 def test_a_body_must_come_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zhseq.serve.schemas._BODY_SECONDS", 0.05)
+    monkeypatch.setattr("zhseq.serve.reading._BODY_SECONDS", 0.05)
     with pytest.raises(ApiError) as caught:
         run(read(request(piece(b"{")), TagRequest))
     assert (caught.value.status, caught.value.code) == (408, "body_timeout")

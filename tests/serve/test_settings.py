@@ -13,7 +13,7 @@ def test_this_computer_needs_no_key(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "::", "example.org"])
 def test_others_need_a_key(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"^listening on .* ZHSEQ_API_KEY .*127\.0\.0\.1$"):
+    with pytest.raises(ConfigError, match=r"^listening on .* ZHSEQ_API_KEY .*127\.0\.0\.1'$"):
         Settings(host=host)
     assert not Settings(host=host, api_key="secret").is_local
 

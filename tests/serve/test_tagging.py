@@ -42,7 +42,7 @@ def test_tasks_and_scores(client: TestClient) -> None:
 def test_a_model_that_only_finds_words_says_so(serve: Serve, tagger: FakeTagger) -> None:
     tagger.tasks = ("pos",)  # type: ignore[misc]
     response = serve().post("/v1/tag", json={"text": "北京", "tasks": ["pos", "ner"]})
-    assert code_of(response) == (422, "invalid_request")
+    assert code_of(response) == (422, "unknown_task")
     assert "this service does pos only" in response.json()["error"]["message"]
 
 
@@ -101,25 +101,57 @@ def test_bodies_of_another_shape(client: TestClient, body: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "code"),
     [
-        b"",
-        b"{",
-        b'{"text": "a"',
-        b'{"text": "a"} x',
-        b'{"text": "\xff\xfe"}',
-        b'{"text": "\\ud800"}',
-        b"\x00",
-        b"{'text': 1}",
-        b"[" * 200_000,
-        b'{"a":' * 50_000,
-        '{"text": "北京"}'.encode("gb18030"),
-        '{"text": "北京"}'.encode("utf-16"),
+        (b"", "invalid_json"),
+        (b"{", "invalid_json"),
+        (b'{"text": "a"', "invalid_json"),
+        (b'{"text": "a"} x', "invalid_json"),
+        (b'{"text": "\xff\xfe"}', "invalid_utf8"),
+        (b'{"text": "\\ud800"}', "lone_surrogate"),
+        (b'{"text": "\\udc00\\ud800"}', "lone_surrogate"),
+        (b'{"seed": ' + b"9" * 5000 + b"}", "extreme_json"),
+        (b"\x00", "invalid_json"),
+        (b"{'text': 1}", "invalid_json"),
+        (b"[" * 200_000, "extreme_json"),
+        (b'{"a":' * 50_000, "extreme_json"),
+        ('{"text": "北京"}'.encode("gb18030"), "invalid_utf8"),
+        ('{"text": "北京"}'.encode("utf-16"), "invalid_utf8"),
     ],
 )
-def test_bodies_that_are_no_json(client: TestClient, body: bytes) -> None:
+def test_bodies_that_are_no_json(client: TestClient, body: bytes, code: str) -> None:
     response = client.post("/v1/tag", content=body, headers=JSON)
-    assert code_of(response) == (400, "invalid_json")
+    assert code_of(response) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "codes"),
+    [
+        ({}, 'give either "text" or "texts"', ["text_or_texts"]),
+        ({"text": 5, "x": 1}, "text must be a text; there is no field x", ["wrong_type", "unknown_field"]),
+        (
+            {"text": "a", "tasks": ["parsing"], "words": [{}, {"word": ""}]},
+            "tasks.0 must be 'pos' or 'ner'; words.0.word is missing; words.1.word must not be empty",
+            ["no_such_choice", "missing_field", "empty_field"],
+        ),
+        ([], "body must be an object", ["wrong_type"]),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said_in_words_of_the_service(
+    client: TestClient, body: object, message: str, codes: list[str]
+) -> None:
+    error = client.post("/v1/tag", json=body).json()["error"]
+    assert error["message"] == f"The request is not as described: {message}."
+    found, problem = [], error["values"]["problem"]
+    while problem["code"] == "problems":
+        found.append(problem["values"]["second"]["code"])
+        problem = problem["values"]["first"]
+    assert [problem["code"], *reversed(found)] == codes
+
+
+def test_more_problems_are_counted(client: TestClient) -> None:
+    message = client.post("/v1/tag", json={"text": "a", **dict.fromkeys("abcde", 1)}).json()["error"]["message"]
+    assert message.endswith("no field c; and 2 more.")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "9" * 5000])
@@ -139,14 +171,15 @@ def test_only_json_is_read(client: TestClient, kind: str) -> None:
 def test_limits_of_a_request(serve: Serve) -> None:
     client = serve(max_texts=3, max_characters=10)
     assert client.post("/v1/tag", json={"texts": ["好" * 5, "好" * 5, ""]}).is_success
-    assert code_of(client.post("/v1/tag", json={"texts": [""] * 4})) == (413, "too_large")
+    assert code_of(client.post("/v1/tag", json={"texts": [""] * 4})) == (413, "too_many_texts")
     response = client.post("/v1/tag", json={"text": "好" * 11})
-    assert code_of(response) == (413, "too_large")
+    assert code_of(response) == (413, "too_many_characters")
+    assert response.json()["error"]["values"] == {"limit": 10, "count": 11}
     assert "10 characters at most, but this one has 11" in response.json()["error"]["message"]
 
 
 def test_a_full_queue_and_a_slow_answer(serve: Serve, tagger: FakeTagger) -> None:
-    client = serve(threads=1, queue_characters=4, timeout=0.5)
+    client = serve(threads=1, queue_characters=4, timeout=2.0)
     tagger.go.clear()
     answers: list[tuple[int, str]] = []
 
@@ -159,7 +192,7 @@ def test_a_full_queue_and_a_slow_answer(serve: Serve, tagger: FakeTagger) -> Non
     second = threading.Thread(target=ask, args=("二二",))
     second.start()
     while "zhseq_queue_requests 1.0" not in client.get("/metrics").text:
-        pass
+        assert second.is_alive(), answers
     busy = client.post("/v1/tag", json={"text": "三三"})
     assert code_of(busy) == (503, "busy")
     assert int(busy.headers["Retry-After"]) >= 1

@@ -18,12 +18,12 @@ from zhseq.errors import ConfigError, InputError
 from zhseq.serve.settings import KEY_VARIABLE, Settings
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
 _BACKLOG = 512
 _KEEP_ALIVE = 30  # seconds that a connection may stay open without a request
 _SWITCH = 0.001  # seconds until a thread that tags lets the one that answers go on; Python waits five times as long
-_PACKAGES = ("fastapi", "httptools", "prometheus_client", "pydantic", "uvicorn")
+_PACKAGES = ("httptools", "prometheus_client", "pydantic", "starlette", "uvicorn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,8 +40,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from zhseq.serve.app import create_app
-    from zhseq.serve.http import limited
     from zhseq.serve.metrics import log, start_logging
+    from zhseq.serve.protocol import limited
 
     memory.share_heap()
     torch.set_num_threads(1)  # each thread that tags uses one core
@@ -84,7 +84,9 @@ def _check_extra() -> None:
     for package in _PACKAGES:
         if find_spec(package) is None:
             raise ConfigError(
-                f"the service needs the package {package}; install all that it needs with: pip install 'zhseq[serve]'"
+                "no_serve_extra",
+                "the service needs the package {package}; install all that it needs with: pip install 'zhseq[serve]'",
+                package=package,
             )
 
 
@@ -149,12 +151,17 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot listen on {host}, port {port}: {reason}; give another --host or --port") from error
+        raise InputError(
+            "cannot_listen",
+            "cannot listen on {host}, port {port}: {reason}; give another <host> or <port>",
+            host=host,
+            port=port,
+            reason=error.strerror or str(error),
+        ) from error
     return listener
 
 
-def _warm_up(app: FastAPI) -> None:
+def _warm_up(app: Starlette) -> None:
     """Use each model once, so that the first user does not wait for what is made at first use."""
     here = app.state.services
     list(here.tagger.stream(["预热。"]))

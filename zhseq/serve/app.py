@@ -7,19 +7,23 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 import zhseq
+from zhseq.errors import Message
 from zhseq.poetry.forms import FORMS
 from zhseq.serve import poems, tagging
 from zhseq.serve.http import ApiError, Gate, error_response, json_response, to_json
-from zhseq.serve.schemas import ERRORS, HealthResponse, OptionsResponse, add_bodies
-from zhseq.serve.services import Services
+from zhseq.serve.openapi import Endpoint, NamedRoute, describe
+from zhseq.serve.schemas import HealthResponse, OptionsResponse
+from zhseq.serve.services import Services, services
 from zhseq.serve.settings import Settings
 from zhseq.tagging.formats import PKU_TO_UPOS, UPOS
 from zhseq.tagging.glossary import ENTITY_NAMES, POS_NAMES
@@ -81,7 +85,7 @@ _FRESH = {"Cache-Control": "no-cache"}
 _DESCRIPTION = "Find words, parts of speech and names in Chinese text; write, judge and mend classical Chinese poems."
 
 
-def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet | None = None) -> FastAPI:
+def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet | None = None) -> Starlette:
     """Return the application.
 
     Args:
@@ -95,73 +99,77 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
     """
     tagger = tagger or zhseq.Tagger.load(settings.tagger, dictionary=settings.dictionary)
     here = Services(settings, tagger, poet or zhseq.Poet.load(settings.poet))
+    here.metrics.watch("zhseq_queue_requests", "Requests that wait to be tagged.", lambda: here.tags.depth)
+    here.metrics.watch("zhseq_queue_characters", "Characters that wait to be tagged.", lambda: here.tags.waiting)
+    here.metrics.watch("zhseq_queue_poems", "Requests about poems that wait.", lambda: here.poems.depth)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         with here.running():
             yield
 
-    app = FastAPI(
-        title="zhseq",
-        version=zhseq.__version__,
-        description=_DESCRIPTION,
-        lifespan=lifespan,
-        docs_url=None,  # these pages would load scripts from elsewhere
-        redoc_url=None,
-        responses=ERRORS,
-        redirect_slashes=False,
-    )
-    app.state.services = here
-    add_bodies(app)
-    app.include_router(tagging.router)
-    app.include_router(poems.router)
-    _add_reports(app, here)
-    _add_page(app)
-    app.add_exception_handler(HTTPException, _answer_http_error)
-    app.add_middleware(Gate, settings=settings, metrics=here.metrics)
+    middleware = [Middleware(Gate, settings=settings, metrics=here.metrics)]
     if settings.allowed_origins:
-        app.add_middleware(
+        allowed = Middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
+        middleware.insert(0, allowed)
+    app = Starlette(
+        routes=_routes(settings),
+        middleware=middleware,
+        exception_handlers={HTTPException: _answer_http_error},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.services = here
+    app.state.options = to_json(options_of(here.tagger, here.poet))
     return app
 
 
-def _add_reports(app: FastAPI, here: Services) -> None:
-    options = to_json(options_of(here.tagger, here.poet))
-    here.metrics.watch("zhseq_queue_requests", "Requests that wait to be tagged.", lambda: here.tags.depth)
-    here.metrics.watch("zhseq_queue_characters", "Characters that wait to be tagged.", lambda: here.tags.waiting)
-    here.metrics.watch("zhseq_queue_poems", "Requests about poems that wait.", lambda: here.poems.depth)
+def _routes(settings: Settings) -> list[BaseRoute]:
+    endpoints = (*tagging.ENDPOINTS, *poems.ENDPOINTS, *_REPORTS)
+    document = to_json(
+        describe(endpoints, version=zhseq.__version__, description=_DESCRIPTION, guarded=bool(settings.api_key))
+    )
 
-    @app.get("/v1/options", response_model=OptionsResponse, tags=["service"], summary="What can be asked for")
-    async def show_options() -> Response:
-        """Return forms, tunes, authors, dynasties, and the tags with their names."""
-        return json_response(options, headers={"Cache-Control": "private, max-age=3600"})
+    async def openapi(request: Request) -> Response:
+        return json_response(document)
 
-    @app.get("/health", response_model=HealthResponse, tags=["service"], summary="Whether the service runs")
-    async def health() -> Response:
-        """Return at once."""
-        return json_response(to_json({"status": "ok", "version": zhseq.__version__}))
-
-    @app.get("/metrics", tags=["service"], summary="Counters for Prometheus", response_class=Response)
-    async def metrics() -> Response:
-        """Return requests, times, characters, queues and batches."""
-        return Response(here.metrics.render(), media_type=here.metrics.content_type)
+    routes: list[BaseRoute] = [*(endpoint.route() for endpoint in endpoints), NamedRoute("/openapi.json", openapi)]
+    if (PAGE / "index.html").is_file():
+        routes += [NamedRoute("/", _page), Mount("/static", _Files(directory=PAGE))]
+    return routes
 
 
-def _add_page(app: FastAPI) -> None:
-    """Serve the page, if this installation has it."""
-    if not (PAGE / "index.html").is_file():
-        return
+async def options(request: Request) -> Response:
+    """Return forms, tunes, authors, dynasties, and the tags with their names."""
+    return json_response(request.app.state.options, headers={"Cache-Control": "private, max-age=3600"})
 
-    @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return FileResponse(PAGE / "index.html", headers=_FRESH)
 
-    app.mount("/static", _Files(directory=PAGE), name="static")
+async def health(request: Request) -> Response:
+    """Return at once."""
+    return json_response(to_json({"status": "ok", "version": zhseq.__version__}))
+
+
+async def metrics(request: Request) -> Response:
+    """Return requests, times, characters, queues and batches."""
+    counted = services(request).metrics
+    return Response(counted.render(), media_type=counted.content_type)
+
+
+_REPORTS = (
+    Endpoint("GET", "/v1/options", options, "What can be asked for", "service", OptionsResponse),
+    Endpoint("GET", "/health", health, "Whether the service runs", "service", HealthResponse),
+    Endpoint("GET", "/metrics", metrics, "Counters for Prometheus", "service"),
+)
+
+
+async def _page(request: Request) -> Response:
+    return FileResponse(PAGE / "index.html", headers=_FRESH)
 
 
 class _Files(StaticFiles):
@@ -176,6 +184,8 @@ class _Files(StaticFiles):
 async def _answer_http_error(request: Request, error: Exception) -> Response:
     """Answer for the framework: unknown paths and methods."""
     assert isinstance(error, HTTPException)
-    known = {404: ("not_found", "There is nothing at this path."), 405: ("wrong_method", "Use another method here.")}
-    code, message = known.get(error.status_code, ("http_error", "The request cannot be served."))
-    return error_response(ApiError(error.status_code, code, message, error.headers))
+    message = {
+        404: Message("not_found", "There is nothing at this path."),
+        405: Message("wrong_method", "Use another method here."),
+    }.get(error.status_code, Message("http_error", "The request cannot be served."))
+    return error_response(ApiError(error.status_code, message, error.headers))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import itertools
 import json
 import os
+import string
 import time
 import traceback
 from collections.abc import Iterable, Mapping
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import anyio
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as AsgiMessage
 
+from zhseq.errors import Message, service
+from zhseq.messages import CHINESE
 from zhseq.serve.metrics import Metrics, log
 from zhseq.serve.settings import LOCAL_HOSTS, Settings
 
@@ -31,17 +32,20 @@ class ApiError(Exception):
 
     Args:
         status: The status code of HTTP.
-        code: What went wrong, for programs.
-        message: The same for people: one sentence, without internals.
+        message: What went wrong, without internals.
         headers: Headers of the answer.
     """
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(code)  # the message may quote a user's text, and this may end in a log
+    def __init__(self, status: int, message: Message, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message.code)  # the message may quote a user's text, and this may end in a log
         self.status = status
-        self.code = code
         self.message = message
         self.headers = dict(headers or {})
+
+    @property
+    def code(self) -> str:
+        """What went wrong, for programs."""
+        return self.message.code
 
 
 class ClientGone(Exception):
@@ -50,14 +54,27 @@ class ClientGone(Exception):
 
 def busy(seconds: int) -> ApiError:
     """Return the refusal of a request that finds the queue full."""
-    message = "The service is busy; try again later."
-    return ApiError(503, "busy", message, {"Retry-After": str(max(1, seconds))})
+    seconds = max(1, seconds)
+    message = Message("busy", "The service is busy; try again in {seconds} seconds.", {"seconds": seconds})
+    return ApiError(503, message, {"Retry-After": str(seconds)})
 
 
 def too_slow(seconds: float) -> ApiError:
     """Return the refusal of a request that took longer than it may."""
-    message = f"The request took more than {seconds:g} seconds; send less at once or try again later."
-    return ApiError(503, "timeout", message, {"Retry-After": "1"})
+    message = Message(
+        "timeout",
+        "The request took more than {seconds} seconds; send less at once or try again later.",
+        {"seconds": f"{seconds:g}"},
+    )
+    return ApiError(503, message, {"Retry-After": "1"})
+
+
+def too_large(limit: int) -> ApiError:
+    """Return the refusal of a body of too many bytes."""
+    message = Message(
+        "too_large", "The body of a request may have {limit} bytes at most; send less at once.", {"limit": limit}
+    )
+    return ApiError(413, message, {"Connection": "close"})
 
 
 def to_json(value: Any) -> bytes:
@@ -70,130 +87,30 @@ def json_response(body: bytes, status: int = 200, headers: Mapping[str, str] | N
     return Response(body, status, headers, "application/json")
 
 
-def error_body(code: str, message: str) -> dict[str, dict[str, str]]:
+def say(message: Message) -> dict[str, Any]:
+    """Return a message as clients get it: in English, and as the data of which each can make a sentence of its own."""
+    values = {}
+    for _, name, _, _ in string.Formatter().parse(message.template):
+        if name:
+            value = message.values[name]
+            values[name] = say(value) if isinstance(value, Message) else value if isinstance(value, int) else str(value)
+    templates = {"en": message.template, "zh": CHINESE.get(message.code, message.template)}
+    return {
+        "code": message.code,
+        "message": message.render(service, "en"),
+        "values": values,
+        "templates": templates,
+    }
+
+
+def error_body(message: Message) -> dict[str, Any]:
     """Return the one shape of all errors."""
-    return {"error": {"code": code, "message": message}}
+    return {"error": say(message)}
 
 
 def error_response(error: ApiError) -> Response:
     """Return the answer that stands for an error."""
-    return json_response(to_json(error_body(error.code, error.message)), error.status, error.headers)
-
-
-HEAD_BYTES = 65_536
-"""Most bytes of the first line and the headers of a request."""
-HEAD_SECONDS = 10.0
-"""In which they must have come."""
-MAX_CONNECTIONS = 1_000
-"""Connections that may be open at the same time."""
-_FRAMING = 8  # bytes on the wire for a byte of a body, if it comes in chunks of one byte
-_LINGER_BYTES = 64 * 2**20  # of a body that is too large, read so that its sender sees the answer
-
-
-class LimitedProtocol(HttpToolsProtocol):
-    """One connection."""
-
-    max_body = 2**20
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._in_head = True
-        self._bytes = 0
-        """Of this request, head and body, as they came."""
-        self._late: asyncio.TimerHandle | None = None
-        self._refusal: ApiError | None = None
-        """Of what came behind requests that are still being answered; nothing more is read."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a request."""
-        super().connection_made(transport)
-        self._expect_head()
-        if len(self.connections) > MAX_CONNECTIONS:
-            message = "Too many connections are open; try again later."
-            self._refuse(ApiError(503, "busy", message, {"Retry-After": "1"}))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Stop waiting."""
-        self._stop_waiting()
-        self._unset_keepalive_if_required()  # uvicorn forgets it if the client reset the connection
-        super().connection_lost(error)
-
-    def data_received(self, data: bytes) -> None:
-        """Read on, unless it becomes too much."""
-        if self._refusal is not None:
-            return
-        self._bytes += len(data)  # before it is read: with its end a request takes its count along
-        super().data_received(data)
-        if self._in_head and self._bytes > HEAD_BYTES:
-            self._refuse(ApiError(431, "too_large", f"The head of a request may have {HEAD_BYTES} bytes at most."))
-        elif self._bytes > HEAD_BYTES + max(_LINGER_BYTES, _FRAMING * self.max_body):
-            self.transport.close()  # it was refused long ago, or it is a trailer without end
-
-    def on_message_begin(self) -> None:
-        """Called by the parser at the first byte of a request."""
-        super().on_message_begin()
-        self._expect_head()
-
-    def on_headers_complete(self) -> None:
-        """Called by the parser when the body begins."""
-        self._in_head = False
-        self._stop_waiting()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """Called by the parser at the last byte of a request."""
-        super().on_message_complete()
-        self._in_head = True
-        self._bytes = 0
-
-    def on_response_complete(self) -> None:
-        """Called when a request has been answered."""
-        super().on_response_complete()
-        if self._refusal is not None:
-            self._refuse(self._refusal)
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
-        self._refuse(ApiError(400, "invalid_http", "Expected a request of HTTP/1.1."))
-
-    def _expect_head(self) -> None:
-        if self._late is None:
-            self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
-
-    def _stop_waiting(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _give_up(self) -> None:
-        self._late = None
-        if self._is_answering():
-            self._expect_head()  # who waits for an answer has time for the next request
-        else:
-            self._refuse(ApiError(408, "head_timeout", f"No request came within {HEAD_SECONDS:g} seconds."))
-
-    def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def _refuse(self, error: ApiError) -> None:
-        """Answer with an error and close the connection, after what came whole has been answered."""
-        if self.transport.is_closing():
-            return
-        if self._is_answering() and (self._in_head or self.pipeline):
-            self._refusal = error
-            return
-        if self._in_head or not self.cycle.response_started:
-            body = to_json(error_body(error.code, error.message))
-            headers = {**error.headers, "Content-Type": "application/json", "Content-Length": str(len(body))}
-            lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", "Connection: close"]
-            lines += [f"{name}: {value}" for name, value in headers.items()]
-            self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-        self.transport.close()
-
-
-def limited(max_body: int) -> type[LimitedProtocol]:
-    """Return the protocol for bodies of at most so many bytes."""
-    return type("LimitedProtocol", (LimitedProtocol,), {"max_body": max_body})
+    return json_response(to_json(error_body(error.message)), error.status, error.headers)
 
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
@@ -236,6 +153,8 @@ class Gate:
             return
         broken = False
         visit = _Visit(receive, send, self._settings.max_body, self._raw)
+        if scope["path"].startswith(_OPEN_FOLDER):
+            visit.path = _OPEN_FOLDER
         begin = time.perf_counter()
         scope["visit"] = visit
         try:
@@ -247,10 +166,10 @@ class Gate:
             visit.status = _CLIENT_GONE
         except Exception as error:
             log("error", id=visit.id, kind=type(error).__name__, places=_places(error))
-            failure = ApiError(500, "internal", "The service failed; the error is in its log.")
+            failure = ApiError(500, Message("internal", "The service failed; the error is in its log."))
             broken = not await visit.refuse(failure, scope)
         seconds = time.perf_counter() - begin
-        path, method = _template(scope), scope["method"] if scope["method"] in _METHODS else "other"
+        path, method = visit.path, scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.count(method, path, visit.status, seconds)
         milliseconds = round(1000 * seconds, 2)
         details = {"characters": visit.characters, "ms": milliseconds, "id": visit.id}
@@ -271,8 +190,9 @@ class Gate:
                 self._check_key(headers)
         elif _host_name(headers.get("host", "")) not in self._hosts:
             # Else any page on the web could reach this service, under a name of its own that points to 127.0.0.1.
-            message = "The service is not known under this host name; allow it with --allow-host."
-            raise ApiError(421, "wrong_host", message)
+            raise ApiError(
+                421, Message("wrong_host", "The service is not known under this host name; allow it with --allow-host.")
+            )
         length = headers.get("content-length", "")
         if length.isdigit() and int(length[:20]) > self._settings.max_body:
             raise too_large(self._settings.max_body)
@@ -281,8 +201,11 @@ class Gate:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         given, wanted = key.strip().encode("utf-8", "replace"), self._settings.api_key.encode()
         if scheme.lower() != "bearer" or not hmac.compare_digest(given, wanted):
-            message = "Expected the key of this service in the header 'Authorization: Bearer KEY'."
-            raise ApiError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+            raise ApiError(
+                401,
+                Message("unauthorized", "Expected the key of this service in the header 'Authorization: Bearer KEY'."),
+                {"WWW-Authenticate": "Bearer"},
+            )
 
 
 class _Visit:
@@ -298,9 +221,10 @@ class _Visit:
         self.started = False
         self.status = _CLIENT_GONE  # until something is sent
         self.characters = 0
+        self.path = "unknown"  # of the route that serves it; not that of the request, which is a user's text
         self.id = f"{_PROCESS}-{next(_NUMBERS):x}"
 
-    async def receive(self) -> Message:
+    async def receive(self) -> AsgiMessage:
         message = await self._receive()
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
@@ -309,7 +233,7 @@ class _Visit:
                 raise too_large(self._limit)
         return message
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: AsgiMessage) -> None:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
@@ -338,23 +262,10 @@ class _Visit:
         return True
 
 
-def too_large(limit: int) -> ApiError:
-    """Return the refusal of a body of too many bytes."""
-    message = f"The body of a request may have {limit} bytes at most; send less at once."
-    return ApiError(413, "too_large", message, {"Connection": "close"})
-
-
 def _host_name(host: str) -> str:
     """Return the name in a Host header, without the port."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host).lower()
-
-
-def _template(scope: Scope) -> str:
-    """Return the path of the route that served a request; not the path itself, which is a user's text."""
-    if scope["path"].startswith(_OPEN_FOLDER):
-        return _OPEN_FOLDER
-    return str(getattr(scope.get("route"), "path", "") or "unknown")
 
 
 def _places(error: BaseException) -> list[str]:

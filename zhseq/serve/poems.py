@@ -7,16 +7,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from fastapi import APIRouter
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
-from zhseq.errors import InputError, Message, service
+from zhseq.errors import InputError, service
 from zhseq.poetry.request import Ranking, Request, Sampling
-from zhseq.serve.http import ApiError, error_body, json_response, to_json, too_slow
+from zhseq.serve.http import ApiError, error_body, json_response, say, to_json, too_slow
+from zhseq.serve.openapi import Endpoint
 from zhseq.serve.queues import Answer, Work
+from zhseq.serve.reading import finish, read
 from zhseq.serve.schemas import (
-    PlainRoute,
     PoemRequest,
     PoemsResponse,
     ReviewRequest,
@@ -25,41 +25,28 @@ from zhseq.serve.schemas import (
     RewriteResponse,
     SuggestRequest,
     SuggestResponse,
-    body_of,
-    finish,
-    read,
 )
 from zhseq.serve.services import services
 
 if TYPE_CHECKING:
-    from zhseq.poetry.faults import Review
+    from zhseq.poetry.faults import Fault, Review
     from zhseq.poetry.poet import Poem, Poet
 
-router = APIRouter(tags=["poems"], route_class=PlainRoute)
 _STREAM = "application/x-ndjson"
 _HOW_TO_DRAW = {"lines", "num", "seed", "best_of", "temperature", "top_p", "stream"}
 _STREAMED = {
-    200: {
-        "description": "The poems; with `stream` one event a line: each line of a poem as it stands, then the poem.",
-        "content": {
-            _STREAM: {
-                "schema": {"type": "string"},
-                "example": '{"poem":0,"line":0,"text":"白日依山尽"}\n{"poem":0,"done":{"lines":["..."]}}\n',
-            }
-        },
+    _STREAM: {
+        "schema": {"type": "string"},
+        "example": '{"poem":0,"line":0,"text":"白日依山尽"}\n{"poem":0,"done":{"lines":["..."]}}\n',
     }
 }
 
 
-@router.post(
-    "/v1/poems",
-    response_model=PoemsResponse,
-    responses=_STREAMED,  # type: ignore[arg-type]
-    openapi_extra=body_of(PoemRequest),
-    summary="Write poems",
-)
 async def write(request: HttpRequest) -> Response:
-    """Write poems that keep form, tones and rhyme."""
+    """Write poems that keep form, tones and rhyme.
+
+    With `stream` the answer is one event a line: each line of a poem as it stands, then the poem.
+    """
     here = services(request)
     wishes = await read(request, PoemRequest)
     if wishes.stream:
@@ -71,9 +58,6 @@ async def write(request: HttpRequest) -> Response:
     return json_response(b'{"poems":[' + b",".join(poems) + b"]}")
 
 
-@router.post(
-    "/v1/poems/check", response_model=ReviewResponse, openapi_extra=body_of(ReviewRequest), summary="Judge a poem"
-)
 async def check(request: HttpRequest) -> Response:
     """Find faults of form, tone, rhyme and repetition."""
     poet = services(request).poet
@@ -85,12 +69,6 @@ async def check(request: HttpRequest) -> Response:
     return json_response(b"".join(await _all(request, work)))
 
 
-@router.post(
-    "/v1/poems/suggest",
-    response_model=SuggestResponse,
-    openapi_extra=body_of(SuggestRequest),
-    summary="Propose characters",
-)
 async def suggest(request: HttpRequest) -> Response:
     """Propose characters that keep the rules, the best first, for marked places, or else for the faults."""
     poet = services(request).poet
@@ -104,12 +82,6 @@ async def suggest(request: HttpRequest) -> Response:
     return json_response(b"".join(await _all(request, work)))
 
 
-@router.post(
-    "/v1/poems/rewrite",
-    response_model=RewriteResponse,
-    openapi_extra=body_of(RewriteRequest),
-    summary="Write one line anew",
-)
 async def rewrite(request: HttpRequest) -> Response:
     """Return other versions of a line that fit into form, tones and rhyme, the best first."""
     poet = services(request).poet
@@ -139,14 +111,9 @@ def _translated(work: Work) -> Work:
         try:
             yield from work()
         except InputError as error:
-            raise ApiError(422, error.code or "invalid_request", _in_words(error.message)) from None
+            raise ApiError(422, error.message) from None
 
     return translated
-
-
-def _in_words(message: Message | None) -> str:
-    """Return a message as clients read it, fields written as in JSON; the page translates the English."""
-    return "" if message is None else message.render(service, "en")
 
 
 async def _stream(first: bytes, answer: Answer, parts: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
@@ -157,10 +124,9 @@ async def _stream(first: bytes, answer: Answer, parts: AsyncIterator[bytes], sec
             async for part in parts:
                 yield part
     except ApiError as error:
-        yield to_json(error_body(error.code, error.message)) + b"\n"
+        yield to_json(error_body(error.message)) + b"\n"
     except TimeoutError:
-        late = too_slow(seconds)
-        yield to_json(error_body(late.code, late.message)) + b"\n"
+        yield to_json(error_body(too_slow(seconds).message)) + b"\n"
     finally:
         answer.cancelled = True
 
@@ -197,7 +163,7 @@ def _poem(poem: Poem, seed: int) -> dict[str, Any]:
         "author": poem.author,
         "seed": seed,
         "pattern": None if poem.pattern is None else asdict(poem.pattern),
-        "note": _in_words(poem.note),
+        "note": None if poem.note is None else say(poem.note),
     }
 
 
@@ -208,5 +174,21 @@ def _rules(wishes: ReviewRequest) -> dict[str, str]:
 
 def _review(poet: Poet, found: Review, rhyme: str) -> dict[str, Any]:
     prosody = poet.reviewing(rhyme)
-    names = [found.rhyme_name(line, prosody) for line in range(len(found.lines))]
-    return {**found.fields(service, "en"), "rhyme_names": names}
+    return {
+        **vars(found),
+        "faults": [_fault(fault) for fault in found.faults],
+        "note": None if found.note is None else say(found.note),
+        "rhyme_names": [found.rhyme_name(line, prosody) for line in range(len(found.lines))],
+    }
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    return {**fault.fields(service, "en"), "reason": say(fault.reason)}
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/v1/poems", write, "Write poems", "poems", PoemsResponse, PoemRequest, _STREAMED),
+    Endpoint("POST", "/v1/poems/check", check, "Judge a poem", "poems", ReviewResponse, ReviewRequest),
+    Endpoint("POST", "/v1/poems/suggest", suggest, "Propose characters", "poems", SuggestResponse, SuggestRequest),
+    Endpoint("POST", "/v1/poems/rewrite", rewrite, "Write one line anew", "poems", RewriteResponse, RewriteRequest),
+)

@@ -6,103 +6,27 @@ models are documentation only, which the tests hold to the truth.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, Literal, TypeVar, cast
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-import anyio
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.json_schema import models_json_schema
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from zhseq.serve.http import ApiError, ClientGone, too_slow
+from zhseq.errors import Message
+from zhseq.poetry.faults import REASONS
 from zhseq.serve.settings import MAX_POEMS, MAX_SUGGESTIONS, MAX_WORDS, POEM_CHARACTERS
 from zhseq.tagging.dictionary import MAX_LABEL, MAX_WORD
-
-_Body = TypeVar("_Body", bound=BaseModel)
-_Result = TypeVar("_Result")
-_BODY_SECONDS = 10.0  # in which a body must have come
-_SHOWN = 3  # faults of a body that are told at once
-
-
-async def read(request: Request, model: type[_Body]) -> _Body:
-    """Read and check the body of a request.
-
-    Raises:
-        ApiError: It is not JSON, not what `model` describes, or does not come.
-        ClientGone: The client has closed the connection.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        message = "Expected a body in JSON, with the header 'Content-Type: application/json'."
-        raise ApiError(415, "unsupported_media_type", message)
-    try:
-        with anyio.fail_after(_BODY_SECONDS):
-            body = await _body(request.receive)
-    except TimeoutError as error:
-        message = f"The body did not come within {_BODY_SECONDS:g} seconds."
-        raise ApiError(408, "body_timeout", message, {"Connection": "close"}) from error
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise _refusal(error) from None  # the cause holds the user's text
-
-
-async def _body(receive: Receive) -> bytes:
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _refusal(error: ValidationError) -> ApiError:
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    if faults[0]["type"] == "json_invalid":
-        return ApiError(400, "invalid_json", f"Expected a body in JSON, in UTF-8, but found: {faults[0]['msg']}.")
-    shown = [f"{'.'.join(map(str, fault['loc']))[:80] or 'body'}: {fault['msg']}" for fault in faults[:_SHOWN]]
-    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-    code = "too_long" if {fault["type"] for fault in faults} == {"string_too_long"} else "invalid_request"
-    return ApiError(422, code, "; ".join(shown) + more + ".")
-
-
-async def finish(work: Awaitable[_Result], receive: Receive, seconds: float) -> _Result:
-    """Wait for work, as long as the client does; the work is cancelled when nobody waits for it any longer.
-
-    Raises:
-        ApiError: It took longer than `seconds`.
-        ClientGone: The client has closed the connection.
-    """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(receive))
-    try:
-        done, _ = await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if task in done:
-            return task.result()
-        if gone in done:
-            raise ClientGone
-        raise too_slow(seconds)
-    finally:
-        task.cancel()
-        gone.cancel()
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
 
 SEED_LIMIT = 2**63 - 1
 
 Line = Annotated[str, Field(max_length=POEM_CHARACTERS)]
+
+
+class Contradiction(ValueError):
+    """Fields that do not go together."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(message.code)
+        self.message = message
 
 
 class Body(BaseModel):
@@ -148,7 +72,7 @@ class TagRequest(Body):
     @model_validator(mode="after")
     def _one_of_two(self) -> TagRequest:
         if len(self.model_fields_set & {"text", "texts"}) != 1:
-            raise ValueError("give either text or texts")
+            raise Contradiction(Message("text_or_texts", "give either <text> or <texts>"))
         return self
 
 
@@ -239,6 +163,30 @@ class SuggestRequest(ReviewRequest):
     num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="characters for each place")] = 8
 
 
+ERROR_CODES = (
+    # of any request
+    *("http_error", "internal", "not_found", "unauthorized", "wrong_host", "wrong_method"),
+    *("busy", "timeout", "too_many_connections"),
+    *("body_timeout", "head_timeout", "head_too_large", "invalid_http", "too_large", "unsupported_media_type"),
+    *("extreme_json", "invalid_json", "invalid_utf8", "lone_surrogate", "invalid_request", "too_long"),
+    # of texts to tag
+    *("invalid_word", "too_many_characters", "too_many_texts", "unknown_task"),
+    # of wishes for poems
+    *("acrostic_clash", "acrostic_too_long", "against_the_pattern", "ambiguous_rhyme_group", "form_and_tune"),
+    *("form_without_pattern", "judged_by_no_rhyme", "line_twice", "lines_and_start", "lines_of_other_form"),
+    *("misplaced_mark", "no_large_rhyme_group", "no_line", "no_modern_rhymes", "no_rhymes_of_ci", "no_rules"),
+    *("no_such_line", "no_tunes", "no_verse", "not_chinese", "number_of_versions", "oblique_rhyme_group"),
+    *("open_places", "other_form", "small_rhyme_group", "start_too_long", "too_many_lines", "unknown_acrostic_place"),
+    *("unknown_author", "unknown_dynasty", "unknown_form", "unknown_rhyme", "unknown_rhyme_group", "unknown_shape"),
+    *("unknown_tune", "unused_rhyme_group", "wrong_line_length"),
+)
+
+
+def _one_of(values: Sequence[str]) -> Any:
+    """Describe a field as one of some texts."""
+    return Field(json_schema_extra={"enum": list(values)})
+
+
 class Example(BaseModel):
     """Base of what answers look like, for the OpenAPI document only: answers are written by hand, for speed."""
 
@@ -279,8 +227,35 @@ class TagResponse(Example):
     documents: list[DocumentFound]
 
 
+class Templates(Example):
+    """A sentence with gaps for the values, `{name}`, and for the names of fields, `<name>` or `<name=value>`."""
+
+    en: str
+    zh: str
+
+
+class Said(Example):
+    """Something that is said: for programs, for people, and for programs that say it to people in their own way."""
+
+    code: str
+    message: str
+    values: dict[str, Any]
+    templates: Templates
+
+
+class PatternFollowed(Example):
+    """Tones (平, 仄, 中) and rhymes that a poem keeps; lines of one rhyme class, from 1, rhyme with each other."""
+
+    line_lengths: list[int]
+    tones: list[str]
+    rhymes: list[int]
+    marks: str
+    breaks: list[int]
+    count: int
+
+
 class PoemWritten(Example):
-    """A poem; `note`: what of the rules gave way to what was given, empty if nothing did."""
+    """A poem; `note`: which rules were relaxed to keep what was given, null if none were."""
 
     lines: list[str]
     text: str
@@ -289,14 +264,42 @@ class PoemWritten(Example):
     title: str
     author: str
     seed: int
-    pattern: dict[str, Any] | None
-    note: str
+    pattern: PatternFollowed | None
+    note: Said | None
 
 
 class PoemsResponse(Example):
     """The poems."""
 
     poems: list[PoemWritten]
+
+
+class FaultFound(Example):
+    """Something that a rule does not allow: where (from 1; place 0: the line as a whole), and what it is about."""
+
+    code: Annotated[str, _one_of(tuple(REASONS))]
+    kind: Annotated[str, _one_of(("form", "tone", "rhyme", "repetition"))]
+    line: int
+    place: int
+    character: str
+    tone: str
+    expected: str
+    other_line: int
+    group: str
+    count: int
+    expected_count: int
+    text: str
+    tune: str
+    reason: Said
+
+
+class SuggestionMade(Example):
+    """What could stand at a place, the best first."""
+
+    line: int
+    place: int
+    character: str
+    characters: list[str]
 
 
 class ReviewResponse(Example):
@@ -311,14 +314,14 @@ class ReviewResponse(Example):
     rhymes: list[int]
     rhyming: list[int]
     rhyme_names: list[str]
-    faults: list[dict[str, Any]]
-    note: str
+    faults: list[FaultFound]
+    note: Said | None
 
 
 class SuggestResponse(ReviewResponse):
     """The same, with what could stand at the places."""
 
-    suggestions: list[dict[str, Any]]
+    suggestions: list[SuggestionMade]
 
 
 class RewriteResponse(Example):
@@ -345,75 +348,13 @@ class HealthResponse(Example):
     version: str
 
 
-class ErrorDetail(Example):
-    """What went wrong: for programs, and for people."""
+class ErrorSaid(Said):
+    """What went wrong."""
 
-    code: str
-    message: str
+    code: Annotated[str, _one_of(ERROR_CODES)]
 
 
 class ErrorResponse(Example):
     """The shape of all errors."""
 
-    error: ErrorDetail
-
-
-_REFERENCE = "#/components/schemas/{model}"
-_ERRORS = {
-    400: "The body is not JSON, or the request is not HTTP.",
-    401: "The key is missing or wrong.",
-    404: "There is nothing at this path.",
-    405: "The path does not know this method.",
-    408: "The body came too slowly.",
-    413: "The body, or the texts in it, are too large.",
-    415: "The body is not marked as JSON.",
-    421: "The service is not known under this host name.",
-    422: "The body is not as described, or asks for what cannot be had.",
-    500: "The service failed.",
-    503: "Too much waits already, or the request took too long; see Retry-After.",
-}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorResponse, "description": description} for status, description in _ERRORS.items()
-}
-
-
-class PlainRoute(APIRoute):
-    """A route whose endpoint takes the request as it is; to look for parameters would cost more than to serve it."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
-        return cast(Callable[[Request], Coroutine[Any, Any, Response]], self.endpoint)
-
-
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return what an endpoint says about its body."""
-    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def add_bodies(app: FastAPI) -> None:
-    """Let the OpenAPI document of an application describe the bodies that its endpoints refer to."""
-
-    def document() -> dict[str, Any]:
-        if not app.openapi_schema:
-            schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=app.description,
-                routes=app.routes,
-                tags=app.openapi_tags,
-            )
-            models = [(model, "validation") for model in _concrete(Body)]
-            _, bodies = models_json_schema(models, ref_template=_REFERENCE)  # type: ignore[arg-type]
-            schema.setdefault("components", {}).setdefault("schemas", {}).update(bodies["$defs"])
-            if app.state.services.settings.api_key:
-                schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-                schema["security"] = [{"key": []}]
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]
-
-
-def _concrete(model: type[BaseModel]) -> list[type[BaseModel]]:
-    return [found for child in model.__subclasses__() for found in (child, *_concrete(child))]
+    error: ErrorSaid

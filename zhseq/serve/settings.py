@@ -61,18 +61,30 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("threads", "max_body", "max_characters", "max_texts", "queue_characters", "queue_poems"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, but is {getattr(self, name)}")
+                raise ConfigError(
+                    "limit_too_small", "{name} must be at least 1, but is {value}", name=name, value=getattr(self, name)
+                )
         for name in ("timeout", "grace"):
             if not 0 < getattr(self, name) <= 86_400:
-                raise ConfigError(f"{name} must be more than 0 and at most 86400 seconds, but is {getattr(self, name)}")
+                raise ConfigError(
+                    "wait_out_of_range",
+                    "{name} must be more than 0 and at most 86400 seconds, but is {value}",
+                    name=name,
+                    value=getattr(self, name),
+                )
         if not 0 <= self.port <= 65_535:
-            raise ConfigError(f"the port must lie in 0 to 65535, but is {self.port}")
+            raise ConfigError("no_such_port", "the port must lie in 0 to 65535, but is {port}", port=self.port)
         if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key):
-            raise ConfigError(f"{KEY_VARIABLE} must be made of printable ASCII characters without blanks")
+            raise ConfigError(
+                "odd_key", "{variable} must be made of printable ASCII characters without blanks", variable=KEY_VARIABLE
+            )
         if not self.is_local and not self.api_key:
             raise ConfigError(
-                f"listening on {self.host} opens the service to others; set {KEY_VARIABLE} to a secret key first, or "
-                "use --host 127.0.0.1"
+                "open_to_others",
+                "listening on {host} opens the service to others; set {variable} to a secret key first, or use "
+                "<host=127.0.0.1>",
+                host=self.host,
+                variable=KEY_VARIABLE,
             )
 
     @property

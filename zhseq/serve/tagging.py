@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 from zhseq.serve.http import ApiError, json_response
+from zhseq.serve.openapi import Endpoint
 from zhseq.serve.queues import TagOptions
-from zhseq.serve.schemas import PlainRoute, TagRequest, TagResponse, body_of, finish, read
+from zhseq.serve.reading import finish, read
+from zhseq.serve.schemas import TagRequest, TagResponse
 from zhseq.serve.services import Services, services
 from zhseq.tagging.dictionary import Entry
 
-router = APIRouter(tags=["tagging"], route_class=PlainRoute)
 
-
-@router.post("/v1/tag", response_model=TagResponse, openapi_extra=body_of(TagRequest), summary="Find words and names")
 async def tag(request: Request) -> Response:
     """Cut texts into words, with parts of speech and names. Offsets count code points."""
     here = services(request)
@@ -38,20 +36,41 @@ def _options(wishes: TagRequest, here: Services) -> TagOptions:
     try:
         dictionary.update(words)
     except InputError as error:
-        raise ApiError(422, "invalid_word", f"words: {error}") from None
+        message = Message("invalid_word", "<words>: {problem}", {"problem": error.message})
+        raise ApiError(422, message) from None
     return TagOptions(tasks, wishes.scores, words, dictionary)
 
 
 def _check(texts: list[str], wishes: TagRequest, here: Services) -> None:
     settings = here.settings
     if len(texts) > settings.max_texts:
-        message = f"A request may have {settings.max_texts} texts at most, but this one has {len(texts)}; split it."
-        raise ApiError(413, "too_large", message)
+        raise ApiError(
+            413,
+            Message(
+                "too_many_texts",
+                "A request may have {limit} texts at most, but this one has {count}; split it.",
+                {"limit": settings.max_texts, "count": len(texts)},
+            ),
+        )
     characters = sum(map(len, texts))
     if characters > settings.max_characters:
-        limit = settings.max_characters
-        message = f"A request may have {limit} characters at most, but this one has {characters}; split it."
-        raise ApiError(413, "too_large", message)
+        raise ApiError(
+            413,
+            Message(
+                "too_many_characters",
+                "A request may have {limit} characters at most, but this one has {count}; split it.",
+                {"limit": settings.max_characters, "count": characters},
+            ),
+        )
     if not set(wishes.tasks) <= set(here.tagger.tasks):
-        message = f"tasks: this service does {', '.join(here.tagger.tasks)} only."
-        raise ApiError(422, "invalid_request", message)
+        raise ApiError(
+            422,
+            Message(
+                "unknown_task",
+                "<tasks>: this service does {tasks} only.",
+                {"tasks": ", ".join(here.tagger.tasks)},
+            ),
+        )
+
+
+ENDPOINTS = (Endpoint("POST", "/v1/tag", tag, "Find words and names", "tagging", TagResponse, TagRequest),)

@@ -147,7 +147,7 @@ def test_a_poem_of_ones_own_is_checked_and_mended(visit, shot):
     assert lines_of(page)[1] == "黃月入海流"  # as it was written
     assert page.locator(".char.fault").all_inner_texts() == ["月"]
     assert "第 2 句第 2 字" in page.inner_text(".faults")
-    assert "当平" in page.inner_text(".faults")
+    assert "此字仄声，此处当用平声" in page.inner_text(".faults")
     shot(page, "studio-faults")
     page.fill("#own", "白日依山尽，黄河入海？。\n欲穷千里目，更上一层楼。")
     page.click("#suggest-own")
@@ -158,7 +158,7 @@ def test_a_poem_of_ones_own_is_checked_and_mended(visit, shot):
     assert page.input_value("#own") == "白日依山尽，黄河入海流。\n欲穷千里目，更上一层楼。"
     page.fill("#own", "床前")
     page.click("#check-own")
-    page.wait_for_selector("#studio-notice:has-text('看不出体裁')")
+    page.wait_for_selector("#studio-notice:has-text('当是近体诗')")
 
 
 def test_old_style_verse_is_named_and_can_be_held_to_the_rules(visit, shot):
@@ -167,7 +167,8 @@ def test_old_style_verse_is_named_and_can_be_held_to_the_rules(visit, shot):
     page.fill("#own", "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。")
     page.click("#check-own")
     page.wait_for_selector("#bench h2:has-text('没有不合之处')")
-    assert "读来是古体，不拘平仄；若作五绝，则有" in page.inner_text("#bench .hint")
+    assert "读来是古体：平仄不合任何近体格式；若作五绝，则有" in page.inner_text("#bench .hint")
+    assert "可用「体裁 五绝」列出" in page.inner_text("#bench .hint")
     assert page.locator(".char.fault").count() == 0
     shot(page, "studio-old-style")
     page.click("#bench .hint button")
@@ -180,7 +181,7 @@ def test_old_style_verse_is_named_and_can_be_held_to_the_rules(visit, shot):
     page.wait_for_selector("#bench .hint")
     page.click("#language")
     assert "reads as old-style verse" in page.inner_text("#bench .hint")
-    assert "form" not in page.inner_text("#bench .hint")
+    assert "which “Form 五绝” lists" in page.inner_text("#bench .hint")
 
 
 def test_copy_and_picture(visit, tmp_path):
@@ -220,7 +221,7 @@ def test_scripts_in_a_poem_are_text(visit):
     choose(page, "whose", "own")
     page.fill("#own", HACK)
     page.click("#check-own")
-    page.wait_for_selector("#studio-notice:has-text('而其中有「<」')")
+    page.wait_for_selector("#studio-notice:has-text('诗由汉字写成，而文中')")
     assert page.evaluate("window.hacked") is None
     assert page.locator("img").count() == 0
 
@@ -228,20 +229,21 @@ def test_scripts_in_a_poem_are_text(visit):
 @pytest.mark.parametrize(
     ("fields", "chinese", "english"),
     [
-        ({"start": "abc"}, "诗由汉字写成，而其中有「a」，请删去。", "but there is a; leave it out."),
-        ({"acrostic": "春b"}, "而其中有「b」", "but there is b;"),
-        ({"acrostic": "春夏秋冬春夏秋冬春"}, "所藏的字比句数还多", "more characters than"),
-        ({"start": "春", "acrostic": "夏"}, "请改其一", "change one of the two"),
-        ({"author": "李太白"}, "相近的有：李", "near are 李"),
-        ({"rhyme-group": "望"}, "请改用其一", "choose one of"),
-        ({"about": "春" * 2001}, "写得太长", "too long"),
+        ({"start": "abc"}, "诗由汉字写成，而起句中有", "leave it out"),
+        ({"acrostic": "春b"}, "而所藏的字中有", "leave it out"),
+        ({"acrostic": "春夏秋冬春夏秋冬春"}, "请少写几字", "9 characters"),
+        ({"start": "春", "acrostic": "夏"}, "请改其一", "line 1"),
+        ({"author": "李太白"}, "相近的有：李", "李"),
+        ({"rhyme-group": "望"}, "请改用其一", "one of them"),
+        ({"rhyme-group": "秋", "rhyme": "none"}, "「用韵 不拘」", "“Rhyme None”"),
+        ({"about": "春" * 2001}, "至多 2000 个字符", "2000 characters at most"),
     ],
 )
 def test_refusals_are_in_the_language_of_the_page(visit, fields, chinese, english):
     page = visit(refused=True)
     page.eval_on_selector("#more", "e => e.open = true")
     for name, value in fields.items():
-        page.fill(f"#{name}", value)
+        (page.select_option if name == "rhyme" else page.fill)(f"#{name}", value)
     page.click("#write")
     page.wait_for_selector(f"#studio-notice:has-text('{chinese}')")
     page.click("#language")
@@ -253,7 +255,7 @@ def test_a_start_against_all_patterns_is_named(visit):
     page = visit()
     choose(page, "form", "五绝")
     assert write_poem(page, start="春春春春春")[0] == "春春春春春"
-    page.wait_for_selector("#studio-notice:has-text('所给的字不合此体的任何格律')")
+    page.wait_for_selector("#studio-notice:has-text('没有一种格式容得下所给的字')")
     write_poem(page, start="春")
     assert page.is_hidden("#studio-notice")
 
@@ -272,10 +274,15 @@ def test_errors_say_what_to_do(visit):
     choose(page, "form", "tune")
     page.fill("#tune", "没有这个")
     page.click("#write")
-    page.wait_for_selector("#studio-notice:has-text('没有这个词牌，相近的有：浣溪沙')")
+    page.wait_for_selector("#studio-notice:has-text('相近的有：浣溪沙')")
     assert page.inner_text("#write") == "落笔"
     choose(page, "form", "auto")
-    busy = {"error": {"code": "busy", "message": "The service is busy; try again later."}}
+    templates = {
+        "en": "The service is busy; try again in {seconds} seconds.",
+        "zh": "服务正忙，请过 {seconds} 秒再试。",
+    }
+    said = {"code": "busy", "message": "busy", "values": {"seconds": 3}, "templates": templates}
+    busy = {"error": said}
     page.route("**/v1/poems", lambda route: route.fulfill(status=503, json=busy, headers={"Retry-After": "3"}))
     page.click("#write")
     page.wait_for_selector("#studio-notice:has-text('请过 3 秒再试')")

@@ -1,14 +1,16 @@
 // The service behind the page: JSON there and back, and poems as they are written.
 
-/** A request that failed, in words of the service. */
+/** A request that failed; `said` is what the service says of it, see `say`. */
 export class ApiError extends Error {
-  constructor(status, code, message, retryAfter = 0) {
-    super(message);
+  constructor(status, said) {
+    super(said.message);
     this.status = status;
-    this.code = code;
-    this.retryAfter = retryAfter; // seconds
+    this.code = said.code;
+    this.said = said;
   }
 }
+
+const OFFLINE = { code: "offline", message: "" };
 
 let key = "";
 try {
@@ -45,7 +47,7 @@ export async function* events(path, body, signal) {
     for (const line of lines) {
       if (!line) continue;
       const event = JSON.parse(line);
-      if (event.error) throw new ApiError(response.status, event.error.code, event.error.message);
+      if (event.error) throw new ApiError(response.status, event.error);
       yield event;
     }
     if (done) return;
@@ -64,18 +66,17 @@ async function send(path, body, signal) {
   try {
     response = await fetch(path, options);
   } catch (error) {
-    throw error.name === "AbortError" ? error : new ApiError(0, "offline", "");
+    throw error.name === "AbortError" ? error : new ApiError(0, OFFLINE);
   }
   if (response.ok) return response;
   const answer = await response.json().catch(() => ({}));
-  const { code = "http_error", message = response.statusText } = answer.error ?? {};
-  throw new ApiError(response.status, code, message, Number(response.headers.get("Retry-After")) || 0);
+  throw new ApiError(response.status, answer.error ?? { code: "http_error", message: response.statusText });
 }
 
 async function read(response, step) {
   try {
     return await step();
   } catch (error) {
-    throw error.name === "AbortError" ? error : new ApiError(0, "offline", "");
+    throw error.name === "AbortError" ? error : new ApiError(0, OFFLINE);
   }
 }

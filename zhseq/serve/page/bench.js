@@ -1,7 +1,7 @@
 // The bench below the sheet: characters that fit at a place, other versions of a line, faults.
 
 import { h } from "./dom.js";
-import { explainFault, explainNote, t } from "./i18n.js";
+import { say, t } from "./i18n.js";
 
 export class Bench {
   /** `acts`: what the buttons do: `exchange(line, place, character)`, `versions(line)`, `replace(line, text)`, `go`, `strictly`. */
@@ -68,7 +68,7 @@ export class Bench {
     this.#put(() => [
       this.#head(verdict()),
       ...(found.note ? [this.#note(found)] : []),
-      ...(count ? [h("ul", { className: "faults" }, ...found.faults.map((fault) => this.#fault(fault, found)))] : []),
+      ...(count ? [h("ul", { className: "faults" }, ...found.faults.map((fault) => this.#fault(fault)))] : []),
       ...(suggestions ?? []).flatMap((mark) => [
         h("h3", {}, t("placeTitle", mark.line, mark.place, mark.character.replace("?", "？"))),
         this.#characters(mark.line - 1, mark.place - 1, mark.characters),
@@ -80,16 +80,15 @@ export class Bench {
   /** Say that a poem was judged as old-style verse, and offer to hold it to the rules of the form. */
   #note(found) {
     const strictly = h("button", { type: "button", onclick: () => this.acts.strictly() }, t("judgeStrictly", found.form));
-    return h("p", { className: "hint" }, explainNote(found), " ", strictly);
+    return h("p", { className: "hint" }, say(found.note), " ", strictly);
   }
 
-  #fault(fault, found) {
-    const expected = found.expected[fault.line - 1]?.[fault.place - 1];
+  #fault(fault) {
     const place = fault.place
       ? t("faultPlace", fault.line, fault.place, fault.character)
       : t("faultLine", fault.line);
     const go = () => this.acts.go(fault.line - 1, Math.max(0, fault.place - 1));
-    return h("li", {}, h("button", { type: "button", className: "plain", onclick: go }, place), " ", explainFault(fault, expected));
+    return h("li", {}, h("button", { type: "button", className: "plain", onclick: go }, place), " ", say(fault.reason));
   }
 
   #characters(line, place, characters) {

@@ -1,6 +1,5 @@
-// The language of the page, and what it says about errors and faults.
+// The language of the page, and what the service has to say in it.
 
-import { REFUSALS } from "./refusals.js";
 import { STRINGS } from "./strings.js";
 import { remember } from "./prefs.js";
 
@@ -11,11 +10,7 @@ export const isChinese = () => document.documentElement.lang !== "en";
 
 /** Return a text in the language of the page, its gaps filled in. */
 export function t(key, ...values) {
-  return inLanguage(STRINGS[key], values);
-}
-
-function inLanguage(texts, values) {
-  return texts[isChinese() ? 0 : 1].replace(/\{(\d)\}/g, (_, number) => values[Number(number)]);
+  return STRINGS[key][isChinese() ? 0 : 1].replace(/\{(\d)\}/g, (_, number) => values[Number(number)]);
 }
 
 /** Put the texts of the language into all elements that name one. */
@@ -41,35 +36,36 @@ export function inEachLanguage(show) {
   show();
 }
 
-/** Say in one sentence what an error of the service means. */
+// A field of a request, perhaps with its value; a brace that stands for itself; a gap for a value.
+const GAPS = /<([a-z_]+)(?:=([^<>]*))?>|\{\{|\}\}|\{(\w+)\}/gu;
+const FIELDS = {
+  about: "about", acrostic: "acrostic", acrostic_at: "acrosticAt", author: "author", form: "form", rhyme: "rhyme",
+  rhyme_group: "rhymeGroup", seed: "seed", start: "start", text: "text", texts: "text", tune: "tune", words: "words",
+};
+
+/** Say what the service says as data: its sentence in the language of the page, fields under the names of the page. */
+export function say({ templates, values }) {
+  const fill = (template) =>
+    template.replace(GAPS, (found, field, value, gap) => {
+      if (field) return named(field, fill(value ?? ""));
+      return gap ? shown(values[gap]) : found[0];
+    });
+  return fill(templates[isChinese() ? "zh" : "en"]);
+}
+
+const shown = (value) => (value?.templates ? say(value) : String(value));
+
+function named(field, value) {
+  const name = field in FIELDS ? t(FIELDS[field]) : field;
+  const choice = field === "rhyme" && `rhyme_${value}` in STRINGS ? t(`rhyme_${value}`) : value;
+  return t("quoted", `${name} ${choice}`.trim());
+}
+
+/** Say in one sentence what an error means. */
 export function explainError(error) {
   if (error.code === undefined) return t("failed", "page", error.message);
-  const { text, detail } = REFUSALS[error.code] ?? {};
-  const value = detail ? detail.exec(error.message)?.[1] : Math.max(1, error.retryAfter);
-  if (text && value) return inLanguage(text, [value]);
-  if (error.status >= 500) return t("failed", error.status, error.message);
-  return t("refused", error.message);
-}
-
-/** Say why something is a fault. The service says it in English. */
-export function explainFault(fault, expected) {
-  if (!isChinese()) return fault.reason;
-  const line = /(?:in|of) line (\d+)/.exec(fault.reason)?.[1];
-  const term = /[（(](三平调|孤平|失对|失粘)[)）]/.exec(fault.reason)?.[1];
-  const group = /group (.+)\)/.exec(fault.reason)?.[1];
-  const counts = fault.reason.match(/\d+/g) ?? [];
-  if (term) return line ? `${term}（与第 ${line} 句）` : term;
-  if (fault.kind === "tone") return t(expected === "平" ? "dueLevel" : "dueOblique");
-  if (fault.kind === "rhyme") return `出韵（韵部：${group ?? ""}）`;
-  if (fault.kind === "repetition") return `与第 ${line} 句重复`;
-  if (counts.length > 1) return `此句 ${counts[0]} 字，当为 ${counts[1]} 字`;
-  if (counts.length) return `句数不合，当为 ${counts[0]} 句`;
-  return fault.reason;
-}
-
-/** Say what a review has to add. The service says it in English. */
-export function explainNote({ note, form }) {
-  if (!isChinese()) return note.replace(/, which "form.* lists/, "");
-  const strict = /have (\d+) faults?/.exec(note)?.[1];
-  return strict ? t("oldStyle", form, strict) : note;
+  if (error.code === "offline") return t("offline");
+  if (error.code === "unauthorized") return t("keyWrong");
+  if (error.said?.templates) return say(error.said);
+  return error.status >= 500 ? t("failed", error.status, error.message) : t("refused", error.message);
 }

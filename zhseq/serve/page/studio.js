@@ -3,7 +3,7 @@
 import { call, events } from "./api.js";
 import { Bench } from "./bench.js";
 import { $, confirmOn, copyText, download } from "./dom.js";
-import { inEachLanguage, isChinese, t } from "./i18n.js";
+import { inEachLanguage, isChinese, say, t } from "./i18n.js";
 import { attempt, notify } from "./notice.js";
 import { draw } from "./picture.js";
 import { recall, remember } from "./prefs.js";
@@ -119,7 +119,7 @@ function finish(done, wishes) {
   const rhyme = wishes.rhyme ?? "";
   setPoem({ rows, tune: done.tune, form: done.form, rhyme, wishes, seed: done.seed, own: false });
   attempt(notice, showWanted);
-  if (done.note) notify(notice, t("gaveWay"));
+  if (done.note) notify(notice, say(done.note));
 }
 
 /** Make this the poem on the sheet, or none. */

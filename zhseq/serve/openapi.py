@@ -1,0 +1,113 @@
+"""Endpoints, and the OpenAPI document that describes them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from zhseq.serve.schemas import ErrorResponse
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_REFERENCE = "#/components/schemas/{model}"
+_ERRORS = {
+    400: "The body is not JSON, or the request is not HTTP.",
+    401: "The key is missing or wrong.",
+    404: "There is nothing at this path.",
+    405: "The path does not know this method.",
+    408: "The head or the body came too slowly.",
+    413: "The body, or the texts in it, are too large.",
+    415: "The body is not marked as JSON.",
+    421: "The service is not known under this host name.",
+    422: "The body is not as described, or asks for what cannot be had.",
+    431: "The head of the request is too large.",
+    500: "The service failed.",
+    503: "Too much waits already, or the request took too long; see Retry-After.",
+}
+
+
+class NamedRoute(Route):
+    """A route that tells the gate its path, for counters and log."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or refuse its method."""
+        scope["visit"].path = self.path
+        await super().handle(scope, receive, send)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A path and a method, what answers there, and what is said of it."""
+
+    method: str
+    path: str
+    handler: Handler
+    """Its docstring is the description."""
+    summary: str
+    group: str
+    answer: type[BaseModel] | None = None
+    """What comes back; None: plain text."""
+    body: type[BaseModel] | None = None
+    """What is sent."""
+    other_answers: Mapping[str, Any] = field(default_factory=dict)
+    """Media types beside JSON that may come back, as OpenAPI describes them."""
+
+    def route(self) -> Route:
+        """Return the route that serves it."""
+        return NamedRoute(self.path, self.handler, methods=[self.method])
+
+    def describe(self) -> dict[str, Any]:
+        """Return the operation, as OpenAPI describes it."""
+        content = {"text/plain": {"schema": {"type": "string"}}} if self.answer is None else _content(self.answer)
+        answer = {"description": "Done.", "content": {**content, **self.other_answers}}
+        errors = {
+            str(status): {"description": text, "content": _content(ErrorResponse)} for status, text in _ERRORS.items()
+        }
+        operation: dict[str, Any] = {
+            "operationId": self.handler.__name__,
+            "tags": [self.group],
+            "summary": self.summary,
+            "description": inspect.getdoc(self.handler) or "",
+            "responses": {"200": answer, **errors},
+        }
+        if self.body is not None:
+            operation["requestBody"] = {"required": True, "content": _content(self.body)}
+        return operation
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}}
+
+
+def describe(endpoints: Sequence[Endpoint], *, version: str, description: str, guarded: bool) -> dict[str, Any]:
+    """Return the OpenAPI document.
+
+    Args:
+        endpoints: What there is.
+        version: Of the service.
+        description: Of the service, one sentence.
+        guarded: Whether requests need a key.
+    """
+    models = dict.fromkeys(model for each in endpoints for model in (each.body, each.answer, ErrorResponse) if model)
+    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "zhseq", "version": version, "description": description},
+        "paths": {},
+        "components": {"schemas": schemas["$defs"]},
+    }
+    for each in endpoints:
+        document["paths"].setdefault(each.path, {})[each.method.lower()] = each.describe()
+    if guarded:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return document

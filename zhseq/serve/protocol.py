@@ -1,0 +1,145 @@
+"""Connections of HTTP/1.1: how much may come before a request is whole, how long it may take, how many there may be.
+
+`LimitedProtocol` overrides methods of a class inside of uvicorn, which may change with any version of it;
+`pyproject.toml` allows the versions that this was tested with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from zhseq.errors import Message
+from zhseq.serve.http import ApiError, error_body, to_json
+
+HEAD_BYTES = 65_536
+"""Most bytes of the first line and the headers of a request."""
+HEAD_SECONDS = 10.0
+"""In which they must have come."""
+MAX_CONNECTIONS = 1_000
+"""Connections that may be open at the same time."""
+_FRAMING = 8  # bytes on the wire for a byte of a body, if it comes in chunks of one byte
+_LINGER_BYTES = 64 * 2**20  # of a body that is too large, read so that its sender sees the answer
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    max_body = 2**20
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._in_head = True
+        self._bytes = 0
+        """Of this request, head and body, as they came."""
+        self._late: asyncio.TimerHandle | None = None
+        self._refusal: ApiError | None = None
+        """Of what came behind requests that are still being answered; nothing more is read."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for a request."""
+        super().connection_made(transport)
+        self._expect_head()
+        if len(self.connections) > MAX_CONNECTIONS:
+            message = Message("too_many_connections", "Too many connections are open; try again later.")
+            self._refuse(ApiError(503, message, {"Retry-After": "1"}))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        self._unset_keepalive_if_required()  # uvicorn forgets it if the client reset the connection
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless it becomes too much."""
+        if self._refusal is not None:
+            return
+        self._bytes += len(data)  # before it is read: with its end a request takes its count along
+        super().data_received(data)
+        if self._in_head and self._bytes > HEAD_BYTES:
+            self._refuse(
+                ApiError(
+                    431,
+                    Message(
+                        "head_too_large", "The head of a request may have {limit} bytes at most.", {"limit": HEAD_BYTES}
+                    ),
+                )
+            )
+        elif self._bytes > HEAD_BYTES + max(_LINGER_BYTES, _FRAMING * self.max_body):
+            self.transport.close()  # it was refused long ago, or it is a trailer without end
+
+    def on_message_begin(self) -> None:
+        """Called by the parser at the first byte of a request."""
+        super().on_message_begin()
+        self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser when the body begins."""
+        self._in_head = False
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Called by the parser at the last byte of a request."""
+        super().on_message_complete()
+        self._in_head = True
+        self._bytes = 0
+
+    def on_response_complete(self) -> None:
+        """Called when a request has been answered."""
+        super().on_response_complete()
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self._refuse(ApiError(400, Message("invalid_http", "Expected a request of HTTP/1.1.")))
+
+    def _expect_head(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self) -> None:
+        self._late = None
+        if self._is_answering():
+            self._expect_head()  # who waits for an answer has time for the next request
+        else:
+            self._refuse(
+                ApiError(
+                    408,
+                    Message(
+                        "head_timeout", "No request came within {seconds} seconds.", {"seconds": f"{HEAD_SECONDS:g}"}
+                    ),
+                )
+            )
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer with an error and close the connection, after what came whole has been answered."""
+        if self.transport.is_closing():
+            return
+        if self._is_answering() and (self._in_head or self.pipeline):
+            self._refusal = error
+            return
+        if self._in_head or not self.cycle.response_started:
+            body = to_json(error_body(error.message))
+            headers = {**error.headers, "Content-Type": "application/json", "Content-Length": str(len(body))}
+            lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}", "Connection: close"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        self.transport.close()
+
+
+def limited(max_body: int) -> type[LimitedProtocol]:
+    """Return the protocol for bodies of at most so many bytes."""
+    return type("LimitedProtocol", (LimitedProtocol,), {"max_body": max_body})

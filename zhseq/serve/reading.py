@@ -1,0 +1,182 @@
+"""The body of a request: read it, check it, and wait for what comes of it no longer than the client does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from functools import reduce
+from typing import Any, TypeVar
+
+import anyio
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.types import Receive
+
+from zhseq.errors import Message
+from zhseq.serve.http import ApiError, ClientGone, too_slow
+
+_Body = TypeVar("_Body", bound=BaseModel)
+_Result = TypeVar("_Result")
+_BODY_SECONDS = 10.0  # in which a body must have come
+_SHOWN = 3  # faults of a body that are told at once
+_FIELD = 80  # characters of the name of a field that are shown
+
+
+async def read(request: Request, model: type[_Body]) -> _Body:
+    """Read and check the body of a request.
+
+    Raises:
+        ApiError: It is not JSON, not what `model` describes, or does not come.
+        ClientGone: The client has closed the connection.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(
+            415,
+            Message(
+                "unsupported_media_type", "Expected a body in JSON, with the header 'Content-Type: application/json'."
+            ),
+        )
+    try:
+        with anyio.fail_after(_BODY_SECONDS):
+            body = await _body(request.receive)
+    except TimeoutError as error:
+        message = Message(
+            "body_timeout", "The body did not come within {seconds} seconds.", {"seconds": f"{_BODY_SECONDS:g}"}
+        )
+        raise ApiError(408, message, {"Connection": "close"}) from error
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _refusal(error, body) from None  # the cause holds the user's text
+
+
+async def _body(receive: Receive) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _refusal(error: ValidationError, body: bytes) -> ApiError:
+    """Say in words of our own what pydantic has against a body."""
+    faults = error.errors(include_url=False, include_input=False)
+    if faults[0]["type"] == "json_invalid":
+        return ApiError(400, _why_no_json(body))
+    problems = [_problem(fault["type"], fault["loc"], fault.get("ctx", {})) for fault in faults]
+    shown = problems[:_SHOWN]
+    if len(problems) > _SHOWN:
+        shown.append(Message("more_problems", "and {count} more", {"count": len(problems) - _SHOWN}))
+    problem = reduce(
+        lambda first, second: Message("problems", "{first}; {second}", {"first": first, "second": second}), shown
+    )
+    if {each.code for each in problems} == {"too_long"}:
+        return ApiError(422, problems[0])
+    return ApiError(
+        422, Message("invalid_request", "The request is not as described: {problem}.", {"problem": problem})
+    )
+
+
+def _why_no_json(body: bytes) -> Message:
+    try:
+        text = body.decode()
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        return Message(
+            "invalid_utf8",
+            "Expected a body in JSON, in UTF-8, but byte {position} is none.",
+            {"position": error.start + 1},
+        )
+    except UnicodeEncodeError:
+        return Message(
+            "lone_surrogate",
+            "The body holds half of a pair of surrogates, an escape such as \\ud800, which is no character; "
+            "write characters beyond U+FFFF as they are or as both escapes.",
+        )
+    except json.JSONDecodeError as error:
+        return Message(
+            "invalid_json",
+            "Expected a body in JSON, but it breaks off or goes wrong at line {line}, column {column}.",
+            {"line": error.lineno, "column": error.colno},
+        )
+    except (ValueError, RecursionError):
+        pass
+    return Message("extreme_json", "The body is JSON with a number too large or with too many brackets in each other.")
+
+
+_Context = Mapping[str, Any]
+_PROBLEMS: dict[str, Callable[[str, _Context], Message]] = {
+    "missing": lambda field, given: Message("missing_field", "{field} is missing", {"field": field}),
+    "extra_forbidden": lambda field, given: Message("unknown_field", "there is no field {field}", {"field": field}),
+    "string_too_long": lambda field, given: Message(
+        "too_long", "{field} may have {most} characters at most", {"field": field, "most": given["max_length"]}
+    ),
+    "string_too_short": lambda field, given: Message("empty_field", "{field} must not be empty", {"field": field}),
+    "too_long": lambda field, given: Message(
+        "too_many_items", "{field} may have {most} items at most", {"field": field, "most": given["max_length"]}
+    ),
+    "too_short": lambda field, given: Message("empty_field", "{field} must not be empty", {"field": field}),
+    "literal_error": lambda field, given: Message(
+        "no_such_choice", "{field} must be {choices}", {"field": field, "choices": given["expected"]}
+    ),
+    "greater_than_equal": lambda field, given: Message(
+        "too_small", "{field} must be at least {least}", {"field": field, "least": given["ge"]}
+    ),
+    "greater_than": lambda field, given: Message(
+        "not_above", "{field} must be more than {bound}", {"field": field, "bound": f"{given['gt']:g}"}
+    ),
+    "less_than_equal": lambda field, given: Message(
+        "too_great", "{field} must be at most {most}", {"field": field, "most": given["le"]}
+    ),
+    "value_error": lambda field, given: given["error"].message,  # raised by a model of ours
+}
+_TYPES = {
+    "string_type": Message("a_text", "a text"),
+    "list_type": Message("a_list", "a list"),
+    "bool_type": Message("a_truth_value", "true or false"),
+    "int_type": Message("a_whole_number", "a whole number"),
+    "float_type": Message("a_number", "a number"),
+    "finite_number": Message("a_number", "a number"),
+    "model_type": Message("an_object", "an object"),
+}
+
+
+def _problem(kind: str, path: tuple[int | str, ...], given: _Context) -> Message:
+    """Return what is wrong with a field."""
+    field = ".".join(map(str, path))[:_FIELD] or "body"
+    if kind in _PROBLEMS:
+        return _PROBLEMS[kind](field, given)
+    if kind in _TYPES:
+        return Message("wrong_type", "{field} must be {type}", {"field": field, "type": _TYPES[kind]})
+    return Message("wrong_value", "{field} cannot be read", {"field": field})
+
+
+async def finish(work: Awaitable[_Result], receive: Receive, seconds: float) -> _Result:
+    """Wait for work, as long as the client does; the work is cancelled when nobody waits for it any longer.
+
+    Raises:
+        ApiError: It took longer than `seconds`.
+        ClientGone: The client has closed the connection.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        done, _ = await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if task in done:
+            return task.result()
+        if gone in done:
+            raise ClientGone
+        raise too_slow(seconds)
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

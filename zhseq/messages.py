@@ -397,12 +397,12 @@ _BULK: dict[str, str] = {
 }
 
 _SERVICE: dict[str, str] = {
-    "a_list": "一个列表",
+    "must_be_list": "一个列表",
     "a_number": "一个数",
     "a_text": "一段文字",
-    "a_truth_value": "true 或 false",
+    "true_or_false": "true 或 false",
     "a_whole_number": "一个整数",
-    "an_object": "一个对象",
+    "must_be_object": "一个对象",
     "body_timeout": "请求的正文未在 {seconds} 秒内送达。",
     "busy": "服务正忙，请过 {seconds} 秒再试。",
     "cannot_listen": "无法在 {host} 的 {port} 端口监听：{reason}；请换一个 <host> 或 <port>",
@@ -441,7 +441,7 @@ _SERVICE: dict[str, str] = {
     "too_small": "{field} 至少为 {least}",
     "unauthorized": "需要此服务的密钥，置于请求头 “Authorization: Bearer 密钥” 中。",
     "unknown_field": "没有 {field} 这一字段",
-    "unknown_task": "<tasks>：此服务只做 {tasks}。",
+    "task_not_served": "<tasks>：此服务只做 {tasks}。",
     "unsupported_media_type": "正文应为 JSON，并带请求头 “Content-Type: application/json”。",
     "wait_out_of_range": "{name} 须大于 0 且至多为 86400 秒，而所给的是 {value}",
     "wrong_host": "此服务不以此主机名提供；如需使用，请加 --allow-host。",

@@ -42,7 +42,7 @@ def test_tasks_and_scores(client: TestClient) -> None:
 def test_a_model_that_only_finds_words_says_so(serve: Serve, tagger: FakeTagger) -> None:
     tagger.tasks = ("pos",)  # type: ignore[misc]
     response = serve().post("/v1/tag", json={"text": "北京", "tasks": ["pos", "ner"]})
-    assert code_of(response) == (422, "unknown_task")
+    assert code_of(response) == (422, "task_not_served")
     assert "this service does pos only" in response.json()["error"]["message"]
 
 

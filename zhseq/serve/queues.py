@@ -212,12 +212,19 @@ class TagQueue:
         cost = sum(map(len, texts)) + len(texts)
         job = _Job(texts, options, cost, answer, parts=[b""] * len(texts), missing=len(texts))
         with self._lock:
+            if self.waiting and self.waiting + cost > self._limit:
+                self._forget_cancelled()
             if self._stopped or (self.waiting and self.waiting + cost > self._limit):
                 raise busy(round(self.waiting / self._rate))
             self.waiting += cost
             self._jobs.append(job)
             self._wake()
         return answer
+
+    def _forget_cancelled(self) -> None:
+        """Take out what nobody waits for any longer."""
+        self.waiting -= sum(job.cost for job in self._jobs if job.answer.done())
+        self._jobs = deque(job for job in self._jobs if not job.answer.done())
 
     @property
     def depth(self) -> int:

@@ -137,12 +137,12 @@ _PROBLEMS: dict[str, Callable[[str, _Context], Message]] = {
 }
 _TYPES = {
     "string_type": Message("a_text", "a text"),
-    "list_type": Message("a_list", "a list"),
-    "bool_type": Message("a_truth_value", "true or false"),
+    "list_type": Message("must_be_list", "a list"),
+    "bool_type": Message("true_or_false", "true or false"),
     "int_type": Message("a_whole_number", "a whole number"),
     "float_type": Message("a_number", "a number"),
     "finite_number": Message("a_number", "a number"),
-    "model_type": Message("an_object", "an object"),
+    "model_type": Message("must_be_object", "an object"),
 }
 
 

@@ -170,11 +170,11 @@ ERROR_CODES = (
     *("body_timeout", "head_timeout", "head_too_large", "invalid_http", "too_large", "unsupported_media_type"),
     *("extreme_json", "invalid_json", "invalid_utf8", "lone_surrogate", "invalid_request", "too_long"),
     # of texts to tag
-    *("invalid_word", "too_many_characters", "too_many_texts", "unknown_task"),
+    *("invalid_word", "too_many_characters", "too_many_texts", "task_not_served"),
     # of wishes for poems
     *("acrostic_clash", "acrostic_too_long", "against_the_pattern", "ambiguous_rhyme_group", "form_and_tune"),
     *("form_without_pattern", "judged_by_no_rhyme", "line_twice", "lines_and_start", "lines_of_other_form"),
-    *("misplaced_mark", "no_large_rhyme_group", "no_line", "no_modern_rhymes", "no_rhymes_of_ci", "no_rules"),
+    *("misplaced_mark", "no_large_rhyme_group", "no_line", "no_modern_rhymes", "no_rules"),
     *("no_such_line", "no_tunes", "no_verse", "not_chinese", "number_of_versions", "oblique_rhyme_group"),
     *("open_places", "other_form", "small_rhyme_group", "start_too_long", "too_many_lines", "unknown_acrostic_place"),
     *("unknown_author", "unknown_dynasty", "unknown_form", "unknown_rhyme", "unknown_rhyme_group", "unknown_shape"),

@@ -66,7 +66,7 @@ def _check(texts: list[str], wishes: TagRequest, here: Services) -> None:
         raise ApiError(
             422,
             Message(
-                "unknown_task",
+                "task_not_served",
                 "<tasks>: this service does {tasks} only.",
                 {"tasks": ", ".join(here.tagger.tasks)},
             ),

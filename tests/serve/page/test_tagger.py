@@ -151,7 +151,7 @@ def test_errors_and_empty_texts(visit):
     assert page.inner_text("#tagger-notice") == "请先贴入文本。"
     page.fill("#text", "字" * 400_000)
     page.click("#tag")
-    page.wait_for_selector("#tagger-notice:has-text('内容太长')")
+    page.wait_for_selector("#tagger-notice:has-text('请求的正文至多')")
     busy = {"error": {"code": "busy", "message": "The service is busy; try again later."}}
     page.route("**/v1/tag", lambda route: route.fulfill(status=503, json=busy, headers={"Retry-After": "2"}))
     page.fill("#text", "今天天气很好。")

@@ -50,7 +50,8 @@ export function say({ templates, values }) {
       if (field) return named(field, fill(value ?? ""));
       return gap ? shown(values[gap]) : found[0];
     });
-  return fill(templates[isChinese() ? "zh" : "en"]);
+  // The blanks around a field are those between a Chinese and a Latin word; here both are Chinese.
+  return fill(isChinese() ? templates.zh.replaceAll(" <", "<").replaceAll("> ", ">") : templates.en);
 }
 
 const shown = (value) => (value?.templates ? say(value) : String(value));

@@ -178,7 +178,7 @@ ERROR_CODES = (
     *("no_such_line", "no_tunes", "no_verse", "not_chinese", "number_of_versions", "oblique_rhyme_group"),
     *("open_places", "other_form", "small_rhyme_group", "start_too_long", "too_many_lines", "unknown_acrostic_place"),
     *("unknown_author", "unknown_dynasty", "unknown_form", "unknown_rhyme", "unknown_rhyme_group", "unknown_shape"),
-    *("unknown_tune", "unused_rhyme_group", "wrong_line_length"),
+    *("two_rhyme_groups", "unknown_tune", "unused_rhyme_group", "wrong_line_length"),
 )
 
 

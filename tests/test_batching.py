@@ -4,7 +4,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zhseq.batching import IGNORED, Batch, gather_ragged, length_buckets, quick_rows, scatter_rows, spare_rows
+from zhseq.batching import (
+    IGNORED,
+    Batch,
+    filling_rows_for_lstm,
+    gather_ragged,
+    length_buckets,
+    round_rows_for_lstm,
+    scatter_rows,
+)
 
 RAGGED = st.lists(st.lists(st.integers(0, 99), max_size=6), max_size=12)
 
@@ -35,8 +43,17 @@ def test_length_buckets_hold_each_sequence_once_and_fit(
 
 
 def test_many_rows_are_a_multiple_that_lstms_are_quick_with_and_no_row_is_lost() -> None:
-    assert [quick_rows(rows) for rows in (1, 13, 48, 49, 61, 64, 127, 128)] == [1, 13, 48, 48, 48, 64, 112, 128]
-    assert [rows + spare_rows(rows) for rows in (1, 48, 49, 63, 64, 127)] == [1, 48, 56, 64, 64, 128]
+    assert [round_rows_for_lstm(rows) for rows in (1, 13, 48, 49, 61, 64, 127, 128)] == [
+        1,
+        13,
+        48,
+        48,
+        48,
+        64,
+        112,
+        128,
+    ]
+    assert [rows + filling_rows_for_lstm(rows) for rows in (1, 48, 49, 63, 64, 127)] == [1, 48, 56, 64, 64, 128]
     batches = length_buckets(np.full(1009, 30), 3839, seed=(1, 0))
     sizes = sorted(map(len, batches))
     assert sizes == [1, *[112] * 9]

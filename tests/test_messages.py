@@ -22,6 +22,7 @@ CONVERTED: tuple[str, ...] = (
     "checkpoint",
     "cli",
     "config",
+    "batching",
     "corpus/__main__",
     "corpus/download",
     "corpus/fetch",
@@ -30,6 +31,8 @@ CONVERTED: tuple[str, ...] = (
     "corpus/poetry",
     "corpus/registry",
     "device",
+    "evaluate",
+    "nn",
     "poem",
     "poetry",
     "recipes/distill",
@@ -40,7 +43,9 @@ CONVERTED: tuple[str, ...] = (
     "recipes/vectors",
     "serve",
     "tag",
-    "text/encoding",
+    *(f"tagging/{name}" for name in ("document", "evaluation", "features", "formats", "glossary", "lexicon")),
+    *(f"tagging/{name}" for name in ("metrics", "model", "tagger")),
+    "text",
     "training",
 )
 MAKERS = re.compile(r"^(Message|(Input|Corpus|Checkpoint|Config|Training|Worker)Error)$")

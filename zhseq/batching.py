@@ -1,4 +1,4 @@
-"""Batches: padded tensors, length buckets, and shards of a batch for several processes."""
+"""Put sequences into padded batches: length buckets, sizes that an LSTM is fast with, shards for several processes."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def scatter_rows(padded: npt.NDArray[np.generic], values: npt.NDArray[np.generic
     padded[row_index, np.repeat(begins, lengths) + within] = values
 
 
-def quick_rows(rows: int) -> int:
-    """Return how many of so many sequences, at least 1, make a batch that a processor is quick with.
+def round_rows_for_lstm(rows: int) -> int:
+    """Round a number of sequences, at least 1, down to one for which an LSTM is fast on a CPU.
 
     The LSTM of oneDNN cuts the rows of a batch into blocks of one size, up to about 60. Of 61 or 127 rows each becomes
     a block of its own, and a row takes up to five times as long; multiples of 16 have good blocks. Few rows are one
@@ -104,8 +104,8 @@ def quick_rows(rows: int) -> int:
     return rows if rows <= _ONE_BLOCK else rows - rows % 16
 
 
-def spare_rows(rows: int) -> int:
-    """Return how many rows more a processor is quicker with than with so many, where none can be left for later."""
+def filling_rows_for_lstm(rows: int) -> int:
+    """Return how many rows to add to a batch, to be discarded, so that an LSTM is fast, where none can be left out."""
     return 0 if rows <= _ONE_BLOCK else -rows % 8
 
 
@@ -128,7 +128,7 @@ def length_buckets(lengths: Ints, tokens_per_batch: int, *, seed: Sequence[int],
     batches, start = [], 0
     while start < len(order):
         fitting = max(1, min(max_rows, tokens_per_batch // max(1, int(sorted_lengths[start]))))
-        rows = quick_rows(min(fitting, len(order) - start))
+        rows = round_rows_for_lstm(min(fitting, len(order) - start))
         batches.append(order[start : start + rows])
         start += rows
     return [batches[index] for index in rng.permutation(len(batches))]

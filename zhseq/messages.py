@@ -132,6 +132,7 @@ _POETRY: dict[str, str] = {
 
 _TAGGING: dict[str, str] = {
     "conllu_without_words": "<format=conllu> 须配 <task=pos> 或 <task=pos,ner>，现为 ner：此格式每行为一词",
+    "embedding_sizes": "vocab_size、embedding_dim、bigram_dim 和 word_dim 均须不少于 1",
     # dictionary files
     "comments": "{path}：{count} 行是注释，略去，第一行是第 {line} 行",
     "two_words_a_line": "{path}：应每行一词，{total} 行中却有 {count} 行在汉字之间有空格，如第 {line} 行（{word!r}）；"
@@ -144,8 +145,17 @@ _TAGGING: dict[str, str] = {
     "few_readings": "读法数须不少于 1，现为 {nbest}",
     "few_threads": "线程数须不少于 1，现为 {threads}",
     "gold_of_another_task": "标准答案应含此模型所能做的（{wanted}），而其中只有 {there}",
+    "impossible_rate": "{name} 须不小于 0 而小于 1，现为 {value}",
+    "no_bigrams": "{path} 不是二元组表（{error}）；请重新下载该模型",
     "no_explanation": "没有“{tag}”的说明；可说明的有 {known}",
+    "no_heads": "标注模型须至少有一个任务，且各有标签，现为 {heads}",
+    "no_legal_tagging": (
+        "第 {row} 个序列（{length} 字）应至少有一种合法的标注，却没有：请放宽其部分标注，或检查发射分数是否含 NaN"
+    ),
+    "no_memory_for_sizes": "该模型的 config.json 所要求的大小无法满足：{reason}",
     "no_tagger": "{source} 所述并非标注模型：{error}；请重新下载该模型",
+    "no_vocabulary": "{path} 不是字表（{error}）；请重新下载该模型",
+    "no_word_list": "{path} 不是词表（{error}）；请重新下载该模型",
     "not_a_text": "应为 str 类型的文本，现为 {kind}",
     "not_texts": "应为若干文本（均为 str），现为 {kind}；只有一段文本时，请直接调用标注器",
     "nothing": "无",
@@ -153,7 +163,11 @@ _TAGGING: dict[str, str] = {
     "tables_of_another_model": (
         "{directory} 中的字、二元组和词的数目是 {found}，而 {source} 所记为 {sizes}；它们不属于同一模型"
     ),
-    "unknown_task": "此模型能做 {tasks}，而要求的是 {asked}；请换用别的模型",
+    "tagger_sizes": "hidden_size 和 num_layers 须不少于 1，channels 不可为负，width 须为奇数",
+    "unknown_label": "标签应为 {known} 之一，现为“{label}”；请用含此标签的语料训练，或不用它",
+    "task_beyond_model": "此模型能做 {tasks}，而要求的是 {asked}；请换用别的模型",
+    "unreadable_words": "{path}：应为 UTF-8 编码的词表，每行一词，却无法读取：{error}",
+    "word_frequency": "{path} 第 {line} 行：词后应为正的词频，现为“{found}”",
 }
 
 _CORPORA_AND_TRAINING: dict[str, str] = {

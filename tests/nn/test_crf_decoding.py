@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.nn.test_crf import CASES, all_paths, bmes, random_batch, random_crf
+from tests.nn.test_crf import CASES, all_paths, bmes, is_legal, random_batch, random_crf
 from zhseq.errors import InputError
 from zhseq.nn import viterbi
 from zhseq.nn.crf import CRF, ILLEGAL_SCORE
@@ -26,8 +26,8 @@ def test_viterbi_equals_brute_force(num_tags: int, tables: dict[str, Tensor], le
     crf = random_crf(num_tags, **tables)
     lengths = lengths * copies
     emissions, mask = random_batch(lengths, num_tags)
-    paths, scores = crf.viterbi(emissions, mask)
-    assert torch.equal(paths, crf.decode(emissions, mask))
+    paths = crf.decode(emissions, mask)
+    scores = crf.score(emissions, paths.clamp_min(0), mask).detach()
     assert torch.equal(paths >= 0, mask)
     for row, length in enumerate(lengths):
         best = all_paths(crf, emissions[row], length)[0]
@@ -62,8 +62,9 @@ def test_nbest_equals_brute_force(num_tags: int, tables: dict[str, Tensor], leng
 def test_probabilities_of_all_paths_sum_to_one():
     crf = random_crf(4, **bmes(1))
     emissions, mask = random_batch([4, 2], 4)
-    _, log_probabilities = crf.nbest(emissions, mask, 30, log_probabilities=True)
-    torch.testing.assert_close(log_probabilities.exp().sum(1), torch.ones(2))
+    _, scores = crf.nbest(emissions, mask, 30)
+    shares = (scores - crf.log_partition(emissions, mask)[:, None]).exp()
+    torch.testing.assert_close(shares.sum(1), torch.ones(2))
 
 
 @pytest.mark.parametrize("batch", [2, 12])
@@ -73,7 +74,8 @@ def test_partial_labelling_holds(batch: int):
     emissions, mask = random_batch(lengths, 8)
     allowed_tags = torch.rand(emissions.shape, generator=torch.Generator().manual_seed(3)) < 0.7
     allowed_tags[..., 3] = True  # a word of one character is legal everywhere
-    paths, scores = crf.viterbi(emissions, mask, allowed_tags=allowed_tags)
+    paths = crf.decode(emissions, mask, allowed_tags=allowed_tags)
+    scores = crf.score(emissions, paths.clamp_min(0), mask).detach()
     best_two, _ = crf.nbest(emissions, mask, 2, allowed_tags=allowed_tags)
     for row, length in enumerate(lengths):
         expected = all_paths(crf, emissions[row], length, allowed_tags[row])
@@ -95,9 +97,10 @@ def test_forbidden_transitions_are_never_decoded(seed: int, scales: list[float],
     generator = torch.Generator().manual_seed(seed)
     scale = torch.tensor(scales * copies)[:, None, None]
     emissions = scale * torch.randn(len(scale), length, 8, generator=generator)
-    paths, scores = crf.viterbi(emissions)
-    assert bool(crf.is_legal(paths).all())
-    assert bool(crf.is_legal(crf.nbest(emissions, k=2)[0].flatten(0, 1)[::2]).all())
+    paths = crf.decode(emissions)
+    scores = crf.score(emissions, paths).detach()
+    assert all(is_legal(crf, path) for path in paths.tolist())
+    assert all(is_legal(crf, path) for path in crf.nbest(emissions, k=2)[0][:, 0].tolist())
     for row in range(len(scales)):
         best = all_paths(crf, emissions[row], length)[0]
         assert float(scores[row]) == pytest.approx(best.score, rel=1e-5, abs=1e-4)
@@ -157,22 +160,23 @@ def test_equally_good_paths_are_legal_and_as_good():
         for parameter in crf.parameters():
             parameter[parameter > ILLEGAL_SCORE] = 0.0
     for batch in (1, 12):
-        paths, scores = crf.viterbi(torch.zeros(batch, 9, 8))
-        assert bool(crf.is_legal(paths).all())
-        assert scores.tolist() == [0.0] * batch
+        emissions = torch.zeros(batch, 9, 8)
+        paths = crf.decode(emissions)
+        assert all(is_legal(crf, path) for path in paths.tolist())
+        assert crf.score(emissions, paths).tolist() == [0.0] * batch
 
 
 @pytest.mark.parametrize("batch", [1, 9])
-def test_no_legal_path_is_an_error_in_decode_and_minus_infinity_in_viterbi(batch: int):
+def test_no_legal_path_is_an_error_in_decode_and_minus_infinity_in_nbest(batch: int):
     crf = CRF(4, **bmes(1))
     emissions = torch.zeros(batch, 2, 4)
     allowed_tags = torch.ones(emissions.shape, dtype=torch.bool)
     allowed_tags[-1, 1] = torch.tensor([False, True, False, False])  # M cannot end a sequence
     with pytest.raises(InputError, match=rf"legal tagging of sequence {batch - 1} \(2 characters\), found none"):
         crf.decode(emissions, allowed_tags=allowed_tags)
-    paths, scores = crf.viterbi(emissions, allowed_tags=allowed_tags)
-    assert paths[-1].tolist() == [-1, -1]
-    assert scores.isinf().tolist() == [False] * (batch - 1) + [True]
+    paths, scores = crf.nbest(emissions, allowed_tags=allowed_tags)
+    assert paths[-1].tolist() == [[-1, -1]]
+    assert scores[:, 0].isinf().tolist() == [False] * (batch - 1) + [True]
 
 
 @pytest.mark.parametrize("batch", [1, 9])

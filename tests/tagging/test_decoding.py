@@ -103,9 +103,9 @@ def test_readings_of_a_long_line_combine_those_of_its_pieces() -> None:
     for reading in readings:
         tags = np.full(len(first + second), table.outside_id)
         for start, end, label in rows(reading):
-            tags[start:end] = table.places[label, 1]
-            tags[end - 1] = table.places[label, 2]
-            tags[start] = table.places[label, 0 if end - start > 1 else 3]
+            tags[start:end] = table.tag_ids[label, 1]
+            tags[end - 1] = table.tag_ids[label, 2]
+            tags[start] = table.tag_ids[label, 0 if end - start > 1 else 3]
         score = torch.zeros(())
         for batch, part in zip(batches, (tags[: len(first)], tags[len(first) :]), strict=True):
             score = score + model.crf("ner").score(model.emissions(batch)["ner"], torch.from_numpy(part)[None])[0]

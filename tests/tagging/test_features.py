@@ -8,6 +8,7 @@ from tests.tagging.tiny_tagger import tiny_features
 from zhseq.batching import IGNORED
 from zhseq.errors import CheckpointError
 from zhseq.tagging.features import BIGRAMS_FILE, TaggerFeatures, blanks, most_frequent_bigrams
+from zhseq.tagging.lexicon import slots_per_set
 from zhseq.text.normalize import codepoints
 
 
@@ -23,7 +24,7 @@ def test_a_batch_by_hand() -> None:
     assert batch.bigram_ids is not None
     assert batch.bigram_ids.tolist() == [[1, 0, 0, 0], [0, 0, 0, 0]]
     assert batch.word_ids is not None
-    assert batch.word_ids.shape == (2, 4, features.slots)
+    assert batch.word_ids.shape == (2, 4, 4 * slots_per_set(features.lexicon.max_length))
     named = [{features.lexicon.words[row - 1] for row in rows if row} for rows in batch.word_ids[0].tolist()]
     assert named == [{"中", "中国"}, {"中国", "国人"}, {"国人", "人民"}, {"人民"}]
     assert not batch.word_ids[1].any()

@@ -1,4 +1,4 @@
-"""Linear-chain conditional random field over tag sequences, exact and fast on a CPU."""
+"""Score and find tag sequences with a linear-chain conditional random field, exactly and fast on a CPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
     receive no gradient.
 
     A gold sequence that the scheme forbids cannot be told from a legal one without a look at every tag, so `loss`
-    does not refuse it: each forbidden step adds 10,000 nats. Check tags once, when they are prepared, with `is_legal`.
+    does not refuse it: each forbidden step adds 10,000 nats.
 
     Everywhere, `emissions` is (batch, length, tags) in any float type, computed in float32 at least (so autocast
     cannot harm it); `mask` is (batch, length) bool, True for characters, with at least one True first in every row
@@ -163,20 +163,13 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         if not bool(feasible.all()):
             row = int((~feasible).nonzero()[0, 0])
             raise InputError(
-                f"expected at least one legal tagging of sequence {row} ({int(support.mask[row].sum())} characters), "
-                "found none: loosen its partial labelling, or check the emissions for NaN"
+                "no_legal_tagging",
+                "expected at least one legal tagging of sequence {row} ({length} characters), found none: loosen its "
+                "partial labelling, or check the emissions for NaN",
+                row=row,
+                length=int(support.mask[row].sum()),
             )
         return paths
-
-    @torch.no_grad()
-    def viterbi(
-        self, emissions: Tensor, mask: Tensor | None = None, *, allowed_tags: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Like `decode`, with the scores (batch,) of the paths; a row without a legal path gets -1 and -infinity."""
-        emissions, support = self._prepare(emissions, mask, allowed_tags=allowed_tags)
-        paths, feasible = best_paths(emissions, self._scores(), support)
-        scores = self._path_score(emissions, paths.clamp_min(0), support.mask)
-        return paths, scores.masked_fill(~feasible, -torch.inf).to(emissions.dtype)
 
     @torch.no_grad()
     def nbest(
@@ -185,7 +178,6 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         mask: Tensor | None = None,
         k: int = 1,
         *,
-        log_probabilities: bool = False,
         allowed_tags: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The k best legal paths of every sequence, best first.
@@ -194,13 +186,11 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
             emissions: See the class.
             mask: See the class.
             k: Paths per sequence, at least 1.
-            log_probabilities: Whether to subtract the log partition over all legal paths (those that a partial
-                labelling excludes included).
             allowed_tags: (batch, length, tags) bool or None: the tags a partial labelling leaves to each character.
 
         Returns:
             paths: (batch, k, length) int64, -1 on padding and for paths that do not exist.
-            scores: (batch, k), minus infinity for paths that do not exist.
+            scores: (batch, k), unnormalised as in `score`, minus infinity for paths that do not exist.
 
         Raises:
             ValueError: k is less than 1.
@@ -211,18 +201,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         paths, feasible = k_best_paths(emissions, self._scores(), support, k)
         rows = torch.arange(len(emissions), device=emissions.device).repeat_interleave(k)
         scores = self._path_score(emissions[rows], paths.flatten(0, 1).clamp_min(0), support.mask[rows]).view(-1, k)
-        if log_probabilities:
-            everything = Support(support.mask, support.reach)
-            scores = scores - log_partition(emissions, self._scores(), everything)[:, None]
         return paths, scores.masked_fill(~feasible, -torch.inf).to(emissions.dtype)
-
-    def is_legal(self, tags: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Whether each tag sequence (batch, length) uses allowed starts, transitions and ends only: (batch,) bool."""
-        mask = torch.ones_like(tags, dtype=torch.bool) if mask is None else mask.bool()
-        tags = tags.masked_fill(~mask, 0)
-        last = tags.gather(1, mask.sum(1, keepdim=True) - 1)[:, 0]
-        steps = self.allowed[tags[:, :-1], tags[:, 1:]] | ~mask[:, 1:]
-        return steps.all(1) & self.allowed_ends[0, tags[:, 0]] & self.allowed_ends[1, last]
 
     def _scores(self, illegal: float = -torch.inf) -> Scores:
         parameters = (self.transitions, self.start_transitions, self.end_transitions)

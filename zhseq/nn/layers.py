@@ -29,7 +29,11 @@ def uninitialized() -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"the model's config.json asks for sizes that cannot be had: {reason}") from error
+        raise CheckpointError(
+            "no_memory_for_sizes",
+            "the model's config.json asks for sizes that cannot be had: {reason}",
+            reason=reason,
+        ) from error
     finally:
         _skipped.reset(token)
 
@@ -79,7 +83,9 @@ class EmbeddingConfig:
 
     def __post_init__(self) -> None:
         if min(self.vocab_size, self.embedding_dim, self.bigram_dim, self.word_dim) < 1:
-            raise ConfigError("vocab_size, embedding_dim, bigram_dim and word_dim must be at least 1")
+            raise ConfigError(
+                "embedding_sizes", "vocab_size, embedding_dim, bigram_dim and word_dim must be at least 1"
+            )
 
     @property
     def output_dim(self) -> int:

@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear output layer without ever holding all of its logits."""
+"""Compute the cross-entropy of a linear output layer without ever holding all of its logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log partition of a linear-chain CRF: every path of the lattice summed, with its analytic gradient.
+"""Compute the log partition of a linear-chain CRF, the sum over every path of the trellis, with its gradient.
 
 The usual recursion takes a log-sum-exp over (batch, tags, tags) numbers at every character. Here all emissions are
 exponentiated once, and one character costs one matrix product per direction. The gradient needs no graph: the
@@ -37,7 +37,7 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class Support:
-    """Which cells of one batch's lattice exist.
+    """Which cells of one batch's trellis exist.
 
     Attributes:
         mask: (batch, length) bool, True for real characters, which come first in every row.
@@ -81,7 +81,7 @@ def log_partition(emissions: Tensor, scores: Scores, support: Support) -> Tensor
     Args:
         emissions: (batch, length, tags) float; what padding holds does not matter.
         scores: The parameters of the chain.
-        support: Which cells of the lattice exist.
+        support: Which cells of the trellis exist.
 
     Returns:
         (batch,) float64 (float32 on devices without doubles), nats; minus infinity where no path is legal.

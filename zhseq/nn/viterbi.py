@@ -1,4 +1,4 @@
-"""The best path, and the k best paths, through the lattice of a linear-chain CRF.
+"""Find the best path, and the k best paths, through the trellis of a linear-chain CRF.
 
 Two forward passes find the score of the best partial path into every cell:
 
@@ -32,7 +32,7 @@ def best_paths(emissions: Tensor, scores: Scores, support: Support) -> tuple[Ten
     Args:
         emissions: (batch, length, tags) float32 or float64; what padding holds does not matter.
         scores: The parameters of the chain.
-        support: Which cells of the lattice exist; without `reach`, all tags are taken to be reachable.
+        support: Which cells of the trellis exist; without `reach`, all tags are taken to be reachable.
 
     Returns:
         paths: (batch, length) int64, -1 on padding and where no path is legal.
@@ -120,7 +120,7 @@ def max_product(emissions: Tensor, weights: Scores, support: Support) -> tuple[T
     Args:
         emissions: (batch, length, tags).
         weights: The exponentiated parameters of the chain, at most 1.
-        support: Which cells of the lattice exist; `allowed_tags` is not looked at.
+        support: Which cells of the trellis exist; `allowed_tags` is not looked at.
 
     Returns:
         values: (length, batch, tags), 0 where no legal path leads; padding holds no meaning.

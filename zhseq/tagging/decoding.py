@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zhseq.batching import quick_rows, spare_rows
+from zhseq.batching import filling_rows_for_lstm, round_rows_for_lstm
 from zhseq.nn.crf import CRF
 from zhseq.tagging.dictionary_decoding import MarkedBatch, Marks, arcs_of, border_kinds, fixed_tags
 from zhseq.tagging.features import Ints, TaggerFeatures, blanks
@@ -179,7 +179,7 @@ def find_spans(
         begins, ends, reads, stops = block.pieces[chosen].T
         read = _ranges(reads, stops - reads)
         owned = (read >= np.repeat(begins, stops - reads)) & (read < np.repeat(ends, stops - reads))
-        spare = spare_rows(len(chosen))  # pad with copies of the last row; their results are discarded
+        spare = filling_rows_for_lstm(len(chosen))  # pad with copies of the last row; their results are discarded
         points = np.concatenate([block.points[read], np.tile(block.points[reads[-1] : stops[-1]], spare)])
         batch = features.assemble(points, np.pad(stops - reads, (0, spare), mode="edge")).to(device)
         mask = batch.mask[: len(chosen)]
@@ -235,7 +235,7 @@ def _batches(pieces: Ints) -> list[Ints]:
     batches, start = [], 0
     while start < len(order):
         left, rows = len(order) - start, max(1, _BATCH // int(lengths[order[start]]))
-        rows = left if left <= rows else quick_rows(rows)
+        rows = left if left <= rows else round_rows_for_lstm(rows)
         batches.append(order[start : start + rows])
         start += rows
     return batches

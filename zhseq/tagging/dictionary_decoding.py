@@ -110,7 +110,7 @@ class Marks:
 @lru_cache(maxsize=64)
 def _usable(tags: tuple[str, ...]) -> Bools:
     """Tell which labels have the tags for 1, 2, and more characters, (3, labels)."""
-    has = TagTable.build(tags).places >= 0
+    has = TagTable.build(tags).tag_ids >= 0
     return np.stack([has[:, 3], has[:, 0] & has[:, 2], has[:, 0] & has[:, 1] & has[:, 2]])
 
 
@@ -141,7 +141,7 @@ def _allowed(tags: tuple[str, ...]) -> Bools:
         else:
             borders[kind] = ~spans | ((~starts | begins) & (~stops | ends))
     words = np.zeros((4, len(table.labels) + 2, len(tags)), dtype=np.bool_)
-    for label, places in enumerate(table.places.tolist()):
+    for label, places in enumerate(table.tag_ids.tolist()):
         for place, tag in enumerate(places):
             if tag >= 0:
                 words[place, [label, -2], tag] = True

@@ -1,4 +1,4 @@
-"""What the tagger reads of a text: characters, pairs of characters, dictionary words, as one padded batch."""
+"""Turn texts into what the tagger reads: a padded batch of characters, pairs of characters and dictionary words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from zhseq.batching import IGNORED, Batch
 from zhseq.errors import CheckpointError
-from zhseq.tagging.lexicon import SEPARATOR, Lexicon, NgramTable, rolling_hashes, slots_per_set
+from zhseq.tagging.lexicon import SEPARATOR, Lexicon, NgramTable, rolling_hashes
 from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
 from zhseq.text.vocab import Vocab, escape, unescape
 
@@ -59,8 +59,8 @@ class TaggerFeatures:
         rows, total = len(lengths), len(points)
         longest = int(lengths.max())
         text_of = np.repeat(np.arange(rows), lengths)
-        # Places of the characters in the padded batch, and in the texts with a separator after each.
-        place = np.arange(total) + text_of * longest - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        # Positions of the characters in the padded batch, and in the texts with a separator after each.
+        positions = np.arange(total) + text_of * longest - np.repeat(np.cumsum(lengths) - lengths, lengths)
         apart = np.arange(total) + text_of
         separated = np.full(total + rows, SEPARATOR, dtype=np.uint32)
         separated[apart] = points
@@ -69,7 +69,7 @@ class TaggerFeatures:
 
         def padded(values: npt.NDArray[np.generic], fill: int, kind: type[np.generic]) -> torch.Tensor:
             table = np.full((rows * longest, *values.shape[1:]), fill, dtype=kind)
-            table[place] = values
+            table[positions] = values
             return torch.from_numpy(table.reshape(rows, longest, *values.shape[1:]))
 
         words = weights = bigrams = None
@@ -87,11 +87,6 @@ class TaggerFeatures:
             word_weights=weights,
             head=head,
         )
-
-    @property
-    def slots(self) -> int:
-        """Columns of the word sets."""
-        return 4 * slots_per_set(self.lexicon.max_length)
 
     def files(self) -> dict[str, str | Callable[[Path], None]]:
         """Return what goes into a checkpoint: plain text by name of the file."""
@@ -116,7 +111,12 @@ class TaggerFeatures:
             lexicon = Lexicon.load(directory / WORDS_FILE, MAX_WORD_LENGTH)
             return cls(Vocab.load(directory / VOCAB_FILE), bigrams, lexicon)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} is not a list of bigrams ({error}); fetch the checkpoint again") from error
+            raise CheckpointError(
+                "no_bigrams",
+                "{path} is not a list of bigrams ({error}); fetch the checkpoint again",
+                path=path,
+                error=error,
+            ) from error
 
 
 def blanks(points: CodePoints) -> npt.NDArray[np.bool_]:

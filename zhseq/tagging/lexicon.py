@@ -1,4 +1,4 @@
-"""Dictionary words in text, found for whole batches at once by numpy: the SoftLexicon sets of each character.
+"""Find dictionary words in whole batches of text at once: the SoftLexicon sets of each character.
 
 Every n-gram of a text gets a 64-bit hash that rolls from length to length (one multiplication and one addition per
 character and length). A bitmap says which hashes cannot be in the dictionary, and the few others are looked up in a
@@ -26,7 +26,7 @@ SEPARATOR = 0x0A
 """Line feed: stands between texts, and is part of no word."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
-_FILTER_SLOTS = 16  # places in the bitmap per n-gram: one lookup in 16 goes on to the table for nothing
+_FILTER_SLOTS = 16  # bits of the bitmap per n-gram: one lookup in 16 goes on to the table in vain
 _LAST_HASH = np.uint64(0xFFFFFFFFFFFFFFFF)  # ends the table: no hash is behind it
 
 
@@ -100,13 +100,13 @@ class NgramTable:
         rows = np.full(hashes.shape, missing, dtype=np.int32)
         maybe = self._filter.take((hashes >> self._filter_shift).view(np.int64)).nonzero()[0]
         wanted = hashes.take(maybe)
-        place = self._first.take((wanted >> self._shift).view(np.int64))
-        behind = (self._hashes.take(place) < wanted).nonzero()[0]
+        entry = self._first.take((wanted >> self._shift).view(np.int64))
+        behind = (self._hashes.take(entry) < wanted).nonzero()[0]
         while len(behind):
-            place[behind] += 1
-            behind = behind[self._hashes.take(place[behind]) < wanted[behind]]
-        hit = (self._hashes.take(place) == wanted).nonzero()[0]
-        rows[maybe[hit]] = self._rows.take(place[hit])
+            entry[behind] += 1
+            behind = behind[self._hashes.take(entry[behind]) < wanted[behind]]
+        hit = (self._hashes.take(entry) == wanted).nonzero()[0]
+        rows[maybe[hit]] = self._rows.take(entry[hit])
         return rows
 
 
@@ -133,7 +133,7 @@ class Lexicon:
     """Words with frequencies; word i (from 1) has row i of the vector table, 0 is no word.
 
     The sets of a character hold the words that begin at it, contain it inside, end at it, and equal it. Because at
-    most one word of each length stands in each place relative to a character, the sets are columns of a fixed table,
+    most one word of each length stands at each offset from a character, the sets are columns of a fixed table,
     `slots_per_set(max_length)` columns for each set.
 
     Source: SoftLexicon, Ma et al. (2020), "Simplify the Usage of Lexicon in Chinese NER", section 3.
@@ -211,7 +211,12 @@ class Lexicon:
             words = [unescape(word) for word, _ in lines]
             return cls(words, [float(frequency) for _, frequency in lines], max_length)
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} is not a word list ({error}); fetch the checkpoint again") from error
+            raise CheckpointError(
+                "no_word_list",
+                "{path} is not a word list ({error}); fetch the checkpoint again",
+                path=path,
+                error=error,
+            ) from error
 
 
 def slots_per_set(max_length: int) -> int:
@@ -241,7 +246,12 @@ def read_word_list(path: Path) -> dict[str, float]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected words in UTF-8, one a line; it cannot be read: {error}") from error
+        raise InputError(
+            "unreadable_words",
+            "{path}: expected words in UTF-8, one a line; it cannot be read: {error}",
+            path=path,
+            error=error,
+        ) from error
     words: dict[str, float] = {}
     for number, line in enumerate(lines, start=1):
         word, *rest = line.split()[:2] or [""]
@@ -250,7 +260,13 @@ def read_word_list(path: Path) -> dict[str, float]:
         except ValueError:
             frequency = 0.0
         if word and not 0 < frequency < float("inf"):
-            raise InputError(f"{path}, line {number}: expected a positive frequency after the word, found {rest[0]!r}")
+            raise InputError(
+                "word_frequency",
+                "{path}, line {line}: expected a positive frequency after the word, found '{found}'",
+                path=path,
+                line=number,
+                found=rest[0],
+            )
         if word:
             words[normalize(word)] = frequency
     return words
@@ -259,7 +275,7 @@ def read_word_list(path: Path) -> dict[str, float]:
 def choose_words(
     frequencies: Mapping[str, float], limit: int, max_length: int, *, own: Mapping[str, float], known: Iterable[str]
 ) -> tuple[list[str], list[float]]:
-    """Choose the words that earn a place: a user's own, and the most frequent of a dictionary that have a vector.
+    """Choose the words to look for: a user's own, and the most frequent of a dictionary that have a vector.
 
     Args:
         frequencies: The dictionary.

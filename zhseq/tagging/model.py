@@ -1,4 +1,4 @@
-"""BiLSTM-CNN-CRF over characters: one encoder, one or several heads that tag."""
+"""Define the BiLSTM-CNN-CRF over characters, with one encoder and a head for each task, and what trains its encoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SequenceTaggerConfig:
     bigram_vocab_size: int
     word_vocab_size: int
     heads: dict[str, tuple[str, ...]]
-    """Tags of each head; a tag's id is its place."""
+    """Tags of each head; a tag's id is its position."""
     embedding_dim: int = 64
     bigram_dim: int = 32
     word_dim: int = 32
@@ -44,12 +44,19 @@ class SequenceTaggerConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "heads", {head: tuple(tags) for head, tags in self.heads.items()})
         if not self.heads or not all(self.heads.values()):
-            raise ConfigError(f"a tagger needs at least one head, each with tags, but has {self.heads}")
+            raise ConfigError(
+                "no_heads", "a tagger needs at least one head, each with tags, but has {heads}", heads=self.heads
+            )
         if self.hidden_size < 1 or self.num_layers < 1 or self.channels < 0 or self.width % 2 == 0:
-            raise ConfigError("hidden_size and num_layers must be at least 1, channels at least 0, and width odd")
+            raise ConfigError(
+                "tagger_sizes", "hidden_size and num_layers must be at least 1, channels at least 0, and width odd"
+            )
         for name in ("unknown_rate", "input_dropout", "output_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must lie in [0, 1), but is {getattr(self, name)}")
+                value = getattr(self, name)
+                raise ConfigError(
+                    "impossible_rate", "{name} must lie in [0, 1), but is {value}", name=name, value=value
+                )
 
 
 class SequenceTagger(nn.Module):

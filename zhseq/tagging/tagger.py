@@ -148,7 +148,7 @@ class Tagger:
         wanted = self.tasks if tasks is None else tuple(dict.fromkeys(tasks))
         if not wanted or not set(wanted) <= set(self.tasks):
             raise InputError(
-                "unknown_task",
+                "task_beyond_model",
                 "this model does {tasks}, but {asked} was asked for; use another model",
                 tasks=", ".join(self.tasks),
                 asked=", ".join(wanted) or Message("nothing", "nothing"),
@@ -237,7 +237,12 @@ def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
     try:
         settings = from_dict(SequenceTaggerConfig, config.get("model", {}), source=source)
     except ConfigError as error:
-        raise CheckpointError(error.code, error.message.template, **error.message.values) from error
+        raise CheckpointError(
+            "impossible_settings",
+            "{path} does not describe a model: {reason}; fetch or train it again",
+            path=source,
+            reason=error.message,
+        ) from error
     features = TaggerFeatures.load(directory)
     found = (len(features.vocab), len(features.bigrams), len(features.lexicon))
     sizes = (settings.vocab_size, max(0, settings.bigram_vocab_size - 1), max(0, settings.word_vocab_size - 1))

@@ -69,7 +69,7 @@ def lattice_layout(tags: tuple[str, ...]) -> LatticeLayout:
             "Expected a model whose tags mark where words end (BMES or BIOES) to use a dictionary with, found the "
             f"tags {', '.join(tags[:5])}; train one with such tags."
         )
-    begin, middle, end, single = table.places.T
+    begin, middle, end, single = table.tag_ids.T
     chains, singles = np.flatnonzero((begin >= 0) & (end >= 0)), np.flatnonzero(single >= 0)
     alone = np.append(single[singles], [table.outside_id] * (table.outside_id >= 0)).astype(np.int64)
     chain_of, single_of = np.full((2, len(table.labels)), -1)

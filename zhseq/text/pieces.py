@@ -1,4 +1,4 @@
-"""Cutting long texts into pieces that a model reads at once."""
+"""Cut texts into sentences, and long ones into pieces that a model reads at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 # A sentence ends after a run of final marks and any closing quotes or brackets behind it; a line break ends it too.
 _SENTENCE = re.compile(r"[^。！？!?；;…\n]*(?:\n|[。！？!?；;…]+[”’」』）)】》\"']*\n?|$)")
+_CLAUSE_END = re.compile(r"[,，、:：\s]")
 
 
 def split_sentences(text: str) -> list[tuple[int, int]]:
@@ -15,9 +16,6 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
         Half-open spans (start, end) in code points of `text`, in order, none empty, that together cover all of it.
     """
     return [match.span() for match in _SENTENCE.finditer(text) if match.end() > match.start()]
-
-
-_CLAUSE = re.compile(r"[,，、:：\s]")
 
 
 def cut_pieces(text: str, limit: int) -> list[tuple[int, int]]:
@@ -34,7 +32,7 @@ def cut_pieces(text: str, limit: int) -> list[tuple[int, int]]:
             pieces[-1] = (pieces[-1][0], end)
             continue
         while end - start > limit:
-            marks = [match.end() for match in _CLAUSE.finditer(text, start + limit // 2, start + limit)]
+            marks = [match.end() for match in _CLAUSE_END.finditer(text, start + limit // 2, start + limit)]
             stop = marks[-1] if marks else start + limit
             pieces.append((start, stop))
             start = stop
@@ -43,7 +41,7 @@ def cut_pieces(text: str, limit: int) -> list[tuple[int, int]]:
 
 
 def with_context(text: str, pieces: list[tuple[int, int]], overlap: int) -> list[tuple[int, int]]:
-    """Widen pieces that were cut where there is no mark by `overlap` characters, so that a word there is seen whole.
+    """Widen pieces by `overlap` characters where they were cut within running text, so that a word there is seen whole.
 
     Args:
         text: The text.

@@ -1,6 +1,6 @@
 """Tag schemes: labelled spans of a text <-> one tag per character.
 
-A tag is a place and a label: `B-PER`. Places are B (begins), I or M (inside), E (ends), S (single character) and O
+A tag is a prefix and a label: `B-PER`. Prefixes are B (begins), I or M (inside), E (ends), S (single character) and O
 (outside of every span). `BIO` has no E and S, `BIOES` and `BMES` differ only in the letter for inside. Joint word
 segmentation and part of speech is `BMES` with the part of speech as label; plain segmentation has an empty label.
 """
@@ -26,7 +26,7 @@ TASKS = ("pos", "ner")
 """What can be tagged: words with their parts of speech, and named entities. A tagger has a head for each."""
 OUTSIDE = "O"
 SCHEMES = {"BIO": "BIO", "BIOES": "BIOES", "BMES": "BMEOS"}
-"""Name of a scheme -> its places."""
+"""Name of a scheme -> its prefixes."""
 
 NO_BEGIN = "span without a beginning"
 NO_END = "span without an end"
@@ -46,7 +46,7 @@ class TagTable:
     """What each tag of a model means, for decoding whole arrays of tag ids.
 
     Attributes:
-        tags: All tags; a tag's id is its place.
+        tags: All tags; a tag's id is its position.
         labels: All labels, sorted.
         label_ids: Label of each tag, shape (tags,), dtype int64; -1 for O.
         continues: Tag belongs to a span that an earlier character began (I, M, E), shape (tags,), dtype bool.
@@ -54,7 +54,7 @@ class TagTable:
             BIO, where only the next tag can tell, it says that the next character may belong to the same span.
         strict: The scheme marks ends, so a span that just stops is a defect.
         outside_id: Id of O, or -1 where the tags have none.
-        places: Id of the B, inside, E and S tag of each label, shape (labels, 4), dtype int64; -1 where there is none.
+        tag_ids: Id of the B, inside, E and S tag of each label, shape (labels, 4), dtype int64; -1 where there is none.
             In BIO, E stands for I and S for B.
     """
 
@@ -65,7 +65,7 @@ class TagTable:
     opens: Bools
     strict: bool
     outside_id: int
-    places: Ints
+    tag_ids: Ints
 
     @classmethod
     def build(cls, tags: Sequence[str]) -> TagTable:
@@ -79,36 +79,36 @@ class TagTable:
             raise ValueError(
                 f"each tag must occur once, but {[tag for tag, n in Counter(tags).items() if n > 1]} do not"
             )
-        labels = sorted({label for place, label in parts if place != OUTSIDE})
-        strict = any(place in "MES" for place, _ in parts)
-        places = np.full((len(labels), 4), -1, dtype=np.int64)
-        for index, (place, label) in enumerate(parts):
-            if place != OUTSIDE:
-                places[labels.index(label), "BIES".index(place.replace("M", "I"))] = index
+        labels = sorted({label for prefix, label in parts if prefix != OUTSIDE})
+        strict = any(prefix in "MES" for prefix, _ in parts)
+        tag_ids = np.full((len(labels), 4), -1, dtype=np.int64)
+        for index, (prefix, label) in enumerate(parts):
+            if prefix != OUTSIDE:
+                tag_ids[labels.index(label), "BIES".index(prefix.replace("M", "I"))] = index
         if not strict:
-            places[:, 2], places[:, 3] = places[:, 1], places[:, 0]
+            tag_ids[:, 2], tag_ids[:, 3] = tag_ids[:, 1], tag_ids[:, 0]
         return cls(
             tags=tuple(tags),
             labels=tuple(labels),
             label_ids=np.array([-1 if p == OUTSIDE else labels.index(label) for p, label in parts], dtype=np.int64),
-            continues=np.array([place in "IME" for place, _ in parts], dtype=bool),
-            opens=np.array([place in "BIM" for place, _ in parts], dtype=bool),
+            continues=np.array([prefix in "IME" for prefix, _ in parts], dtype=bool),
+            opens=np.array([prefix in "BIM" for prefix, _ in parts], dtype=bool),
             strict=strict,
             outside_id=tags.index(OUTSIDE) if OUTSIDE in tags else -1,
-            places=places,
+            tag_ids=tag_ids,
         )
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """Return place and label of a tag: `B-PER.NAM` -> (B, PER.NAM), `S` -> (S, empty), `O` -> (O, empty).
+    """Return prefix and label of a tag: `B-PER.NAM` -> (B, PER.NAM), `S` -> (S, empty), `O` -> (O, empty).
 
     Raises:
         ValueError: The text is no tag.
     """
-    place, dash, label = tag.partition("-")
-    if len(place) != 1 or place not in "BIMESO" or (place == OUTSIDE and dash) or (dash and not label):
+    prefix, dash, label = tag.partition("-")
+    if len(prefix) != 1 or prefix not in "BIMESO" or (prefix == OUTSIDE and dash) or (dash and not label):
         raise ValueError(f"expected a tag like B-PER, I-PER, E-PER, S-PER or O, found {tag!r}")
-    return place, label
+    return prefix, label
 
 
 def detect_scheme(tags: Iterable[str]) -> str:
@@ -117,18 +117,18 @@ def detect_scheme(tags: Iterable[str]) -> str:
     Raises:
         ValueError: A text is no tag, or both I and M occur.
     """
-    places = {split_tag(tag)[0] for tag in set(tags)}
-    if {"I", "M"} <= places:
+    prefixes = {split_tag(tag)[0] for tag in set(tags)}
+    if {"I", "M"} <= prefixes:
         raise ValueError("expected one tag scheme, found tags with I (BIO, BIOES) and tags with M (BMES)")
-    if "I" not in places and places & set("MES"):
+    if "I" not in prefixes and prefixes & set("MES"):
         return "BMES"
-    return "BIOES" if places & set("ES") else "BIO"
+    return "BIOES" if prefixes & set("ES") else "BIO"
 
 
 def scheme_tags(labels: Iterable[str], scheme: str = "BIOES", *, outside: bool = True) -> list[str]:
     """Return every tag of a scheme for these labels, O first if there is one."""
-    inside = [place for place in _places(scheme) if place != OUTSIDE]
-    return [OUTSIDE] * outside + [_tag(place, label) for label in sorted(set(labels)) for place in inside]
+    inside = [prefix for prefix in _prefixes(scheme) if prefix != OUTSIDE]
+    return [OUTSIDE] * outside + [_tag(prefix, label) for label in sorted(set(labels)) for prefix in inside]
 
 
 def spans_to_tags(spans: Iterable[Span], length: int, scheme: str = "BIOES") -> list[str]:
@@ -142,9 +142,9 @@ def spans_to_tags(spans: Iterable[Span], length: int, scheme: str = "BIOES") -> 
     Raises:
         ValueError: A span is empty or outside of the text, two spans overlap, or the scheme is unknown.
     """
-    places = _places(scheme)
+    prefixes = _prefixes(scheme)
     middle = "M" if scheme == "BMES" else "I"
-    closing, single = ("E", "S") if "E" in places else (middle, "B")
+    closing, single = ("E", "S") if "E" in prefixes else (middle, "B")
     tags = [OUTSIDE] * length
     last_end = 0
     for span in sorted(spans, key=lambda span: span.start):
@@ -170,16 +170,16 @@ def tags_to_spans(tags: Sequence[str], scheme: str = "BIOES", repairs: RepairCou
     Raises:
         ValueError: A text is no tag of the scheme.
     """
-    places = _places(scheme)
+    prefixes = _prefixes(scheme)
     kinds = sorted(set(tags))
     for tag in kinds:
-        if split_tag(tag)[0] not in places:
+        if split_tag(tag)[0] not in prefixes:
             raise ValueError(f"expected a tag of the scheme {scheme}, found {tag!r}")
     ids = {tag: index for index, tag in enumerate(kinds)}
     table = TagTable.build(kinds)
     found = np.array([ids[tag] for tag in tags], dtype=np.int64)
     if repairs is not None:
-        count_repairs(found, table, repairs, strict="E" in places)
+        count_repairs(found, table, repairs, strict="E" in prefixes)
     starts, ends, labels = (column.tolist() for column in spans_from_ids(found, table))
     return [Span(start, end, table.labels[label]) for start, end, label in zip(starts, ends, labels, strict=True)]
 
@@ -206,7 +206,7 @@ def spans_from_ids(tag_ids: Ints, table: TagTable, first: Bools | None = None) -
 def count_repairs(
     tag_ids: Ints, table: TagTable, repairs: RepairCount, *, first: Bools | None = None, strict: bool | None = None
 ) -> Ints:
-    """Count the places where tags break their scheme; arguments as those of `spans_from_ids`.
+    """Count the characters at which tags break their scheme; arguments as those of `spans_from_ids`.
 
     Args:
         tag_ids: Shape (length,), dtype int64.
@@ -223,9 +223,9 @@ def count_repairs(
     no_end = no_begin[:0]
     if table.strict if strict is None else strict:
         no_end = np.flatnonzero(table.opens[tag_ids] & ~np.append(joined[1:], False)[: len(tag_ids)])
-    for reason, places in ((NO_BEGIN, no_begin), (NO_END, no_end)):
-        if len(places):
-            repairs[reason] += len(places)
+    for reason, found in ((NO_BEGIN, no_begin), (NO_END, no_end)):
+        if len(found):
+            repairs[reason] += len(found)
     return np.unique(np.concatenate([no_begin, no_end]))
 
 
@@ -246,16 +246,18 @@ def ids_from_spans(spans: Sequence[Span], length: int, table: TagTable) -> Ints:
         rows = np.array([(span.start, span.end, known[span.label]) for span in spans], dtype=np.int64)
     except KeyError as error:
         raise InputError(
-            f"Expected one of the labels {', '.join(table.labels)}, found {error.args[0]!r}; "
-            "train with the label or leave it out."
+            "unknown_label",
+            "expected one of the labels {known}, found '{label}'; train with the label or leave it out.",
+            known=", ".join(table.labels),
+            label=error.args[0],
         ) from error
     starts, ends, labels = rows.T
     sizes = ends - starts
     before = np.cumsum(sizes) - sizes
     inside = np.arange(sizes.sum()) + np.repeat(starts - before, sizes)
-    ids[inside] = np.repeat(table.places[labels, 1], sizes)
-    ids[ends - 1] = table.places[labels, 2]
-    ids[starts] = np.where(sizes == 1, table.places[labels, 3], table.places[labels, 0])
+    ids[inside] = np.repeat(table.tag_ids[labels, 1], sizes)
+    ids[ends - 1] = table.tag_ids[labels, 2]
+    ids[starts] = np.where(sizes == 1, table.tag_ids[labels, 3], table.tag_ids[labels, 0])
     return ids
 
 
@@ -285,15 +287,15 @@ def _joined(tag_ids: Ints, table: TagTable, first: Bools | None) -> Bools:
     return joined
 
 
-def _places(scheme: str) -> str:
+def _prefixes(scheme: str) -> str:
     try:
         return SCHEMES[scheme]
     except KeyError:
         raise ValueError(f"expected one of the schemes {', '.join(SCHEMES)}, found {scheme!r}") from None
 
 
-def _tag(place: str, label: str) -> str:
-    return f"{place}-{label}" if label else place
+def _tag(prefix: str, label: str) -> str:
+    return f"{prefix}-{label}" if label else prefix
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""A vocabulary of characters and named symbols; strings become ids through one numpy table."""
+"""Turn characters and named symbols into ids and back, by one numpy table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLOCK = 100_000  # texts counted at a time: few enough to hold, many enough tha
 
 
 class Vocab:
-    """An ordered set of symbols; a symbol's id is its place.
+    """An ordered set of symbols; a symbol's id is its position.
 
     The first four symbols are always `<pad>`, `<unk>`, `<bos>` and `<eos>`. A symbol of one character is found in text
     by `encode`; longer symbols (`<line>`, `<form:七绝>`) are never found in text, only by name.
@@ -48,13 +48,12 @@ class Vocab:
             self._table[point] = index
 
     @classmethod
-    def build(cls, texts: Iterable[str], max_size: int, *, min_count: int = 1, symbols: Sequence[str] = ()) -> Vocab:
+    def build(cls, texts: Iterable[str], max_size: int, *, symbols: Sequence[str] = ()) -> Vocab:
         """Make a vocabulary of the most frequent characters of `texts`.
 
         Args:
             texts: Normalised texts; counted in blocks, so an iterator over a large corpus will do.
             max_size: Most symbols in all, specials included.
-            min_count: Characters that occur less often are left out.
             symbols: Named symbols that come right after the specials.
         """
         counts = np.zeros(0x110000, dtype=np.int64)
@@ -63,7 +62,7 @@ class Vocab:
             counts += np.bincount(codepoints("".join(block)), minlength=len(counts))
         order = np.lexsort((np.arange(len(counts)), -counts))
         room = max_size - len(SPECIALS) - len(symbols)
-        chosen = [chr(point) for point in order[: max(room, 0)].tolist() if counts[point] >= max(min_count, 1)]
+        chosen = [chr(point) for point in order[: max(room, 0)].tolist() if counts[point]]
         return cls([*SPECIALS, *symbols, *chosen])
 
     def __len__(self) -> int:
@@ -114,7 +113,12 @@ class Vocab:
             lines = path.read_text(encoding="utf-8").split("\n")
             return cls([unescape(line) for line in lines if line])
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} is not a vocabulary file ({error}); fetch the checkpoint again") from error
+            raise CheckpointError(
+                "no_vocabulary",
+                "{path} is not a vocabulary file ({error}); fetch the checkpoint again",
+                path=path,
+                error=error,
+            ) from error
 
 
 def escape(symbol: str) -> str:

@@ -18,7 +18,6 @@ from zhseq.text.normalize import codepoints, is_han
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "checkpoints" / "poem"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 OFFLINE = """
 import runpy, socket, sys
 def refuse(*_):
@@ -112,17 +111,3 @@ def test_installed_it_writes_in_an_empty_folder_without_a_network(tmp_path: Path
     assert record["form"] == "七绝"
     assert record["text"].startswith("春")
     assert not list(empty.iterdir())
-
-
-@pytest.mark.parametrize("snippet", re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
-def test_the_snippets_of_the_readme_run(snippet: str, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
-    assert capsys.readouterr().out.strip()
-
-
-@pytest.mark.parametrize("name", ["README.md", "README.zh.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "RESULTS.md"])
-def test_documents_are_finished_and_their_links_lead_somewhere(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    assert "@@" not in text
-    links = {link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link}
-    assert [link for link in sorted(links) if not (ROOT / link).exists()] == []

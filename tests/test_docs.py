@@ -140,11 +140,13 @@ def test_the_examples_of_labelling_are_read_as_they_are_meant(tmp_path: Path) ->
     blocks = re.findall(r"^```text\n(.*?)^```$", TEXTS["docs/labelling.md"], re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 5
     (tmp_path / "examples.txt").write_text("".join(blocks), encoding="utf-8")
-    texts = read_tagged(str(tmp_path / "examples.txt"), format="text", task="ner").texts
-    assert len(texts) == len("".join(blocks).splitlines())
+    cut, named = (
+        read_tagged(str(tmp_path / "examples.txt"), format="text", task=task).texts for task in ("pos", "ner")
+    )
+    assert len(cut) == len(named) == len("".join(blocks).splitlines())
     allowed = set(re.findall(r"`([A-Za-z]{1,2})`", TEXTS["docs/labelling.md"]))
-    assert {word.label for text in texts for word in text.words or ()} <= allowed
-    assert {entity.label for text in texts for entity in text.entities or ()} == {"PER", "LOC", "ORG"}
-    for text in texts:
+    assert {word.label for text in cut for word in text.words or ()} <= allowed
+    assert {name.label for text in named for name in text.entities or ()} == {"PER", "LOC", "ORG"}
+    for text, names in zip(cut, named, strict=True):
         starts, ends = ({getattr(word, side) for word in text.words or ()} for side in ("start", "end"))
-        assert all(name.start in starts and name.end in ends for name in text.entities or ()), text.text
+        assert all(name.start in starts and name.end in ends for name in names.entities or ()), text.text

@@ -17,6 +17,7 @@ import pytest
 from zhseq.config import override
 from zhseq.corpus.tagging import read_tagged
 from zhseq.recipes.poem import PoemRecipe
+from zhseq.recipes.tagger import TaggerRecipe, find_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -106,6 +107,15 @@ def test_every_command_has_its_options(words: tuple[str, ...]) -> None:
 def test_every_setting_of_the_poem_model_exists(words: tuple[str, ...]) -> None:
     settings = [words[index + 1] for index, word in enumerate(words) if word == "--set"]
     assert override(PoemRecipe(), settings) != PoemRecipe()
+
+
+def test_the_recipe_that_is_shown_is_one(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```json\n(.*?)^```$", TEXTS["docs/training.md"], re.MULTILINE | re.DOTALL)
+    (tmp_path / "mixed.json").write_text(block, encoding="utf-8")
+    recipe = find_recipe(str(tmp_path / "mixed.json"))
+    assert recipe.transfer
+    assert override(TaggerRecipe(), recipe.settings).training.epochs == 5
+    assert set(recipe.sources) == {"pos", "ner", "ner-cluener"}
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md", "docs/poems.md", "docs/tagging.md", "docs/training.md"])

@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -15,23 +14,15 @@ from zhseq.tag import main
 
 RUN = """
 from tests.tagging import fake_tagger
-fake_tagger.install()
 from zhseq.cli import run_main
 from zhseq.tag import main
-run_main(main)
+run_main(lambda arguments: main(arguments, load=fake_tagger.Tagger.load))
 """
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(autouse=True)
-def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("zhseq.tagging.tagger")
-    vars(module).update(vars(fake_tagger))
-    monkeypatch.setitem(sys.modules, "zhseq.tagging.tagger", module)
-
-
-def tag(path: Path, *options: str) -> int:
-    return main([str(path), *options])
+def tag(*arguments: Path | str) -> int:
+    return main([*map(str, arguments)], load=fake_tagger.Tagger.load)  # type: ignore[arg-type]
 
 
 def write(folder: Path, content: str | bytes, name: str = "a.txt") -> Path:
@@ -97,7 +88,7 @@ def test_files_and_standard_input_follow_each_other(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("二\n".encode())))
     first, last = write(tmp_path, "一"), write(tmp_path, "\ufeff三\n", "b.txt")
-    assert main([str(first), "-", str(last), "--task", "pos"]) == 0
+    assert tag(first, "-", last, "--task", "pos") == 0
     assert capsys.readouterr().out == "一/w\n二/w\n三/w\n"
 
 
@@ -135,8 +126,9 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
         tag(tmp_path)
     with pytest.raises(InputError, match="expected a file that can be read"):
         tag(tmp_path / "no.txt")
-    with pytest.raises(InputError, match="at least 1"):
-        tag(write(tmp_path, "好\n"), "--nbest", "0")
+    for number in ("0", "1000000", "9" * 30):
+        with pytest.raises(InputError, match=f"expected nbest= of at least 1 and at most 100, found {number}"):
+            tag(write(tmp_path, "好\n"), "--nbest", number, "--format", "jsonl")
     with pytest.raises(InputError, match="expected format='jsonl' for 3 readings"):
         tag(write(tmp_path, "好\n"), "--nbest", "3")
     with pytest.raises(InputError, match="its lines are words"):

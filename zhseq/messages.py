@@ -131,6 +131,7 @@ _POETRY: dict[str, str] = {
 }
 
 _TAGGING: dict[str, str] = {
+    "layer_too_large": "{name} 最大为 {most}，却是 {value}",
     "conllu_without_words": "<format=conllu> 须配 <task=pos> 或 <task=pos,ner>，现为 ner：此格式每行为一词",
     "embedding_sizes": "vocab_size、embedding_dim、bigram_dim 和 word_dim 均须不少于 1",
     # dictionary files
@@ -403,7 +404,7 @@ _BULK: dict[str, str] = {
     "this_machine": "本机",
     "small_cluster": "集群应有 {workers} 个处理器，却只有 {processors} 个；请减少 <workers>",
     # The command line
-    "nbest_below_one": "<nbest> 至少为 1，却是 {found}。",
+    "nbest_out_of_range": "<nbest> 应为 1 至 {most}，却是 {found}。",
     "workers_below_one": "<workers> 至少为 1，却是 {found}。",
     "no_dictionary": "{path}：应为可读的词典，却没有这个文件。",
     "unknown_task": "<task> 应为 pos、ner 或 pos,ner，却是 {found!r}。",

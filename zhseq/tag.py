@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zhseq.bulk.chunks import TaggingJob
 from zhseq.bulk.inputs import discover
@@ -16,14 +17,24 @@ from zhseq.tagging.formats import FORMATS, make_writer
 from zhseq.text.encoding import ENCODINGS
 from zhseq.text.tags import TASKS
 
+if TYPE_CHECKING:
+    from zhseq.tagging.tagger import Tagger
+
 ENGINES = ("processes", "ray")
+MAX_NBEST = 100
+"""Most readings of a text: memory and time grow with each."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, tag the input text by text, and return the exit status."""
+def main(arguments: Sequence[str] | None = None, load: Callable[..., Tagger] | None = None) -> int:
+    """Parse the command line, tag the input text by text, and return the exit status.
+
+    Args:
+        arguments: The command line; by default that of the process.
+        load: Loads a model; by default `Tagger.load`.
+    """
     options = _parser().parse_args(arguments)
     with ended_by_sigterm():
-        run = _run(options)
+        run = _run(options, load)
         if options.engine == "ray":
             from zhseq.bulk.ray import execute
 
@@ -33,11 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> Run:
+def _run(options: argparse.Namespace, load: Callable[..., Tagger] | None) -> Run:
     """Check the options; what can be wrong with a command is said before a model is loaded."""
     asked = _tasks(options.task)
-    if options.nbest < 1:
-        raise InputError("nbest_below_one", "expected <nbest> of at least 1, found {found}.", found=options.nbest)
+    if not 1 <= options.nbest <= MAX_NBEST:
+        raise InputError(
+            "nbest_out_of_range",
+            "expected <nbest> of at least 1 and at most {most}, found {found}.",
+            most=MAX_NBEST,
+            found=options.nbest,
+        )
     if options.workers < 1:
         raise InputError("workers_below_one", "expected <workers> of at least 1, found {found}.", found=options.workers)
     make_writer(options.format, asked or TASKS, nbest=options.nbest)
@@ -61,6 +77,7 @@ def _run(options: argparse.Namespace) -> Run:
         nbest=options.nbest,
         dictionary=options.dict,
         patterns=options.patterns,
+        load=load,
     )
     inputs = discover(options.inputs, column=options.column, notify=note)
     output = None if options.output is None or is_standard_output(options.output) else str(options.output)

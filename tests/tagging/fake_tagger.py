@@ -1,11 +1,9 @@
 """A tagger without a model: pairs of characters are words, 北京 is a place, digits are an organisation."""
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from types import ModuleType
 
 from zhseq.tagging.document import Document, Entity, Word
 
@@ -47,10 +45,3 @@ class Tagger:
             for line in batch:
                 document = self(line, tasks=tasks, scores=scores)
                 yield replace(document, alternatives=(document,) * nbest) if nbest > 1 else document
-
-
-def install() -> None:
-    """Put this tagger in the place of the real one."""
-    module = ModuleType("zhseq.tagging.tagger")
-    vars(module).update(Tagger=Tagger, Document=Document, Word=Word, Entity=Entity)
-    sys.modules["zhseq.tagging.tagger"] = module

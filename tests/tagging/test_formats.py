@@ -75,6 +75,12 @@ def test_several_readings_are_for_jsonl() -> None:
         make_writer("text", BOTH, nbest=2)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_no_line_end_of_a_text_ends_a_line_of_conllu(end: str) -> None:
+    comment = write("conllu", document(f"江{end}好", [], [])).split("\n")[1]
+    assert comment == f"# text = 江{' ' * len(end)}好"
+
+
 def test_conllu() -> None:
     given = document(
         "江泽民　在 北京", [(0, 1, "nr"), (1, 3, "nr"), (4, 5, "p"), (6, 8, "xx")], [(0, 3, "PER"), (6, 8, "LOC")]

@@ -94,7 +94,15 @@ def test_lower_precision_changes_little() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("heads", {}), ("heads", {"pos": ()}), ("width", 4), ("hidden_size", 0), ("input_dropout", 1.0)],
+    [
+        ("heads", {}),
+        ("heads", {"pos": ()}),
+        ("width", 4),
+        ("hidden_size", 0),
+        ("hidden_size", 99_999_999),
+        ("channels", 99_999_999),
+        ("input_dropout", 1.0),
+    ],
 )
 def test_settings_that_cannot_be(setting: str, value: object) -> None:
     settings = {"vocab_size": 9, "bigram_vocab_size": 0, "word_vocab_size": 0, "heads": {"ner": NER}, setting: value}

@@ -151,6 +151,7 @@ class TaggingJob:
         nbest: Readings of each text.
         dictionary: A file of the user's own words.
         patterns: As in `Tagger.load`.
+        load: Loads the model; by default `Tagger.load`.
     """
 
     model: str | None = None
@@ -162,6 +163,7 @@ class TaggingJob:
     nbest: int = 1
     dictionary: Path | None = None
     patterns: bool = True
+    load: Callable[..., Tagger] | None = None
 
     def start(self) -> Callable[[Chunk], Iterable[Part]]:
         """Load the model and return the function that does the work; of a very long text, while it is asked for more.
@@ -171,9 +173,12 @@ class TaggingJob:
         """
         os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))  # else torch starts more, which only wait
         memory.limit_cached_shapes(_CACHED_SHAPES)
-        from zhseq.tagging.tagger import Tagger
+        load = self.load
+        if load is None:
+            from zhseq.tagging.tagger import Tagger
 
-        tagger = Tagger.load(
+            load = Tagger.load
+        tagger = load(
             self.model,
             device=self.device,
             threads=self.threads,

@@ -27,7 +27,6 @@ from zhseq.bulk.outputs import (
     mirrored,
 )
 from zhseq.bulk.records import Reading
-from zhseq.bulk.workers import run_ordered
 from zhseq.cli import note
 from zhseq.errors import InputError
 
@@ -75,6 +74,8 @@ class Run:
     def _tagged(self, chunks: Iterator[Chunk]) -> Iterable[Iterable[Part]]:
         if self.workers == 1:
             return map(self.job.start(), chunks)
+        from zhseq.bulk.workers import run_ordered
+
         return map(Sent.unpacked, run_ordered(SentJob(self.job), chunks, self.workers))
 
     def note_dictionary(self) -> None:
@@ -152,7 +153,7 @@ class Run:
         job["dictionary"] = self.job.dictionary and _file_hash(self.job.dictionary)
         weights = Path(self.job.model or "", "model.safetensors")
         job["weights"] = _file_hash(weights) if self.job.model and weights.is_file() else None
-        del job["threads"], job["device"]
+        del job["threads"], job["device"], job["load"]
         reading = {"encoding": self.reading.encoding, "errors": self.reading.errors, "column": self.reading.column}
         return {"version": zhseq.__version__, **job, **reading}
 

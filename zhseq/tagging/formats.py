@@ -45,7 +45,7 @@ FORMATS = ("text", "jsonl", "conllu", "bio", "brat")
 _SEPARATORS = re.compile("[\x7f\x85\u2028\u2029]")
 """Characters that JSON may hold as they are, but that end a line for many a reader, or garble a terminal (DEL)."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)
-_NO_LINE_FEED = {ord("\n"): " "}  # a text from a record may hold some; offsets stay
+_NO_LINE_END = {ord("\n"): " ", ord("\r"): " "}  # a text may hold some; offsets stay
 _ANNOTATION = re.compile(rb"^T\d+", re.MULTILINE)
 _SPACES = {" ": "\\s", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _IN_MEMORY = 1 << 22  # characters of a JSON list that waits; a longer one waits on disk
@@ -316,7 +316,7 @@ class _ConlluWriter(Writer):
     def begin(self, text: str, tail: str = "") -> str:
         self._documents += 1
         self._words = 0
-        return f"# sent_id = {self._documents}\n# text = {text.translate(_NO_LINE_FEED)}\n"
+        return f"# sent_id = {self._documents}\n# text = {text.translate(_NO_LINE_END)}\n"
 
     def part(self, document: Document, offset: int = 0) -> str:
         rows = "".join(_conllu_rows(document, self._words, offset))

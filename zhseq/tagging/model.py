@@ -16,6 +16,9 @@ from zhseq.nn.loss import linear_cross_entropy
 from zhseq.text.tags import allowed_transitions
 from zhseq.text.vocab import Vocab
 
+MAX_UNITS = 1 << 16
+"""Most units of a layer: larger ones fit no machine."""
+
 
 @dataclass(frozen=True)
 class SequenceTaggerConfig:
@@ -51,6 +54,15 @@ class SequenceTaggerConfig:
             raise ConfigError(
                 "tagger_sizes", "hidden_size and num_layers must be at least 1, channels at least 0, and width odd"
             )
+        for name, value in (("hidden_size", self.hidden_size), ("channels", self.channels)):
+            if value > MAX_UNITS:
+                raise ConfigError(
+                    "layer_too_large",
+                    "{name} must be at most {most}, but is {value}",
+                    name=name,
+                    most=MAX_UNITS,
+                    value=value,
+                )
         for name in ("unknown_rate", "input_dropout", "output_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 value = getattr(self, name)

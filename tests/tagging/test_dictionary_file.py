@@ -171,3 +171,32 @@ def test_markup_is_text_like_other(tmp_path: Path) -> None:
 def test_bad_entries(entry: Entry | str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         columns_of(["好", entry])
+
+
+def test_patterns_and_texts_that_are_kept_apart(tmp_path: Path) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text("re:[A-Z]{2}-[0-9]+\tnx\tPRODUCT\nre:第[0-9]+号\n和服务 => 和 服务\n奥利给\n", encoding="utf-8")
+    columns = read_entries(file)
+    assert columns.patterns == {"[A-Z]{2}-[0-9]+": ("nx", "PRODUCT"), "第[0-9]+号": ("", "")}
+    assert columns.apart == {"和服务": (1,)}
+    assert columns.words == ["奥利给"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("re:[a-", "expected a regular expression, but '[a-' is none"),
+        ("re:", "expected a regular expression that needs a character to match, found ''"),
+        ("re:a*", "expected a regular expression that needs a character to match, found 'a*'"),
+        ("re:a\tn\tX\ty", "expected at most 3 columns with tabs between"),
+        ("re:a\tn n", "expected as part of speech at most 64 printable characters without blanks"),
+        ("和服务 => 和 服", "expected on the right of => the text on its left, '和服务', in two or more parts"),
+        ("和服务 => 和服务", "expected on the right of => the text on its left"),
+        ("一" * 129 + " => 一 " + "一" * 128, "expected a word of at most 128 characters"),
+    ],
+)
+def test_bad_patterns(tmp_path: Path, line: str, message: str) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text(f"好\n{line}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=re.escape(f"words.txt, line 2: {message}")):
+        read_entries(file)

@@ -44,7 +44,7 @@ def best_paths(
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     own = np.empty((len(scores), lattice.columns), dtype=np.float32)
     lattice.own_scores(scores, arcs, own)
-    return lattice.best_paths(own, np.array(lengths), arcs, fixed)
+    return lattice.best_paths(own, np.array(lengths), arcs, fixed)[0]
 
 
 def bonus_of(path: tuple[int, ...], offset: int, arcs: Arcs, table: TagTable) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from zhseq.batching import filling_rows_for_lstm, round_rows_for_lstm
 from zhseq.nn.crf import CRF
-from zhseq.tagging.dictionary_decoding import MarkedBatch, Marks, arcs_of, border_kinds, fixed_tags
+from zhseq.tagging.dictionary_decoding import MarkedBatch, Marks, arcs_of, fixed_tags
 from zhseq.tagging.features import Ints, TaggerFeatures, blanks
 from zhseq.tagging.matching import Matches, WordTables, match
 from zhseq.tagging.model import SequenceTagger
-from zhseq.tagging.word_lattice import lattice_of
+from zhseq.tagging.word_lattice import WordLattice, lattice_of
 from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
 from zhseq.text.pieces import cut_pieces, with_context
 from zhseq.text.tags import TagTable, spans_from_ids
@@ -152,7 +152,7 @@ def find_spans(
 ) -> dict[str, list[Spans]]:
     """Tag a block.
 
-    Names begin and end where words do: the words are found first, and names of the n-th reading over its borders.
+    With heads for words and for names, names begin and end where words do, in every reading.
 
     Args:
         model: In evaluation mode.
@@ -167,14 +167,15 @@ def find_spans(
     """
     device = next(model.parameters()).device
     tables = {head: tag_table(model.config.heads[head]) for head in heads}
-    plain = nbest == 1 and not scores and device.type == "cpu"
-    decoders: dict[str, _ChunkDecoder | _BatchDecoder] = {}
-    for head, table in sorted(tables.items(), key=lambda item: item[1].outside_id >= 0):  # words come first
-        follows = bool(decoders) and table.outside_id >= 0
-        if plain and table.strict:
-            decoders[head] = _ChunkDecoder(model.crf(head), table, block, follows)
-        else:
-            decoders[head] = _BatchDecoder(model.crf(head), table, block, nbest, scores)
+    strict = all(table.strict for table in tables.values())
+    parts = [_Head(head, model.crf(head), table, block) for head, table in tables.items()]
+    parts.sort(key=lambda part: part.table.outside_id >= 0)  # words come first
+    decoder: _ChunkDecoder | _BatchDecoder
+    if nbest == 1 and strict and device.type == "cpu":
+        decoder = _ChunkDecoder(parts, block)
+    else:
+        decoder = _BatchDecoder(parts, block, nbest, agree=strict and len(parts) > 1)
+    odds = {head: np.ones((len(block.points), len(tables[head].tags) if scores else 0), np.float32) for head in heads}
     for chosen in _batches(block.pieces):
         begins, ends, reads, stops = block.pieces[chosen].T
         read = _ranges(reads, stops - reads)
@@ -182,26 +183,23 @@ def find_spans(
         spare = filling_rows_for_lstm(len(chosen))  # pad with copies of the last row; their results are discarded
         points = np.concatenate([block.points[read], np.tile(block.points[reads[-1] : stops[-1]], spare)])
         batch = features.assemble(points, np.pad(stops - reads, (0, spare), mode="edge")).to(device)
-        mask = batch.mask[: len(chosen)]
-        for head, emissions in model.emissions(batch, tuple(heads)).items():
-            decoders[head].add(_PieceBatch(chosen, read, owned, emissions[: len(chosen)], mask))
-    found: dict[str, list[Spans]] = {}
-    words: list[Spans] = []
-    for head, decoder in decoders.items():
-        found[head] = decoder.spans([_word_begins(reading, block) for reading in words] or None)
-        if tables[head].outside_id < 0:
-            words = found[head]
-        elif words:
-            found[head] = [_over_words(names, reading) for names, reading in zip(found[head], words, strict=True)]
+        emissions = {head: found[: len(chosen)] for head, found in model.emissions(batch, tuple(heads)).items()}
+        pieces = _PieceBatch(chosen, read, owned, emissions, batch.mask[: len(chosen)], stops - reads)
+        decoder.add(pieces)
+        for part in parts if scores else ():
+            odds[part.name][read[owned]] = part.probabilities(pieces)[owned]
+    paths = decoder.paths()
+    found = {
+        part.name: [
+            part.spans(tags, np.take_along_axis(odds[part.name], tags[:, None], axis=1)[:, 0] if scores else None)
+            for tags in paths[part.name]
+        ]
+        for part in parts
+    }
+    if len(parts) > 1:
+        words, names = (found[part.name] for part in parts)
+        found[parts[1].name] = [_over_words(*reading) for reading in zip(names, words, strict=True)]
     return {head: found[head] for head in heads}
-
-
-def _word_begins(words: Spans, block: TextBlock) -> Bools:
-    """Tell before which characters of a block a word begins or all ends, (characters + 1,)."""
-    begins = np.zeros(len(block.points) + 1, dtype=np.bool_)
-    begins[np.searchsorted(block.places, words.starts)] = True
-    begins[-1] = True
-    return begins
 
 
 def _over_words(names: Spans, words: Spans) -> Spans:
@@ -254,176 +252,301 @@ class _PieceBatch:
         pieces: Their numbers, (batch,).
         read: Characters of the block that are read, piece after piece, (characters read,).
         owned: Which of these the pieces decide on, (characters read,).
-        emissions: (batch, length, tags).
+        emissions: For each head, (batch, length, tags).
         mask: (batch, length).
+        lengths: Characters of each, (batch,).
     """
 
     pieces: Ints
     read: Ints
     owned: Bools
-    emissions: Tensor
+    emissions: dict[str, Tensor]
     mask: Tensor
+    lengths: Ints
 
 
-def _borders(block: TextBlock, read: Ints, table: TagTable, begins: Bools | None) -> Ints | None:
-    """Return the kinds of characters by the borders around them, see `border_kinds`, (characters read,).
+class _Head:
+    """A head of the model with what is known of the words of a block."""
 
-    Args:
-        block: The block.
-        read: Numbers of the characters, piece after piece, (characters read,).
-        table: Of the head.
-        begins: For names: before which characters of the block a word begins or all ends, (characters + 1,).
-    """
-    if table.outside_id >= 0:
-        return None if begins is None else border_kinds(begins[read], begins[read + 1])
-    if block.matches is None or not len(block.matches.cuts):
-        return None
-    cut = np.zeros(len(block.points) + 1, dtype=np.bool_)
-    cut[block.matches.cuts] = True
-    return border_kinds(cut[read], cut[read + 1])
+    def __init__(self, name: str, crf: CRF, table: TagTable, block: TextBlock) -> None:
+        self.name, self.crf, self.table, self._block = name, crf, table, block
+        self._marks = Marks.none() if block.matches is None else Marks.of(block.matches, table)
+        self._cuts = np.zeros(len(block.points) + 1, dtype=np.bool_)
+        if block.matches is not None and table.outside_id < 0:
+            self._cuts[block.matches.cuts] = True
+
+    @property
+    def of_words(self) -> bool:
+        """Whether it tags words, and not names."""
+        return self.table.outside_id < 0
+
+    def marks_within(self, batch: _PieceBatch) -> tuple[Ints, Marks]:
+        """Return the piece of each mark of a batch, and the marks, by places in its characters."""
+        reads, stops = self._block.pieces[batch.pieces, 2:].T
+        rows, marks = self._marks.within(reads, stops)
+        return rows, marks.moved((np.cumsum(batch.lengths) - batch.lengths)[rows])
+
+    def possible(self, marks: Marks, edges: Bools | None) -> Bools:
+        """Tell which marks agree with borders: words that no border cuts, or names that begin and end at one."""
+        if edges is None or not len(marks):
+            return np.ones(len(marks), dtype=np.bool_)
+        if not self.of_words:
+            return np.asarray(edges[marks.starts] & edges[marks.ends])
+        before = np.cumsum(edges)
+        return np.asarray(marks.force | (before[marks.starts] == before[marks.ends - 1]))
+
+    def edges(self, read: Ints, borders: Bools | None) -> Bools | None:
+        """Return the borders that count for this head, (characters read + 1,).
+
+        Args:
+            read: Characters of the block, piece after piece, (characters read,).
+            borders: Those that the other head asks for, (characters read + 1,).
+        """
+        if not self.of_words or not self._cuts.any():
+            return borders
+        own = np.append(self._cuts[read], True)
+        own[1:] |= self._cuts[read + 1]  # behind the last character of a piece the next one does not follow
+        return own if borders is None else own | borders
+
+    def borders(self, tags: Ints, read: Ints) -> Bools:
+        """Return where words or names begin or end, (characters + 1,): before each character, and behind the last."""
+        table = self.table
+        found = np.ones(len(tags) + 1, dtype=np.bool_)
+        if self.of_words:
+            found[:-1] = ~table.continues[tags] | self._block.apart[read]
+        else:
+            inside = table.label_ids[tags] >= 0
+            found[:-1] = inside & ~table.continues[tags]
+            found[-1] = False
+            found[1:] |= inside & ~table.opens[tags]
+        return found
+
+    def paths(self, batch: _PieceBatch, nbest: int, borders: Bools | None) -> tuple[Ints, npt.NDArray[np.float64]]:
+        """Return the n best paths of a batch, (batch, nbest, length), and their scores, (batch, nbest)."""
+        edges = self.edges(batch.read, borders) if self.table.strict else None
+        rows, marks = self.marks_within(batch)
+        kept = self.possible(marks, edges)
+        return self._marked(batch, rows[kept], marks[kept], edges).paths(batch.emissions[self.name], nbest)
+
+    def probabilities(self, batch: _PieceBatch) -> npt.NDArray[np.float32]:
+        """Return the probability of each tag given the forced words, (characters read, tags)."""
+        edges = self.edges(batch.read, None) if self.table.strict else None
+        emissions = batch.emissions[self.name]
+        allowed = self._marked(batch, *self.marks_within(batch), edges).allowed_tags(emissions)
+        found = self.crf.marginals(emissions, batch.mask, allowed_tags=allowed)
+        return np.asarray(found[batch.mask].cpu().numpy(), dtype=np.float32)
+
+    def _marked(self, batch: _PieceBatch, rows: Ints, marks: Marks, edges: Bools | None) -> MarkedBatch:
+        fixed = fixed_tags(self.table, marks, edges, len(batch.read))
+        return MarkedBatch(self.crf, self.table, batch.mask, marks, rows, fixed)
+
+    def spans(self, tags: Ints, odds: npt.NDArray[np.float32] | None) -> Spans:
+        """Read spans from the tags of the block."""
+        return _spans_of(tags, odds, self.table, self._block, self._marks)
 
 
-def _standing(marks: Marks, read: Ints, begins: Bools | None) -> Marks:
-    """Choose the marks, by places in `read`, that begin and end where words do."""
-    if begins is None or not len(marks):
-        return marks
-    return marks[begins[read[marks.starts]] & begins[read[marks.ends - 1] + 1]]
-
-
-@dataclass
 class _Chunk:
-    """Pieces that are decoded together, laid end to end.
+    """Pieces that are decoded together, laid end to end, with the scores of their characters for each head."""
+
+    def __init__(self, heads: Sequence[_Head], room: int) -> None:
+        self._heads = heads
+        self._lattices = [lattice_of(head.crf, head.table) for head in heads]
+        self._own = [np.empty((room, lattice.columns), dtype=np.float32) for lattice in self._lattices]
+        self._read: list[Ints] = []
+        self._owned: list[Bools] = []
+        self._lengths: list[Ints] = []
+        self._marks: list[list[Marks]] = [[] for _ in heads]
+        self.room, self._size = room, 0
+
+    def add(self, batch: _PieceBatch) -> None:
+        """Take more pieces; there must be room."""
+        size = self._size
+        real = batch.mask.flatten().nonzero()[:, 0]
+        for head, lattice, own, collected in zip(self._heads, self._lattices, self._own, self._marks, strict=True):
+            _, marks = head.marks_within(batch)
+            emissions = batch.emissions[head.name].flatten(0, 1).index_select(0, real)
+            lattice.own_scores(emissions, arcs_of(marks), own[size : size + len(real)])
+            collected.append(marks.moved(size))
+        self._read.append(batch.read)
+        self._owned.append(batch.owned)
+        self._lengths.append(batch.lengths)
+        self._size += len(real)
+        self.room -= len(real)
+
+    def decode(self) -> tuple[Ints, list[Ints]]:
+        """Return the characters of the block that are decided on, and the best tag of each for every head.
+
+        Words and names are decoded apart, which nearly always agrees. Where a name begins or ends within a word, either
+        the names go by the borders of the words or the words by those of the names, whichever path is the better for
+        both together.
+        """
+        read, owned = np.concatenate(self._read), np.concatenate(self._owned)
+        lengths = np.concatenate(self._lengths)
+        own = [scores[: self._size] for scores in self._own]
+        marks = [Marks.joined(collected) for collected in self._marks]
+        pieces = _Pieces(self._heads, self._lattices, read, lengths, own, marks)
+        found = [pieces.best(number)[0] for number in range(len(self._heads))]
+        if len(found) > 1:
+            words, names = self._heads
+            wrong = names.borders(found[1], read) & ~words.borders(found[0], read)
+            owner = np.repeat(np.arange(len(lengths)), lengths)
+            apart = np.unique(owner[np.flatnonzero(wrong)])
+            if len(apart):
+                within = np.isin(owner, apart)
+                for tags, better in zip(found, pieces.part(apart, within).agreeing(), strict=True):
+                    tags[within] = better
+        return read[owned], [tags[owned] for tags in found]
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """Pieces laid end to end that are decoded by the lattices of the heads, words first.
 
     Attributes:
-        own: Scores of the characters by columns of the lattice, with room for more, (characters, columns).
-        read: Numbers of the characters in the block, for each batch.
-        owned: Which of these the pieces decide on, for each batch.
-        lengths: Characters of the pieces, for each batch.
-        marks: What is known of the words, for each batch.
-        size: Characters so far.
+        heads: Of the model.
+        lattices: One for each head.
+        read: Characters of the block, piece after piece, (characters,).
+        lengths: Of the pieces, (pieces,).
+        own: Scores of the characters for each head, (characters, columns).
+        marks: What is known of the words for each head.
     """
 
-    own: npt.NDArray[np.float32]
-    read: list[Ints] = field(default_factory=list)
-    owned: list[Bools] = field(default_factory=list)
-    lengths: list[Ints] = field(default_factory=list)
-    marks: list[Marks] = field(default_factory=list)
-    size: int = 0
+    heads: Sequence[_Head]
+    lattices: Sequence[WordLattice]
+    read: Ints
+    lengths: Ints
+    own: Sequence[npt.NDArray[np.float32]]
+    marks: Sequence[Marks]
+
+    def best(self, number: int, borders: Bools | None = None) -> tuple[Ints, npt.NDArray[np.float32]]:
+        """Return the best tags of a head, (characters,), and their scores, (pieces,), given borders of the other."""
+        head, marks = self.heads[number], self.marks[number]
+        edges = head.edges(self.read, borders)
+        marks = marks[head.possible(marks, edges)]
+        fixed = fixed_tags(head.table, marks, edges, len(self.read))
+        return self.lattices[number].best_paths(self.own[number], self.lengths, arcs_of(marks), fixed)
+
+    def part(self, chosen: Ints, within: Bools) -> _Pieces:
+        """Return some pieces, whose characters are `within`."""
+        moved = np.cumsum(within) - 1
+        marks = []
+        for every in self.marks:
+            kept = every[within[every.starts]]
+            marks.append(kept.moved(moved[kept.starts] - kept.starts))
+        own = [scores[within] for scores in self.own]
+        return _Pieces(self.heads, self.lattices, self.read[within], self.lengths[chosen], own, marks)
+
+    def agreeing(self) -> tuple[Ints, Ints]:
+        """Return tags of words and names that agree: the better of names over words and words over names."""
+        words, names = self.heads
+        first_words, score_of_words = self.best(0)
+        over_words, score_over_words = self.best(1, words.borders(first_words, self.read))
+        first_names, _ = self.best(1)
+        over_names, score_over_names = self.best(0, names.borders(first_names, self.read))
+        second_names, score_of_names = self.best(1, words.borders(over_names, self.read))
+        better = score_over_names + score_of_names > score_of_words + score_over_words
+        chosen = np.repeat(better, self.lengths)
+        return np.where(chosen, over_names, first_words), np.where(chosen, second_names, over_words)
 
 
 class _ChunkDecoder:
-    """Find the best tags of a block for one head on a processor, some thousand characters at a time."""
+    """Find the best tags of a block on a processor, for heads whose tags mark ends."""
 
-    def __init__(self, crf: CRF, table: TagTable, block: TextBlock, follows: bool) -> None:
-        """Create for a head whose tags mark ends; if it `follows`, its decoding waits for the borders of words."""
-        self._table, self._block, self._follows = table, block, follows
-        self._lattice = lattice_of(crf, table)
-        self._marks = Marks.of(block.matches, table) if block.matches is not None else None
-        self._tags = np.zeros(len(block.points), dtype=np.int64)
+    def __init__(self, heads: Sequence[_Head], block: TextBlock) -> None:
+        self._heads = heads
         self._left = int((block.pieces[:, 3] - block.pieces[:, 2]).sum())
-        self._chunks: list[_Chunk] = []
+        self._tags = [np.zeros((1, len(block.points)), dtype=np.int64) for _ in heads]
+        self._chunk: _Chunk | None = None
 
     def add(self, batch: _PieceBatch) -> None:
         """Take the next pieces of the block."""
         more = len(batch.read)
-        if not self._chunks or self._chunks[-1].size + more > len(self._chunks[-1].own):
-            if not self._follows:
-                self._decode_all(None)
-            room = max(more, min(self._left, _CHUNK))
-            self._chunks.append(_Chunk(np.empty((room, self._lattice.columns), dtype=np.float32)))
+        if self._chunk is None or more > self._chunk.room:
+            self._decode()
+            self._chunk = _Chunk(self._heads, max(more, min(self._left, _CHUNK)))
+        self._chunk.add(batch)
         self._left -= more
-        chunk = self._chunks[-1]
-        lengths = batch.mask.sum(1).numpy()
-        marks = self._marks_within(batch, lengths)
-        own = chunk.own[chunk.size : chunk.size + more]
-        real = batch.mask.flatten().nonzero()[:, 0]
-        self._lattice.own_scores(batch.emissions.flatten(0, 1).index_select(0, real), arcs_of(marks), own)
-        chunk.read.append(batch.read)
-        chunk.owned.append(batch.owned)
-        chunk.lengths.append(lengths)
-        chunk.marks.append(marks.moved(chunk.size))
-        chunk.size += more
 
-    def _marks_within(self, batch: _PieceBatch, lengths: Ints) -> Marks:
-        if self._marks is None:
-            return Marks.none()
-        reads, stops = self._block.pieces[batch.pieces, 2:].T
-        rows, marks = self._marks.within(reads, stops)
-        return marks.moved((np.cumsum(lengths) - lengths)[rows])
+    def _decode(self) -> None:
+        if self._chunk is not None:
+            characters, found = self._chunk.decode()
+            for every, tags in zip(self._tags, found, strict=True):
+                every[0, characters] = tags
 
-    def _decode_all(self, begins: Bools | None) -> None:
-        for chunk in self._chunks:
-            read, owned = np.concatenate(chunk.read), np.concatenate(chunk.owned)
-            marks = _standing(Marks.joined(chunk.marks), read, begins)
-            fixed = fixed_tags(self._table, marks, _borders(self._block, read, self._table, begins), len(read))
-            lengths = np.concatenate(chunk.lengths)
-            tags = self._lattice.best_paths(chunk.own[: chunk.size], lengths, arcs_of(marks), fixed)
-            self._tags[read[owned]] = tags[owned]
-        self._chunks = []
-
-    def spans(self, begins: list[Bools] | None) -> list[Spans]:
-        """Return the spans of the only reading, given before which characters words begin."""
-        self._decode_all(None if begins is None else begins[0])
-        return [_spans_of(self._tags, None, self._table, self._block, self._marks)]
+    def paths(self) -> dict[str, Ints]:
+        """Return the tags of each head, (1, characters)."""
+        self._decode()
+        return {head.name: tags for head, tags in zip(self._heads, self._tags, strict=True)}
 
 
 class _BatchDecoder:
-    """Find the n best tags of a block for one head, with their probabilities if wanted, on any device."""
+    """Find the n best readings of a block on any device."""
 
-    def __init__(self, crf: CRF, table: TagTable, block: TextBlock, nbest: int, scores: bool) -> None:
-        self._crf, self._table, self._block, self._nbest, self._scores = crf, table, block, nbest, scores
-        self._marks = Marks.none() if block.matches is None else Marks.of(block.matches, table)
-        self._batches: list[_PieceBatch] = []
+    def __init__(self, heads: Sequence[_Head], block: TextBlock, nbest: int, *, agree: bool) -> None:
+        """Create for some heads; two of them `agree` if one path of each makes a reading, and not all pairs do."""
+        self._heads, self._block, self._nbest, self._agree = heads, block, nbest, agree
+        self._paths = [np.zeros((nbest, len(block.points)), dtype=np.int64) for _ in heads]
+        self._sums = [np.zeros((len(block.pieces), nbest)) for _ in heads]
 
     def add(self, batch: _PieceBatch) -> None:
         """Take the next pieces of the block."""
-        self._batches.append(batch)
+        if self._agree:
+            found, scores = self._readings(batch)
+            sums = [scores] * len(self._heads)
+        else:
+            found, sums = map(list, zip(*(head.paths(batch, self._nbest, None) for head in self._heads), strict=True))
+        mask = batch.mask.cpu().numpy()
+        for number, (paths, scores) in enumerate(zip(found, sums, strict=True)):
+            missing = scores == -np.inf  # the best one stands for paths that are missing
+            paths[missing] = paths[np.nonzero(missing)[0], 0]
+            tags = paths.transpose(1, 0, 2)[:, mask]  # (nbest, characters read)
+            self._paths[number][:, batch.read[batch.owned]] = tags[:, batch.owned]
+            self._sums[number][batch.pieces] = scores
 
-    def spans(self, begins: list[Bools] | None) -> list[Spans]:
-        """Return the spans of each reading, given before which characters words begin in each."""
-        odds = self._probabilities() if self._scores else None
-        if begins is None:
-            paths = self._in_order(self._nbest, None)
-        else:  # the n-th best names over the words of the n-th reading
-            paths = np.stack([self._in_order(rank + 1, words)[-1] for rank, words in enumerate(begins)])
-        readings = []
-        for tags in paths:
-            chosen = None if odds is None else np.take_along_axis(odds, tags[:, None], axis=1)[:, 0]
-            readings.append(_spans_of(tags, chosen, self._table, self._block, self._marks))
-        return readings
+    def _readings(self, batch: _PieceBatch) -> tuple[list[Ints], npt.NDArray[np.float64]]:
+        """Return paths of words and of names that agree, (batch, nbest, length) each, and their scores together.
 
-    def _marked(self, batch: _PieceBatch, begins: Bools | None, *, forced_only: bool = False) -> MarkedBatch:
-        reads, stops = self._block.pieces[batch.pieces, 2:].T
-        rows, marks = self._marks.within(reads, stops)
-        marks = marks.moved((np.cumsum(stops - reads) - (stops - reads))[rows])
-        kept = marks.force if forced_only else np.ones(len(marks), dtype=np.bool_)
-        if begins is not None and len(marks):
-            kept = kept & begins[batch.read[marks.starts]] & begins[batch.read[marks.ends - 1] + 1]
-        rows, marks = rows[kept], marks[kept]
-        borders = _borders(self._block, batch.read, self._table, begins) if self._table.strict else None
-        fixed = fixed_tags(self._table, marks, borders, len(batch.read))
-        return MarkedBatch(self._crf, self._table, batch.mask, marks, rows, fixed)
+        Candidates are the best words, each with the best names over their borders, and the best names, each with the
+        best words over theirs; the better ones are taken.
+        """
+        words, names = self._heads
+        mask = batch.mask.cpu().numpy()
+        pairs: list[tuple[Ints, Ints, npt.NDArray[np.float64]]] = []
+        ranked = (self._ranked(head.paths(batch, self._nbest, None)) for head in self._heads)
+        for (by_words, of_words), (by_names, of_names) in zip(*ranked, strict=True):
+            over, totals = names.paths(batch, 1, words.borders(by_words[mask], batch.read))
+            pairs.append((by_words, over[:, 0], of_words + totals[:, 0]))
+            first, totals = words.paths(batch, 1, names.borders(by_names[mask], batch.read))
+            over, others = names.paths(batch, 1, words.borders(first[:, 0][mask], batch.read))
+            total = np.where(of_names == -np.inf, -np.inf, totals[:, 0] + others[:, 0])
+            pairs.append((first[:, 0], over[:, 0], total))
+        found = [np.stack(column, axis=1) for column in zip(*((w, n) for w, n, _ in pairs), strict=True)]
+        sums = np.stack([total for _, _, total in pairs], axis=1)
+        # The better one of the first two is what is found where one reading is asked for, and so comes first here, too.
+        first_row = (sums[:, 1] > sums[:, 0]).astype(np.int64)
+        sums[np.arange(len(sums)), first_row] = sums.max(1)
+        for later in range(1, sums.shape[1]):  # a pair that is there already is no further reading
+            known = [
+                (found[0][:, later] == found[0][:, rank]).all(1) & (found[1][:, later] == found[1][:, rank]).all(1)
+                for rank in range(later)
+            ]
+            sums[np.any(known, axis=0), later] = -np.inf
+        order = np.argsort(-sums, axis=1, kind="stable")[:, : self._nbest]
+        chosen = [np.take_along_axis(paths, order[:, :, None], axis=1) for paths in found]
+        return chosen, np.take_along_axis(sums, order, axis=1)
 
-    def _in_order(self, nbest: int, begins: Bools | None) -> Ints:
-        """Return the tags of the n best readings, (nbest, characters)."""
-        paths = np.zeros((nbest, len(self._block.points)), dtype=np.int64)
-        sums = np.zeros((len(self._block.pieces), nbest))
-        for batch in self._batches:
-            found, sums[batch.pieces] = self._marked(batch, begins).paths(batch.emissions, nbest)
-            missing = sums[batch.pieces] == -np.inf  # the best one stands for paths that are missing
-            found[missing] = found[np.nonzero(missing)[0], 0]
-            tags = found.transpose(1, 0, 2)[:, batch.mask.cpu().numpy()]  # (nbest, characters read)
-            paths[:, batch.read[batch.owned]] = tags[:, batch.owned]
-        return _in_order(paths, sums, self._block)
+    def _ranked(self, best: tuple[Ints, npt.NDArray[np.float64]]) -> Iterator[tuple[Ints, npt.NDArray[np.float64]]]:
+        """Yield the first path of each sequence, (batch, length), with its score, then the second, ..."""
+        paths, scores = best
+        missing = scores == -np.inf
+        paths[missing] = paths[np.nonzero(missing)[0], 0]
+        for rank in range(paths.shape[1]):
+            yield paths[:, rank], scores[:, rank]
 
-    def _probabilities(self) -> npt.NDArray[np.float32]:
-        """Return the probability of each tag given what is forced, (characters, tags)."""
-        odds = np.ones((len(self._block.points), len(self._table.tags)), dtype=np.float32)
-        for batch in self._batches:
-            allowed = self._marked(batch, None, forced_only=True).allowed_tags(batch.emissions)
-            found = self._crf.marginals(batch.emissions, batch.mask, allowed_tags=allowed)[batch.mask]
-            odds[batch.read[batch.owned]] = found.cpu().numpy()[batch.owned]
-        return odds
+    def paths(self) -> dict[str, Ints]:
+        """Return the tags of each head for the n best readings, (nbest, characters)."""
+        pairs = zip(self._heads, self._paths, self._sums, strict=True)
+        return {head.name: _in_order(paths, sums, self._block) for head, paths, sums in pairs}
 
 
 _T = TypeVar("_T", bound=np.generic)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import regex
 
 from zhseq.errors import InputError, Message
 from zhseq.tagging.lexicon import NgramTable
-from zhseq.tagging.matching import Attributes, WordTables, pattern_attributes
+from zhseq.tagging.matching import Attributes, OwnPattern, WordTables, pattern_attributes
 from zhseq.text.encoding import Notify, decode_text
 from zhseq.text.normalize import codepoints, normalize
 
@@ -28,6 +29,9 @@ PREFER, FORCE = MODES = ("prefer", "force")
 # As jieba reads a line: the word may hold blanks, a number is the frequency, lower-case letters the part of speech.
 # Beyond jieba, `force` may stand for the frequency, and after either the part of speech may hold any characters.
 _LINE = re.compile(r"(.+?)(?: +(-?[0-9]+(?:\.[0-9]+)?|force)(?: +(\S+))?| +([a-z]+))?")
+PATTERN_PREFIX = "re:"
+"""What a line of a dictionary file begins with that is a regular expression."""
+_APART = " => "
 _COLUMNS = "word, frequency, part of speech, entity label"
 _JIEBA_POS = frozenset(
     (
@@ -90,6 +94,10 @@ class Columns:
     frequencies: list[float] = field(default_factory=list)
     """NaN: not given."""
     modes: list[str] = field(default_factory=list)
+    patterns: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Beside the entries: regular expressions with the part of speech and the entity label of what they match."""
+    apart: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Beside the entries: normalised texts, and the offsets in them that no word goes across."""
 
     def append(self, word: str, pos: str, label: str, frequency: float, mode: str) -> None:
         """Add an entry."""
@@ -111,6 +119,9 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
         path: The file.
         notify: Called for what may not be meant as it is read: another encoding, comments, two words in a line.
 
+    A line `re:EXPRESSION`, with part of speech and entity label behind tabs if they are given, makes a word of all that
+    the regular expression matches. A line `和服务 => 和 服务` keeps words from going across where the blanks are.
+
     Raises:
         InputError: The file cannot be read or has no entry, a line is broken (names file and line), or many are odd.
     """
@@ -118,7 +129,7 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: expected a dictionary that can be read: {error.strerror}.") from error
-    columns, numbers = Columns(), []
+    columns, numbers, others = Columns(), [], 0
     comments: list[int] = []
     for number, line in enumerate(decode_text(data, str(path), notify).split("\n"), start=1):
         if _COMMENT.match(line):
@@ -126,13 +137,21 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
         elif line and not line.isspace():
             numbers.append(number)
             try:
-                if "\t" in line:
+                if line.startswith(PATTERN_PREFIX):
+                    numbers.pop()
+                    others += 1
+                    _add_pattern(columns.patterns, *_pattern_columns(line))
+                elif _APART in line:
+                    numbers.pop()
+                    others += 1
+                    _keep_apart(columns.apart, *_apart_columns(line))
+                elif "\t" in line:
                     _append_tabbed(columns, line)
                 else:
                     _append_plain(columns, line)
             except InputError as error:
                 raise InputError(f"{path}, line {number}: {error}") from None
-    if not numbers:
+    if not numbers and not others:
         raise InputError(f"{path}: expected words, one a line, found an empty file.")
     if notify and comments:
         values = {"path": path, "count": len(comments), "line": comments[0]}
@@ -169,6 +188,71 @@ def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: No
                 values,
             )
         )
+
+
+def _pattern_columns(line: str) -> tuple[str, str, str]:
+    expression, pos, label, *more = f"{line.removeprefix(PATTERN_PREFIX)}\t\t".rstrip("\n").split("\t")
+    if any(part.strip() for part in more):
+        found = len(line.rstrip().split("\t"))
+        raise InputError(
+            "pattern_columns",
+            "expected at most 3 columns with tabs between (re: and a pattern, part of speech, entity label), found "
+            "{found}; write \\t for a tab in a pattern.",
+            found=found,
+        )
+    return expression.strip(), pos.strip(), label.strip()
+
+
+def _add_pattern(patterns: dict[str, tuple[str, str]], expression: str, pos: str, label: str) -> None:
+    """Check a pattern and add it.
+
+    Raises:
+        InputError: The expression is broken or empty, or a label is no label.
+    """
+    try:
+        compiled = regex.compile(expression, regex.V1)
+    except regex.error as error:
+        raise InputError(
+            "broken_pattern",
+            "expected a regular expression, but {expression} is none: {reason}.",
+            expression=shown(expression),
+            reason=str(error),
+        ) from None
+    if not expression or compiled.fullmatch(""):
+        raise InputError(
+            "empty_pattern",
+            "expected a regular expression that needs a character to match, found {expression}.",
+            expression=shown(expression),
+        )
+    for kind, name in (("part of speech", pos), ("entity label", label)):
+        if not _is_label(name):
+            raise InputError(_wrong_label(kind, name))
+    patterns[expression] = (pos, label)
+
+
+def _apart_columns(line: str) -> tuple[str, list[str]]:
+    whole, _, parts = line.strip().partition(_APART)
+    return whole.strip(), parts.split()
+
+
+def _keep_apart(apart: dict[str, tuple[int, ...]], whole: str, parts: list[str]) -> None:
+    """Check where a text is to be cut, and add it.
+
+    Raises:
+        InputError: The parts are not those of the text, or fewer than two, or it is too long.
+    """
+    if "".join(parts) != whole or len(parts) < 2:
+        raise InputError(
+            "wrong_parts",
+            "expected on the right of => the text on its left, {whole}, in two or more parts with blanks between, "
+            "found {parts}.",
+            whole=shown(whole),
+            parts=shown(" ".join(parts)),
+        )
+    if len(whole) > MAX_WORD or not whole.isprintable():
+        raise InputError(_complaint(whole))
+    ends = np.cumsum([len(part) for part in parts]).tolist()
+    apart[normalize(whole)] = tuple(ends[:-1])
 
 
 def _append_plain(columns: Columns, line: str) -> None:
@@ -248,11 +332,8 @@ def checked(columns: Columns, where: Callable[[int], str]) -> Columns:
     """
     for kind, labels in (("part of speech", columns.pos), ("entity label", columns.labels)):
         for label in set(labels):
-            if len(label) > MAX_LABEL or not label.isprintable() or " " in label:
-                raise InputError(
-                    f"{where(labels.index(label))}expected as {kind} at most {MAX_LABEL} printable characters without "
-                    f"blanks, found {shown(label)}; separate columns by tabs if the word has blanks."
-                )
+            if not _is_label(label):
+                raise InputError(where(labels.index(label)) + _wrong_label(kind, label))
     lengths = np.fromiter(map(len, columns.words), dtype=np.int64, count=len(columns.words))
     joined = "".join(columns.words)
     points = codepoints(joined)
@@ -266,6 +347,17 @@ def checked(columns: Columns, where: Callable[[int], str]) -> Columns:
     normal, ends = normalize(joined), np.cumsum(lengths).tolist()
     columns.words = [normal[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     return columns
+
+
+def _is_label(label: str) -> bool:
+    return len(label) <= MAX_LABEL and label.isprintable() and " " not in label
+
+
+def _wrong_label(kind: str, label: str) -> str:
+    return (
+        f"expected as {kind} at most {MAX_LABEL} printable characters without blanks, found {shown(label)}; separate "
+        "columns by tabs if the word has blanks."
+    )
 
 
 def _complaint(word: str) -> str:
@@ -354,6 +446,9 @@ class UserDictionary:
       part of speech (label) there. What the context says can still outweigh that.
     * `force`: the word stands whole wherever it occurs; of forced words that overlap the longest, then the leftmost.
 
+    Beside words there may be regular expressions whose matches are forced words (`add_pattern`), and texts across
+    which no word goes (`keep_apart`).
+
     Wherever the word stands whole, it comes out with the part of speech (label) that was given, be it one that the
     model knows or not. Words are compared as the tagger reads them: width and script are folded, so that 計算 and 计算
     are one word; letters keep their case; a blank matches one blank.
@@ -383,6 +478,8 @@ class UserDictionary:
         self._lock = threading.Lock()
         self._base: _Layer | None = None
         self._changes: dict[str, _Fields | None] = {}
+        self._patterns: dict[str, tuple[str, str]] = {}
+        self._apart: dict[str, tuple[int, ...]] = {}
         self._tables: WordTables | None = None
         self.update(entries)
 
@@ -402,6 +499,10 @@ class UserDictionary:
         """
         dictionary = cls(mode=mode, weight=weight)
         dictionary._change(_by_word(read_entries(Path(path), notify)))
+
+        columns = read_entries(Path(path))
+        dictionary._change(_by_word(columns))
+        dictionary._patterns, dictionary._apart = columns.patterns, columns.apart
         return dictionary
 
     def add(self, word: str, pos: str = "", label: str = "", *, frequency: float | None = None, mode: str = "") -> None:
@@ -420,6 +521,33 @@ class UserDictionary:
         """
         self._change(_by_word(columns_of(entries)))
 
+    def add_pattern(self, expression: str, pos: str = "", label: str = "") -> None:
+        """Make a word of all that a regular expression matches in normalised text, line by line.
+
+        Args:
+            expression: In the syntax of the package `regex`.
+            pos: The part of speech of what it matches; empty: the model decides.
+            label: The label of the entity that it is; empty: none.
+
+        Raises:
+            InputError: The expression is broken or matches no character, or a label is no label.
+        """
+        with self._lock:
+            patterns = dict(self._patterns)
+            _add_pattern(patterns, expression, pos, label)
+            self._patterns, self._tables = patterns, None
+
+    def keep_apart(self, *parts: str) -> None:
+        """Let no word go across from one part to the next where all of them stand together: the opposite of `force`.
+
+        Raises:
+            InputError: There are fewer than two parts, or they are too long together.
+        """
+        with self._lock:
+            apart = dict(self._apart)
+            _keep_apart(apart, "".join(parts), [part for part in parts if part])
+            self._apart, self._tables = apart, None
+
     def remove(self, word: str) -> bool:
         """Take a word out; return whether it was there."""
         word = normalize(word.strip())
@@ -435,6 +563,7 @@ class UserDictionary:
         other = UserDictionary(mode=self.mode, weight=self.weight)
         with self._lock:
             other._base, other._changes, other._tables = self._base, dict(self._changes), self._tables
+            other._patterns, other._apart = self._patterns, self._apart
         return other
 
     def get(self, word: str) -> Entry | None:
@@ -446,7 +575,7 @@ class UserDictionary:
     def tables(self) -> WordTables | None:
         """Return the words of this moment for looking up, None if there have never been any."""
         with self._lock:
-            if self._tables is None and (self._base or self._changes):
+            if self._tables is None and (self._base or self._changes or self._patterns or self._apart):
                 self._tables = self._build()
             return self._tables
 
@@ -490,10 +619,16 @@ class UserDictionary:
             for word in [word for word, entry in self._changes.items() if entry is None]:
                 del entries[word]
             self._base, self._changes = _Layer.build(entries, self.mode, self.weight, None), {}
-        if not self._changes:
-            return WordTables([self._base.tables], self._base.attributes)
-        changes = _Layer.build(self._changes, self.mode, self.weight, self._base.attributes)
-        return WordTables([self._base.tables, changes.tables], changes.attributes)
+        layers = [self._base]
+        if self._changes:
+            layers.append(_Layer.build(self._changes, self.mode, self.weight, self._base.attributes))
+        attributes = layers[-1].attributes
+        first = len(attributes.force)
+        if self._patterns:
+            fields: list[_Fields] = [(text, pos, label, None, FORCE) for text, (pos, label) in self._patterns.items()]
+            attributes = _attributes(fields, self.mode, self.weight, attributes)
+        own = [OwnPattern(regex.compile(text, regex.V1), row) for row, text in enumerate(self._patterns, start=first)]
+        return WordTables([layer.tables for layer in layers], attributes, own, self._apart)
 
 
 def _by_word(columns: Columns) -> dict[str, _Fields | None]:

@@ -128,8 +128,8 @@ def _known(names: tuple[str, ...], tags: tuple[str, ...]) -> Ints:
 def _allowed(tags: tuple[str, ...]) -> Bools:
     """Return which tags a character may have, a row for each kind of character, (kinds, tags).
 
-    The first four rows are those of borders, see `border_kinds`. Then come, for the first, an inner, the last and the
-    only character of a forced word, rows for each label, for any label, and for none.
+    The first four rows are by whether there is a border before the character and behind it. Then come, for the first,
+    an inner, the last and the only character of a forced word, rows for each label, for any label, and for none.
     """
     table = TagTable.build(tags)
     starts, stops = ~table.continues, ~table.opens
@@ -150,29 +150,17 @@ def _allowed(tags: tuple[str, ...]) -> Bools:
     return np.concatenate([borders, words.reshape(-1, len(tags))])
 
 
-def border_kinds(begins: Bools, ends: Bools) -> Ints:
-    """Return the kind of each character by the borders around it, (characters,).
-
-    In a head of words a border is one that no word may go across, and there may be more. In a head of names borders are
-    those of the words: a name begins and ends at one.
-
-    Args:
-        begins: Whether there is a border before the character, (characters,).
-        ends: Whether there is one behind it, (characters,).
-    """
-    return 2 * begins + ends.astype(np.int64)
-
-
-def fixed_tags(table: TagTable, marks: Marks, borders: Ints | None, size: int) -> FixedTags:
+def fixed_tags(table: TagTable, marks: Marks, edges: Bools | None, size: int) -> FixedTags:
     """Return which characters of some texts laid end to end have not the choice of all tags.
 
     Args:
         table: Of the head.
-        marks: Words; only those that are forced count here.
-        borders: Kinds of the characters by their borders, (characters,), or None where nothing is known of them.
+        marks: Words; only those that are forced count here, and they come before borders.
+        edges: Borders before each character and at the end, (characters + 1,), or None where nothing is known. No word
+            goes across one, and there may be more; a name begins and ends at one, and may go across.
         size: Characters.
     """
-    kinds = np.full(size, -1, dtype=np.int64) if borders is None else borders.copy()
+    kinds = np.full(size, -1) if edges is None else 2 * edges[:-1] + edges[1:].astype(np.int64)
     marks = marks[marks.force]
     sizes = marks.ends - marks.starts
     owner = np.repeat(np.arange(len(sizes)), sizes)
@@ -221,15 +209,19 @@ class MarkedBatch:
         mask = self.mask
         free = not self.marks.force.all()
         if nbest == 1 and (free or (emissions.device.type == "cpu" and self.table.strict)):
-            return self._best(emissions)[:, None], np.zeros((len(mask), 1))
+            found, totals = self._best(emissions)
+            return found[:, None], totals[:, None].astype(np.float64)
+        allowed = self.allowed_tags(emissions)
+        if nbest == 1:
+            path = self.crf.decode(emissions, mask, allowed_tags=allowed)
+            score = self.crf.score(emissions, path.clamp_min(0), mask)
+            return path.cpu().numpy()[:, None], score.double().cpu().numpy()[:, None]
         if not free:
-            paths, scores = self.crf.nbest(emissions, mask, nbest, allowed_tags=self.allowed_tags(emissions))
+            paths, scores = self.crf.nbest(emissions, mask, nbest, allowed_tags=allowed)
             return paths.cpu().numpy(), scores.double().cpu().numpy()
-        best = self._best(emissions)
+        best, _ = self._best(emissions)
         first = torch.from_numpy(best).to(mask.device)
-        others, scores = self.crf.nbest(
-            emissions, mask, nbest * _SPARE_PATHS, allowed_tags=self.allowed_tags(emissions)
-        )
+        others, scores = self.crf.nbest(emissions, mask, nbest * _SPARE_PATHS, allowed_tags=allowed)
         scores = scores.masked_fill((others == first[:, None]).all(2), -torch.inf)
         own = self.crf.score(emissions, first.clamp_min(0), mask)
         found = np.concatenate([best[:, None], others.cpu().numpy()], axis=1)
@@ -239,16 +231,16 @@ class MarkedBatch:
         order = np.argsort(-sums, axis=1, kind="stable")[:, :nbest]
         return np.take_along_axis(found, order[:, :, None], axis=1), np.take_along_axis(sums, order, axis=1)
 
-    def _best(self, emissions: Tensor) -> Ints:
-        """Return the best tags, (batch, length), -1 on padding."""
+    def _best(self, emissions: Tensor) -> tuple[Ints, npt.NDArray[np.float32]]:
+        """Return the best tags, (batch, length), -1 on padding, and their scores with all bonuses, (batch,)."""
         lattice = lattice_of(self.crf, self.table)
         arcs = arcs_of(self.marks)
         mask = self.mask.cpu().numpy()
         own = np.empty((int(mask.sum()), lattice.columns), dtype=np.float32)
         lattice.own_scores(emissions[self.mask], arcs, own)
         found = np.full(mask.shape, -1, dtype=np.int64)
-        found[mask] = lattice.best_paths(own, mask.sum(1), arcs, self.fixed)
-        return found
+        found[mask], totals = lattice.best_paths(own, mask.sum(1), arcs, self.fixed)
+        return found, totals
 
     def allowed_tags(self, emissions: Tensor) -> Tensor | None:
         """Return the tags that are left to each character, (batch, length, tags), None for all."""

@@ -104,12 +104,14 @@ class TextPacking:
         order: Which character is in each cell, (characters,).
         positions: Place of each character in its text, (characters,).
         bounds: Where the first, second, ... characters begin and end among the cells.
+        ranks: Which text each is by length, 0 for the longest, (texts,).
     """
 
     cells: Ints
     order: Ints
     positions: Ints
     bounds: list[tuple[int, int]]
+    ranks: Ints
 
     @classmethod
     def of(cls, lengths: Ints) -> TextPacking:
@@ -122,7 +124,7 @@ class TextPacking:
         cells = starts[positions] + np.repeat(rank, lengths)
         order = np.empty_like(cells)
         order[cells] = np.arange(len(cells))
-        return cls(cells, order, positions, list(zip(starts.tolist(), ends.tolist(), strict=True)))
+        return cls(cells, order, positions, list(zip(starts.tolist(), ends.tolist(), strict=True)), rank)
 
     @property
     def texts(self) -> int:
@@ -333,16 +335,19 @@ class LatticeSearch:
             ways[goals] = np.where(gains >= usual, arcs.ways[first:last, None], ways[goals])
             ends[goals] = np.maximum(gains, usual)
 
-    def walk_back(self) -> Ints:
-        """Follow the best paths from their ends; return the column of each cell, (characters,).
+    def walk_back(self) -> tuple[Ints, Floats]:
+        """Follow the best paths from their ends.
+
+        Returns:
+            The column of each cell, (characters,), and the score of each path, the longest text first, (texts,).
 
         Raises:
             InputError: A text has no legal path.
         """
         layout, packing = self._scores.layout, self._packing
         final = self._final + self._scores.end
-        tags = final.argmax(1)
-        if not bool((final.max(1) > -np.inf).all()):
+        tags, scores = final.argmax(1), final.max(1)
+        if not bool((scores > -np.inf).all()):
             raise InputError(
                 "expected at least one legal tagging of each text, found none for one of them: loosen the words that "
                 "the dictionary forces, or check the model"
@@ -371,7 +376,7 @@ class LatticeSearch:
             tags[: stop - start] = before
         start, stop = packing.bounds[0]
         paths[start:stop] = tags
-        return paths
+        return paths, scores
 
     def _best_before(self, position: int, texts: Ints, tags: Ints) -> Ints:
         """Choose among all closing tags those before some tags of contested texts in a position."""
@@ -479,8 +484,8 @@ class WordLattice:
         known = single >= 0
         own[labelled.starts[known], layout.singles.start + single[known]] += labelled.bonus[known]
 
-    def best_paths(self, own: Floats, lengths: Ints, arcs: Arcs, fixed: FixedTags | None = None) -> Ints:
-        """Return the tags of the best path of each text, (characters,).
+    def best_paths(self, own: Floats, lengths: Ints, arcs: Arcs, fixed: FixedTags | None = None) -> tuple[Ints, Floats]:
+        """Return the tags of the best path of each text, (characters,), and its score in nats, (texts,).
 
         Args:
             own: `own_scores` of all texts laid end to end, (characters, columns).
@@ -503,7 +508,8 @@ class WordLattice:
             kinds = np.zeros(len(own), dtype=np.int64)
             kinds[packing.cells[fixed.characters]] = fixed.kinds + 1
             search.forward(own, penalties, kinds)
-        return columns[search.walk_back()[packing.cells]]
+        paths, scores = search.walk_back()
+        return columns[paths[packing.cells]], scores[packing.ranks]
 
     def _gains(self, own: Floats, arcs: Arcs) -> Floats:
         """What a path gains from behind the first tag of each arc to its last, (arcs, chains)."""

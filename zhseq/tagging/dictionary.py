@@ -115,12 +115,12 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
     frequency, part of speech, entity label, of which the last may be missing or empty. `force` in the place of the
     frequency makes a word of it wherever it stands. Lines that begin with `# ` or `// ` are comments.
 
+    A line `re:EXPRESSION`, with part of speech and entity label behind tabs if they are given, makes a word of all that
+    the regular expression matches. A line `和服务 => 和 服务` keeps words from going across where the blanks are.
+
     Args:
         path: The file.
         notify: Called for what may not be meant as it is read: another encoding, comments, two words in a line.
-
-    A line `re:EXPRESSION`, with part of speech and entity label behind tabs if they are given, makes a word of all that
-    the regular expression matches. A line `和服务 => 和 服务` keeps words from going across where the blanks are.
 
     Raises:
         InputError: The file cannot be read or has no entry, a line is broken (names file and line), or many are odd.
@@ -498,9 +498,7 @@ class UserDictionary:
             InputError: The file cannot be read, is empty, or a line is broken.
         """
         dictionary = cls(mode=mode, weight=weight)
-        dictionary._change(_by_word(read_entries(Path(path), notify)))
-
-        columns = read_entries(Path(path))
+        columns = read_entries(Path(path), notify)
         dictionary._change(_by_word(columns))
         dictionary._patterns, dictionary._apart = columns.patterns, columns.apart
         return dictionary

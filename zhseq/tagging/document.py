@@ -43,8 +43,7 @@ class Document:
     words: tuple[Word, ...]
     entities: tuple[Entity, ...]
     alternatives: tuple[Document, ...] = ()
-    """The n best readings, the best first; only on request. Reading i has the i-th best words and, independently, the
-    i-th best entities."""
+    """The n best readings of words and entities together, the best first; only on request."""
 
     def __str__(self) -> str:
         return tagged_text(self, TASKS if self.words else ("ner",))

@@ -106,7 +106,9 @@ def main() -> None:
     recipe = replace(recipe, training=training)
     batches = PoemBatches(random_poems(options.steps * 90), recipe.data, bos_id=2, seed=1, epoch=0)
     batches.buckets = batches.buckets[: options.steps]
-    model = LanguageModel(LanguageModelConfig(VOCAB + CONTROLS, VOCAB, **to_dict(recipe.model))).to(device)
+    model = LanguageModel(
+        LanguageModelConfig(**to_dict(recipe.model), vocab_size=VOCAB + CONTROLS, output_size=VOCAB)
+    ).to(device)
     symbols = sum(int(batch.mask.sum()) for batch in batches)
     bare(model, batches, recipe, device)
     times = [

@@ -23,9 +23,8 @@ import numpy.typing as npt
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.errors import CorpusError
-from zhseq.poetry.prosody import Prosody, Tone, TunePattern
+from zhseq.poetry.prosody import CI, Prosody, Tone, TunePattern
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
-from zhseq.poetry.prosody.rhymes import CI
 from zhseq.poetry.prosody.tones import pattern_signs
 from zhseq.poetry.prosody.verse_table import VerseTable
 from zhseq.text.normalize import normalize

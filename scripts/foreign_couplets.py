@@ -21,7 +21,7 @@ from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.errors import InputError
 from zhseq.poetry.poet import Poet
-from zhseq.poetry.prosody import LEVEL, OBLIQUE, Prosody
+from zhseq.poetry.prosody import LEVEL, OBLIQUE, Prosody, templates
 
 Lines = tuple[str, ...]
 QUATRAINS = ("七绝", "五绝")
@@ -85,7 +85,7 @@ def kind(lines: Lines, form: str, prosody: Prosody) -> tuple[str, int, str] | No
     """Return form, rhyme group and tones of the second couplet, or None for a quatrain that breaks a rule."""
     groups = set(prosody.groups(lines[1][-1])) & set(prosody.groups(lines[3][-1]))
     level = [group for group in sorted(groups) if prosody.rhyme_groups[group].tone.value == LEVEL]
-    patterns = [pattern for pattern in prosody.templates(form) if _keeps(lines, pattern.tones, prosody)]
+    patterns = [pattern for pattern in templates(form) if _keeps(lines, pattern.tones, prosody)]
     if not level or not patterns or lines[1][-1] == lines[3][-1]:
         return None
     return form, level[0], "|".join(patterns[0].tones[2:])

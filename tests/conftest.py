@@ -51,7 +51,7 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, tiny_vocab: Vocab) 
     """The checkpoint directory of an untrained model."""
     torch.manual_seed(0)
     size = len(tiny_vocab)
-    model = LanguageModel(LanguageModelConfig(size, size - len(CONTROLS), embedding_dim=12, hidden_sizes=(20, 16)))
+    model = LanguageModel(LanguageModelConfig(12, (20, 16), vocab_size=size, output_size=size - len(CONTROLS)))
     directory = tmp_path_factory.mktemp("models") / "tiny"
     save(directory, model, tiny_vocab, {})
     return directory

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from zhseq import Poet, checkpoint
+from zhseq.config import to_dict
+from zhseq.poetry.model import LanguageModelShape
 from zhseq.poetry.poet import KIND
+from zhseq.recipes.poem import PoemRecipe
 from zhseq.text.normalize import codepoints, is_han
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +47,12 @@ def test_it_is_found_complete_and_of_moderate_size() -> None:
     assert {"config.json", "model.safetensors", "vocab.txt", "README.md"} <= {path.name for path in MODEL.iterdir()}
     assert sum(path.stat().st_size for path in MODEL.rglob("*") if path.is_file()) <= 17e6
     assert {path.suffix for path in MODEL.iterdir()} <= {".json", ".safetensors", ".txt", ".tsv", ".md"}
+
+
+def test_the_defaults_are_its_shape(poet: Poet) -> None:
+    shape = to_dict(LanguageModelShape())
+    assert shape == {name: value for name, value in to_dict(poet.model.config).items() if name in shape}
+    assert to_dict(PoemRecipe().model) == shape
 
 
 def test_weights_are_stored_in_half_precision_and_are_numbers() -> None:

@@ -103,6 +103,13 @@ _POETRY: dict[str, str] = {
     "two_rhyme_groups": "<rhyme_group> 与 <rhyme_with> 意思相同，请只用一个",
     "title_and_about": "<title> 与 <about> 都是题旨，请只用一个",
     "only_for_writing": "{option} 用于写诗，不能与 {task} 并用，请去其一",
+    "note_on_poem": "按：{note}",
+    "poem_of_file": "{path}，第 {number} 首",
+    "no_fault": "{place}：没有不合之处（{form} {pattern}）",
+    "nothing_to_mend": "{place}：没有待补之处，也没有不合之处（{form} {pattern}）",
+    "suggestion": "{place}，第 {line} 句第 {position} 字「{character}」：{characters}",
+    "nothing_fits": "没有合律的字",
+    "mean_surprise": "每字 {bits} 比特",
     "no_line_in_file": "{path} 中没有可以续写的诗句，请至少给一句",
     "no_poem_in_file": "{path} 中没有诗；当每行一首",
     # the model, its prosody, and how they are learned

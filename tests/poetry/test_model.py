@@ -16,7 +16,7 @@ LENGTHS = [9, 1, 5, 9, 3]
 def build(hidden_sizes: tuple[int, ...] = (10, 8), dropout: float = 0.0) -> LanguageModel:
     torch.manual_seed(0)
     rates = {"input_dropout": dropout, "hidden_dropout": dropout, "output_dropout": dropout}
-    return LanguageModel(LanguageModelConfig(VOCAB, OUTPUT, 6, hidden_sizes, **rates))
+    return LanguageModel(LanguageModelConfig(6, hidden_sizes, **rates, vocab_size=VOCAB, output_size=OUTPUT))
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 
 from tests.poetry.conftest import make_prosody
 from zhseq.cli import run_main
-from zhseq.poem import explain, main
+from zhseq.poem import main
+from zhseq.poetry.explaining import explain
 from zhseq.poetry.poet import Poet
 
 
@@ -122,6 +123,26 @@ def test_explain_shows_tones_pattern_rhyme_and_surprise(front_door):
     assert sum(row.startswith("声 ") for row in rows) == 4
     assert sum("韵 " in row for row in rows[4:]) >= 2
     assert "\x1b" not in output  # colours are for terminals
+
+
+def test_the_command_line_speaks_chinese_where_the_user_does(front_door, poem_file, monkeypatch):
+    monkeypatch.setenv("ZHSEQ_LANG", "zh")
+    assert "没有不合之处（五绝 " in front_door("--check", poem_file)[1]
+    text = poem_file.read_text(encoding="utf-8").strip()
+    poem_file.write_text(text[:-2] + "北。", encoding="utf-8")
+    status, output, _ = front_door("--check", poem_file, "--suggest")
+    assert status == 1
+    assert f"{poem_file}, 第 4 句第 5 字「北」：此字仄声，此处当用平声" in output
+    assert f"{poem_file}，第 4 句第 5 字「北」：" in output
+    status, _, errors = front_door("--num", "0")
+    assert (status, errors) == (2, "zhseq: --num 须至少为 1，而这里是 0\n")
+
+
+def test_the_dynasty_can_be_asked_for(front_door):
+    assert front_door("--dynasty", "唐", "--form", "五绝")[0] == 0
+    status, _, errors = front_door("--dynasty", "美")
+    assert status == 2
+    assert "no dynasty '美'" in errors
 
 
 def test_colours_are_for_terminals_only(model):

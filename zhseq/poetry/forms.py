@@ -13,8 +13,6 @@ from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
-CI = "词"
-"""The form of poems to a tune."""
 MARKS = "，。、；：？！,.;:?!"
 """Punctuation of verse, full width and half width."""
 LINE = "<line>"

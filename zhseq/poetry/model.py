@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +14,19 @@ from zhseq.nn.loss import linear_cross_entropy
 
 
 @dataclass(frozen=True)
-class LanguageModelConfig:
-    """Shape of a language model; the defaults are those of the shipped poem model."""
+class LanguageModelShape:
+    """Sizes and dropout of a language model; the defaults are those of the shipped poem model."""
 
-    vocab_size: int
-    """Symbols that can be read: characters and control symbols."""
-    output_size: int
-    """Symbols that can be written: the first `output_size` of the vocabulary."""
-    embedding_dim: int = 256
+    embedding_dim: int = 224
+    """Numbers in the embedding of a character."""
     hidden_sizes: tuple[int, ...] = (640, 640)
-    """Hidden size of each LSTM layer, from the input up; their number is the depth."""
+    """Units of each layer of the LSTM, from the input up; their number is the depth."""
     input_dropout: float = 0.05
+    """Dropout of the embeddings."""
     hidden_dropout: float = 0.05
+    """Dropout between the layers."""
     output_dropout: float = 0.1
+    """Dropout of what the last layer gives."""
 
     def __post_init__(self) -> None:
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
@@ -35,6 +35,24 @@ class LanguageModelConfig:
                 "hidden_sizes must be one or more sizes of at least 1, but is {hidden_sizes}",
                 hidden_sizes=self.hidden_sizes,
             )
+        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    "bad_dropout", "{name} must lie in [0, 1), but is {value}", name=name, value=getattr(self, name)
+                )
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig(LanguageModelShape):
+    """Shape of a language model over a vocabulary."""
+
+    vocab_size: int = field(kw_only=True)
+    """Symbols that can be read: characters and control symbols."""
+    output_size: int = field(kw_only=True)
+    """Symbols that can be written: the first `output_size` of the vocabulary."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.output_size <= self.vocab_size:
             raise ConfigError(
                 "bad_output_size",
@@ -42,11 +60,6 @@ class LanguageModelConfig:
                 vocab_size=self.vocab_size,
                 output_size=self.output_size,
             )
-        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(
-                    "bad_dropout", "{name} must lie in [0, 1), but is {value}", name=name, value=getattr(self, name)
-                )
 
 
 class LanguageModel(nn.Module):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from zhseq.errors import InputError, Message
 from zhseq.poetry.fitting import PatternChoice, choose_for_form, choose_for_tune, choose_only
 from zhseq.poetry.forms import (
-    CI,
     FORMS,
     Controls,
     Form,
@@ -19,7 +18,7 @@ from zhseq.poetry.forms import (
     unknown_form,
     unknown_shape,
 )
-from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone, TunePattern
+from zhseq.poetry.prosody import CI, FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone, TunePattern
 from zhseq.poetry.reading import BETWEEN_LINES, split_lines
 from zhseq.poetry.request import RHYMES, Request, pattern_form
 from zhseq.text.normalize import codepoints, is_han, normalize

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.faults import Fault, Review
-from zhseq.poetry.forms import CI, form_and_tune, form_of_shape, unknown_form, unknown_shape
-from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, OPPOSITE, Pattern, Prosody, Tone, TunePattern
+from zhseq.poetry.forms import form_and_tune, form_of_shape, unknown_form, unknown_shape
+from zhseq.poetry.prosody import CI, FREE, LEVEL, OBLIQUE, OPPOSITE, Pattern, Prosody, Tone, TunePattern
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.poetry.reading import BLANK, cut_lines, fold_verse, read_lines, regular_length
 

@@ -17,7 +17,7 @@ from zhseq.batching import Batch, length_buckets
 from zhseq.config import to_dict
 from zhseq.errors import ConfigError, CorpusError
 from zhseq.poetry.forms import FORMS, LINE, LINE_MARK, MAX_TITLE, control_symbol, encode_texts
-from zhseq.poetry.model import LanguageModel, LanguageModelConfig
+from zhseq.poetry.model import LanguageModel, LanguageModelConfig, LanguageModelShape
 from zhseq.poetry.poet import KIND, VOCAB_FILE, Poet
 from zhseq.poetry.scoring import EncodedPoems, make_batch, score_poems
 from zhseq.text.normalize import normalize
@@ -71,27 +71,11 @@ class PoemDataConfig:
 
 
 @dataclass(frozen=True)
-class PoemModelConfig:
-    """Shape of the model; the vocabulary comes from the corpus."""
-
-    embedding_dim: int = 224
-    """Numbers in the embedding of a character."""
-    hidden_sizes: tuple[int, ...] = (640, 640)
-    """Units of each layer of the LSTM."""
-    input_dropout: float = 0.05
-    """Dropout of the embeddings."""
-    hidden_dropout: float = 0.05
-    """Dropout between the layers."""
-    output_dropout: float = 0.1
-    """Dropout of what the last layer gives."""
-
-
-@dataclass(frozen=True)
 class PoemRecipe:
     """All settings of a training of the poem model; the defaults made the shipped one."""
 
     data: PoemDataConfig = field(default_factory=PoemDataConfig)
-    model: PoemModelConfig = field(default_factory=PoemModelConfig)
+    model: LanguageModelShape = field(default_factory=LanguageModelShape)
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
             max_steps=8500, learning_rate=2e-3, warmup_steps=400, ema_decay=0.999, evaluate_every=1000
@@ -233,7 +217,9 @@ def train_poem(
     torch.manual_seed(recipe.training.seed)
     if init is None:
         vocab, output_size = build_vocab(training, recipe.data)
-        model = LanguageModel(LanguageModelConfig(len(vocab), output_size, **to_dict(recipe.model)))
+        model = LanguageModel(
+            LanguageModelConfig(**to_dict(recipe.model), vocab_size=len(vocab), output_size=output_size)
+        )
     else:
         model, vocab = continue_from(init, recipe.model)
     encoded = encode(training, vocab, recipe.data.max_symbols)
@@ -248,7 +234,7 @@ def train_poem(
     return train(model, batches, evaluate, save_best, recipe.training, directory=directory, resume=resume)
 
 
-def continue_from(name: str, config: PoemModelConfig) -> tuple[LanguageModel, Vocab]:
+def continue_from(name: str, config: LanguageModelShape) -> tuple[LanguageModel, Vocab]:
     """Load a poem model to train on; its shape is kept, the dropout rates are those of `config`.
 
     Raises:

@@ -1,6 +1,7 @@
 """Tones, rhymes and patterns of verse, estimated from verse (`python -m zhseq.train prosody`). Needs no torch."""
 
 from zhseq.poetry.prosody.patterns import (
+    CI,
     FREE,
     LEVEL,
     OBLIQUE,
@@ -13,6 +14,7 @@ from zhseq.poetry.prosody.patterns import (
 from zhseq.poetry.prosody.prosody import PROSODY_FILE, Prosody, RhymeGroup, Tone, ToneMasks
 
 __all__ = [
+    "CI",
     "FREE",
     "LEVEL",
     "OBLIQUE",

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from zhseq.errors import CorpusError
 from zhseq.poetry.prosody import readings, rhymes, tones, tunes
-from zhseq.poetry.prosody import rhymes as segments
 from zhseq.poetry.prosody.prosody import Prosody, RhymeGroup, Tone, ToneTable
 from zhseq.poetry.prosody.verse_table import VerseTable
 
@@ -80,9 +79,9 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
     size, uses = len(table.characters), np.bincount(table.ids, minlength=len(table.characters))
     modern = readings.read(table.characters)
     learned = learn_tones(table, modern)
-    level = rhymes.learn(segments.level_segments(table, learned.level), size, LEVEL_CLUSTERS)
-    lyric = rhymes.learn(segments.level_runs(table, learned.level), size, LYRIC_CLUSTERS)
-    oblique = rhymes.learn(segments.oblique_segments(table, learned.level), size, LYRIC_CLUSTERS)
+    level = rhymes.learn(rhymes.level_segments(table, learned.level), size, LEVEL_CLUSTERS)
+    lyric = rhymes.learn(rhymes.level_runs(table, learned.level), size, LYRIC_CLUSTERS)
+    oblique = rhymes.learn(rhymes.oblique_segments(table, learned.level), size, LYRIC_CLUSTERS)
     learned, level, lyric = _with_guests(table, learned, level, lyric)
     groups, lyric_groups = rhyme_groups(table.characters, learned, modern, (level, lyric, oblique))
     kept = np.flatnonzero(uses >= _MIN_USES)
@@ -114,7 +113,7 @@ def _with_guests(
 ) -> tuple[LearnedTones, rhymes.Rhymes, rhymes.Rhymes]:
     """Give characters their level readings that only rhymes tell of: 望 and 正 stand at few other level places."""
     uses = np.bincount(table.ids, minlength=len(table.characters))
-    found = rhymes.guests(segments.even_ends(table), level.certain, uses)
+    found = rhymes.guests(rhymes.even_ends(table), level.certain, uses)
     found[tone_classes(learned) != 1] = False  # the others were free to rhyme from the start
     # The group of ci in which most certain words of a regulated group are.
     shared = (level.certain.astype(np.float32).T @ lyric.certain.astype(np.float32)).argmax(axis=1)

@@ -15,6 +15,8 @@ from zhseq.errors import InputError
 LEVEL, OBLIQUE, FREE = "平", "仄", "中"
 """Signs of a pattern: a level tone, an oblique tone, either."""
 OPPOSITE = {LEVEL: OBLIQUE, OBLIQUE: LEVEL}
+CI = "词"
+"""The form of poems to a tune."""
 FORM_SHAPES = {"五绝": (4, 5), "七绝": (4, 7), "五律": (8, 5), "七律": (8, 7)}
 """Lines and characters a line of the regulated forms."""
 

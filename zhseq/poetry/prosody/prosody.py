@@ -1,4 +1,4 @@
-"""What is known of each character: tone and rhyme, with the tunes of ci; the object that all users of rules share."""
+"""Tones and rhymes of characters and the tunes of ci: the prosody that writing and judging share, and its file."""
 
 from __future__ import annotations
 
@@ -14,167 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.errors import CheckpointError, InputError
-from zhseq.poetry.prosody.patterns import Pattern, TunePattern, templates
+from zhseq.poetry.prosody.patterns import Pattern, TunePattern
 from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
-
-KIND, VERSION = "prosody", 1
-_SCALE = 1000  # probabilities are kept in thousandths
-
-
-def save(prosody: Prosody, directory: Path) -> None:
-    """Write `prosody.json`; an older one is replaced in one step.
-
-    Raises:
-        CheckpointError: The place cannot be written.
-    """
-
-    content: dict[str, Any] = {"kind": KIND, "version": VERSION, **_tables(prosody)}
-    content["tunes"] = [_tune_record(tune) for tune in prosody.tunes.values()]
-    for name, view in prosody.views.items():
-        content[name] = _group_records(view) if view.table is prosody.table else _tables(view)
-    path = directory / PROSODY_FILE
-    part = path.with_suffix(".part")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        part.write_text(_layout(content), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise CheckpointError(
-            "unwritable_prosody", "{path} cannot be written: {reason}", path=path, reason=error.strerror
-        ) from error
-
-
-def load(directory: Path) -> Prosody:
-    """Read `prosody.json`.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or something else.
-    """
-
-    path = directory / PROSODY_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            "no_prosody",
-            "{directory} holds no {file}; learn one with `python -m zhseq.train prosody`",
-            directory=directory,
-            file=PROSODY_FILE,
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            "unreadable_prosody", "{path} cannot be read ({error}); fetch or learn it again", path=path, error=error
-        ) from error
-    if not isinstance(content, dict) or content.get("kind") != KIND or content.get("version") != VERSION:
-        raise CheckpointError(
-            "other_prosody",
-            "{path} is not a prosody file of version {version}; fetch or learn it again",
-            path=path,
-            version=VERSION,
-        )
-    try:
-        tunes = {tune.name: tune for tune in map(_tune, content["tunes"])}
-        table, groups = _table(content), _groups(content["groups"])
-        views = {}
-        if "lyric" in content:
-            views["lyric"] = Prosody(table, _groups(content["lyric"]), tunes)
-        if "modern" in content:
-            views["modern"] = Prosody(_table(content["modern"]), _groups(content["modern"]["groups"]), tunes)
-        return Prosody(table, groups, tunes, **views)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            "damaged_prosody",
-            "{path} is damaged ({kind}: {error}); fetch or learn it again",
-            path=path,
-            kind=type(error).__name__,
-            error=error,
-        ) from error
-
-
-def _tables(prosody: Prosody) -> dict[str, Any]:
-    """Return the tone table and the rhyme groups as JSON values."""
-    table = prosody.table
-    level = np.where(np.isnan(table.level), -1, np.round(table.level * _SCALE)).astype(int)
-    return {
-        "characters": table.characters,
-        "classes": table.classes,
-        "level": level.tolist(),
-        "fallback": "".join(c for c, learned in zip(table.characters, table.learned, strict=True) if not learned),
-        "groups": _group_records(prosody),
-    }
-
-
-def _group_records(prosody: Prosody) -> list[dict[str, str]]:
-    return [
-        {"name": group.name, "tone": group.tone.value, "characters": group.characters, "certain": group.certain}
-        for group in prosody.rhyme_groups
-    ]
-
-
-def _table(content: dict[str, Any]) -> ToneTable:
-    """Return the tone table; the inverse of a part of `_tables`."""
-
-    level = np.array(content["level"], dtype=np.float32)
-    fallback = set(content["fallback"])
-    return ToneTable(
-        characters=str(content["characters"]),
-        level=np.where(level < 0, np.float32(np.nan), level / np.float32(_SCALE)),
-        classes=str(content["classes"]),
-        learned=np.array([character not in fallback for character in content["characters"]], dtype=bool),
-    )
-
-
-def _groups(records: list[dict[str, Any]]) -> list[RhymeGroup]:
-
-    return [
-        RhymeGroup(index, str(row["name"]), Tone(row["tone"]), str(row["characters"]), str(row["certain"]))
-        for index, row in enumerate(records)
-    ]
-
-
-def _pattern_record(pattern: Pattern) -> dict[str, Any]:
-    record: dict[str, Any] = {"count": pattern.count, "tones": " ".join(pattern.tones)}
-    record |= {"rhymes": list(pattern.rhymes), "marks": pattern.marks, "breaks": list(pattern.breaks)}
-    return record
-
-
-def _tune_record(tune: TunePattern) -> dict[str, Any]:
-    variants = [_pattern_record(variant) for variant in tune.variants]
-    return {"name": tune.name, "total": tune.total, **_pattern_record(tune), "variants": variants}
-
-
-def _pattern_fields(row: dict[str, Any]) -> dict[str, Any]:
-    tones = tuple(str(row["tones"]).split(" "))
-    return {
-        "line_lengths": tuple(len(line) for line in tones),
-        "tones": tones,
-        "rhymes": tuple(int(rhyme) for rhyme in row["rhymes"]),
-        "marks": str(row["marks"]),
-        "breaks": tuple(int(line) for line in row["breaks"]),
-        "count": int(row["count"]),
-    }
-
-
-def _tune(row: dict[str, Any]) -> TunePattern:
-    variants = tuple(Pattern(**_pattern_fields(variant)) for variant in row["variants"])
-    return TunePattern(**_pattern_fields(row), name=str(row["name"]), total=int(row["total"]), variants=variants)
-
-
-def _layout(content: dict[str, Any]) -> str:
-    """Return the JSON text with one row for each field, group and tune, so that differences can be read."""
-    rows = []
-    for key, value in content.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            inner = ",\n  ".join(json.dumps(item, ensure_ascii=False, separators=(",", ":")) for item in value)
-            text = f"[\n  {inner}\n ]"
-        else:
-            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        rows.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(rows) + "\n}\n"
-
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -273,13 +115,11 @@ class Prosody:
         Raises:
             CheckpointError: It is missing or damaged.
         """
-
-        return load(Path(directory))
+        return _load(Path(directory))
 
     def save(self, directory: Path | str) -> None:
         """Write `prosody.json` into a directory, which is made if it is not there; what else is in it stays."""
-
-        save(self, Path(directory))
+        _save(self, Path(directory))
 
     def lyric(self) -> Prosody:
         """Return the same tones and tunes with the rhymes of ci, in which neighbouring groups of level rhymes are one.
@@ -387,10 +227,6 @@ class Prosody:
             groups=names,
         )
 
-    def templates(self, form: str) -> tuple[Pattern, ...]:
-        """Return the patterns of a regulated form, see `zhseq.poetry.prosody.patterns.templates`."""
-        return templates(form)
-
     def _rows(self, vocab: Vocab) -> npt.NDArray[np.int64]:
         """Return the row of each symbol in the tone table, -1 where there is none, shape (vocab,)."""
         return np.array([self._index.get(symbol, -1) for symbol in vocab.symbols], dtype=np.int64)
@@ -400,3 +236,159 @@ def _han(vocab: Vocab) -> Booleans:
     """Tell which symbols are single Chinese characters, shape (vocab,)."""
     points = codepoints(from_codepoints(np.array([ord(s) if len(s) == 1 else 0 for s in vocab.symbols], np.uint32)))
     return is_han(points)
+
+
+# The file of a prosody.
+
+_KIND, _VERSION = "prosody", 1
+_SCALE = 1000  # probabilities are kept in thousandths
+
+
+def _save(prosody: Prosody, directory: Path) -> None:
+    """Write `prosody.json`; an older one is replaced in one step.
+
+    Raises:
+        CheckpointError: The place cannot be written.
+    """
+    content: dict[str, Any] = {"kind": _KIND, "version": _VERSION, **_tables(prosody)}
+    content["tunes"] = [_tune_record(tune) for tune in prosody.tunes.values()]
+    for name, view in prosody.views.items():
+        content[name] = _group_records(view) if view.table is prosody.table else _tables(view)
+    path = directory / PROSODY_FILE
+    part = path.with_suffix(".part")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        part.write_text(_layout(content), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise CheckpointError(
+            "unwritable_prosody", "{path} cannot be written: {reason}", path=path, reason=error.strerror
+        ) from error
+
+
+def _load(directory: Path) -> Prosody:
+    """Read `prosody.json`.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or something else.
+    """
+    path = directory / PROSODY_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            "no_prosody",
+            "{directory} holds no {file}; learn one with `python -m zhseq.train prosody`",
+            directory=directory,
+            file=PROSODY_FILE,
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            "unreadable_prosody", "{path} cannot be read ({error}); fetch or learn it again", path=path, error=error
+        ) from error
+    if not isinstance(content, dict) or content.get("kind") != _KIND or content.get("version") != _VERSION:
+        raise CheckpointError(
+            "other_prosody",
+            "{path} is not a prosody file of version {version}; fetch or learn it again",
+            path=path,
+            version=_VERSION,
+        )
+    try:
+        tunes = {tune.name: tune for tune in map(_tune, content["tunes"])}
+        table, groups = _table(content), _groups(content["groups"])
+        views = {}
+        if "lyric" in content:
+            views["lyric"] = Prosody(table, _groups(content["lyric"]), tunes)
+        if "modern" in content:
+            views["modern"] = Prosody(_table(content["modern"]), _groups(content["modern"]["groups"]), tunes)
+        return Prosody(table, groups, tunes, **views)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            "damaged_prosody",
+            "{path} is damaged ({kind}: {error}); fetch or learn it again",
+            path=path,
+            kind=type(error).__name__,
+            error=error,
+        ) from error
+
+
+def _tables(prosody: Prosody) -> dict[str, Any]:
+    """Return the tone table and the rhyme groups as JSON values."""
+    table = prosody.table
+    level = np.where(np.isnan(table.level), -1, np.round(table.level * _SCALE)).astype(int)
+    return {
+        "characters": table.characters,
+        "classes": table.classes,
+        "level": level.tolist(),
+        "fallback": "".join(c for c, learned in zip(table.characters, table.learned, strict=True) if not learned),
+        "groups": _group_records(prosody),
+    }
+
+
+def _group_records(prosody: Prosody) -> list[dict[str, str]]:
+    return [
+        {"name": group.name, "tone": group.tone.value, "characters": group.characters, "certain": group.certain}
+        for group in prosody.rhyme_groups
+    ]
+
+
+def _table(content: dict[str, Any]) -> ToneTable:
+    """Return the tone table; the inverse of a part of `_tables`."""
+    level = np.array(content["level"], dtype=np.float32)
+    fallback = set(content["fallback"])
+    return ToneTable(
+        characters=str(content["characters"]),
+        level=np.where(level < 0, np.float32(np.nan), level / np.float32(_SCALE)),
+        classes=str(content["classes"]),
+        learned=np.array([character not in fallback for character in content["characters"]], dtype=bool),
+    )
+
+
+def _groups(records: list[dict[str, Any]]) -> list[RhymeGroup]:
+    return [
+        RhymeGroup(index, str(row["name"]), Tone(row["tone"]), str(row["characters"]), str(row["certain"]))
+        for index, row in enumerate(records)
+    ]
+
+
+def _pattern_record(pattern: Pattern) -> dict[str, Any]:
+    record: dict[str, Any] = {"count": pattern.count, "tones": " ".join(pattern.tones)}
+    record |= {"rhymes": list(pattern.rhymes), "marks": pattern.marks, "breaks": list(pattern.breaks)}
+    return record
+
+
+def _tune_record(tune: TunePattern) -> dict[str, Any]:
+    variants = [_pattern_record(variant) for variant in tune.variants]
+    return {"name": tune.name, "total": tune.total, **_pattern_record(tune), "variants": variants}
+
+
+def _pattern_fields(row: dict[str, Any]) -> dict[str, Any]:
+    tones = tuple(str(row["tones"]).split(" "))
+    return {
+        "line_lengths": tuple(len(line) for line in tones),
+        "tones": tones,
+        "rhymes": tuple(int(rhyme) for rhyme in row["rhymes"]),
+        "marks": str(row["marks"]),
+        "breaks": tuple(int(line) for line in row["breaks"]),
+        "count": int(row["count"]),
+    }
+
+
+def _tune(row: dict[str, Any]) -> TunePattern:
+    variants = tuple(Pattern(**_pattern_fields(variant)) for variant in row["variants"])
+    return TunePattern(**_pattern_fields(row), name=str(row["name"]), total=int(row["total"]), variants=variants)
+
+
+def _layout(content: dict[str, Any]) -> str:
+    """Return the JSON text with one row for each field, group and tune, so that differences can be read."""
+    rows = []
+    for key, value in content.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            inner = ",\n  ".join(json.dumps(item, ensure_ascii=False, separators=(",", ":")) for item in value)
+            text = f"[\n  {inner}\n ]"
+        else:
+            text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        rows.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(rows) + "\n}\n"

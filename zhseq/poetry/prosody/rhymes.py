@@ -1,7 +1,9 @@
-"""Rhyme groups, refined: a mixture in which each poem draws one group and the group draws the rhyme words.
+"""Learn rhyme groups from verse: cut it into segments that should rhyme, cluster their words, refine by a mixture.
 
-The mixture also finds the second readings: a word belongs to a further group when it turns up among that group's words
-much more often than the other words of its own group do, who only stray there.
+Words are merged while they meet more often than by chance, and groups are split whose halves shun each other. In the
+mixture each poem draws one group and the group draws the rhyme words. It also finds the second readings: a word belongs
+to a further group when it turns up among that group's words much more often than the other words of its own group do,
+which only stray there.
 """
 
 from __future__ import annotations
@@ -12,16 +14,41 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.errors import CorpusError
-from zhseq.poetry.prosody.patterns import FORM_SHAPES
+from zhseq.poetry.prosody.patterns import CI, FORM_SHAPES
 from zhseq.poetry.prosody.verse_table import VerseTable, windows
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
 
+# Segments: rhyme words that should rhyme with each other.
+WIDTH = 4
+"""Words in a segment: a longer run of one rhyme is cut, so that a change of rhyme in it does little harm."""
+OLD_FORMS = ("五言", "七言", *FORM_SHAPES)
+"""Verse in which the even lines rhyme; oblique rhymes are found in all of it."""
+STOPS = "。！？；"
+"""Marks behind the rhyming lines of ci."""
+_CAN_BE_LEVEL = 0.15
+
+# Clusters: the first guess of the groups.
 _RARE = 5.0  # meetings by chance that are added to the expected ones, so that single meetings count for little
 _SMALLEST = 6  # words that each half of a group must have
 _DIRECTIONS = 6  # eigenvectors looked at: a small group inside a large one need not show in the first
 _LEAST_MEETINGS = 500  # meetings that each half must have, for its affinity to be more than an accident
+
+# The mixture.
+_STRAY = 0.01  # share of rhyme words that have nothing to do with the group of their poem
+_POSTERIOR = 0.95  # the rest of a poem must point to one group so surely before a word of it is counted
+_READING = 0.3  # and each other word must have this share of its uses in that group
+_ENOUGH = 20  # a word with so many strict counts is judged by them, others by all segments
+_PURE = 3  # words in a strict segment
+_SECOND_SHARE, _SECOND_COUNT, _SECOND_RATIO = 0.05, 3.0, 8.0  # what makes a second reading: share, count, x stray rate
+_FLOOR = 0.003  # least stray rate, for groups between which nothing was seen to stray
+_CERTAIN_COUNT = 30.0
+_FEWEST = 4  # certain members of a group; one with fewer is an accident, of poems written to another's rhymes mostly
+_CERTAIN_SHARE = 0.8
+# What proves a reading: uses among certain words, share of them in one group, and share of all uses anywhere.
+_GUEST_COUNT, _GUEST_SHARE, _GUEST_RATE = 5, 0.8, 0.0005
 
 
 def meetings(segments: Ids, size: int) -> Floats:
@@ -138,16 +165,6 @@ def _cut_affinities(ordered: Floats) -> Floats:
     return np.where(small, np.inf, values)
 
 
-WIDTH = 4
-"""Words in a segment: a longer run of one rhyme is cut, so that a change of rhyme in it does little harm."""
-CI = "词"
-OLD_FORMS = ("五言", "七言", *FORM_SHAPES)
-"""Verse in which the even lines rhyme; oblique rhymes are found in all of it."""
-STOPS = "。！？；"
-"""Marks behind the rhyming lines of ci."""
-_CAN_BE_LEVEL = 0.15
-
-
 def level_segments(table: VerseTable, level: Floats) -> Ids:
     """Return the even line ends of the regulated poems that rhyme on level tones, shape (segments, 4), padded with -1.
 
@@ -208,22 +225,6 @@ def _runs(table: VerseTable, rhyming: npt.NDArray[np.bool_], wanted: npt.NDArray
     return windows(words[fits], runs[fits], WIDTH)
 
 
-Booleans = npt.NDArray[np.bool_]
-
-_STRAY = 0.01  # share of rhyme words that have nothing to do with the group of their poem
-_POSTERIOR = 0.95  # the rest of a poem must point to one group so surely before a word of it is counted
-_READING = 0.3  # and each other word must have this share of its uses in that group
-_ENOUGH = 20  # a word with so many strict counts is judged by them, others by all segments
-_PURE = 3  # words in a strict segment
-_SECOND_SHARE, _SECOND_COUNT, _SECOND_RATIO = 0.05, 3.0, 8.0  # what makes a second reading: share, count, x stray rate
-_FLOOR = 0.003  # least stray rate, for groups between which nothing was seen to stray
-_CERTAIN_COUNT = 30.0
-_FEWEST = 4  # certain members of a group; one with fewer is an accident, of poems written to another's rhymes mostly
-_CERTAIN_SHARE = 0.8
-# What proves a reading: uses among certain words, share of them in one group, and share of all uses anywhere.
-_GUEST_COUNT, _GUEST_SHARE, _GUEST_RATE = 5, 0.8, 0.0005
-
-
 @dataclass(frozen=True)
 class ClusterSettings:
     """How fine the groups come out."""
@@ -231,9 +232,9 @@ class ClusterSettings:
     min_count: int
     """Rarer words are left to the mixture."""
     merge_above: float
-    """Times chance; see `clusters.merge`."""
+    """Times chance; see `merge`."""
     split_below: float
-    """Affinity; see `clusters.split`."""
+    """Affinity; see `split`."""
     smallest: int
     """Segments' words in a group; smaller groups are dropped, their words left to the mixture."""
 

@@ -32,12 +32,10 @@ from zhseq.device import autocast, pick_device
 from zhseq.errors import ConfigError, InputError
 from zhseq.recipes.tagged_texts import EncodedTexts, encode_pieces
 from zhseq.recipes.tagger import (
-    TASKS,
     Source,
     Sources,
     Start,
     TaggerDataConfig,
-    TaggerModelConfig,
     TaggerRecipe,
     find_recipe,
     own_tagger,
@@ -46,10 +44,10 @@ from zhseq.recipes.tagger import (
 )
 from zhseq.recipes.vectors import VectorsRecipe, find_files, sample_lines
 from zhseq.tagging.features import TaggerFeatures
-from zhseq.tagging.model import SequenceTagger
+from zhseq.tagging.model import SequenceTagger, TaggerModelConfig
 from zhseq.tagging.tagger import load_parts
 from zhseq.text.normalize import from_codepoints, normalize
-from zhseq.text.tags import TagTable, spans_from_ids
+from zhseq.text.tags import TASKS, TagTable, spans_from_ids
 from zhseq.training.loop import TrainingConfig
 from zhseq.training.state import PRODUCTS, RESUME_FILE
 

@@ -19,12 +19,12 @@ from zhseq.recipes.tagger import (
     Sources,
     Start,
     TaggerDataConfig,
-    TaggerModelConfig,
     TaggerRecipe,
     find_recipe,
     read_sources,
     to_json,
 )
+from zhseq.tagging.model import TaggerModelConfig
 from zhseq.training.loop import Evaluation, TrainingConfig
 from zhseq.training.state import PRODUCTS
 

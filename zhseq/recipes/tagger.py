@@ -25,9 +25,10 @@ from zhseq.recipes.tagged_texts import EncodedTexts, concatenate
 from zhseq.recipes.vectors import load_vectors
 from zhseq.tagging.features import MAX_WORD_LENGTH, TaggerFeatures, most_frequent_bigrams
 from zhseq.tagging.lexicon import Lexicon, choose_words, jieba_frequencies, read_word_list
-from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig
+from zhseq.tagging.metrics import Score
+from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig, TaggerModelConfig
 from zhseq.text.normalize import from_codepoints
-from zhseq.text.tags import OUTSIDE, TagTable, scheme_tags, spans_from_ids
+from zhseq.text.tags import OUTSIDE, TASKS, TagTable, scheme_tags, spans_from_ids
 from zhseq.text.vocab import SPECIALS, Vocab
 from zhseq.training.loop import Evaluation, TrainingConfig
 from zhseq.training.state import PRODUCTS
@@ -193,19 +194,10 @@ def span_scores(
             wanted = [(s.start + base, s.end + base, index.setdefault(s.label, len(index))) for s in texts.spans[row]]
             gold.append(np.array(wanted, dtype=np.int64).reshape(-1, 3))
     predicted, reference = np.concatenate(found), np.concatenate(gold)
-    details = {f"{head}_f1": _f1(predicted, reference)}
+    details = {f"{head}_f1": Score.of(predicted, reference).f1}
     if task_of(head) == "pos":
-        details["words_f1"] = _f1(predicted[:, :2], reference[:, :2])
+        details["words_f1"] = Score.of(predicted[:, :2], reference[:, :2]).f1
     return details
-
-
-def _f1(predicted: npt.NDArray[np.int64], gold: npt.NDArray[np.int64]) -> float:
-    both = np.concatenate([predicted, gold])
-    common = len(both) - len(np.unique(both, axis=0))
-    return 2 * common / max(1, len(both))
-
-
-TASKS = ("pos", "ner")
 
 
 @dataclass(frozen=True)
@@ -238,32 +230,6 @@ class TaggerDataConfig:
                 "impossible_texts",
                 "the sizes of vocabularies must not be negative, drop_mark must lie in 0 to 1, dev_share between them",
             )
-
-
-@dataclass(frozen=True)
-class TaggerModelConfig:
-    """Shape of the model; vocabularies and tags come from the corpora."""
-
-    embedding_dim: int = 64
-    """Numbers in the embedding of a character."""
-    bigram_dim: int = 32
-    """Numbers in the embedding of a bigram."""
-    word_dim: int = 32
-    """Numbers in the embedding of a word of the dictionary."""
-    hidden_size: int = 192
-    """Units of the LSTM in each direction."""
-    num_layers: int = 1
-    """Layers of the LSTM."""
-    channels: int = 128
-    """Channels of the convolution."""
-    width: int = 3
-    """Characters that the convolution sees at once."""
-    unknown_rate: float = 0.01
-    """Share of the characters that are read as unknown in training."""
-    input_dropout: float = 0.4
-    """Dropout of what the encoder reads."""
-    output_dropout: float = 0.4
-    """Dropout of what the encoder gives."""
 
 
 @dataclass(frozen=True)

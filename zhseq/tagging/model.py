@@ -21,35 +21,31 @@ MAX_UNITS = 1 << 16
 
 
 @dataclass(frozen=True)
-class SequenceTaggerConfig:
-    """Shape of the tagger and the tags of its heads."""
+class TaggerModelConfig:
+    """Shape of the tagger that a training may choose; vocabularies and tags come from the corpora."""
 
-    vocab_size: int
-    bigram_vocab_size: int
-    word_vocab_size: int
-    heads: dict[str, tuple[str, ...]]
-    """Tags of each head; a tag's id is its position."""
     embedding_dim: int = 64
+    """Numbers in the embedding of a character."""
     bigram_dim: int = 32
+    """Numbers in the embedding of a bigram."""
     word_dim: int = 32
+    """Numbers in the embedding of a word of the dictionary."""
     hidden_size: int = 192
     """Units of the LSTM in each direction."""
     num_layers: int = 1
+    """Layers of the LSTM."""
     channels: int = 128
     """Filters of the window CNN; 0 leaves it out."""
     width: int = 3
     """Characters that a filter sees; odd."""
     unknown_rate: float = 0.01
-    """Share of characters that are hidden in training, so that unknown ones are no surprise."""
+    """Share of the characters that are read as unknown in training."""
     input_dropout: float = 0.4
+    """Dropout of what the encoder reads."""
     output_dropout: float = 0.4
+    """Dropout of what the encoder gives."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "heads", {head: tuple(tags) for head, tags in self.heads.items()})
-        if not self.heads or not all(self.heads.values()):
-            raise ConfigError(
-                "no_heads", "a tagger needs at least one head, each with tags, but has {heads}", heads=self.heads
-            )
         if self.hidden_size < 1 or self.num_layers < 1 or self.channels < 0 or self.width % 2 == 0:
             raise ConfigError(
                 "tagger_sizes", "hidden_size and num_layers must be at least 1, channels at least 0, and width odd"
@@ -64,11 +60,30 @@ class SequenceTaggerConfig:
                     value=value,
                 )
         for name in ("unknown_rate", "input_dropout", "output_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                value = getattr(self, name)
+            value = getattr(self, name)
+            if not 0 <= value < 1:
                 raise ConfigError(
                     "impossible_rate", "{name} must lie in [0, 1), but is {value}", name=name, value=value
                 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceTaggerConfig(TaggerModelConfig):
+    """Shape of a tagger, sizes of its vocabularies included, and the tags of its heads."""
+
+    vocab_size: int
+    bigram_vocab_size: int
+    word_vocab_size: int
+    heads: dict[str, tuple[str, ...]]
+    """Tags of each head; a tag's id is its position."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "heads", {head: tuple(tags) for head, tags in self.heads.items()})
+        if not self.heads or not all(self.heads.values()):
+            raise ConfigError(
+                "no_heads", "a tagger needs at least one head, each with tags, but has {heads}", heads=self.heads
+            )
 
 
 class SequenceTagger(nn.Module):

@@ -49,7 +49,8 @@ class Example:
 
 def documents() -> list[Path]:
     """Return the documents that show commands or snippets with what they print."""
-    paths = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "corpora" / "README.md"]
+    places = ("*.md", "docs/*.md", "corpora/README.md", "checkpoints/*/README.md")
+    paths = [path for place in places for path in sorted(ROOT.glob(place))]
     return [path for path in paths if examples(path.read_text(encoding="utf-8"))]
 
 

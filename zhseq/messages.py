@@ -459,6 +459,7 @@ _SERVICE: dict[str, str] = {
     "too_many_characters": "一次请求至多 {limit} 个字符，而此次有 {count} 个，请分次发送。",
     "too_many_connections": "连接过多，请稍后再试。",
     "too_many_items": "{field} 至多 {most} 项",
+    "too_many_places": "一首诗中至多标出 {most} 处，而这里有 {count} 处，请先补上一些",
     "too_many_texts": "一次请求至多 {limit} 段文本，而此次有 {count} 段，请分次发送。",
     "too_small": "{field} 至少为 {least}",
     "unauthorized": "需要此服务的密钥，置于请求头 “Authorization: Bearer 密钥” 中。",

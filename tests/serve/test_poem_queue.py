@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
 from zhseq.serve.http import ApiError
-from zhseq.serve.queues import Answer, PoemQueue, Work
+from zhseq.serve.queues import Answer, Lane, Work
 
 
-def with_queue(test: Callable[[PoemQueue], Awaitable[None]], limit: int = 8) -> None:
+def with_queue(test: Callable[[Lane], Awaitable[None]], limit: int = 8) -> None:
     async def run() -> None:
-        queue = PoemQueue(limit)
+        queue = Lane("poems", limit)
         try:
             await asyncio.wait_for(test(queue), 20)
         finally:
@@ -35,7 +36,7 @@ async def read(answer: Answer) -> list[bytes]:
 
 
 def test_parts_come_in_order() -> None:
-    async def test(queue: PoemQueue) -> None:
+    async def test(queue: Lane) -> None:
         answers = [queue.submit(work(b"%d" % number, b"end")) for number in range(5)]
         assert [await read(answer) for answer in answers] == [[b"%d" % number, b"end"] for number in range(5)]
 
@@ -43,7 +44,7 @@ def test_parts_come_in_order() -> None:
 
 
 def test_a_part_is_seen_before_the_next_is_made() -> None:
-    async def test(queue: PoemQueue) -> None:
+    async def test(queue: Lane) -> None:
         go = threading.Event()
 
         def run() -> Iterator[bytes]:
@@ -60,7 +61,7 @@ def test_a_part_is_seen_before_the_next_is_made() -> None:
 
 
 def test_an_error_comes_out_where_it_is_waited_for() -> None:
-    async def test(queue: PoemQueue) -> None:
+    async def test(queue: Lane) -> None:
         def run() -> Iterator[bytes]:
             yield b"part"
             raise ValueError("no more")
@@ -74,7 +75,7 @@ def test_an_error_comes_out_where_it_is_waited_for() -> None:
 
 
 def test_what_nobody_waits_for_is_not_done_and_a_full_queue_refuses() -> None:
-    async def test(queue: PoemQueue) -> None:
+    async def test(queue: Lane) -> None:
         go, begun, done = threading.Event(), threading.Event(), []
 
         def wait() -> None:
@@ -87,28 +88,68 @@ def test_what_nobody_waits_for_is_not_done_and_a_full_queue_refuses() -> None:
         kept = queue.submit(work(b"3", before=lambda: done.append(3)))
         with pytest.raises(ApiError) as caught:
             queue.submit(work(b"4"))
-        assert (caught.value.status, queue.depth) == (503, 2)
+        assert (caught.value.status, queue.depth) == (503, 3)
         gone.cancelled = True
         go.set()
         assert await read(first) == [b"1"]
         assert await read(kept) == [b"3"]
         assert done == [3]
 
-    with_queue(test, limit=2)
+    with_queue(test, limit=3)
 
 
 def test_work_ends_when_nobody_waits_any_longer() -> None:
-    async def test(queue: PoemQueue) -> None:
+    async def test(queue: Lane) -> None:
         made = []
-        answer = Answer()
 
-        def run() -> Iterator[bytes]:
-            for number in range(100):
+        def run() -> Iterator[bytes | None]:
+            for number in range(10_000):
                 made.append(number)
-                yield b"x"
-                answer.cancelled = number == 1
+                if number == 2:
+                    answer.cancelled = True
+                yield None
 
-        queue._do(run, answer)
-        assert made == [0, 1, 2]
+        answer = queue.submit(run)
+        await read(queue.submit(work(b"end")))
+        while queue.depth:
+            await asyncio.sleep(0.01)
+        assert len(made) <= 3
+
+    with_queue(test)
+
+
+def test_what_is_short_does_not_wait_for_what_is_long() -> None:
+    async def test(queue: Lane) -> None:
+        order: list[str] = []
+
+        def run(name: str, steps: int) -> Work:
+            def each() -> Iterator[bytes | None]:
+                for _ in range(steps):
+                    time.sleep(0.01)
+                    yield None
+                order.append(name)
+                yield b"done"
+
+            return each
+
+        answers = [queue.submit(run("long", 60)), queue.submit(run("also long", 60))]
+        await asyncio.sleep(0.2)
+        answers.append(queue.submit(run("short", 2)))
+        assert [await read(answer) for answer in answers] == [[b"done"]] * 3
+        assert order[0] == "short"
+
+    with_queue(test)
+
+
+def test_even_what_should_end_a_thread_only_ends_its_request() -> None:
+    async def test(queue: Lane) -> None:
+        def run() -> Iterator[bytes]:
+            yield b"part"
+            raise SystemExit
+
+        with pytest.raises(RuntimeError, match="SystemExit"):
+            await read(queue.submit(run))
+        assert queue.is_alive
+        assert await read(queue.submit(work(b"next"))) == [b"next"]
 
     with_queue(test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -218,6 +219,36 @@ def test_characters_are_proposed(client: TestClient, poet: Poet) -> None:
     assert found["suggestions"] == json.loads(json.dumps([mark.fields() for mark in poet.suggest(marked, num=4)]))
     assert len(found["suggestions"][0]["characters"]) == 4
     assert found["form"] == "五绝"
+
+
+def test_places_are_limited_and_none_is_forgotten(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = client.post("/v1/poems/suggest", json={"text": "？" * 17})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "too_many_places")
+    assert refused.json()["error"]["values"] == {"most": 16, "count": 17}
+    monkeypatch.setattr("zhseq.serve.poems.MAX_PLACES", 2)
+    found = client.post("/v1/poems/suggest", json={"text": OLD, "form": "五绝", "num": 1}).json()
+    places = {(fault["line"], fault["place"]) for fault in found["faults"] if fault["place"]}
+    assert len(found["suggestions"]) == 2
+    assert found["left_out"] == len(places) - 2
+
+
+def test_judging_does_not_wait_for_writing(client: TestClient) -> None:
+    """While many poems are written, a poem is judged, and one place of it mended."""
+    done: list[str] = []
+
+    def write() -> None:
+        assert client.post("/v1/poems", json={"form": "七律", "num": 8, "best_of": 16}).is_success
+        done.append("written")
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    while "zhseq_queue_poems 1.0" not in client.get("/metrics").text:
+        assert writing.is_alive()
+    assert client.post("/v1/poems/check", json={"text": WANG}).is_success
+    assert client.post("/v1/poems/suggest", json={"text": WANG.replace("里", "？"), "num": 1}).is_success
+    done.append("judged")
+    writing.join()
+    assert done == ["judged", "written"]
 
 
 def test_a_line_is_written_anew(client: TestClient, poet: Poet) -> None:

@@ -259,6 +259,15 @@ class Poet:
         _expect_count(num)
         yield from self._writer.poems(plan_poem(request, self.vocab, self._prosody_for(request)), num)
 
+    def steps(self, request: Request, num: int) -> Iterator[Poem | None]:
+        """Yield what `stream` yields, and None after each line, so that a caller can do something else in between.
+
+        Raises:
+            InputError: As for `write_many`, when the first poem is asked for.
+        """
+        _expect_count(num)
+        yield from self._writer.steps(plan_poem(request, self.vocab, self._prosody_for(request)), num)
+
     def lines(self, request: Request, number: int = 0) -> Iterator[Poem]:
         """Yield one poem after each of its lines, as far as it is written; the last time it is whole.
 
@@ -411,6 +420,10 @@ class Poet:
         """
         expect("num", num, "int")
         found = self.check(text, tune=tune, form=form, rhyme=rhyme)
+        return [mark for mark in self.suggestions(found, rhyme=rhyme, num=num) if mark is not None]
+
+    def suggestions(self, found: Review, *, rhyme: str = "classical", num: int = 8) -> Iterator[Suggestion | None]:
+        """Yield what `suggest` returns for a poem that was checked, and None between the steps of its search."""
         return suggest(self.model, self.vocab, self.reviewing(rhyme), found, num)
 
     def surprise(self, found: Review) -> list[list[float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,10 @@ class Suggestion:
         return {"line": self.line, "place": self.position, "character": self.character, "characters": self.characters}
 
 
-def suggest(model: LanguageModel, vocab: Vocab, prosody: Prosody, found: Review, num: int) -> list[Suggestion]:
-    """Propose characters for the positions to mend.
+def suggest(
+    model: LanguageModel, vocab: Vocab, prosody: Prosody, found: Review, num: int
+) -> Iterator[Suggestion | None]:
+    """Propose characters for the positions to mend, one after the other; yield None between two steps of the search.
 
     Args:
         model: In evaluation mode.
@@ -58,15 +60,15 @@ def suggest(model: LanguageModel, vocab: Vocab, prosody: Prosody, found: Review,
             options = candidates(found, line, position, unused, prosody)
             best = _likeliest(model, vocab, found, [*lines[:line], lines[line][:position]], options)[:1]
             lines[line] = _exchange(lines[line], position, best[0]) if best else lines[line]
-    result = []
+            yield None
     for line, position in positions:
         options = candidates(found, line, position, alphabet, prosody)
         tried = _likeliest(model, vocab, found, [*lines[:line], lines[line][:position]], options)
+        yield None
         poems = [[*lines[:line], _exchange(lines[line], position, c), *lines[line + 1 :]] for c in tried]
         bits = [score.bits for score in score_poems(model, vocab, poems, [found.form] * len(poems))]
         best = [tried[index] for index in np.argsort(bits, kind="stable")[:num]]
-        result.append(Suggestion(line + 1, position + 1, found.lines[line][position], tuple(best)))
-    return result
+        yield Suggestion(line + 1, position + 1, found.lines[line][position], tuple(best))
 
 
 def positions_to_mend(found: Review) -> list[tuple[int, int]]:

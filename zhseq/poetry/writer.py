@@ -47,9 +47,14 @@ class Writer:
 
     def poems(self, plan: Plan, num: int) -> Iterator[Poem]:
         """Yield `num` poems; number i is the same whatever `num` is."""
+        yield from (poem for poem in self.steps(plan, num) if poem is not None)
+
+    def steps(self, plan: Plan, num: int) -> Iterator[Poem | None]:
+        """Yield the same, and None after each line that is written of poems that are not whole yet."""
         block = max(1, _SIDE_BY_SIDE // (plan.request.ranking.best_of if plan.choice else 1))
         for first in range(0, num, block):
-            *_, (poems, patterns) = self.write(plan, range(first, min(first + block, num)))
+            for poems, patterns in self.write(plan, range(first, min(first + block, num))):  # noqa: B007 - the last counts
+                yield None
             for ids, pattern in zip(poems, patterns.tolist(), strict=True):
                 yield self._poem(plan, ids, pattern, len(plan.given))
 

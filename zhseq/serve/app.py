@@ -101,7 +101,8 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
     here = Services(settings, tagger, poet or zhseq.Poet.load(settings.poet))
     here.metrics.watch("zhseq_queue_requests", "Requests that wait to be tagged.", lambda: here.tags.depth)
     here.metrics.watch("zhseq_queue_characters", "Characters that wait to be tagged.", lambda: here.tags.waiting)
-    here.metrics.watch("zhseq_queue_poems", "Requests about poems that wait.", lambda: here.poems.depth)
+    here.metrics.watch("zhseq_queue_poems", "Requests to write poems under way.", lambda: here.poems.depth)
+    here.metrics.watch("zhseq_queue_lookups", "Requests to judge poems under way.", lambda: here.lookups.depth)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

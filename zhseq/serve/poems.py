@@ -10,11 +10,12 @@ import anyio
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
-from zhseq.errors import InputError, service
+from zhseq.errors import InputError, Message, service
 from zhseq.poetry.request import Ranking, Request, Sampling
+from zhseq.poetry.suggesting import positions_to_mend
 from zhseq.serve.http import ApiError, error_body, json_response, say, to_json, too_slow
 from zhseq.serve.openapi import Endpoint
-from zhseq.serve.queues import Answer, Work
+from zhseq.serve.queues import Answer, Lane, Work
 from zhseq.serve.reading import finish, read
 from zhseq.serve.schemas import (
     PoemRequest,
@@ -27,12 +28,14 @@ from zhseq.serve.schemas import (
     SuggestResponse,
 )
 from zhseq.serve.services import services
+from zhseq.serve.settings import MAX_PLACES
 
 if TYPE_CHECKING:
     from zhseq.poetry.faults import Fault, Review
     from zhseq.poetry.poet import Poem, Poet
 
 _STREAM = "application/x-ndjson"
+_MARKS = "？?□"
 _HOW_TO_DRAW = {"lines", "num", "seed", "best_of", "temperature", "top_p", "stream"}
 _STREAMED = {
     _STREAM: {
@@ -54,60 +57,79 @@ async def write(request: HttpRequest) -> Response:
         parts = aiter(answer)
         first = await finish(anext(parts), request.receive, here.settings.timeout)
         return StreamingResponse(_stream(first, answer, parts, here.settings.timeout), media_type=_STREAM)
-    poems = await _all(request, lambda: _poems(here.poet, wishes))
+    poems = await _all(request, here.poems, lambda: _poems(here.poet, wishes))
     return json_response(b'{"poems":[' + b",".join(poems) + b"]}")
 
 
 async def check(request: HttpRequest) -> Response:
     """Find faults of form, tone, rhyme and repetition."""
-    poet = services(request).poet
+    here = services(request)
     wishes = await read(request, ReviewRequest)
 
     def work() -> Iterator[bytes]:
-        yield to_json(_review(poet, poet.check(wishes.text, **_rules(wishes)), wishes.rhyme))
+        yield to_json(_review(here.poet, here.poet.check(wishes.text, **_rules(wishes)), wishes.rhyme))
 
-    return json_response(b"".join(await _all(request, work)))
+    return json_response(b"".join(await _all(request, here.lookups, work)))
 
 
 async def suggest(request: HttpRequest) -> Response:
-    """Propose characters that keep the rules, the best first, for marked places, or else for the faults."""
-    poet = services(request).poet
+    """Propose characters that keep the rules, the best first, for marked places, or else for the faults.
+
+    There may be 16 marked places; of the faults the first 16 places are looked at, and `left_out` counts the others.
+    """
+    here = services(request)
     wishes = await read(request, SuggestRequest)
+    marked = sum(map(wishes.text.count, _MARKS))
+    if marked > MAX_PLACES:
+        message = Message(
+            "too_many_places",
+            "a poem may have {most} marked places at most, but this one has {count}; fill some of them first",
+            {"most": MAX_PLACES, "count": marked},
+        )
+        raise ApiError(422, message)
 
-    def work() -> Iterator[bytes]:
-        found = poet.check(wishes.text, **_rules(wishes))
-        marks = poet.suggest(wishes.text, **_rules(wishes), num=wishes.num)
-        yield to_json({**_review(poet, found, wishes.rhyme), "suggestions": [mark.fields() for mark in marks]})
+    def work() -> Iterator[bytes | None]:
+        found = here.poet.check(wishes.text, **_rules(wishes))
+        places = len(positions_to_mend(found))
+        yield None
+        marks: list[dict[str, Any]] = []
+        steps = here.poet.suggestions(found, rhyme=wishes.rhyme, num=wishes.num) if places else iter(())
+        while len(marks) < min(places, MAX_PLACES):
+            mark = next(steps)
+            marks += [] if mark is None else [mark.fields()]
+            yield None
+        review = _review(here.poet, found, wishes.rhyme)
+        yield to_json({**review, "suggestions": marks, "left_out": places - len(marks)})
 
-    return json_response(b"".join(await _all(request, work)))
+    lane = here.lookups if marked == 1 else here.poems
+    return json_response(b"".join(await _all(request, lane, work)))
 
 
 async def rewrite(request: HttpRequest) -> Response:
     """Return other versions of a line that fit into form, tones and rhyme, the best first."""
-    poet = services(request).poet
+    here = services(request)
     wishes = await read(request, RewriteRequest)
 
     def work() -> Iterator[bytes]:
-        yield to_json({"lines": poet.rewrite(**wishes.model_dump())})
+        yield to_json({"lines": here.poet.rewrite(**wishes.model_dump())})
 
-    return json_response(b"".join(await _all(request, work)))
+    return json_response(b"".join(await _all(request, here.poems, work)))
 
 
-async def _all(request: HttpRequest, work: Work) -> list[bytes]:
-    """Return all parts of an answer."""
-    here = services(request)
-    answer = here.poems.submit(_translated(work))
+async def _all(request: HttpRequest, lane: Lane, work: Work) -> list[bytes]:
+    """Return all parts of an answer that is made in a lane."""
+    answer = lane.submit(_translated(work))
 
     async def gather() -> list[bytes]:
         return [part async for part in answer]
 
-    return await finish(gather(), request.receive, here.settings.timeout)
+    return await finish(gather(), request.receive, services(request).settings.timeout)
 
 
 def _translated(work: Work) -> Work:
     """Let a wish that cannot be fulfilled be an error of the client."""
 
-    def translated() -> Iterator[bytes]:
+    def translated() -> Iterator[bytes | None]:
         try:
             yield from work()
         except InputError as error:
@@ -131,9 +153,9 @@ async def _stream(first: bytes, answer: Answer, parts: AsyncIterator[bytes], sec
         answer.cancelled = True
 
 
-def _poems(poet: Poet, wishes: PoemRequest) -> Iterator[bytes]:
-    for poem in poet.stream(_request(wishes), wishes.num):
-        yield to_json(_poem(poem, wishes.seed))
+def _poems(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
+    for poem in poet.steps(_request(wishes), wishes.num):
+        yield None if poem is None else to_json(_poem(poem, wishes.seed))
 
 
 def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes]:

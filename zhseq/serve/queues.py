@@ -1,4 +1,7 @@
-"""One bounded queue of texts to tag: what waits is tagged together, and no request holds up the others."""
+"""Bounded queues before the models, from which requests are served in turns, so that none holds up the others.
+
+Texts that wait are tagged together; poems are worked on step by step.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from zhseq.tagging.dictionary import Entry, UserDictionary
     from zhseq.tagging.tagger import Tagger
 
-Work = Callable[[], Iterator[bytes]]
-"""Yields the parts of an answer as they are made."""
+Work = Callable[[], Iterator["bytes | None"]]
+"""Yields the parts of an answer as they are made, and None after each step that makes none."""
 _SECONDS = 1  # that one request about a poem takes, roughly
 
 
@@ -42,43 +45,63 @@ class Answer:
             self.cancelled = True
 
 
-class PoemQueue:
-    """Does one piece of work after the other in a thread. Made and used in one event loop."""
+@dataclass(eq=False)
+class _Task:
+    """The work of one request."""
 
-    def __init__(self, limit: int) -> None:
-        """Start the thread; `limit` is how many requests may wait."""
+    steps: Iterator[bytes | None]
+    answer: Answer
+    used: float
+    """Seconds of the thread that it has had; one that comes later begins with what the least served of all has had."""
+
+
+class Lane:
+    """A thread that takes the work of several requests in steps. Made and used in one event loop.
+
+    The next step is always one of the request that has had the least time, so that what is short is done soon whatever
+    else is asked for. What nobody waits for any longer ends with its step.
+    """
+
+    def __init__(self, name: str, limit: int) -> None:
+        """Start the thread; `limit` is how many requests may be under way."""
         self._limit = limit
-        self._waiting: deque[tuple[Work, Answer]] = deque()
+        self._tasks: list[_Task] = []
         self._changed = threading.Condition()
         self._stopped = False
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="poems", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Work) -> Answer:
-        """Put work into the queue.
+        """Take on some work.
 
         Raises:
-            ApiError: The queue is full.
+            ApiError: Too much is under way.
         """
         answer = Answer()
         with self._changed:
-            if self._stopped or len(self._waiting) >= self._limit:
-                raise busy(_SECONDS * len(self._waiting))
-            self._waiting.append((work, answer))
+            waited_for = [task for task in self._tasks if not task.answer.cancelled]
+            if self._stopped or len(waited_for) >= self._limit:
+                raise busy(_SECONDS * len(waited_for))
+            used = min((task.used for task in self._tasks), default=0.0)
+            self._tasks.append(_Task(iter(work()), answer, used))
             self._changed.notify()
         return answer
 
     @property
     def depth(self) -> int:
-        """Requests that wait."""
-        return len(self._waiting)
+        """Requests under way."""
+        return len(self._tasks)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     def stop(self, seconds: float) -> bool:
         """Take no more work, wait up to so long for the thread to end, and return whether it did."""
         with self._changed:
             self._stopped = True
-            self._waiting.clear()
             self._changed.notify()
         self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -86,24 +109,30 @@ class PoemQueue:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._stopped:
+                while not self._tasks and not self._stopped:
                     self._changed.wait()
                 if self._stopped:
                     return
-                work, answer = self._waiting.popleft()
-            self._do(work, answer)
+                task = min(self._tasks, key=lambda task: task.used)
+            if task.answer.cancelled or not self._step(task):
+                with self._changed:
+                    self._tasks.remove(task)
 
-    def _do(self, work: Work, answer: Answer) -> None:
-        end: Exception | None = None
+    def _step(self, task: _Task) -> bool:
+        """Take one step, and tell whether there is another."""
+        begin = time.monotonic()
         try:
-            if not answer.cancelled:
-                for part in work():
-                    self._put(answer, part)
-                    if answer.cancelled or self._stopped:
-                        break
-        except Exception as error:
-            end = error
-        self._put(answer, end)
+            part = next(task.steps)
+        except StopIteration:
+            self._put(task.answer, None)
+            return False
+        except BaseException as error:  # whatever it is, somebody waits for an answer, and so do the others
+            self._put(task.answer, error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
+            return False
+        task.used += time.monotonic() - begin
+        if part is not None:
+            self._put(task.answer, part)
+        return True
 
     def _put(self, answer: Answer, part: bytes | Exception | None) -> None:
         with suppress(RuntimeError):  # the event loop is closed: nobody waits

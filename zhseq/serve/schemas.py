@@ -176,7 +176,15 @@ ERROR_CODES = (
     *("form_without_pattern", "judged_by_no_rhyme", "line_twice", "lines_and_start", "lines_of_other_form"),
     *("misplaced_mark", "no_large_rhyme_group", "no_line", "no_modern_rhymes", "no_rules"),
     *("no_such_line", "no_tunes", "no_verse", "not_chinese", "number_of_versions", "oblique_rhyme_group"),
-    *("open_places", "other_form", "small_rhyme_group", "start_too_long", "too_many_lines", "unknown_acrostic_place"),
+    *(
+        "open_places",
+        "other_form",
+        "small_rhyme_group",
+        "start_too_long",
+        "too_many_lines",
+        "too_many_places",
+        "unknown_acrostic_place",
+    ),
     *("unknown_author", "unknown_dynasty", "unknown_form", "unknown_rhyme", "unknown_rhyme_group", "unknown_shape"),
     *("two_rhyme_groups", "unknown_tune", "unused_rhyme_group", "wrong_line_length"),
 )
@@ -322,6 +330,7 @@ class SuggestResponse(ReviewResponse):
     """The same, with what could stand at the places."""
 
     suggestions: list[SuggestionMade]
+    left_out: int
 
 
 class RewriteResponse(Example):

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from zhseq import memory
 from zhseq.serve.metrics import Metrics
-from zhseq.serve.queues import PoemQueue, TagQueue
+from zhseq.serve.queues import Lane, TagQueue
 from zhseq.serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ class Services:
     ended: bool = field(default=True, init=False)
     """Whether the threads have ended with the queues."""
     tags: TagQueue = field(init=False)
-    poems: PoemQueue = field(init=False)
+    poems: Lane = field(init=False)
+    """Where poems are written."""
+    lookups: Lane = field(init=False)
+    """Where poems are judged and one place of them mended, which takes little and does not wait for writing."""
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -48,11 +51,13 @@ class Services:
             limit=settings.queue_characters,
             on_batch=self._count_batch,
         )
-        self.poems = PoemQueue(settings.queue_poems)
+        self.poems = Lane("poems", settings.queue_poems)
+        self.lookups = Lane("lookups", settings.queue_poems)
         try:
             yield
         finally:
-            self.ended = all([self.tags.stop(_LAST_SECONDS), self.poems.stop(_LAST_SECONDS)])
+            ended = [queue.stop(_LAST_SECONDS) for queue in (self.tags, self.poems, self.lookups)]
+            self.ended = all(ended)
 
     def _count_batch(self, texts: int, characters: int) -> None:
         self.metrics.count_batch(texts, characters)

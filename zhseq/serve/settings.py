@@ -13,6 +13,8 @@ MAX_POEMS = 16
 """Poems in one request."""
 MAX_WORDS = 1_000
 """Words of a request's own dictionary."""
+MAX_PLACES = 16
+"""Places for which one request may ask for characters."""
 MAX_SUGGESTIONS = 32
 """Characters or lines that one request may ask for at a place."""
 POEM_CHARACTERS = 2_000
@@ -52,7 +54,7 @@ class Settings:
     queue_characters: int = 400_000
     """Characters that may wait to be tagged, in all requests together."""
     queue_poems: int = 16
-    """Requests about poems that may wait."""
+    """Requests to write poems, and as many to judge them, that may be under way."""
     timeout: float = 30.0
     """Seconds that a request may take, waiting included."""
     grace: float = 10.0

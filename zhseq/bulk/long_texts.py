@@ -1,4 +1,4 @@
-"""Very long texts, tagged and written section by section: their words are never in memory all at once.
+"""Tag and write very long texts section by section, so that their words are never in memory all at once.
 
 A text of 20 MB has millions of words, each of them an object, and what is written about them is larger than the text.
 So a section of the text is tagged with some characters behind it, ended where a word ends (after a sentence, if one
@@ -90,22 +90,22 @@ def write_sections(writer: Writer, sections: Iterator[Section], text: str, tail:
 
 
 def _last_seam(document: Document, has_words: bool) -> int | None:
-    """Return the last place in the second half of a section where it may end, preferably after a sentence."""
-    places = set(range(_SECTION // 2, _SECTION + 1))
+    """Return the last position in the second half of a section where it may end, preferably after a sentence."""
+    positions = set(range(_SECTION // 2, _SECTION + 1))
     for reading in (document, *document.alternatives):
         if has_words:
-            places &= {word.start for word in reading.words}
+            positions &= {word.start for word in reading.words}
         for entity in reading.entities:
-            places.difference_update(range(entity.start + 1, entity.end))
+            positions.difference_update(range(entity.start + 1, entity.end))
     last = None
-    for place in sorted(places, reverse=True):
-        if _SENTENCE_END.search(document.text, max(0, place - 8), place):
-            return place
-        last = place if last is None else last
+    for position in sorted(positions, reverse=True):
+        if _SENTENCE_END.search(document.text, max(0, position - 8), position):
+            return position
+        last = position if last is None else last
     return last
 
 
-def _skip_blanks(text: str, place: int) -> int:
-    found = _BLANKS.match(text, place)
+def _skip_blanks(text: str, position: int) -> int:
+    found = _BLANKS.match(text, position)
     assert found is not None  # it matches everywhere
     return found.end()

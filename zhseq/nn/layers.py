@@ -1,4 +1,4 @@
-"""Sequence encoders: stacked LSTMs in one or both directions, and a window CNN over characters."""
+"""Build the layers of both models: embeddings, LSTMs in one or both directions, a window CNN; draw first weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from torch import Tensor, nn
 from zhseq.batching import Batch
 from zhseq.errors import CheckpointError, ConfigError
 
+WORD_SETS = 4
+"""SoftLexicon sets of a character: words that begin at it, contain it, end at it, are it."""
+State = list[tuple[Tensor, Tensor]]
+"""State of a stacked LSTM: for each layer the pair (h, c), each (1, batch, hidden)."""
+
+_FEW_STEPS = 8  # symbols read at once while a poem is written: a character, one and a line separator, short wishes
 _skipped: ContextVar[bool] = ContextVar("initialization_skipped", default=False)
 
 
 @contextmanager
 def uninitialized() -> Iterator[None]:
-    """Build modules without drawing their first weights: orthogonal matrices take longer than loading a model.
+    """Build modules without drawing their first weights, which takes longer than loading a model.
 
     Raises:
         CheckpointError: There is not the memory for the sizes of the model, which came from a file.
@@ -39,7 +45,7 @@ def uninitialized() -> Iterator[None]:
 
 
 def initialize_lstm(layer: nn.LSTM) -> None:
-    """Orthogonal recurrent weights, Xavier input weights, forget-gate bias 1 (Jozefowicz et al., 2015)."""
+    """Draw orthogonal recurrent and Xavier input weights; set the forget-gate bias to 1 (Jozefowicz et al., 2015)."""
     if _skipped.get():
         return
     for name, parameter in layer.named_parameters():
@@ -64,10 +70,6 @@ def embedding_table(rows: int, dim: int) -> nn.Embedding:
     with torch.no_grad():
         table.weight[0].zero_()
     return table
-
-
-WORD_SETS = 4
-"""SoftLexicon sets of a character: words that begin at it, contain it, end at it, are it."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,6 @@ class SequenceEmbedding(nn.Module):
             mode="sum",
         )  # (batch * length * 4, word_dim)
         return bags.view(batch, length, WORD_SETS * self.config.word_dim)
-
-
-State = list[tuple[Tensor, Tensor]]
-"""State of a stacked LSTM: for each layer the pair (h, c), each (1, batch, hidden)."""
-
-
-_FEW_STEPS = 8  # symbols read at once while a poem is written: a character, one and a line separator, short wishes
 
 
 class LockedDropout(nn.Module):
@@ -228,7 +223,7 @@ class BiLSTM(nn.Module):
 
 
 class WindowCNN(nn.Module):
-    """A convolution over windows of characters.
+    """Convolve over windows of characters.
 
     Differs: Ma and Hovy (2016) convolve over the letters inside a word; here the unit is the character and the window
     runs over its neighbours.

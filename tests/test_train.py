@@ -52,8 +52,8 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     seen: list[list[str]] = []
     checked = train.begin_run
 
-    def begin(options: train.argparse.Namespace) -> None:
-        checked(options)
+    def begin(options: train.argparse.Namespace, arguments: list[str]) -> None:
+        checked(options, arguments)
         seen.append(options.set)
         raise Stopped
 
@@ -101,6 +101,19 @@ def test_no_training_is_lost_unless_asked_for(
     if product in PRODUCTS["poem"]:
         with pytest.raises(Stopped):
             train.main([*again, "--resume"])
+
+
+def test_a_training_keeps_its_command_lines(tmp_path: Path, begun: list[list[str]]) -> None:
+    first = ["tagger", "--output", str(tmp_path / "a b"), "--seed", "2"]
+    for arguments in (first, [*first, "--resume"]):
+        with pytest.raises(Stopped):
+            train.main(arguments)
+    line = f"python -m zhseq.train tagger --output '{tmp_path}/a b' --seed 2"
+    kept = tmp_path / "a b" / "commands.txt"
+    assert kept.read_text(encoding="utf-8") == f"{line}\n{line} --resume\n"
+    with pytest.raises(Stopped):
+        train.main(first)
+    assert kept.read_text(encoding="utf-8") == f"{line}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,6 +6,7 @@ import argparse
 import errno
 import io
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -19,6 +20,8 @@ from zhseq.errors import InputError, Message, ZhseqError, command_line
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+COMMANDS_FILE = "commands.txt"
+"""Command lines that a training was begun and gone on with, in its directory, one a line."""
 
 
 def program(door: str) -> str:
@@ -95,8 +98,10 @@ def add_run_options(parser: SettingsParser, command: str, recipe: object | None,
     parser.set_defaults(short=short, products=tuple(products))
 
 
-def begin_run(options: argparse.Namespace) -> None:
+def begin_run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
     """Move options that are short for settings to these, and see to it that no finished training is lost.
+
+    A training that can be gone on with keeps the command line, for its model card.
 
     Raises:
         InputError: The output is a file, or holds a training already.
@@ -113,9 +118,10 @@ def begin_run(options: argparse.Namespace) -> None:
             "a training is kept in a directory, but {place} is a file; give another <output>",
             place=place,
         )
-    if options.overwrite or getattr(options, "resume", False):
-        return
+    resume = getattr(options, "resume", False)
     there = [name for name in options.products if (options.output / name).exists()]
+    if options.overwrite or resume:
+        there = []
     if there and hasattr(options, "resume"):
         raise InputError(
             "run_exists",
@@ -131,6 +137,10 @@ def begin_run(options: argparse.Namespace) -> None:
             folder=options.output,
             name=there[0],
         )
+    if hasattr(options, "resume") and os.environ.get("RANK", "0") == "0":  # of several processes the first
+        options.output.mkdir(parents=True, exist_ok=True)
+        with (options.output / COMMANDS_FILE).open("a" if resume else "w", encoding="utf-8") as file:
+            file.write(f"python -m zhseq.train {shlex.join(arguments)}\n")
 
 
 def note(message: Message) -> None:

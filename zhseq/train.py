@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = _parser().parse_args(arguments)
     if options.command != "plot":
-        begin_run(options)
+        begin_run(options, sys.argv[1:] if arguments is None else arguments)
     return int(options.run(options))
 
 

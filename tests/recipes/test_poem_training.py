@@ -60,9 +60,8 @@ def sentence(messages: str) -> str:
 
 def state(directory: Path) -> dict[str, bytes]:
     """The files from which a run goes on and poems are written."""
-    return {
-        path.name: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != "log.jsonl"
-    }
+    told = {"log.jsonl", "commands.txt", "README.md"}  # what speaks of the run
+    return {path.name: path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name not in told}
 
 
 def test_a_corpus_becomes_a_model_that_writes(front_door: Train, tmp_path: Path) -> None:
@@ -75,10 +74,15 @@ def test_a_corpus_becomes_a_model_that_writes(front_door: Train, tmp_path: Path)
     best = min(entry["bits_per_han"] for entry in entries)
     assert output == f"best: {best:.4f} bits per Han character on dev; model in {directory / 'best'}\n"
     assert sorted(path.name for path in (directory / "best").iterdir()) == [
+        "README.md",
         "config.json",
         "model.safetensors",
         "vocab.txt",
     ]
+    card = (directory / "best" / "README.md").read_text(encoding="utf-8")
+    assert f"python -m zhseq.train poem --out {directory} " in card
+    assert "\n* poems of chinese-poetry\n" in card
+    assert f"\n| bits_per_han | {best:.4f} |\n" in card
     made = json.loads((directory / "best" / "config.json").read_text(encoding="utf-8"))["training"]
     assert made["recipe"]["model"]["hidden_sizes"] == [12, 10]
     assert made["evaluation"] == {"bits_per_han": best}

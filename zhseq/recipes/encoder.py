@@ -15,11 +15,13 @@ import numpy.typing as npt
 from zhseq.cli import SettingsParser, add_run_options, program
 from zhseq.config import override, to_dict
 from zhseq.errors import ConfigError
+from zhseq.recipes.card import write_card
 from zhseq.recipes.tagger import (
     Sources,
     Start,
     TaggerDataConfig,
     TaggerRecipe,
+    describe,
     find_recipe,
     read_sources,
     to_json,
@@ -178,6 +180,7 @@ def train_encoder(
             "evaluation": evaluation.details,
         }
         save(directory / "best", best.tagger, features, record)
+        write_card(directory / "best", recipe, [f"raw text: {text}", *describe(sources)])
 
     held_out = MaskedBatches(dev, features, 8192, recipe.hidden_share, (0, 0))
     evaluate = evaluator(held_out, recipe.training.precision)

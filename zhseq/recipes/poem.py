@@ -20,6 +20,7 @@ from zhseq.poetry.forms import FORMS, LINE, LINE_MARK, MAX_TITLE, control_symbol
 from zhseq.poetry.model import LanguageModel, LanguageModelConfig, LanguageModelShape
 from zhseq.poetry.poet import KIND, VOCAB_FILE, Poet
 from zhseq.poetry.scoring import EncodedPoems, make_batch, score_poems
+from zhseq.recipes.card import write_card
 from zhseq.text.normalize import normalize
 from zhseq.text.vocab import Vocab
 from zhseq.training import Evaluation, TrainingConfig, train
@@ -227,8 +228,11 @@ def train_poem(
     def batches(epoch: int) -> PoemBatches:
         return PoemBatches(encoded, recipe.data, vocab.bos_id, recipe.training.seed, epoch)
 
+    sources = sorted(set(training["source"])) if "source" in training.column_names else ["your own"]
+
     def save_best(best: LanguageModel, evaluation: Evaluation) -> None:
         save(directory / "best", best, vocab, {"recipe": to_dict(recipe), "evaluation": evaluation.details})
+        write_card(directory / "best", recipe, [f"poems of {source}" for source in sources])
 
     evaluate = evaluator(select_dev(dev, recipe.data.dev_poems), vocab, recipe)
     return train(model, batches, evaluate, save_best, recipe.training, directory=directory, resume=resume)

@@ -21,6 +21,7 @@ from zhseq.cli import SettingsParser, add_run_options, note
 from zhseq.config import from_dict, override, to_dict
 from zhseq.device import autocast
 from zhseq.errors import CheckpointError, ConfigError, CorpusError
+from zhseq.recipes.card import write_card
 from zhseq.recipes.tagged_texts import EncodedTexts, concatenate
 from zhseq.recipes.vectors import load_vectors
 from zhseq.tagging.features import MAX_WORD_LENGTH, TaggerFeatures, most_frequent_bigrams
@@ -512,6 +513,7 @@ def train_tagger(
     def save_best(best: SequenceTagger, evaluation: Evaluation) -> None:
         record = {"recipe": to_dict(recipe), "sources": to_json(sources), "evaluation": evaluation.details}
         save(directory / "best", with_heads(best, [head for head in sources if head in TASKS]), features, record)
+        write_card(directory / "best", recipe, describe(sources))
 
     evaluate = evaluator(parts, features, recipe)
     return train(model, batches, evaluate, save_best, recipe.training, directory=directory, resume=resume)
@@ -520,6 +522,15 @@ def train_tagger(
 def to_json(sources: Sources) -> dict[str, list[dict[str, object]]]:
     """Return sources as they are kept in a checkpoint."""
     return {head: [dataclasses.asdict(source) for source in own] for head, own in sources.items()}
+
+
+def describe(sources: Sources) -> list[str]:
+    """Return a line for each source of each head, for the model card."""
+    return [
+        f"`{head}`: {source.train}" + (f", {source.weight:g} times a pass" if source.weight != 1 else "")
+        for head, own in sources.items()
+        for source in own
+    ]
 
 
 def with_heads(model: SequenceTagger, heads: Sequence[str]) -> SequenceTagger:

@@ -35,16 +35,14 @@ def add_output(group: argparse._ActionsContainer, *, metavar: str, help: str, re
     group.add_argument("--output", "--out", type=Path, required=required, metavar=metavar, help=help)
 
 
-def add_device(group: argparse._ActionsContainer, *, default: str | None = "cpu") -> None:
-    """Add `--device`; without a default, a setting decides."""
-    shown = f" (default: {default})" if default else ""
-    group.add_argument("--device", default=default, help=f"cpu, cuda, mps or auto{shown}")
+def add_device(group: argparse._ActionsContainer) -> None:
+    """Add `--device`."""
+    group.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (default: cpu)")
 
 
-def add_threads(group: argparse._ActionsContainer, *, default: int | None = 1, help: str = "") -> None:
-    """Add `--threads`; without a default, a setting or the library decides."""
-    help = help or f"processor threads (default: {default})"
-    group.add_argument("--threads", type=int, default=default, metavar="N", help=help)
+def add_threads(group: argparse._ActionsContainer) -> None:
+    """Add `--threads`; without it, a user's OMP_NUM_THREADS counts, see `zhseq.device.set_threads`."""
+    group.add_argument("--threads", type=int, metavar="N", help="processor threads (default: 1)")
 
 
 class SettingsParser(argparse.ArgumentParser):

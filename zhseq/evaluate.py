@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from zhseq.cli import program, run_main
+from zhseq.cli import add_device, add_threads, program, run_main
 from zhseq.corpus.tagging import FORMATS, read_tagged
 from zhseq.tagging.evaluation import as_text, evaluate, spread
 from zhseq.text.tags import TASKS
@@ -60,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
         "--confusions", type=int, default=10, metavar="N", help="show the N most frequent (default: 10)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (default: cpu)")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: 1)")
+    add_device(parser)
+    add_threads(parser)
     return parser
 
 

@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("model and output")
     output.add_argument("--model", metavar="PATH_OR_HUB_NAME", help="another model than the one that comes with zhseq")
     add_device(output)
-    add_threads(output, default=None, help="processor threads (default: 1)")
+    add_threads(output)
     output.add_argument("--traditional", action="store_true", help="write in traditional characters")
     output.add_argument("--json", action="store_true", help="print one JSON object a poem")
     output.add_argument(

@@ -97,7 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--nbest", type=int, default=1, metavar="N", help="the N best readings (jsonl only)")
     add("--dict", type=Path, metavar="FILE", help="your own words: one a line, as in jieba's dictionaries")
     add("--no-patterns", dest="patterns", action="store_false", help="leave addresses, numbers and emoji to the model")
-    add("--output", metavar="FILE_OR_DIR", help="write there instead of standard output; into a folder: one file each")
+    add(
+        "--output",
+        "--out",
+        metavar="FILE_OR_DIR",
+        help="write there instead of standard output; into a folder: one file each",
+    )
     add(
         "--column",
         metavar="NAME",

@@ -44,7 +44,8 @@ CONVERTED: tuple[str, ...] = (
     "serve",
     "tag",
     *(f"tagging/{name}" for name in ("document", "evaluation", "features", "formats", "glossary", "lexicon")),
-    *(f"tagging/{name}" for name in ("metrics", "model", "tagger")),
+    *(f"tagging/{name}" for name in ("decoding", "dictionary", "dictionary_decoding", "matching", "metrics", "model")),
+    *(f"tagging/{name}" for name in ("patterns", "tagger", "word_lattice")),
     "text",
     "training",
 )

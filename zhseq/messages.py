@@ -141,6 +141,31 @@ _TAGGING: dict[str, str] = {
     "layer_too_large": "{name} 最大为 {most}，却是 {value}",
     "conllu_without_words": "<format=conllu> 须配 <task=pos> 或 <task=pos,ner>，现为 ner：此格式每行为一词",
     "embedding_sizes": "vocab_size、embedding_dim、bigram_dim 和 word_dim 均须不少于 1",
+    # words: dictionaries, patterns, decoding
+    "unreadable_dictionary": "{path}：词典无法读取：{reason}",
+    "empty_dictionary": "{path}：应每行一词，却是空文件",
+    "dictionary_line": "{path}，第 {line} 行：{problem}",
+    "dictionary_columns": "以制表符分隔的列至多 4 列（词、词频、词性、实体标签），却有 {found} 列",
+    "frequency_or_force": "此处应为不小于 0 的词频或 force，却是 {found}",
+    "negative_frequency": "词 {word} 的词频须不小于 0，却是 {found}",
+    "mode_of_word": "词 {word} 的方式须为 prefer 或 force，却是 {found}",
+    "mode_of_dictionary": "词典的方式须为 prefer 或 force，却是 {found}",
+    "weight_of_dictionary": "词典的权重须在 0 到 {most:g} 奈特之间，却是 {found}",
+    "wrong_part_of_speech": "词性须为至多 {most} 个可见字符，不含空格，却是 {found}；词中有空格时，各列请以制表符分隔",
+    "wrong_entity_label": "实体标签须为至多 {most} 个可见字符，不含空格，却是 {found}；"
+    "词中有空格时，各列请以制表符分隔",
+    "no_word": "此处应有词，却只有空白",
+    "long_word": "词至多 {most} 字，这个却有 {length} 字：{word}",
+    "control_character": "词中不可有控制字符，却是 {word}",
+    "pattern_columns": "以制表符分隔的列至多 3 列（re: 与正则表达式、词性、实体标签），却有 {found} 列；"
+    "表达式中的制表符请写作 \\t",
+    "broken_pattern": "{expression} 不是正则表达式：{reason}",
+    "expression_of_nothing": "正则表达式至少须匹配一个字符，{expression} 却可以什么都不匹配",
+    "wrong_parts": "=> 右边应为左边的文字 {whole}，以空格分成两部分以上，却是 {parts}",
+    "slow_pattern": "每个正则表达式在一批文字中至多用 {seconds:g} 秒，这个却更久：{pattern}；"
+    "请改写，使同一段文字不能以多种方式匹配",
+    "tags_without_ends": "词典只能用于标出词尾（BMES 或 BIOES）的模型，这个模型的标签却是 {tags}；请用这样的标签训练",
+    "no_legal_tagging": "有一段文字没有合法的标注：请放宽词典强制的词，或检查模型",
     # dictionary files
     "comments": "{path}：{count} 行是注释，略去，第一行是第 {line} 行",
     "two_words_a_line": "{path}：应每行一词，{total} 行中却有 {count} 行在汉字之间有空格，如第 {line} 行（{word!r}）；"

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,6 @@ _LINE = re.compile(r"(.+?)(?: +(-?[0-9]+(?:\.[0-9]+)?|force)(?: +(\S+))?| +([a-z
 PATTERN_PREFIX = "re:"
 """What a line of a dictionary file begins with that is a regular expression."""
 _APART = " => "
-_COLUMNS = "word, frequency, part of speech, entity label"
 _JIEBA_POS = frozenset(
     (
         *"abcdefghijklmnopqrstuvwxyz",
@@ -128,7 +128,12 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: expected a dictionary that can be read: {error.strerror}.") from error
+        raise InputError(
+            "unreadable_dictionary",
+            "{path}: expected a dictionary that can be read: {reason}.",
+            path=path,
+            reason=error.strerror,
+        ) from error
     columns, numbers, others = Columns(), [], 0
     comments: list[int] = []
     for number, line in enumerate(decode_text(data, str(path), notify).split("\n"), start=1):
@@ -150,14 +155,18 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
                 else:
                     _append_plain(columns, line)
             except InputError as error:
-                raise InputError(f"{path}, line {number}: {error}") from None
+                raise _in_line(path, number, error.message) from None
     if not numbers and not others:
-        raise InputError(f"{path}: expected words, one a line, found an empty file.")
+        raise InputError("empty_dictionary", "{path}: expected words, one a line, found an empty file.", path=path)
     if notify and comments:
         values = {"path": path, "count": len(comments), "line": comments[0]}
         notify(Message("comments", "{path}: {count} lines are comments and left out, the first is line {line}", values))
     _note_two_words(path, columns, numbers, notify)
-    return checked(columns, lambda index: f"{path}, line {numbers[index]}: ")
+    return checked(columns, lambda index, problem: _in_line(path, numbers[index], problem))
+
+
+def _in_line(path: Path, line: int, problem: Message) -> InputError:
+    return InputError("dictionary_line", "{path}, line {line}: {problem}", path=path, line=line, problem=problem)
 
 
 def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: Notify | None) -> None:
@@ -220,13 +229,13 @@ def _add_pattern(patterns: dict[str, tuple[str, str]], expression: str, pos: str
         ) from None
     if not expression or compiled.fullmatch(""):
         raise InputError(
-            "empty_pattern",
+            "expression_of_nothing",
             "expected a regular expression that needs a character to match, found {expression}.",
             expression=shown(expression),
         )
     for kind, name in (("part of speech", pos), ("entity label", label)):
         if not _is_label(name):
-            raise InputError(_wrong_label(kind, name))
+            raise _error_of(_wrong_label(kind, name))
     patterns[expression] = (pos, label)
 
 
@@ -250,7 +259,7 @@ def _keep_apart(apart: dict[str, tuple[int, ...]], whole: str, parts: list[str])
             parts=shown(" ".join(parts)),
         )
     if len(whole) > MAX_WORD or not whole.isprintable():
-        raise InputError(_complaint(whole))
+        raise _error_of(_complaint(whole))
     ends = np.cumsum([len(part) for part in parts]).tolist()
     apart[normalize(whole)] = tuple(ends[:-1])
 
@@ -285,7 +294,12 @@ def _append_tabbed(columns: Columns, line: str) -> None:
     word, number, pos, label, *more = (part.strip() for part in f"{line}\t\t\t".split("\t"))
     if any(more):
         found = len(line.rstrip().split("\t"))
-        raise InputError(f"expected at most 4 columns with tabs between ({_COLUMNS}), found {found}.")
+        raise InputError(
+            "dictionary_columns",
+            "expected at most 4 columns with tabs between (word, frequency, part of speech, entity label), found "
+            "{found}.",
+            found=found,
+        )
     columns.append(word, pos, label, *_frequency_and_mode(number))
 
 
@@ -299,7 +313,9 @@ def _frequency_and_mode(text: str) -> tuple[float, str]:
     except ValueError:
         frequency = -1.0
     if not 0 <= frequency < math.inf:
-        raise InputError(f"expected a frequency of 0 or more, or {FORCE}, found {shown(text)}.")
+        raise InputError(
+            "frequency_or_force", "expected a frequency of 0 or more, or force, found {found}.", found=shown(text)
+        )
     return frequency, ""
 
 
@@ -313,19 +329,33 @@ def columns_of(entries: Iterable[Entry | str]) -> Columns:
     for entry in entries:
         word, pos, label, frequency, mode = Entry(entry) if isinstance(entry, str) else entry
         if frequency is not None and not 0 <= frequency < math.inf:
-            raise InputError(f"Expected a frequency of 0 or more for the word {shown(word)}, found {frequency}.")
+            raise InputError(
+                "negative_frequency",
+                "Expected a frequency of 0 or more for the word {word}, found {found}.",
+                word=shown(word),
+                found=frequency,
+            )
         if mode not in ("", *MODES):
-            raise InputError(f"Expected the mode {PREFER} or {FORCE} for the word {shown(word)}, found {shown(mode)}.")
+            raise InputError(
+                "mode_of_word",
+                "Expected the mode prefer or force for the word {word}, found {found}.",
+                word=shown(word),
+                found=shown(mode),
+            )
         columns.append(word.strip(), pos, label, math.nan if frequency is None else frequency, mode)
-    return checked(columns, lambda index: "")
+    return checked(columns, lambda index, problem: _error_of(problem))
 
 
-def checked(columns: Columns, where: Callable[[int], str]) -> Columns:
+def _error_of(problem: Message) -> InputError:
+    return partial(InputError, **problem.values)(problem.code, problem.template)
+
+
+def checked(columns: Columns, error: Callable[[int, Message], InputError]) -> Columns:
     """Return the entries with normalised words.
 
     Args:
         columns: Words as they were written, without blanks around them.
-        where: Gives the place of an entry for messages.
+        error: Makes the error of an entry, given its number and what is wrong.
 
     Raises:
         InputError: A word is empty, too long or holds a control character, or a label is no label.
@@ -333,7 +363,7 @@ def checked(columns: Columns, where: Callable[[int], str]) -> Columns:
     for kind, labels in (("part of speech", columns.pos), ("entity label", columns.labels)):
         for label in set(labels):
             if not _is_label(label):
-                raise InputError(where(labels.index(label)) + _wrong_label(kind, label))
+                raise error(labels.index(label), _wrong_label(kind, label))
     lengths = np.fromiter(map(len, columns.words), dtype=np.int64, count=len(columns.words))
     joined = "".join(columns.words)
     points = codepoints(joined)
@@ -343,7 +373,7 @@ def checked(columns: Columns, where: Callable[[int], str]) -> Columns:
     wrong[np.searchsorted(np.cumsum(lengths), np.flatnonzero(control), side="right")] = True
     if wrong.any():
         index = int(np.flatnonzero(wrong)[0])
-        raise InputError(where(index) + _complaint(columns.words[index]))
+        raise error(index, _complaint(columns.words[index]))
     normal, ends = normalize(joined), np.cumsum(lengths).tolist()
     columns.words = [normal[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     return columns
@@ -353,19 +383,35 @@ def _is_label(label: str) -> bool:
     return len(label) <= MAX_LABEL and label.isprintable() and " " not in label
 
 
-def _wrong_label(kind: str, label: str) -> str:
-    return (
-        f"expected as {kind} at most {MAX_LABEL} printable characters without blanks, found {shown(label)}; separate "
-        "columns by tabs if the word has blanks."
+def _wrong_label(kind: str, label: str) -> Message:
+    values = {"most": MAX_LABEL, "found": shown(label)}
+    if kind == "part of speech":
+        return Message(
+            "wrong_part_of_speech",
+            "expected as part of speech at most {most} printable characters without blanks, found {found}; separate "
+            "columns by tabs if the word has blanks.",
+            values,
+        )
+    return Message(
+        "wrong_entity_label",
+        "expected as entity label at most {most} printable characters without blanks, found {found}; separate "
+        "columns by tabs if the word has blanks.",
+        values,
     )
 
 
-def _complaint(word: str) -> str:
+def _complaint(word: str) -> Message:
     if not word:
-        return "expected a word, found nothing but blanks."
+        return Message("no_word", "expected a word, found nothing but blanks.", {})
     if len(word) > MAX_WORD:
-        return f"expected a word of at most {MAX_WORD} characters, found one of {len(word)}: {shown(word)}."
-    return f"expected a word without control characters, found {shown(word)}."
+        return Message(
+            "long_word",
+            "expected a word of at most {most} characters, found one of {length}: {word}.",
+            {"most": MAX_WORD, "length": len(word), "word": shown(word)},
+        )
+    return Message(
+        "control_character", "expected a word without control characters, found {word}.", {"word": shown(word)}
+    )
 
 
 def shown(text: str) -> str:
@@ -471,9 +517,18 @@ class UserDictionary:
             InputError: An entry, the mode or the weight is not what it has to be.
         """
         if mode not in MODES:
-            raise InputError(f"Expected the mode {PREFER} or {FORCE} for a dictionary, found {shown(mode)}.")
+            raise InputError(
+                "mode_of_dictionary",
+                "Expected the mode prefer or force for a dictionary, found {found}.",
+                found=shown(mode),
+            )
         if not 0 <= weight <= MAX_WEIGHT:
-            raise InputError(f"Expected a weight of 0 to {MAX_WEIGHT:g} nats for a dictionary, found {weight}.")
+            raise InputError(
+                "weight_of_dictionary",
+                "Expected a weight of 0 to {most:g} nats for a dictionary, found {found}.",
+                most=MAX_WEIGHT,
+                found=weight,
+            )
         self.mode, self.weight = mode, float(weight)
         self._lock = threading.Lock()
         self._base: _Layer | None = None

@@ -66,8 +66,10 @@ def lattice_layout(tags: tuple[str, ...]) -> LatticeLayout:
     table = TagTable.build(tags)
     if not table.strict:
         raise InputError(
+            "tags_without_ends",
             "Expected a model whose tags mark where words end (BMES or BIOES) to use a dictionary with, found the "
-            f"tags {', '.join(tags[:5])}; train one with such tags."
+            "tags {tags}; train one with such tags.",
+            tags=", ".join(tags[:5]),
         )
     begin, middle, end, single = table.tag_ids.T
     chains, singles = np.flatnonzero((begin >= 0) & (end >= 0)), np.flatnonzero(single >= 0)
@@ -349,8 +351,9 @@ class LatticeSearch:
         tags, scores = final.argmax(1), final.max(1)
         if not bool((scores > -np.inf).all()):
             raise InputError(
+                "no_legal_tagging",
                 "expected at least one legal tagging of each text, found none for one of them: loosen the words that "
-                "the dictionary forces, or check the model"
+                "the dictionary forces, or check the model",
             )
         inner, middles = layout.inner.start, layout.middles.start
         chain = np.zeros(len(layout.columns), dtype=np.int64)

@@ -165,7 +165,7 @@ _TAGGING: dict[str, str] = {
     "slow_pattern": "每个正则表达式在一批文字中至多用 {seconds:g} 秒，这个却更久：{pattern}；"
     "请改写，使同一段文字不能以多种方式匹配",
     "tags_without_ends": "词典只能用于标出词尾（BMES 或 BIOES）的模型，这个模型的标签却是 {tags}；请用这样的标签训练",
-    "no_legal_tagging": "有一段文字没有合法的标注：请放宽词典强制的词，或检查模型",
+    "no_legal_path": "有一段文字没有合法的标注：请放宽词典强制的词，或检查模型",
     # dictionary files
     "comments": "{path}：{count} 行是注释，略去，第一行是第 {line} 行",
     "two_words_a_line": "{path}：应每行一词，{total} 行中却有 {count} 行在汉字之间有空格，如第 {line} 行（{word!r}）；"

@@ -351,7 +351,7 @@ class LatticeSearch:
         tags, scores = final.argmax(1), final.max(1)
         if not bool((scores > -np.inf).all()):
             raise InputError(
-                "no_legal_tagging",
+                "no_legal_path",
                 "expected at least one legal tagging of each text, found none for one of them: loosen the words that "
                 "the dictionary forces, or check the model",
             )

@@ -102,6 +102,11 @@ class ZhseqError(Exception):
         self.message = Message(code, template, values)
         super().__init__(self.message)
 
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        """Make an error that says what a message says, that of another error for example."""
+        return cls(message.code, message.template, **message.values)
+
     @property
     def code(self) -> str:
         """What is wrong, for programs."""

@@ -122,9 +122,14 @@ def read_tagged(source: str | Path, *, format: str = "auto", task: str | None = 
         CorpusError: The source is missing, empty, or a line is broken (names file, line and what was expected).
     """
     if format not in FORMATS:
-        raise ConfigError(f"Expected a format, one of {', '.join(FORMATS)}, found {format!r}.")
+        raise ConfigError(
+            "unknown_format",
+            "Expected a format, one of {known}, found {format}.",
+            known=", ".join(FORMATS),
+            format=repr(format),
+        )
     if task not in (None, *TASKS):
-        raise ConfigError(f"Expected a task, pos or ner, found {task!r}.")
+        raise ConfigError("unknown_task_of_texts", "Expected a task, pos or ner, found {task}.", task=repr(task))
     name, _, part_name = str(source).partition(":")
     if name in _PARTS and format == "auto" and not Path(source).exists():
         part = _find_part(name, part_name or "train")
@@ -135,7 +140,7 @@ def read_tagged(source: str | Path, *, format: str = "auto", task: str | None = 
     else:
         opened, texts = _read(source, format)
     if not texts:
-        raise CorpusError(f"{opened.name}: expected tagged texts, found none.")
+        raise CorpusError("no_tagged_texts", "{name}: expected tagged texts, found none.", name=opened.name)
     return TaggedCorpus(_for_task(texts, task, opened.name), opened.repairs, str(source), tuple(opened.notes))
 
 
@@ -151,7 +156,7 @@ def split_dev(texts: Sequence[TaggedText], share: float, seed: int) -> tuple[lis
         Train and dev, each in the order of `texts`. No text of one occurs in the other, in any script or width.
     """
     if not 0 < share < 1:
-        raise ConfigError(f"Expected a share between 0 and 1 for dev, found {share}.")
+        raise ConfigError("impossible_share", "Expected a share between 0 and 1 for dev, found {share}.", share=share)
     unique = drop_repeats(texts)
     sizes: dict[str, int] = {}
     for text in unique:
@@ -187,8 +192,13 @@ def _find_part(name: str, part: str) -> _Part:
     try:
         return _PARTS[name][part]
     except KeyError:
-        parts = ", ".join(_PARTS[name])
-        raise ConfigError(f"Expected a part of {name}, one of {parts}, found {part!r}.") from None
+        raise ConfigError(
+            "unknown_part",
+            "Expected a part of {name}, one of {known}, found {part}.",
+            name=name,
+            known=", ".join(_PARTS[name]),
+            part=repr(part),
+        ) from None
 
 
 def _read_files(folder: Path, part: _Part) -> tuple[Source, list[TaggedText]]:
@@ -236,12 +246,18 @@ def _open(path: Path) -> Source:
     try:
         text = decode_text(path.read_bytes(), str(path), notes.append)
     except FileNotFoundError as error:
-        known = ", ".join(_PARTS)
-        raise CorpusError(f"{path}: expected a file, or one of the corpora {known}; found none.") from error
+        raise CorpusError(
+            "no_file_or_corpus",
+            "{path}: expected a file, or one of the corpora {known}; found none.",
+            path=path,
+            known=", ".join(_PARTS),
+        ) from error
     except InputError as error:
-        raise CorpusError(error.message.code, error.message.template, **error.message.values) from error
+        raise CorpusError.of(error.message) from error
     except OSError as error:
-        raise CorpusError(f"{path}: expected a file to read, but {error.strerror}.") from error
+        raise CorpusError(
+            "unreadable_texts", "{path}: expected a file to read, but {reason}.", path=path, reason=error.strerror
+        ) from error
     lines = _array(text) or text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return Source(str(path), lines, notes=notes)
 
@@ -266,7 +282,7 @@ def _detect(source: Source, path: Path) -> str:
     lines = [line.strip("\ufeff") for line in source.lines if line.strip()][:_SAMPLE]
     lines = [line for line in lines if not DOCUMENT_START.match(line)] or lines
     if not lines:
-        raise CorpusError(f"{source.name}: expected tagged texts, found an empty file.")
+        raise CorpusError("empty_texts", "{name}: expected tagged texts, found an empty file.", name=source.name)
     if lines[0].lstrip().startswith("{"):
         return "cluener" if _CLUENER.search(lines[0]) else "jsonl"
     fields = [line.rstrip().split("\t") for line in lines]
@@ -287,8 +303,12 @@ def _detect(source: Source, path: Path) -> str:
         return "columns"
     if _most(len(row) < 2 or not is_tag(tag) for row, tag in zip(tokens, last, strict=True)):
         return "words"
-    known = ", ".join(FORMATS[1:])
-    raise CorpusError(f"{source.name}: expected one of the formats {known}, found none of them; name it with --format.")
+    raise CorpusError(
+        "no_known_format",
+        "{name}: expected one of the formats {known}, found none of them; name it with <format>.",
+        name=source.name,
+        known=", ".join(FORMATS[1:]),
+    )
 
 
 def _most(answers: Iterable[object]) -> bool:
@@ -305,6 +325,13 @@ def _for_task(texts: list[TaggedText], task: str | None, name: str) -> list[Tagg
     else:
         found = [replace(text, words=None) for text in texts if text.entities is not None]
     if not found:
-        kind = "words" if task == "pos" else "entities"
-        raise CorpusError(f"{name}: expected texts with {kind}, found none; is this the file for --task {task}?")
+        if task == "pos":
+            raise CorpusError(
+                "no_words", "{name}: expected texts with words, found none; is this the file for <task=pos>?", name=name
+            )
+        raise CorpusError(
+            "no_entities",
+            "{name}: expected texts with entities, found none; is this the file for <task=ner>?",
+            name=name,
+        )
     return found

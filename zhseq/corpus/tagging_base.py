@@ -61,11 +61,18 @@ class Source:
     repairs: RepairCount = field(default_factory=Counter)
     notes: list[Message] = field(default_factory=list)
 
-    def error(self, index: int, expected: str) -> CorpusError:
+    def error(self, index: int, expected: Message) -> CorpusError:
         """Make the error for a line; `index` counts from 0."""
         line = self.lines[index]
         shown = line if len(line) <= 60 else line[:57] + "..."
-        return CorpusError(f"{self.name}, line {index + 1}: expected {expected}, found {shown!r}.")
+        return CorpusError(
+            "broken_line",
+            "{name}, line {line}: expected {expected}, found {found}.",
+            name=self.name,
+            line=index + 1,
+            expected=expected,
+            found=repr(shown),
+        )
 
     def document(self, index: int) -> str:
         """Return the name of the document of a text that stands alone."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens, longest_first, note_long_texts, without_bilou
-from zhseq.errors import CorpusError
+from zhseq.errors import CorpusError, Message
 from zhseq.text.tags import OUTSIDE, Ints, Span, TagTable, count_repairs, detect_scheme, spans_from_ids, split_tag
 
 _POSITION = re.compile(r".+[0-9]$")
@@ -53,7 +53,7 @@ def read_columns(source: Source) -> Iterator[TaggedText]:
     rows = [lines[index].rpartition(separator) for index in filled]
     tokens, tags = [row[0] for row in rows], [row[2] for row in rows]
     if "" in tokens:
-        raise source.error(filled[tokens.index("")], "a character and its tag")
+        raise source.error(filled[tokens.index("")], Message("a_character_and_tag", "a character and its tag"))
     tokens = [token.split(separator, 1)[0] or token[0] for token in tokens]
     if separator == " ":
         tokens = [token.strip() or token for token in tokens]
@@ -114,11 +114,12 @@ def _read_scheme(
     kinds = sorted(set(tags))
     for tag in kinds:
         if not is_tag(tag):
-            raise source.error(filled[tags.index(tag)], "a tag like B-PER, I-PER, E-PER, S-PER or O at the end")
+            expected = Message("a_tag_at_the_end", "a tag like B-PER, I-PER, E-PER, S-PER or O at the end")
+            raise source.error(filled[tags.index(tag)], expected)
     try:
         scheme = detect_scheme(kinds)
     except ValueError as error:
-        raise CorpusError(f"{source.name}: {error}.") from error
+        raise CorpusError("mixed_schemes", "{name}: {error}.", name=source.name, error=error) from error
     table = TagTable.build(kinds)
     numbers = {tag: index for index, tag in enumerate(kinds)}
     ids = np.fromiter((numbers[tag] for tag in tags), dtype=np.int64, count=len(tags))
@@ -174,7 +175,9 @@ def read_conllu(source: Source, *, column: int = 3) -> Iterator[TaggedText]:
         elif line.strip():
             fields = line.split("\t")
             if len(fields) != _CONLLU_COLUMNS or not fields[1].strip() or not re.match(r"\d+([-.]\d+)?$", fields[0]):
-                raise source.error(index, "a number, a word and eight more columns parted by tabs (CoNLL-U)")
+                raise source.error(
+                    index, Message("ten_columns", "a number, a word and eight more columns parted by tabs (CoNLL-U)")
+                )
             begin = begin or index + 1
             if "-" in fields[0]:
                 covered = int(fields[0].split("-")[1])
@@ -202,9 +205,7 @@ def _conllu_text(
     for form, row in zip(forms, rows, strict=True):
         start = text.find(form, position)
         if start < 0 or text[position:start].strip():
-            raise source.error(
-                index - 1, f"the words of this sentence to make up its text, but {form!r} does not; the end"
-            )
+            raise source.error(index - 1, _words_of_text(form))
         position = start + len(form)
         words.append(Span(start, position, row[column] if row[column] != "_" else ""))
     entities = None
@@ -218,7 +219,8 @@ def _conllu_text(
         ]
         found = [Span(int(m[2]), int(m[3]), m[1]) for m in map(_ENTITY.match, marks) if m]
         if any(not span.start < span.end <= len(text) for span in found):
-            raise source.error(index - 1, "entities inside of the text of this sentence; the end")
+            expected = Message("entities_inside", "entities inside of the text of this sentence; the end")
+            raise source.error(index - 1, expected)
         entities = longest_first(found, source.repairs)
     return TaggedText(text, tuple(words), entities, document)
 
@@ -245,7 +247,8 @@ def read_uner(source: Source) -> Iterator[TaggedText]:
         elif line.strip():
             fields = line.split("\t")
             if len(fields) < 3 or not fields[0].isdigit() or not is_tag(fields[2]):
-                raise source.error(index, "a number, a word and a tag like B-PER parted by tabs")
+                expected = Message("three_columns", "a number, a word and a tag like B-PER parted by tabs")
+                raise source.error(index, expected)
             words.append(fields[1])
             tags.append(fields[2])
         elif words:
@@ -260,9 +263,7 @@ def _uner_entities(source: Source, index: int, text: str, words: list[str], tags
     for word, tag in zip(words, tags, strict=True):
         start = text.find(word, position)
         if start < 0 or text[position:start].strip():
-            raise source.error(
-                index - 1, f"the words of this sentence to make up its text, but {word!r} does not; the end"
-            )
+            raise source.error(index - 1, _words_of_text(word))
         position = start + len(word)
         prefix, label = split_tag(tag)
         kept = label in _UNER_LABELS
@@ -276,6 +277,14 @@ def _uner_entities(source: Source, index: int, text: str, words: list[str], tags
     return tuple(entities)
 
 
+def _words_of_text(word: str) -> Message:
+    return Message(
+        "words_of_text",
+        "the words of this sentence to make up its text, but {word} does not; the end",
+        {"word": repr(word)},
+    )
+
+
 def partner(path: Path) -> Path:
     """Return the file with the tags of a text file."""
     return path.with_name(PARTNERS.get(path.name, f"{path.stem}-label{path.suffix}"))
@@ -285,7 +294,12 @@ def read_parallel(source: Source, tags: Source) -> Iterator[TaggedText]:
     """Read texts of characters parted by blanks, and their tags on the same lines of another file."""
     if len(source.lines) != len(tags.lines):
         raise CorpusError(
-            f"{tags.name}: expected {len(source.lines)} lines as in {source.name}, found {len(tags.lines)}."
+            "other_length",
+            "{name}: expected {wanted} lines as in {text}, found {found}.",
+            name=tags.name,
+            wanted=len(source.lines),
+            text=source.name,
+            found=len(tags.lines),
         )
     tokens: list[str] = []
     labels: list[str] = []
@@ -303,6 +317,9 @@ def read_parallel(source: Source, tags: Source) -> Iterator[TaggedText]:
     labels = without_bilou(labels)
     for label in sorted(set(labels)):
         if not is_tag(label):
-            raise tags.error(lines[labels.index(label)], f"tags like B-PER, I-PER or O, but {label!r} is not; the line")
+            expected = Message(
+                "tags_of_a_scheme", "tags like B-PER, I-PER or O, but {label} is not; the line", {"label": repr(label)}
+            )
+            raise tags.error(lines[labels.index(label)], expected)
     if tokens:
         yield from _read_scheme(source, lines, tokens, labels, np.array(starts))

@@ -47,7 +47,7 @@ def read_jsonl(source: Source) -> Iterator[TaggedText]:
         yield TaggedText(text, None if lists[0] is None else tuple(lists[0]), entities, name)
     if left_out:
         if left_out > _MUCH * records:
-            raise source.error(first, '"words" or "entities" beside "text"; the line')
+            raise source.error(first, Message("labels_beside_text", '"words" or "entities" beside "text"; the line'))
         source.notes.append(
             Message(
                 "records_without_labels",
@@ -77,7 +77,12 @@ def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], it
     key, label, example = kind
     spans = []
     if not isinstance(items, list):
-        raise source.error(index, f'"{key}" to be a list of objects like {example}; the line')
+        expected = Message(
+            "a_list_of_spans",
+            '"{key}" to be a list of objects like {example}; the line',
+            {"key": key, "example": example},
+        )
+        raise source.error(index, expected)
     for item in items:
         try:
             span = Span(item["start"], item["end"], item.get(label) or "")
@@ -86,11 +91,16 @@ def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], it
         except (TypeError, KeyError, AttributeError):
             right = False
         if not right:
-            raise source.error(index, f'"{key}" to hold objects like {example} that fit the text, not {item}; the line')
+            expected = Message(
+                "spans_that_fit",
+                '"{key}" to hold objects like {example} that fit the text, not {item}; the line',
+                {"key": key, "example": example, "item": item},
+            )
+            raise source.error(index, expected)
         spans.append(span)
     spans.sort(key=lambda span: span.start)
     if key == "words" and any(a.end > b.start for a, b in pairwise(spans)):
-        raise source.error(index, "words that do not overlap; the line")
+        raise source.error(index, Message("overlapping_words", "words that do not overlap; the line"))
     return spans
 
 
@@ -106,7 +116,10 @@ def read_cluener(source: Source) -> Iterator[TaggedText]:
                             raise ValueError(mention)
                         found.append(Span(start, end + 1, label))
         except (AttributeError, TypeError, ValueError) as error:
-            expected = '"label" like {"name": {"叶老桂": [[9, 11]]}} with ends inclusive, fitting the text; the line'
+            expected = Message(
+                "labels_of_cluener",
+                '"label" like {{"name": {{"叶老桂": [[9, 11]]}}}} with ends inclusive, fitting the text; the line',
+            )
             raise source.error(index, expected) from error
         yield TaggedText(text, None, longest_first(found, source.repairs), source.document(index))
 
@@ -119,9 +132,14 @@ def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise source.error(index, f"a JSON object ({error.msg} at column {error.colno}); the line") from error
+            expected = Message(
+                "a_json_object",
+                "a JSON object ({reason} at column {column}); the line",
+                {"reason": error.msg, "column": error.colno},
+            )
+            raise source.error(index, expected) from error
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            raise source.error(index, 'a JSON object with "text"; the line')
+            raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"; the line'))
         yield index, record
 
 
@@ -142,8 +160,12 @@ def read_dataset(name: str, source: Source) -> Iterator[TaggedText]:
     words = next((column for column in _WORD_COLUMNS if column in columns), None)
     if tokens is None or (entities is None and words is None):
         raise CorpusError(
-            f"{name}: expected a column of tokens ({', '.join(_TOKEN_COLUMNS)}) and one of tags "
-            f"({', '.join((*_ENTITY_COLUMNS, *_WORD_COLUMNS))}), found {', '.join(columns)}; rename the columns."
+            "missing_columns",
+            "{name}: expected a column of tokens ({tokens}) and one of tags ({tags}), found {found}; rename them.",
+            name=name,
+            tokens=", ".join(_TOKEN_COLUMNS),
+            tags=", ".join((*_ENTITY_COLUMNS, *_WORD_COLUMNS)),
+            found=", ".join(columns),
         )
     names = {column: _label_names(dataset.features[column]) for column in (entities, words) if column}
     for column, labels in names.items():
@@ -168,7 +190,15 @@ def read_dataset(name: str, source: Source) -> Iterator[TaggedText]:
             tags = [labels[tag] for tag in row[column]] if labels else row[column]
             tags = without_bilou(tags) if column == entities else tags
             if len(tags) != len(pieces):
-                raise CorpusError(f"{name}, row {index}: expected {len(pieces)} tags in {column}, found {len(tags)}.")
+                raise CorpusError(
+                    "other_number_of_tags",
+                    "{name}, row {row}: expected {wanted} tags in {column}, found {found}.",
+                    name=name,
+                    row=index,
+                    wanted=len(pieces),
+                    column=column,
+                    found=len(tags),
+                )
             found = tags_to_spans(tags, scheme, source.repairs) if column == entities and scheme else _each(tags)
             spans[column] = _in_characters(found, row[tokens], pieces)
         yield TaggedText("".join(pieces), spans.get(words or ""), spans.get(entities or ""), source.document(index))
@@ -186,12 +216,21 @@ def _load(name: str) -> Any:
         loaded = datasets.load_from_disk(place) if stored else datasets.load_dataset(place)
     except Exception as error:  # the library raises whatever its many loaders raise
         raise CorpusError(
-            f"{place}: expected a file, a known corpus or a data set, and none could be loaded ({_first_line(error)})."
+            "no_data_set",
+            "{place}: expected a file, a known corpus or a data set, and none could be loaded ({error}).",
+            place=place,
+            error=_first_line(error),
         ) from error
     if not isinstance(loaded, Mapping):
         return loaded
     if split not in loaded:
-        raise CorpusError(f"{place}: expected a split, one of {', '.join(loaded)}, found {split!r}; write NAME:SPLIT.")
+        raise CorpusError(
+            "unknown_split_of_data",
+            "{place}: expected a split, one of {known}, found {split}; write NAME:SPLIT.",
+            place=place,
+            known=", ".join(loaded),
+            split=repr(split),
+        )
     return loaded[split]
 
 
@@ -210,7 +249,9 @@ def _scheme(name: str, column: str, kinds: Sequence[str]) -> str:
     try:
         return detect_scheme(kinds)
     except ValueError as error:
-        raise CorpusError(f"{name}, column {column}: {error}.") from error
+        raise CorpusError(
+            "mixed_schemes_in_column", "{name}, column {column}: {error}.", name=name, column=column, error=error
+        ) from error
 
 
 def _each(tags: Sequence[str]) -> list[Span]:

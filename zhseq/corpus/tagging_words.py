@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from zhseq.corpus.tagging_base import Source, TaggedText
+from zhseq.errors import Message
 from zhseq.text.tags import Span
 
 PARAGRAPH_ID = re.compile(r"(\d{8}-\d+-\d+)-\d+/m$")
@@ -97,7 +98,12 @@ def _read_tokens(source: Source, index: int, tokens: list[str]) -> tuple[str, li
         word, slash, tag = token.rpartition("/")
         tag, *closed = tag.split("]")
         if not (word and slash and tag and all(closed)):
-            raise source.error(index, f"words with their tags like 希望/n, but {token!r} is not; the line")
+            expected = Message(
+                "words_with_tags",
+                "words with their tags like 希望/n, but {token} is not; the line",
+                {"token": repr(token)},
+            )
+            raise source.error(index, expected)
         if tag in _PKU_SLIPS:
             tag = _PKU_SLIPS[tag]
             source.repairs[_SLIP] += 1

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 """Numbers by which an operating system says that a disk is full, a file too large or a quota used up."""
@@ -82,10 +83,13 @@ def user_language() -> str:
     return "en"
 
 
+_Error = TypeVar("_Error", bound="ZhseqError")
+
+
 class ZhseqError(Exception):
     """Base of every deliberate error; command lines print it and exit with status 2."""
 
-    def __init__(self, code: str, template: str = "", /, **values: object) -> None:
+    def __init__(self, code: str, template: str, /, **values: object) -> None:
         """Make an error.
 
         Args:
@@ -93,17 +97,11 @@ class ZhseqError(Exception):
             template: One English sentence: what was expected, what came, what to do. See `Message`.
             **values: What fills its gaps.
         """
-        from zhseq.messages import CHINESE
-
-        if not values and code not in CHINESE:  # a sentence that is whole already; goes when all errors are data
-            code, template, values = (
-                (code, "{whole}", {"whole": template}) if template else ("", "{whole}", {"whole": code})
-            )
         self.message = Message(code, template, values)
         super().__init__(self.message)
 
     @classmethod
-    def of(cls, message: Message) -> Self:
+    def of(cls: type[_Error], message: Message) -> _Error:
         """Make an error that says what a message says, that of another error for example."""
         return cls(message.code, message.template, **message.values)
 

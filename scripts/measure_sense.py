@@ -44,10 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--people", type=int, default=1000, metavar="N", help="dev poems of each form (default: 1000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="fields of Ranking")
+    parser.add_argument("--without-sense", action="store_true", help="write without the table of sense")
     parser.add_argument("--print", action="store_true", help="print the poems as well")
     options = parser.parse_args(arguments)
     ranking = override(Ranking(), options.set)
     poet = Poet.load(options.model)
+    if options.without_sense:
+        poet = Poet(poet.model, poet.vocab, prosody=poet.prosody)
     poems = load_poems()
     corpus = Corpus(select_split(poems, "train")["lines"][:], poet.vocab)
     attested = corpus.doublings

@@ -30,7 +30,15 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"kind": "prosody"}, {"version": 9}, {"words": []}, {"apart": {"春冬": 1}}, {"doublings": None}]
+    "change",
+    [
+        {"kind": "prosody"},
+        {"version": 9},
+        {"words": []},
+        {"apart": {"春冬": 1}},
+        {"doublings": None},
+        {"apart": {"春秋": "much"}},
+    ],
 )
 def test_another_file_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     SENSE.save(tmp_path)

@@ -27,6 +27,7 @@ from zhseq.poetry.prosody import PROSODY_FILE, Prosody
 from zhseq.poetry.request import COUPLET_RANKING, Poem, Ranking, Request, Sampling, expect
 from zhseq.poetry.review import review
 from zhseq.poetry.scoring import Score, score_poems, surprise
+from zhseq.poetry.sense import SENSE_FILE, Sense
 from zhseq.poetry.suggesting import Suggestion, suggest
 from zhseq.poetry.writer import Writer
 from zhseq.text.vocab import Vocab
@@ -47,14 +48,15 @@ class Poet:
         device: str = "cpu",
         prosody: Path | Prosody | None = None,
         name: str = "",
+        sense: Sense | None = None,
     ) -> None:
-        """Wrap a model, its vocabulary and a prosody or the directory of one, read when first needed; see `load`."""
+        """Wrap a model, its vocabulary and tables; see `load`. A directory of a prosody is read when first needed."""
         self.name = name
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
         self.vocab = vocab
         self._prosody = prosody
-        self._writer = Writer(self.model, vocab)
+        self._writer = Writer(self.model, vocab, sense)
 
     def __repr__(self) -> str:
         holds = f"{len(FORMS)} forms, {len(self.tunes)} tunes, {len(self.authors)} authors"
@@ -102,7 +104,8 @@ class Poet:
         with uninitialized():
             network = checkpoint.build(directory, lambda: LanguageModel(settings))
         prosody = directory if (directory / PROSODY_FILE).exists() else None
-        return cls(network, vocab, device, prosody, directory.name)
+        sense = Sense.load(directory) if (directory / SENSE_FILE).exists() else None
+        return cls(network, vocab, device, prosody, directory.name, sense)
 
     @property
     def authors(self) -> tuple[str, ...]:

@@ -100,6 +100,9 @@ class Ranking:
     beyond what people do; this gives back the variety without giving up the sense."""
     guidance: float = 0.6
     """How strongly subject and author pull: this share of the difference they make is added to the scores."""
+    seasons: float = 3.0
+    """Weight of the nats by which seasons and hours are kept apart in verse, for a line that brings them together; of
+    use where the model comes with a table of sense."""
     parallel: float = 2.0
     """Weight of the likeness of facing characters in a couplet whose lines answer each other."""
 

@@ -19,10 +19,12 @@ from zhseq.poetry.prosody import UNASSIGNED
 from zhseq.poetry.request import Ranking, Sampling
 from zhseq.poetry.rules import CharacterMasks, tone_demands
 from zhseq.poetry.sampling import draw, random_streams
+from zhseq.poetry.sense_tables import SenseTables
 
 USED = 1e4
 """Nats against a character that the poem has already: it returns only where nothing else is left."""
 
+_NEVER = 1e6  # nats against a rhyme word that rhymes with itself
 _REPEATED_IN_CI = 1.5  # nats likewise in a ci; ci repeat words, regulated verse hardly does
 _HEAD = 25.0  # ranks within which frequencies hardly differ
 _TAIL = 1500  # rank beyond which characters are rare enough not to be favoured over each other
@@ -47,6 +49,8 @@ class Task:
         first_words: Words with which a rhyme may begin, shape (patterns, rhymes, output_size), float32.
         repeated: Nats against a character that the poem has already.
         answers: Line that answers another word for word (对仗) -> the line it answers.
+        sense: What verse takes for granted, or None.
+        title: Ids of title or subject, which speaks of a season or hour as lines do, shape (length,), int64.
     """
 
     forced: Sequence[Sequence[int]]
@@ -61,6 +65,8 @@ class Task:
     first_words: Tensor
     repeated: float
     answers: Mapping[int, int]
+    sense: SenseTables | None
+    title: Tensor
 
     @classmethod
     def build(
@@ -73,6 +79,8 @@ class Task:
         prefix: Tensor,
         background: Tensor | None,
         line_id: int,
+        sense: SenseTables | None,
+        title: Tensor,
     ) -> Task:
         """Turn a plan into tensors.
 
@@ -84,6 +92,8 @@ class Task:
             prefix: See there.
             background: See there.
             line_id: See there.
+            sense: See there.
+            title: See there.
 
         Raises:
             InputError: A rhyme has more words than any rhyme group.
@@ -117,6 +127,8 @@ class Task:
             first_words=first_words,
             repeated=_REPEATED_IN_CI if plan.tune else USED,
             answers=plan.answers,
+            sense=sense,
+            title=title,
         )
 
     def allowed(self, pattern: Tensor, groups: Tensor, line: int, position: int) -> Tensor:
@@ -186,6 +198,9 @@ class _Search:
         self.poems = torch.zeros(count, len(task.forced), longest, dtype=torch.int64, device=self.device)
         forced = [character for characters in task.forced for character in characters if character >= 0]
         self.reserved = torch.tensor(forced, dtype=torch.int64, device=self.device).expand(count, -1)
+        self.sense = task.sense
+        if self.sense is not None:
+            self.spoken = self.sense.times(task.title).expand(count, -1)
         self.readers = [_Reader(model, task.prefix, count)]
         if task.background is not None:
             self.readers.append(_Reader(model, task.background, count))
@@ -235,8 +250,8 @@ class _Search:
     def _masked(self, logits: Tensor, rows: Tensor, candidates: Tensor, line: int, position: int) -> Tensor:
         """Apply tone, rhyme and repetition to the scores, (rows, output_size)."""
         allowed = self.task.allowed(self.pattern, self.groups, line, position)
-        width = len(rows) // len(self.poems)
-        scores = logits + (allowed + self.rarity).repeat_interleave(width, dim=0)
+        by_poem = logits.view(len(self.poems), -1, logits.shape[1])
+        scores = (by_poem + (allowed + self.rarity).unsqueeze(1)).view_as(logits)
         before = torch.cat([self.poems[:, :line].flatten(1), self.reserved], dim=1)[rows]
         last = position == len(self.task.forced[line]) - 1
         # A word of two characters may double one (悠悠); words begin at even positions, or fill the end of the line.
@@ -244,10 +259,14 @@ class _Search:
         seen = torch.cat([before, current], dim=1)
         penalty = torch.full(seen.shape, -(USED if last else self.task.repeated), device=self.device)
         scores.scatter_add_(1, seen, penalty)
+        if self.sense is not None and position:
+            # Worse than a character that returns.
+            twice = candidates[:, position - 1 : position]
+            scores.scatter_add_(1, twice, torch.where(self.sense.doubled[twice], 0.0, -2 * USED))
         if last and line:
             # Words that have ended a line are the last resort of all: a rhyme word is not its own rhyme.
             ends = torch.stack([self.poems[:, n, len(p) - 1] for n, p in enumerate(self.task.forced[:line])], dim=1)
-            scores.scatter_add_(1, ends[rows], torch.full((len(rows), line), -USED, device=self.device))
+            scores.scatter_add_(1, ends[rows], torch.full((len(rows), line), -_NEVER, device=self.device))
         return scores
 
     def _choose(self, line: int, candidates: Tensor, surprise: Tensor) -> None:
@@ -255,10 +274,15 @@ class _Search:
         answers = self.task.answers
         answered = self.poems[:, answers[line]] if line in answers else None
         same = self._repeats(line, candidates)
-        best = (self.score(candidates, surprise, answered) - USED * same).argmax(dim=1)
         count, width, length = candidates.shape
+        score = self.score(candidates, surprise, answered) - USED * same
+        if self.sense is not None:
+            score -= self.ranking.seasons / length * self.sense.clash(self.spoken, candidates)
+        best = score.argmax(dim=1)
         chosen = candidates[torch.arange(count, device=self.device), best]
         self.poems[:, line, :length] = chosen
+        if self.sense is not None:
+            self.spoken = self.spoken | self.sense.times(chosen)
         kept = torch.arange(count, device=self.device) * width + best
         for reader in self.readers:
             reader.select(kept)

@@ -1,6 +1,6 @@
-"""What verse takes for granted and a list can hold: characters that are doubled, words that belong to a season or hour.
+"""What verse takes for granted and a list can hold: which characters are doubled, which words tell a season or hour.
 
-Both are counted in the training poems by `scripts/learn_sense.py`. Imports no torch.
+All of it is counted in the training poems by `scripts/learn_sense.py`. Imports no torch.
 """
 
 from __future__ import annotations

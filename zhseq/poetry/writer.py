@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
 
@@ -22,6 +22,8 @@ from zhseq.poetry.rules import CharacterMasks
 from zhseq.poetry.sampling import sample
 from zhseq.poetry.scoring import score_poems
 from zhseq.poetry.search import Task, search
+from zhseq.poetry.sense import Sense
+from zhseq.poetry.sense_tables import SenseTables
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
@@ -35,8 +37,9 @@ _ROUNDS = 4  # times that lines are written before fewer versions than asked for
 class Writer:
     """A language model that carries out plans. One object may be used from several threads."""
 
-    def __init__(self, model: LanguageModel, vocab: Vocab) -> None:
-        """Wrap a model in evaluation mode and its vocabulary."""
+    def __init__(self, model: LanguageModel, vocab: Vocab, sense: Sense | None = None) -> None:
+        """Wrap a model in evaluation mode, its vocabulary, and what verse takes for granted."""
+        self._sense = sense
         self.model = model
         self.vocab = vocab
         self.device = model.output_bias.device
@@ -44,6 +47,11 @@ class Writer:
         symbols = vocab.symbols[: model.config.output_size]
         characters = "".join(symbol if len(symbol) == 1 else " " for symbol in symbols)
         self._writable = torch.from_numpy(is_han(codepoints(characters))).to(self.device)
+
+    @cached_property
+    def sense(self) -> SenseTables | None:
+        """What verse takes for granted, as tensors; None where the model comes without."""
+        return SenseTables(self._sense, self.vocab, self.device) if self._sense is not None else None
 
     def poems(self, plan: Plan, num: int) -> Iterator[Poem]:
         """Yield `num` poems; number i is the same whatever `num` is."""
@@ -131,6 +139,8 @@ class Writer:
                 prefix=self._prefix(plan.controls),
                 background=self._prefix(general) if request.about or request.author else None,
                 line_id=self.vocab.id(LINE),
+                sense=self.sense,
+                title=torch.from_numpy(self.vocab.encode(normalize(plan.controls.title))).to(self.device),
             )
             yield from search(self.model, task, request.sampling, request.ranking, numbers)
             return

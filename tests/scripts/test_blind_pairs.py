@@ -1,0 +1,38 @@
+"""Sides and order are hidden in the key, and answers are counted by it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scripts.blind_pairs import Pair, count, lay_out
+from zhseq.errors import InputError
+
+OLD, NEW = ["春山水月花"] * 4, ["秋风云雨江"] * 4
+
+
+def test_the_key_says_what_stands_where(tmp_path: Path) -> None:
+    lay_out([Pair((OLD, NEW), ("old", "new"))] * 20, "五绝", 0, tmp_path)
+    text = (tmp_path / "pairs.txt").read_text(encoding="utf-8")
+    key = json.loads((tmp_path / "key.json").read_text(encoding="utf-8"))
+    assert "old" not in text
+    assert {tuple(sides) for sides in key} == {("old", "new"), ("new", "old")}
+    firsts = [row for row in text.split("\n") if row.startswith("A  ")][::2]
+    assert [("old" if "春" in row else "new") for row in firsts] == [sides[0] for sides in key]
+
+
+def test_answers_are_counted_by_source(tmp_path: Path) -> None:
+    lay_out([Pair((OLD, NEW), ("old", "new"))] * 3, "五绝", 0, tmp_path)
+    key = json.loads((tmp_path / "key.json").read_text(encoding="utf-8"))
+    answers = "".join("AB"[sides.index("new")] for sides in key)
+    assert count(tmp_path, answers) == {"new": 3, "old": 0}
+    assert count(tmp_path, f"{answers[:2]} =") == {"new": 2, "old": 0, "new/old equal": 1}
+
+
+@pytest.mark.parametrize("answers", ["", "AB", "ABX", "ABBA"])
+def test_every_pair_needs_an_answer(tmp_path: Path, answers: str) -> None:
+    lay_out([Pair((OLD, NEW), ("old", "new"))] * 3, "五绝", 0, tmp_path)
+    with pytest.raises(InputError, match="for each of 3 pairs"):
+        count(tmp_path, answers)

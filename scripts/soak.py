@@ -215,7 +215,7 @@ def _is_error(body: bytes) -> bool:
         found = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError):
         return False
-    return set(found) == {"code", "message"} and "Traceback" not in found["message"]
+    return set(found) == {"code", "message", "values", "templates"} and "Traceback" not in found["message"]
 
 
 async def memory(connection: Connection) -> float:

@@ -124,6 +124,9 @@ def test_the_soak_test_fails_where_it_should() -> None:
 def test_an_error_has_one_shape() -> None:
     import soak
 
-    assert soak._is_error(b'{"error": {"code": "a", "message": "b"}}')
-    for body in (b"", b"Internal Server Error", b"{}", b'{"error": "x"}', b'{"error": {"code": "a"}}', b"[]"):
+    from zhseq.serve.http import busy, error_body, to_json
+
+    assert soak._is_error(to_json(error_body(busy(2).message)))
+    bare = b'{"error": {"code": "a", "message": "b"}}'
+    for body in (b"", b"Internal Server Error", b"{}", b'{"error": "x"}', bare, b"[]"):
         assert not soak._is_error(body)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from zhseq.serve.http import busy, error_body
+
 pytestmark = pytest.mark.browser
 
 TEXT = "小明在北京大学读书。\n\n江泽民主席 在𠮷林会见了外宾。"
@@ -152,8 +154,8 @@ def test_errors_and_empty_texts(visit):
     page.fill("#text", "字" * 400_000)
     page.click("#tag")
     page.wait_for_selector("#tagger-notice:has-text('请求的正文至多')")
-    busy = {"error": {"code": "busy", "message": "The service is busy; try again later."}}
-    page.route("**/v1/tag", lambda route: route.fulfill(status=503, json=busy, headers={"Retry-After": "2"}))
+    full = error_body(busy(2).message)
+    page.route("**/v1/tag", lambda route: route.fulfill(status=503, json=full, headers={"Retry-After": "2"}))
     page.fill("#text", "今天天气很好。")
     page.click("#tag")
     page.wait_for_selector("#tagger-notice:has-text('请过 2 秒再试')")

@@ -511,6 +511,7 @@ _SERVICE: dict[str, str] = {
     "odd_key": "{variable} 须由可见的 ASCII 字符组成，不含空格",
     "open_to_others": "在 {host} 监听会使他人也能访问此服务；请先在 {variable} 中设置密钥，或用 <host=127.0.0.1>",
     "problems": "{first}；{second}",
+    "several_hosts": "只应有一个请求头 “Host”，而此处有 {count} 个，请只发送所指的那一个。",
     "text_or_texts": "<text> 与 <texts> 须给其一，且只给其一",
     "timeout": "此请求耗时超过 {seconds} 秒；请减少内容，或稍后再试。",
     "too_great": "{field} 至多为 {most}",

@@ -67,6 +67,17 @@ def test_known_hosts(serve: Serve, host: str) -> None:
     assert serve(allowed_hosts=("API.example",)).get("/health", headers={"Host": host}).is_success
 
 
+@pytest.mark.parametrize("settings", [{}, {"host": "0.0.0.0", "api_key": "s3cret"}])
+def test_two_host_headers_are_refused(serve: Serve, settings: dict[str, str]) -> None:
+    client = serve(**settings)
+    hosts = [("Host", "localhost"), ("Host", "evil.example")]
+    for headers in (hosts, hosts[::-1], hosts[:1] * 2):
+        response = client.get("/health", headers=headers)
+        assert response.status_code == 400
+        assert error_of(response) == "several_hosts"
+    assert client.get("/health", headers=hosts[:1]).is_success
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[::1", "localhost:x"]
 )

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
+from typing import Literal, get_args
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.forms import FORMS, Form
 from zhseq.poetry.prosody import Pattern
 
-RHYMES = ("auto", "classical", "modern", "none")
+Rhyme = Literal["auto", "classical", "modern", "none"]
+RHYMES: tuple[str, ...] = get_args(Rhyme)
 """What `Request.rhyme` may be."""
 MOST_CANDIDATES = 256
 

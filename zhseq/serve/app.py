@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 import zhseq
 from zhseq.errors import Message
 from zhseq.poetry.forms import FORMS
+from zhseq.poetry.request import RHYMES
 from zhseq.serve import poems, tagging
 from zhseq.serve.http import ApiError, Gate, error_response, json_response, to_json
 from zhseq.serve.openapi import Endpoint, NamedRoute, describe
@@ -38,7 +39,6 @@ _FORM_NAMES = {
     "五律": "eight lines of five characters",
     "七律": "eight lines of seven characters",
 }
-_RHYMES = ["auto", "classical", "modern", "none"]
 
 
 def options_of(tagger: Tagger, poet: Poet) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def options_of(tagger: Tagger, poet: Poet) -> dict[str, Any]:
         ],
         "authors": list(poet.authors),
         "dynasties": list(poet.dynasties),
-        "rhymes": _RHYMES if prosody is not None else ["none"],
+        "rhymes": list(RHYMES) if prosody is not None else ["none"],
         "tags": {
             "pos": [
                 {**row, "upos": row["tag"] if row["tag"] in UPOS else PKU_TO_UPOS.get(row["tag"], "X")}

@@ -185,6 +185,16 @@ class Gate:
         """
         headers = Headers(scope=scope)
         path = scope["path"]
+        hosts = headers.getlist("host")
+        if len(hosts) > 1:  # a proxy before this service may have looked at another of them
+            raise ApiError(
+                400,
+                Message(
+                    "several_hosts",
+                    "Expected one header 'Host', but found {count}; send the one that is meant.",
+                    {"count": len(hosts)},
+                ),
+            )
         if self._settings.api_key:
             if path not in _OPEN_PATHS and not path.startswith(_OPEN_FOLDER) and scope["method"] != "OPTIONS":
                 self._check_key(headers)

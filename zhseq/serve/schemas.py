@@ -13,10 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from zhseq.errors import Message
 from zhseq.poetry.faults import REASONS
+from zhseq.poetry.forms import FORMS
+from zhseq.poetry.request import Ranking, Request, Rhyme, Sampling
 from zhseq.serve.settings import MAX_POEMS, MAX_SUGGESTIONS, MAX_WORDS, POEM_CHARACTERS
 from zhseq.tagging.dictionary import MAX_LABEL, MAX_WORD
 
 SEED_LIMIT = 2**63 - 1
+_REQUEST, _SAMPLING = Request(), Sampling()
+"""Whose defaults are those of the service."""
 
 Line = Annotated[str, Field(max_length=POEM_CHARACTERS)]
 
@@ -80,21 +84,21 @@ class Wishes(Body):
     """What is asked of a poem; what is left out is left to the model."""
 
     start: Annotated[Line, Field(description="how the poem begins")] = ""
-    form: Annotated[str, Field(max_length=20, description="auto, 五绝, 七绝, 五律 or 七律")] = "auto"
+    form: Annotated[str, Field(max_length=20, description=f"auto, {', '.join(FORMS)}")] = _REQUEST.form
     title: Line = ""
     about: Annotated[Line, Field(description="subject; pulls harder than a title")] = ""
     author: Annotated[str, Field(max_length=50, description="in whose manner; see /v1/options")] = ""
     dynasty: Annotated[str, Field(max_length=50, description="in the manner of which time")] = ""
     traditional: Annotated[bool, Field(description="write in traditional characters")] = False
-    rhyme: Annotated[Literal["auto", "classical", "modern", "none"], Field(description="tones and rhymes to keep")] = (
-        "auto"
-    )
+    rhyme: Annotated[Rhyme, Field(description="tones and rhymes to keep", default=_REQUEST.rhyme)]
     tune: Annotated[str, Field(max_length=50, description="write ci to this tune; see /v1/options")] = ""
     acrostic: Annotated[Line, Field(description="characters with which the lines begin")] = ""
     acrostic_at: Annotated[Literal["start", "end"], Field(description="where in the lines they stand")] = "start"
     rhyme_group: Annotated[str, Field(max_length=20, description="rhyme group, called by one of its words")] = ""
     seed: Annotated[int, Field(ge=0, le=SEED_LIMIT, description="the same seed gives the same lines")] = 0
-    temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False, description="lower is safer")] = 0.8
+    temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False, description="lower is safer")] = (
+        _SAMPLING.temperature
+    )
 
 
 class PoemRequest(Wishes):
@@ -112,9 +116,9 @@ class PoemRequest(Wishes):
 
     lines: Annotated[list[Line], Field(description="lines to go on from", max_length=100)] = []
     num: Annotated[int, Field(ge=1, le=MAX_POEMS, description="how many poems")] = 1
-    best_of: Annotated[int, Field(ge=1, le=64, description="candidates for each line")] = 4
+    best_of: Annotated[int, Field(ge=1, le=64, description="candidates for each line")] = Ranking().best_of
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="share of probability to draw from")] = (
-        0.95
+        _SAMPLING.top_p
     )
     stream: Annotated[bool, Field(description="send each line as soon as it stands, as NDJSON")] = False
 
@@ -165,7 +169,7 @@ class SuggestRequest(ReviewRequest):
 
 ERROR_CODES = (
     # of any request
-    *("http_error", "internal", "not_found", "unauthorized", "wrong_host", "wrong_method"),
+    *("http_error", "internal", "not_found", "several_hosts", "unauthorized", "wrong_host", "wrong_method"),
     *("busy", "timeout", "too_many_connections"),
     *("body_timeout", "head_timeout", "head_too_large", "invalid_http", "too_large", "unsupported_media_type"),
     *("extreme_json", "invalid_json", "invalid_utf8", "lone_surrogate", "invalid_request", "too_long"),

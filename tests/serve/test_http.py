@@ -175,19 +175,20 @@ def test_metrics_count(client: TestClient, tagger: FakeTagger) -> None:
         assert line in text.splitlines()
 
 
-def test_log_lines_are_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from zhseq.serve.metrics import log, start_logging
+def test_log_lines_are_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from zhseq.serve.logs import log, start_logging
 
     names = ("zhseq.serve", "uvicorn", "asyncio")
     before = {name: vars(logging.getLogger(name)).copy() for name in names}
     try:
-        start_logging()
+        lines = start_logging()
         log("request", status=200, path="/v1/tag")
         try:
             raise ValueError(SECRET)
         except ValueError:
             logging.getLogger("uvicorn.error").exception("Exception in ASGI application\n")
-        first, second = map(json.loads, capsys.readouterr().err.splitlines())
+        lines.end(10)
+        first, second = map(json.loads, capfd.readouterr().err.splitlines())
     finally:
         for name, state in before.items():
             vars(logging.getLogger(name)).update(state)

@@ -187,6 +187,16 @@ def test_a_stop_finishes_what_runs_and_refuses_what_is_new() -> None:
         assert [line["event"] for line in logged] == ["start", "request", "request", "stop"]
 
 
+def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    with server() as running:
+        with running.connect() as connection:
+            for _ in range(1_000):  # a pipe holds the lines of about 370
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert answer(connection)[0] == 200
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(20) == 0
+
+
 def test_after_a_kill_the_port_is_free_and_a_stop_does_not_wait_for_ever() -> None:
     with server() as first, first.connect() as connection:
         connection.sendall(post("60000"))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BACKLOG = 512
 _KEEP_ALIVE = 30  # seconds that a connection may stay open without a request
 _SWITCH = 0.001  # seconds until a thread that tags lets the one that answers go on; Python waits five times as long
+_LAST_LINES = 1.0  # seconds for the log to be read to its end
 _PACKAGES = ("httptools", "prometheus_client", "pydantic", "starlette", "uvicorn")
 
 
@@ -40,7 +41,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from zhseq.serve.app import create_app
-    from zhseq.serve.metrics import log, start_logging
+    from zhseq.serve.logs import log, start_logging
     from zhseq.serve.protocol import limited
 
     memory.share_heap()
@@ -49,7 +50,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     app = create_app(settings)
     _warm_up(app)
     gc.freeze()  # what is loaded stays: collections need not go through it
-    start_logging()
+    lines = start_logging()
+    app.state.services.metrics.watch("zhseq_dropped_log_lines", "Log lines never written.", lambda: lines.dropped)
     config = uvicorn.Config(
         app,
         http=limited(settings.max_body),
@@ -68,9 +70,12 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     print(f"zhseq: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     log("start", host=host, port=port)
-    uvicorn.Server(config).run(sockets=[listener])
-    ended = app.state.services.ended
-    log("stop", finished=ended)
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+        ended = app.state.services.ended
+        log("stop", finished=ended)
+    finally:
+        lines.end(_LAST_LINES)
     if not ended:
         os._exit(0)  # a thread is still in the middle of a batch, and Python must not end below it
 

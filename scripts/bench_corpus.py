@@ -107,7 +107,7 @@ def timed(arguments: Sequence[str]) -> tuple[float, float]:
     error = program.stderr.read().decode()
     program.stderr.close()
     if program.returncode:
-        raise ZhseqError(f"{' '.join(arguments)} failed: {error}")
+        raise ZhseqError("failed", "{command} failed: {error}", command=" ".join(arguments), error=error)
     return seconds, max(peaks.values(), default=0.0)
 
 
@@ -144,7 +144,7 @@ def measure(source: Path, modes: Sequence[str], workers: int, rounds: int, model
                 peaks[mode] = max(peaks[mode], peak)
                 written, first = (Path(folder, f"{source.name}.jsonl") for folder in (output, f"{place}/{modes[0]}-0"))
                 if not cmp(written, first, shallow=False):
-                    raise ZhseqError(f"{mode} wrote other bytes than {modes[0]}")
+                    raise ZhseqError("other_bytes", "{mode} wrote other bytes than {first}", mode=mode, first=modes[0])
                 if written != first:
                     written.unlink()
     medians = {mode: statistics.median(taken) for mode, taken in seconds.items()}

@@ -47,11 +47,13 @@ def make_lines(path: Path, characters: int, length: int) -> list[str]:
         with path.open(encoding="utf-8", errors="replace") as stream:
             text = stream.read(characters)
     except OSError as error:
-        raise InputError(f"{path}: expected a text that can be read: {error.strerror}.") from error
+        raise InputError(
+            "unreadable", "{path}: expected a text that can be read: {reason}.", path=path, reason=error.strerror
+        ) from error
     lines = [line for line in text.split("\n") if line.strip()]
     joined = "".join(lines)
     if not lines:
-        raise InputError(f"{path}: expected text to tag, found nothing.")
+        raise InputError("no_text", "{path}: expected text to tag, found nothing.", path=path)
     return lines if not length else [joined[start : start + length] for start in range(0, len(joined), length)]
 
 

@@ -225,7 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         poems, title = select_split(poems, options.split), f"Poems of the {options.split} split"
     if len(poems) == 0:
-        raise CorpusError(f"there are no poems of the dynasty '{options.dynasty}'; give one of the corpus, 唐 or 宋")
+        raise CorpusError(
+            "no_poems",
+            "there are no poems of the dynasty '{name}'; give one of the corpus, 唐 or 宋",
+            name=options.dynasty,
+        )
     table = VerseTable.from_dataset(poems)
     words = Words.of(prosody, table.characters)
     report_forms(table, words, title)

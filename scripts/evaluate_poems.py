@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     poet = Poet.load(options.model)
     if poet.prosody is None:
-        raise InputError(f"{options.model} has no prosody; learn it with `python -m zhseq.train prosody`")
+        raise InputError(
+            "no_prosody", "{model} has no prosody; learn it with `zhseq train prosody`", model=options.model
+        )
     book = read_book(options.rhyme_book) if options.rhyme_book else None
     poems = load_poems()
     train = select_split(poems, "train")

@@ -116,7 +116,9 @@ class KneserNey:
         self.begin = vocab_size
         self.bits = vocab_size.bit_length()
         if order < 1 or order * self.bits > 62:
-            raise ConfigError(f"the order must lie in 1 to {62 // self.bits}, but is {order}")
+            raise ConfigError(
+                "order", "the order must lie in 1 to {most}, but is {order}", most=62 // self.bits, order=order
+            )
         self.levels: list[Level] = []
 
     def codes(self, ids: Ids, offsets: Ids) -> Ids:
@@ -271,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     for name, value in (("--dev-poems", options.dev_poems), ("--limit", options.limit)):
         if value is not None and value < 1:
-            raise ConfigError(f"{name} must be at least 1, but is {value}")
+            raise ConfigError("too_small", "{name} must be at least 1, but is {value}", name=name, value=value)
     begin = time.perf_counter()
     poems = load_poems()
     model, vocab, symbols = train(select_split(poems, "train"), options.order, options.limit)

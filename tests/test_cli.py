@@ -27,7 +27,7 @@ def test_the_status_of_main_is_the_exit_status() -> None:
 
 @pytest.mark.parametrize("kind", ["ZhseqError", "InputError", "CorpusError", "CheckpointError", "ConfigError"])
 def test_our_errors_are_one_sentence_and_status_2(kind: str) -> None:
-    done = run(f"print('before')\nraise {kind}('the file is empty; give another')")
+    done = run(f"print('before')\nraise {kind}('empty', 'the file is empty; give another')")
     assert done.returncode == 2
     assert done.stdout == b"before\n"
     assert done.stderr == b"zhseq: the file is empty; give another\n"
@@ -48,7 +48,7 @@ def test_a_bug_stays_a_traceback() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "gbk"])
 def test_any_text_can_be_printed_whatever_the_locale(encoding: str) -> None:
-    done = run("print('春\\ud800😀')\nraise InputError('\\udc80 is no character')", PYTHONIOENCODING=encoding)
+    done = run("print('春\\ud800😀')\nraise InputError('odd', '\\udc80 is no character')", PYTHONIOENCODING=encoding)
     assert done.stdout.decode() == "春\\ud800😀\n"
     assert done.stderr.decode() == "zhseq: \\udc80 is no character\n"
     assert done.returncode == 2

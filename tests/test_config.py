@@ -16,7 +16,7 @@ class Inner:
 
     def __post_init__(self) -> None:
         if self.rate < 0:
-            raise ConfigError(f"rate must not be negative, but is {self.rate}")
+            raise ConfigError("negative_rate", "rate must not be negative, but is {rate}", rate=self.rate)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Squares:
             except FileExistsError:
                 pass
         if number == 2:
-            raise InputError("2 is wrong")
+            raise InputError("wrong_number", "2 is wrong")
         if number == 3:
             time.sleep(0.5)
         return number * number, os.getpid()

@@ -84,7 +84,7 @@ def test_little_work_starts_few_processes(tmp_path: Path) -> None:
 def test_an_error_while_reading_ends_all(tmp_path: Path) -> None:
     def tasks() -> Iterator[int]:
         yield from (4, 5)
-        raise InputError("line 3 is wrong")
+        raise InputError("wrong_line", "line 3 is wrong")
 
     begun = time.monotonic()
     with pytest.raises(InputError, match="line 3"):

@@ -31,7 +31,7 @@ def test_all_weights_together_stay_below_the_limit() -> None:
 
 
 def test_small_recipes_start_from_the_tagger_that_read_raw_text(capsys: pytest.CaptureFixture[str]) -> None:
-    from zhseq.recipes.tagger import _own_tagger
+    from zhseq.recipes.tagger import own_tagger
 
-    assert _own_tagger() == str(checkpoint.shipped("tagger-start"))
+    assert own_tagger() == str(checkpoint.shipped("tagger-start"))
     assert "tagger-start" in capsys.readouterr().err

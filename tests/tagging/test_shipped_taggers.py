@@ -11,7 +11,7 @@ from zhseq import checkpoint
 from zhseq.tagging.tagger import KIND
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
-TAGGERS = ("tagger", "tagger-start", "tagger-ud")
+TAGGERS = ("tagger", "tagger-ud")
 
 
 @pytest.mark.parametrize("name", TAGGERS)
@@ -33,5 +33,5 @@ def test_all_weights_together_stay_below_the_limit() -> None:
 def test_small_recipes_start_from_the_tagger_that_read_raw_text(capsys: pytest.CaptureFixture[str]) -> None:
     from zhseq.recipes.tagger import own_tagger
 
-    assert own_tagger() == str(checkpoint.shipped("tagger-start"))
-    assert "tagger-start" in capsys.readouterr().err
+    assert own_tagger() == str(checkpoint.shipped("tagger"))
+    assert "starting from" in capsys.readouterr().err

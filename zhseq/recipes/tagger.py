@@ -292,7 +292,7 @@ class Named:
     Attributes:
         sources: What it trains and evaluates on, see `Sources`.
         settings: How its settings differ from the defaults.
-        transfer: Whether it starts from `tagger-start`, which comes with zhseq, unless told otherwise: that helps small
+        transfer: Whether it starts from the tagger that comes with zhseq, unless told otherwise: that helps small
             corpora most. `pos-ud` does not, so that all it learned from is openly licensed.
     """
 
@@ -455,7 +455,7 @@ def own_tagger() -> str | None:
     from zhseq.checkpoint import shipped
 
     try:
-        directory = str(shipped("tagger-start"))
+        directory = str(shipped("tagger"))
     except CheckpointError:
         print("this installation has no tagger to start from: starting from nothing", file=sys.stderr)
         return None

@@ -92,19 +92,17 @@ class Ranking:
         TypeError: A value is of a wrong type.
     """
 
-    best_of: int = 4
+    best_of: int = 16
     """Candidates for each line."""
-    typical: float = 5.5
-    """Surprise of verse by people, in nats a character; a line that surprises less is worn out or copied, and gains
-    nothing by it."""
+    typical: float = 5.0
+    """Surprise, in nats a character, below which a line gains nothing more: it is worn out or copied."""
     rarity: float = 0.6
     """How far the commonest characters are held back when one is drawn, 0 to 1. A temperature below 1 favours them far
-    beyond what people do; this gives back the variety without giving up the sense."""
-    guidance: float = 0.6
-    """How strongly subject and author pull: this share of the difference they make is added to the scores."""
+    beyond what people do; this gives back the variety."""
     seasons: float = 3.0
-    """Weight of the nats by which seasons and hours are kept apart in verse, for a line that brings them together; of
-    use where the model comes with a table of sense."""
+    """Weight of the nats by which seasons and hours are kept apart in verse, for a line that brings them together."""
+    guidance: float = 1.5
+    """How strongly subject and author pull: this share of the difference they make is added to the scores."""
     parallel: float = 2.0
     """Weight of the likeness of facing characters in a couplet whose lines answer each other."""
 

@@ -28,7 +28,7 @@ _NEVER = 1e6  # nats against a rhyme word that rhymes with itself
 _REPEATED_IN_CI = 1.5  # nats likewise in a ci; ci repeat words, regulated verse hardly does
 _HEAD = 25.0  # ranks within which frequencies hardly differ
 _TAIL = 1500  # rank beyond which characters are rare enough not to be favoured over each other
-_BRANCHES = 256  # best characters at a position among which one is drawn
+_BRANCHES = 128  # best characters at a position among which one is drawn
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Task:
         first_words: Words with which a rhyme may begin, shape (patterns, rhymes, output_size), float32.
         repeated: Nats against a character that the poem has already.
         answers: Line that answers another word for word (对仗) -> the line it answers.
+        rarity: How far the commonest characters are held back, see `Ranking`.
         sense: What verse takes for granted, or None.
         title: Ids of title or subject, which speaks of a season or hour as lines do, shape (length,), int64.
     """
@@ -65,6 +66,7 @@ class Task:
     first_words: Tensor
     repeated: float
     answers: Mapping[int, int]
+    rarity: float
     sense: SenseTables | None
     title: Tensor
 
@@ -127,6 +129,7 @@ class Task:
             first_words=first_words,
             repeated=_REPEATED_IN_CI if plan.tune else USED,
             answers=plan.answers,
+            rarity=plan.request.ranking.rarity,
             sense=sense,
             title=title,
         )
@@ -185,7 +188,7 @@ class _Search:
         self.device = task.prefix.device
         # Vocabularies list characters by frequency, and frequency falls with rank as Zipf and Mandelbrot describe.
         ranks = torch.arange(task.masks.by_demand.shape[1], device=self.device).clamp(max=_TAIL)
-        self.rarity = ranking.rarity * (ranks + _HEAD).log()
+        self.rarity = task.rarity * (ranks + _HEAD).log()
         count = len(numbers)
         free = sum(character < 0 for characters in task.forced for character in characters)
         chances = random_streams(sampling.seed, numbers, 1 + free * ranking.best_of).to(self.device)

@@ -30,7 +30,12 @@ TEXTS = {
 }
 MANUAL = [name for name in TEXTS if name not in ("CHANGELOG.md", "RESULTS.md")]  # the others tell of the past
 NAMES = [str(path.relative_to(ROOT)) for path in documents()]
-LONG = {"docs/gallery.md", "docs/sense.md", "docs/serve.md", *(name for name in NAMES if name.startswith("checkpoints/"))}
+LONG = {
+    "docs/gallery.md",
+    "docs/sense.md",
+    "docs/serve.md",
+    *(name for name in NAMES if name.startswith("checkpoints/")),
+}
 FOREIGN = {"--nproc_per_node", "--no-deps", "--check"}  # of torchrun, pip, ruff
 DOORS = ("poem", "tag", "train", "evaluate", "corpus", "serve")
 COMMAND = re.compile(rf"(?:-m zhseq\.|(?:^|[ /=])zhseq )({'|'.join(DOORS)})(?= |$)(.*)")

@@ -104,6 +104,7 @@ KINDS = (
     Kind("suggest", 0.1, lambda draw: _json("/v1/poems/suggest", {"text": _POEM.replace("千里", "千？")})),
     Kind("options", 1, _get("/v1/options")),
     Kind("health", 2, _get("/health")),
+    Kind("ready", 1, _get("/ready")),
     Kind("broken JSON", 4, _broken, (400,)),
     Kind("wrong types", 4, _wrong, (422,)),
     Kind("impossible wishes", 2, _impossible, (422,)),

@@ -38,7 +38,7 @@ def document(client: TestClient) -> dict[str, Any]:
 
 
 def test_all_paths_are_described(document: dict[str, Any]) -> None:
-    assert set(document["paths"]) == {*BODIES, "/v1/options", "/health", "/metrics"}
+    assert set(document["paths"]) == {*BODIES, "/v1/options", "/health", "/ready", "/metrics"}
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
@@ -102,4 +102,5 @@ def test_answers_are_as_documented(client: TestClient) -> None:
     schemas.TagResponse.model_validate_json(answer, strict=True)
     schemas.OptionsResponse.model_validate_json(client.get("/v1/options").content, strict=True)
     schemas.HealthResponse.model_validate_json(client.get("/health").content, strict=True)
+    schemas.HealthResponse.model_validate_json(client.get("/ready").content, strict=True)
     schemas.ErrorResponse.model_validate_json(client.get("/nothing").content, strict=True)

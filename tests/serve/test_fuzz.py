@@ -52,7 +52,8 @@ def api() -> Iterator[Any]:
     ("path", "mode"),
     [
         *((f"/v1/{name}", mode) for name in _BODIES for mode in ("positive", "negative")),
-        *((path, "positive") for path in ("/v1/options", "/health", "/metrics")),  # there is nothing to get wrong
+        # There is nothing to get wrong.
+        *((path, "positive") for path in ("/v1/options", "/health", "/ready", "/metrics")),
     ],
 )
 def test_answers_are_as_documented(api: Any, path: str, mode: str) -> None:

@@ -54,7 +54,7 @@ def test_a_key_opens_what_computes(serve: Serve) -> None:
             assert response.status_code == 401
             assert error_of(response) == "unauthorized"
             assert response.headers["www-authenticate"] == "Bearer"
-    assert client.get("/health").status_code == 200
+    assert client.get("/health").status_code == client.get("/ready").status_code == 200
     response = client.post("/v1/tag", json={"text": "北京"}, headers={"Authorization": "bearer s3cret"})
     assert response.status_code == 200
     assert client.get("/v1/options", headers={"Host": "any.example", "Authorization": "Bearer s3cret"}).is_success

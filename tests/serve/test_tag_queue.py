@@ -155,6 +155,24 @@ def test_a_text_that_fails_hurts_only_its_own_request(tagger: FakeTagger) -> Non
     with_queue(tagger, test)
 
 
+def test_a_fault_beside_the_tagging_answers_and_ends_no_thread(tagger: FakeTagger) -> None:
+    faults: list[BaseException] = [SystemExit(), KeyError("count")]
+
+    def on_batch(texts: int, characters: int) -> None:
+        if faults:
+            raise faults.pop()
+
+    async def test(queue: TagQueue) -> None:
+        for kind in (KeyError, RuntimeError):
+            with pytest.raises(kind):
+                await queue.submit(["一"], BOTH)
+        assert texts_of(await queue.submit(["二"], BOTH)) == ["二"]
+        assert queue.is_alive
+        assert queue.seconds_still == 0
+
+    with_queue(tagger, test, on_batch=on_batch)
+
+
 def test_a_stopped_queue_takes_nothing(tagger: FakeTagger) -> None:
     async def test(queue: TagQueue) -> None:
         await queue.submit(["一"], BOTH)

@@ -156,6 +156,14 @@ async def health(request: Request) -> Response:
     return json_response(to_json({"status": "ok", "version": zhseq.__version__}))
 
 
+async def ready(request: Request) -> Response:
+    """Return at once: 200 if requests are worked on, 503 if a thread has ended or a queue stands still."""
+    trouble = services(request).trouble()
+    if trouble is not None:
+        raise ApiError(503, trouble)
+    return json_response(to_json({"status": "ready", "version": zhseq.__version__}))
+
+
 async def metrics(request: Request) -> Response:
     """Return requests, times, characters, queues and batches."""
     counted = services(request).metrics
@@ -165,6 +173,7 @@ async def metrics(request: Request) -> Response:
 _REPORTS = (
     Endpoint("GET", "/v1/options", options, "What can be asked for", "service", OptionsResponse),
     Endpoint("GET", "/health", health, "Whether the service runs", "service", HealthResponse),
+    Endpoint("GET", "/ready", ready, "Whether requests are worked on", "service", HealthResponse),
     Endpoint("GET", "/metrics", metrics, "Counters for Prometheus", "service"),
 )
 

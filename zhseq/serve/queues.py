@@ -68,6 +68,8 @@ class Lane:
         self._tasks: list[_Task] = []
         self._changed = threading.Condition()
         self._stopped = False
+        self._moved = time.monotonic()
+        """When the last step began, or when there was something to do again."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -83,6 +85,8 @@ class Lane:
             waited_for = [task for task in self._tasks if not task.answer.cancelled]
             if self._stopped or len(waited_for) >= self._limit:
                 raise busy(_SECONDS * len(waited_for))
+            if not self._tasks:
+                self._moved = time.monotonic()
             used = min((task.used for task in self._tasks), default=0.0)
             self._tasks.append(_Task(iter(work()), answer, used))
             self._changed.notify()
@@ -97,6 +101,12 @@ class Lane:
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def seconds_still(self) -> float:
+        """Seconds since a step was begun, where there is something to do, or 0."""
+        with self._changed:
+            return time.monotonic() - self._moved if self._tasks else 0.0
 
     def stop(self, seconds: float) -> bool:
         """Take no more work, wait up to so long for the thread to end, and return whether it did."""
@@ -120,7 +130,7 @@ class Lane:
 
     def _step(self, task: _Task) -> bool:
         """Take one step, and tell whether there is another."""
-        begin = time.monotonic()
+        begin = self._moved = time.monotonic()
         try:
             part = next(task.steps)
         except StopIteration:
@@ -217,6 +227,8 @@ class TagQueue:
         self._rate = _FIRST_GUESS
         self._running: list[int] = []  # characters of the batches that are being tagged
         self._answering = 0  # batches whose answers are on their way
+        self._begun: dict[threading.Thread, float] = {}  # when each thread took the batch that it is at
+        self._moved = time.monotonic()  # when the last batch was taken, or when there was something to do again
         self.waiting = 0
         """Characters that wait."""
         self._loop = asyncio.get_running_loop()
@@ -245,6 +257,8 @@ class TagQueue:
                 self._forget_cancelled()
             if self._stopped or (self.waiting and self.waiting + cost > self._limit):
                 raise busy(round(self.waiting / self._rate))
+            if not self._jobs:
+                self._moved = time.monotonic()
             self.waiting += cost
             self._jobs.append(job)
             self._wake()
@@ -259,6 +273,18 @@ class TagQueue:
     def depth(self) -> int:
         """Requests that wait."""
         return len(self._jobs)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether all threads run."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def seconds_still(self) -> float:
+        """Seconds that a thread has been at one batch, or since a batch was taken where some texts wait."""
+        with self._lock:
+            since = [*self._begun.values(), *([self._moved] if self._jobs else [])]
+        return time.monotonic() - min(since) if since else 0.0
 
     def stop(self, seconds: float) -> bool:
         """Take no more texts, wait up to so long for the threads to end, and return whether they did."""
@@ -276,11 +302,18 @@ class TagQueue:
         """Tag batch after batch; one thread, which waits at its place."""
         while batch := self._take(place):
             begin = time.monotonic()
-            finished = self._tag(batch)
             characters = _characters(batch)
-            self._on_batch(sum(part.stop - part.start for _, part in batch), characters)
+            try:
+                finished = self._tag(batch)
+                self._on_batch(sum(part.stop - part.start for _, part in batch), characters)
+            except BaseException as error:  # whatever it is, somebody waits for an answer, and so do the others
+                failure: Exception = RuntimeError(type(error).__name__)
+                if isinstance(error, Exception) and not isinstance(error, StopIteration):  # no future takes that one
+                    failure = error
+                finished = [(job, failure) for job, _ in batch]
             self._rate += 0.1 * (characters / max(time.monotonic() - begin, 1e-6) - self._rate)
             with self._lock:
+                del self._begun[threading.current_thread()]
                 self._running.remove(characters)
                 self._answering += bool(finished)
                 self._first.notify()
@@ -295,6 +328,7 @@ class TagQueue:
                     batch = self._cut()
                     if batch:
                         self._running.append(_characters(batch))
+                        self._begun[threading.current_thread()] = self._moved = time.monotonic()
                         self._wake()
                         return batch
                 place.wait()

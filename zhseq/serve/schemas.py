@@ -170,7 +170,7 @@ class SuggestRequest(ReviewRequest):
 ERROR_CODES = (
     # of any request
     *("http_error", "internal", "not_found", "several_hosts", "unauthorized", "wrong_host", "wrong_method"),
-    *("busy", "timeout", "too_many_connections"),
+    *("busy", "queue_still", "thread_ended", "timeout", "too_many_connections"),
     *("body_timeout", "head_timeout", "head_too_large", "invalid_http", "too_large", "unsupported_media_type"),
     *("extreme_json", "invalid_json", "invalid_utf8", "lone_surrogate", "invalid_request", "too_long"),
     # of texts to tag
@@ -355,7 +355,7 @@ class OptionsResponse(Example):
 
 
 class HealthResponse(Example):
-    """That the service runs, and how much waits."""
+    """That the service runs, or works on requests."""
 
     status: str
     version: str

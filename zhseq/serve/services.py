@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from zhseq import memory
+from zhseq.errors import Message
 from zhseq.serve.metrics import Metrics
 from zhseq.serve.queues import Lane, TagQueue
 from zhseq.serve.settings import Settings
@@ -58,6 +59,21 @@ class Services:
         finally:
             ended = [queue.stop(_LAST_SECONDS) for queue in (self.tags, self.poems, self.lookups)]
             self.ended = all(ended)
+
+    def trouble(self) -> Message | None:
+        """Return why requests may go unanswered, or None: a thread that ended, a queue that stands still."""
+        for name in ("tags", "poems", "lookups"):
+            queue: TagQueue | Lane = getattr(self, name)
+            if not queue.is_alive:
+                return Message("thread_ended", "A thread of the queue {queue} has ended; restart.", {"queue": name})
+            seconds = queue.seconds_still
+            if seconds > self.settings.timeout:
+                return Message(
+                    "queue_still",
+                    "The queue {queue} has not moved for {seconds} seconds; if that goes on, restart.",
+                    {"queue": name, "seconds": round(seconds)},
+                )
+        return None
 
     def _count_batch(self, texts: int, characters: int) -> None:
         self.metrics.count_batch(texts, characters)

@@ -11,7 +11,7 @@ from zhseq.serve.http import busy, error_body
 
 pytestmark = pytest.mark.browser
 
-TEXT = "小明在北京大学读书。\n\n江泽民主席 在𠮷林会见了外宾。"
+TEXT = "小明在北京大学读书。\n\n江泽民主席 在北京会见了𠮷先生。"
 HACK = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>'
 
 

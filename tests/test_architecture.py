@@ -40,7 +40,7 @@ WITHOUT_TORCH = (
         "tagging.patterns",
     ),
     *("bulk.inputs", "bulk.records"),
-    *("serve.http", "serve.logs", "serve.metrics", "serve.openapi", "serve.protocol", "serve.reading"),
+    *("serve.http", "serve.metrics", "serve.openapi", "serve.protocol", "serve.reading"),
     *("serve.schemas", "serve.settings"),
 )
 

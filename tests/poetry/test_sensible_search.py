@@ -10,9 +10,9 @@ import torch
 
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.request import Ranking, Request, Sampling
+from zhseq.poetry.rules import SenseTables
 from zhseq.poetry.sampling import largest
 from zhseq.poetry.sense import Sense
-from zhseq.poetry.sense_tables import SenseTables
 from zhseq.text.vocab import SPECIALS, Vocab
 
 SENSE = Sense("山", {"春": ("春", "东风"), "秋": ("秋", "雁来"), "夜": ("夜",)}, {"春秋": 2.0})

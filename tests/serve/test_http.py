@@ -176,7 +176,7 @@ def test_metrics_count(client: TestClient, tagger: FakeTagger) -> None:
 
 
 def test_log_lines_are_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from zhseq.serve.logs import log, start_logging
+    from zhseq.serve.metrics import log, start_logging
 
     names = ("zhseq.serve", "uvicorn", "asyncio")
     before = {name: vars(logging.getLogger(name)).copy() for name in names}

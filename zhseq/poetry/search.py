@@ -17,9 +17,8 @@ from zhseq.poetry.model import LanguageModel
 from zhseq.poetry.planning import Plan
 from zhseq.poetry.prosody import UNASSIGNED
 from zhseq.poetry.request import Ranking, Sampling
-from zhseq.poetry.rules import CharacterMasks, tone_demands
+from zhseq.poetry.rules import CharacterMasks, SenseTables, tone_demands
 from zhseq.poetry.sampling import draw, random_streams
-from zhseq.poetry.sense_tables import SenseTables
 
 USED = 1e4
 """Nats against a character that the poem has already: it returns only where nothing else is left."""

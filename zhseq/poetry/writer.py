@@ -18,12 +18,11 @@ from zhseq.poetry.model import LanguageModel
 from zhseq.poetry.planning import Plan, answer_marks
 from zhseq.poetry.prosody import Prosody
 from zhseq.poetry.request import Poem
-from zhseq.poetry.rules import CharacterMasks
+from zhseq.poetry.rules import CharacterMasks, SenseTables
 from zhseq.poetry.sampling import sample
 from zhseq.poetry.scoring import score_poems
 from zhseq.poetry.search import Task, search
 from zhseq.poetry.sense import Sense
-from zhseq.poetry.sense_tables import SenseTables
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 

@@ -41,7 +41,7 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from zhseq.serve.app import create_app
-    from zhseq.serve.logs import log, start_logging
+    from zhseq.serve.metrics import log, start_logging
     from zhseq.serve.protocol import limited
 
     memory.share_heap()

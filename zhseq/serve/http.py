@@ -21,8 +21,7 @@ from starlette.types import Message as AsgiMessage
 
 from zhseq.errors import Message, service
 from zhseq.messages import CHINESE
-from zhseq.serve.logs import log
-from zhseq.serve.metrics import Metrics
+from zhseq.serve.metrics import Metrics, log
 from zhseq.serve.settings import LOCAL_HOSTS, Settings
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))

@@ -1,8 +1,16 @@
-"""What is counted, in the words of Prometheus."""
+"""What the service tells of itself: metrics in the words of Prometheus, and log lines that nobody needs to read."""
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -52,3 +60,122 @@ class Metrics:
     def render(self) -> bytes:
         """Return all of it as text."""
         return generate_latest(self._registry)
+
+
+MOST_LINES = 4_096
+"""Lines that may wait to be written; more are dropped and counted."""
+_PAUSE = 0.02  # seconds between writes, in which lines are collected: a thread woken for each would slow the service
+_LOGGER = logging.getLogger("zhseq.serve")
+
+
+class LineWriter:
+    """Writes lines in order. To add one never waits."""
+
+    def __init__(self, write: Callable[[bytes], object], most: int = MOST_LINES) -> None:
+        """Start the thread.
+
+        Args:
+            write: Takes some whole lines; it may wait, and an OSError drops them.
+            most: Lines that may wait.
+        """
+        self._write = write
+        self._most = most
+        self._lines: deque[str] = deque()
+        self._there = threading.Event()
+        self._ended = False
+        self._counting = threading.Lock()
+        self._told = 0  # of those that were dropped
+        self.dropped = 0
+        """Lines that were never written."""
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._thread.start()
+
+    def add(self, line: str) -> None:
+        """Write a line soon, or drop it if too many wait."""
+        if len(self._lines) >= self._most:
+            self._drop(1)
+            return
+        self._lines.append(line)
+        if not self._there.is_set():
+            self._there.set()
+
+    def end(self, seconds: float) -> None:
+        """Wait up to so long for the lines to be written."""
+        self._ended = True
+        self._there.set()
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while True:
+            self._there.wait()
+            if not self._ended:
+                time.sleep(_PAUSE)
+            self._there.clear()
+            ended = self._ended  # looked at after the event is cleared, or an end just before would be missed
+            self._write_all()
+            if ended:
+                return
+
+    def _write_all(self) -> None:
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        dropped = self.dropped
+        if dropped > self._told:
+            lines.append(_line(time.time(), "warning", {"event": "dropped", "lines": dropped - self._told}))
+        if not lines:
+            return
+        try:
+            self._write("".join(f"{line}\n" for line in lines).encode())
+            self._told = dropped
+        except OSError:
+            self._drop(len(lines))
+
+    def _drop(self, number: int) -> None:
+        with self._counting:
+            self.dropped += number
+
+
+class _JsonLines(logging.Handler):
+    def __init__(self, lines: LineWriter) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = getattr(record, "fields", None)
+        if fields is None:  # of a library: its message, never its exception, which may hold a user's text
+            fields = {"event": "library", "logger": record.name, "message": record.getMessage().strip()}
+        self._lines.add(_line(record.created, record.levelname.lower(), fields))
+
+
+def _line(seconds: float, level: str, fields: dict[str, Any]) -> str:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return json.dumps({"time": f"{stamp}.{int(seconds % 1 * 1000):03d}Z", "level": level, **fields})
+
+
+def log(event: str, **fields: Any) -> None:
+    """Write one line about an event. `fields` must hold nothing that a user sent."""
+    level = logging.ERROR if event == "error" else logging.INFO
+    if _LOGGER.isEnabledFor(level):
+        _LOGGER.log(level, event, extra={"fields": {"event": event, **fields}})
+
+
+def start_logging() -> LineWriter:
+    """Send the lines to standard error, with the warnings of the HTTP server, and return what writes them."""
+    lines = LineWriter(_to_standard_error)
+    handler = _JsonLines(lines)
+    # No line shows them, and the number of the process is a system call for each.
+    logging.logProcesses = logging.logThreads = logging.logMultiprocessing = False
+    for name, level in (("zhseq.serve", logging.INFO), ("uvicorn", logging.WARNING), ("asyncio", logging.ERROR)):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+    return lines
+
+
+def _to_standard_error(data: bytes) -> None:
+    """Write past Python's own buffer: a thread that waits with its lock would stop the end of the process."""
+    if sys.stderr is None:
+        raise OSError("standard error is closed")
+    number = sys.stderr.fileno()
+    while data:
+        data = data[os.write(number, data) :]

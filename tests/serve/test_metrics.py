@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import threading
 
-from zhseq.serve.logs import LineWriter
+from zhseq.serve.metrics import LineWriter
 
 
 class Reader:

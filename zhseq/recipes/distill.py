@@ -64,7 +64,7 @@ _BATCH = 8192  # padded characters that the teachers read at once
 
 @dataclass(frozen=True)
 class DistillRecipe:
-    """Settings of a distillation; the defaults made the shipped tagger."""
+    """Settings of a distillation."""
 
     data: TaggerDataConfig = field(default_factory=TaggerDataConfig)
     model: TaggerModelConfig = field(default_factory=TaggerModelConfig)
@@ -76,7 +76,7 @@ class DistillRecipe:
     mean_probability: float = 0.95
     """Least mean probability of the words of a text that the student reads."""
     least_probability: float = 0.5
-    """Least probability of each of its words, and of each of its names."""
+    """Least probability of the tag of each of its characters, for words and for names."""
     weight: float = 1.0
     """How often the labelled texts are read for once that the gold is."""
 
@@ -239,11 +239,11 @@ def _record(
             continue
         table, own = teachers.tables[head], labels[head]
         starts, ends, kinds = spans_from_ids(own.paths[index, :length], table)
-        sure = np.minimum.reduceat(own.probabilities[index, :length], starts) if len(starts) else np.ones(1)
-        if own.probabilities[index, :length].min() < recipe.least_probability:
+        probabilities = own.probabilities[index, :length]
+        if probabilities.min() < recipe.least_probability:
             return None
-        if head == "pos":
-            if sure.mean() < recipe.mean_probability:
+        if head == "pos":  # a word is as sure as the least sure of its tags; words cover a text without a gap
+            if np.minimum.reduceat(probabilities, starts).mean() < recipe.mean_probability:
                 return None
             borders = {0, *ends.tolist()}
         elif borders and not borders.issuperset([*starts.tolist(), *ends.tolist()]):

@@ -44,7 +44,7 @@ _DEV_PIECES = 1500
 
 @dataclass(frozen=True)
 class EncoderRecipe:
-    """Settings; the defaults made the encoder of the shipped tagger."""
+    """Settings; model cards say which ones made the encoders of the shipped taggers."""
 
     data: TaggerDataConfig = field(default_factory=lambda: TaggerDataConfig(tokens_per_batch=4096))
     model: TaggerModelConfig = field(

@@ -34,7 +34,7 @@ _LINES_AT_ONCE = 2000
 
 @dataclass(frozen=True)
 class VectorsRecipe:
-    """Settings of the vectors; the defaults made those that the shipped taggers start from."""
+    """Settings of the vectors; model cards say which ones the shipped taggers began with."""
 
     characters: int = 20_000_000
     """Characters of text to read, taken from all files of the corpus; 0: everything."""

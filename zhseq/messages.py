@@ -115,6 +115,7 @@ _POETRY: dict[str, str] = {
     # the model, its prosody, and how they are learned
     "impossible_settings": "{path} 所述不成其为模型：{reason}；请重新取得或训练",
     "other_vocabulary": "{vocab} 有 {count} 个符号，而 {config} 说有 {expected} 个，二者不属同一模型",
+    "attention_heads_negative": "attention_heads 不能为负，而这里是 {value}",
     "bad_hidden_sizes": "hidden_sizes 须有一个或几个至少为 1 的数，而这里是 {hidden_sizes}",
     "bad_output_size": "output_size 须在 1 至 vocab_size {vocab_size} 之间，而这里是 {output_size}",
     "bad_dropout": "{name} 须在 [0, 1) 之间，而这里是 {value}",

@@ -13,10 +13,15 @@ VOCAB, OUTPUT = 23, 17
 LENGTHS = [9, 1, 5, 9, 3]
 
 
-def build(hidden_sizes: tuple[int, ...] = (10, 8), dropout: float = 0.0) -> LanguageModel:
+def build(hidden_sizes: tuple[int, ...] = (10, 8), dropout: float = 0.0, heads: int = 0) -> LanguageModel:
     torch.manual_seed(0)
-    rates = {"input_dropout": dropout, "hidden_dropout": dropout, "output_dropout": dropout}
-    return LanguageModel(LanguageModelConfig(6, hidden_sizes, **rates, vocab_size=VOCAB, output_size=OUTPUT))
+    config = LanguageModelConfig(
+        6, hidden_sizes, dropout, dropout, dropout, attention_heads=heads, vocab_size=VOCAB, output_size=OUTPUT
+    )
+    model = LanguageModel(config)
+    if model.attention is not None:  # as training leaves it: an output layer of zeros would hide every mistake
+        torch.nn.init.normal_(model.attention.output.weight)
+    return model
 
 
 @pytest.fixture
@@ -60,9 +65,10 @@ def test_token_losses_are_zero_where_nothing_is_scored(batch: Batch) -> None:
     assert bool(((losses > 0) == (batch.targets != IGNORED)).all())
 
 
+@pytest.mark.parametrize("heads", [0, 2])
 @pytest.mark.parametrize("hidden_sizes", [(10,), (10, 8), (10, 8, 6)])
-def test_step_by_step_equals_the_full_pass(batch: Batch, hidden_sizes: tuple[int, ...]) -> None:
-    model = build(hidden_sizes, dropout=0.3).eval()
+def test_step_by_step_equals_the_full_pass(batch: Batch, hidden_sizes: tuple[int, ...], heads: int) -> None:
+    model = build(hidden_sizes, 0.3, heads).eval()
     whole = rows(batch, [0, 3], 9)
     expected = logits(model, whole)
     for gradients in (True, False):
@@ -76,8 +82,9 @@ def test_step_by_step_equals_the_full_pass(batch: Batch, hidden_sizes: tuple[int
     assert found.dtype == torch.float32
 
 
-def test_a_later_symbol_changes_nothing_before_it(batch: Batch) -> None:
-    model = build()
+@pytest.mark.parametrize("heads", [0, 2])
+def test_a_later_symbol_changes_nothing_before_it(batch: Batch, heads: int) -> None:
+    model = build(heads=heads)
     before = logits(model, batch)
     changed = batch.ids.clone()
     changed[:, 5] = changed[:, 5] % (VOCAB - 1) + 1
@@ -86,8 +93,20 @@ def test_a_later_symbol_changes_nothing_before_it(batch: Batch) -> None:
     assert (before[:, 5:] != after[:, 5:]).any(dim=-1).all()
 
 
-def test_a_row_scores_the_same_alone_and_in_any_batch(batch: Batch) -> None:
-    model = build(dropout=0.3).eval()
+def test_attention_begins_as_nothing_and_then_reads_what_went_before(batch: Batch) -> None:
+    plain, attentive = build(), build(heads=2)
+    attentive.load_state_dict(plain.state_dict(), strict=False)
+    found = logits(attentive, batch)
+    assert (found[:, 1:] != logits(plain, batch)[:, 1:]).any(dim=-1).all()
+    assert attentive.attention is not None
+    torch.nn.init.zeros_(attentive.attention.output.weight)
+    torch.testing.assert_close(logits(attentive, batch), logits(plain, batch))
+    assert not any(part.numel() for part in attentive.attention.nothing(3))
+
+
+@pytest.mark.parametrize("heads", [0, 2])
+def test_a_row_scores_the_same_alone_and_in_any_batch(batch: Batch, heads: int) -> None:
+    model = build(dropout=0.3, heads=heads).eval()
     together = model.token_losses(batch)
     for row, length in enumerate(LENGTHS):
         alone = model.token_losses(rows(batch, [row], length))
@@ -148,6 +167,7 @@ def test_autocast_keeps_the_loss_in_float32(batch: Batch) -> None:
         ({"output_size": 0}, "output_size"),
         ({"output_size": VOCAB + 1}, "output_size"),
         ({"embedding_dim": 0}, "embedding_dim"),
+        ({"attention_heads": -1}, "attention_heads"),
         ({"input_dropout": 1.0}, "input_dropout"),
         ({"output_dropout": -0.1}, "output_dropout"),
     ],

@@ -250,3 +250,15 @@ def test_a_broken_record_is_named_by_file(front_door: Train, tmp_path: Path, mon
     status, _, messages = front_door(tmp_path / "run")
     assert status == 2
     assert "poet.tang.0.json" in sentence(messages)
+
+
+def test_attention_can_be_added_to_a_model_that_is_trained(front_door: Train, tmp_path: Path) -> None:
+    assert front_door(tmp_path / "first")[0] == 0
+    begun = ("--init", str(tmp_path / "first" / "best"))
+    assert front_door(tmp_path / "second", *begun, "--set", "model.attention_heads=2")[0] == 0
+    first, second = (Poet.load(str(tmp_path / run / "best")) for run in ("first", "second"))
+    assert first.model.attention is None
+    assert second.model.attention is not None
+    assert second.model.attention.output.weight.abs().sum() > 0  # it has learned
+    assert second.model.config.hidden_sizes == first.model.config.hidden_sizes
+    assert len(second.write(form="七绝", seed=1).lines) == 4

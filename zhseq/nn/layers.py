@@ -18,6 +18,8 @@ WORD_SETS = 4
 """SoftLexicon sets of a character: words that begin at it, contain it, end at it, are it."""
 State = list[tuple[Tensor, Tensor]]
 """State of a stacked LSTM: for each layer the pair (h, c), each (1, batch, hidden)."""
+HEAD_SIZE = 64
+"""Numbers of an attention head's queries, keys and values."""
 
 _FEW_STEPS = 8  # symbols read at once while a poem is written: a character, one and a line separator, short wishes
 _skipped: ContextVar[bool] = ContextVar("initialization_skipped", default=False)
@@ -187,6 +189,57 @@ class StackedLSTM(nn.Module):
             vectors, after = run_lstm(layer, vectors, None if state is None else state[index])
             new_state.append(after)
         return vectors, new_state
+
+
+class BackwardAttention(nn.Module):
+    """Attention of each position of a sequence over itself and all positions before it.
+
+    Scaled dot products in several heads (Vaswani et al., 2017), without codes of position: what it reads are the states
+    of an LSTM, which know where they stand. It begins as nothing (its output layer is 0), so that it can be added to a
+    model that is trained already.
+    """
+
+    def __init__(self, input_size: int, heads: int, output_size: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project = nn.Linear(input_size, 3 * heads * HEAD_SIZE, bias=False)
+        self.output = nn.Linear(heads * HEAD_SIZE, output_size, bias=False)
+        if not _skipped.get():
+            nn.init.xavier_uniform_(self.project.weight)
+            nn.init.zeros_(self.output.weight)
+
+    def nothing(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Return the memory before the first symbol: no keys and no values."""
+        empty = self.output.weight.new_zeros(1, batch, 0, self.heads * HEAD_SIZE)
+        return empty, empty
+
+    def forward(
+        self, vectors: Tensor, memory: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Look back from (batch, length, input_size).
+
+        Args:
+            vectors: The states to look from and to look at; padding may only come after the end of a row.
+            memory: Keys and values of what came before, each (1, batch, earlier, heads * 64).
+
+        Returns:
+            What was found, (batch, length, output_size), and the memory with these positions.
+        """
+        queries, keys, values = self.project(vectors).chunk(3, dim=-1)
+        earlier = 0
+        if memory is not None:
+            earlier = memory[0].shape[2]
+            keys, values = (torch.cat([old[0], new], dim=1) for old, new in zip(memory, (keys, values), strict=True))
+        query, key, value = (
+            part.unflatten(-1, (self.heads, HEAD_SIZE)).transpose(1, 2) for part in (queries, keys, values)
+        )
+        length, seen = vectors.shape[1], None
+        if earlier and length > 1:
+            seen = torch.ones(length, earlier + length, dtype=torch.bool, device=vectors.device).tril(earlier)
+        found = nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=seen, is_causal=earlier == 0 and length > 1
+        )
+        return self.output(found.transpose(1, 2).flatten(2)), (keys.unsqueeze(0), values.unsqueeze(0))
 
 
 class BiLSTM(nn.Module):

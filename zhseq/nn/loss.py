@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 # Rows of logits computed at a time: on a CPU a block stays near the cache, on a GPU it fills the device.
-_CPU_ROWS = 512
+_CPU_ROWS = 256
 _DEVICE_ROWS = 16384
 
 

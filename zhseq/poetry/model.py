@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zhseq.batching import IGNORED, Batch
 from zhseq.errors import ConfigError
-from zhseq.nn.layers import EmbeddingConfig, LockedDropout, SequenceEmbedding, StackedLSTM, State
+from zhseq.nn.layers import BackwardAttention, EmbeddingConfig, LockedDropout, SequenceEmbedding, StackedLSTM, State
 from zhseq.nn.loss import linear_cross_entropy
 
 
@@ -27,6 +27,8 @@ class LanguageModelShape:
     """Dropout between the layers."""
     output_dropout: float = 0.1
     """Dropout of what the last layer gives."""
+    attention_heads: int = 0
+    """Heads, of 64 numbers each, with which the last layer looks back over the poem so far; 0: no attention."""
 
     def __post_init__(self) -> None:
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
@@ -34,6 +36,12 @@ class LanguageModelShape:
                 "bad_hidden_sizes",
                 "hidden_sizes must be one or more sizes of at least 1, but is {hidden_sizes}",
                 hidden_sizes=self.hidden_sizes,
+            )
+        if self.attention_heads < 0:
+            raise ConfigError(
+                "attention_heads_negative",
+                "attention_heads must not be negative, but is {value}",
+                value=self.attention_heads,
             )
         for name in ("input_dropout", "hidden_dropout", "output_dropout"):
             if not 0 <= getattr(self, name) < 1:
@@ -66,7 +74,8 @@ class LanguageModel(nn.Module):
     """Predict the next symbol from all before it.
 
     Characters are embedded, read by the LSTM layers, projected back to the embedding size and compared with the
-    embedding table itself (the tied softmax of Press and Wolf, 2017, and Inan et al., 2017).
+    embedding table itself (the tied softmax of Press and Wolf, 2017, and Inan et al., 2017). With `attention_heads`,
+    what the last layer finds by looking back over all symbols so far is added to the projection.
     """
 
     def __init__(self, config: LanguageModelConfig) -> None:
@@ -77,6 +86,8 @@ class LanguageModel(nn.Module):
         self.encoder = StackedLSTM(config.embedding_dim, config.hidden_sizes, config.hidden_dropout)
         self.output_dropout = LockedDropout(config.output_dropout)
         self.projection = nn.Linear(config.hidden_sizes[-1], config.embedding_dim, bias=False)
+        heads = config.attention_heads
+        self.attention = BackwardAttention(config.hidden_sizes[-1], heads, config.embedding_dim) if heads else None
         self.output_bias = nn.Parameter(torch.zeros(config.output_size))
 
     @property
@@ -87,8 +98,13 @@ class LanguageModel(nn.Module):
     def hidden(self, batch: Batch, state: State | None = None) -> tuple[Tensor, State]:
         """Return the projected outputs, (batch, length, embedding_dim), and the state after the last column."""
         vectors = self.input_dropout(self.embedding(batch))
-        vectors, state = self.encoder(vectors, state)
-        return self.projection(self.output_dropout(vectors)), state
+        vectors, after = self.encoder(vectors, state)
+        vectors = self.output_dropout(vectors)
+        hidden: Tensor = self.projection(vectors)
+        if self.attention is not None:
+            found, memory = self.attention(vectors, None if state is None else state[len(self.encoder.layers)])
+            hidden, after = hidden + found, [*after, memory]
+        return hidden, after
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the scored positions, a scalar in nats."""
@@ -110,6 +126,8 @@ class LanguageModel(nn.Module):
         if state is None:  # spelled out, so that a short beginning is read by single cells, too: see `run_lstm`
             zeros = [self.output_bias.new_zeros(1, len(ids), size) for size in self.config.hidden_sizes]
             state = [(zero, zero) for zero in zeros]
+            if self.attention is not None:
+                state.append(self.attention.nothing(len(ids)))
         hidden, state = self.hidden(Batch(ids=ids, mask=torch.ones_like(ids, dtype=torch.bool)), state)
         logits = nn.functional.linear(hidden[:, -1], self.output_weight, self.output_bias)
         return logits.float(), state

@@ -239,15 +239,19 @@ def train_poem(
 
 
 def continue_from(name: str, config: LanguageModelShape) -> tuple[LanguageModel, Vocab]:
-    """Load a poem model to train on; its shape is kept, the dropout rates are those of `config`.
+    """Load a poem model to train on; its sizes are kept, the dropout rates are those of `config`.
+
+    Attention that `config` asks for and the model does not have is added to it.
 
     Raises:
         CheckpointError: It is missing, damaged, or no poem model.
     """
     poet = Poet.load(name)
-    rates = {rate: getattr(config, rate) for rate in ("input_dropout", "hidden_dropout", "output_dropout")}
-    model = LanguageModel(dataclasses.replace(poet.model.config, **rates))
-    model.load_state_dict(poet.model.state_dict())
+    had = poet.model.config
+    wanted = {rate: getattr(config, rate) for rate in ("input_dropout", "hidden_dropout", "output_dropout")}
+    heads = had.attention_heads or config.attention_heads
+    model = LanguageModel(dataclasses.replace(had, attention_heads=heads, **wanted))
+    model.load_state_dict(poet.model.state_dict(), strict=heads == had.attention_heads)
     return model, poet.vocab
 
 

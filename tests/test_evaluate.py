@@ -68,6 +68,48 @@ def test_entities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "words" not in report
 
 
+WEIBO = "北 B-GPE.NAM\n京 I-GPE.NAM\n人 B-PER.NOM\n1 B-ORG.NAM\n9 I-ORG.NAM\n"
+
+
+def test_labels_that_the_model_does_not_know_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = write(tmp_path, WEIBO)
+    assert main(["--gold", gold, "--json"]) == 0
+    shown = capsys.readouterr()
+    report = json.loads(shown.out)
+    assert report["unknown_labels"] == {"ner": {"GPE.NAM": 1, "PER.NOM": 1, "ORG.NAM": 1}}
+    assert report["entities"]["f1"] == 0
+    assert report["untyped"]["f1"] == pytest.approx(2 * 2 / (3 + 2))
+    assert "the model does not know GPE.NAM (1), PER.NOM (1), ORG.NAM (1) of the gold; it gives LOC, ORG" in shown.err
+    assert "--map" in shown.err
+    assert main(["--gold", gold]) == 0
+    assert "entities, untyped" in capsys.readouterr().out
+
+
+def test_labels_are_renamed_and_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = write(tmp_path, WEIBO)
+    chosen = run(capsys, "--gold", gold, "--labels", "*.NAM", "--map", "GPE.NAM=LOC,ORG.NAM=ORG")
+    assert chosen["entities"]["f1"] == 1  # type: ignore[index]
+    assert chosen["entities"]["by_label"].keys() == {"LOC", "ORG"}  # type: ignore[index]
+    assert "unknown_labels" not in chosen
+    # The names of the model are renamed and chosen, too.
+    one = run(capsys, "--gold", write(tmp_path, "北 B-place\n京 I-place\n1 B-x\n"), "--map", "LOC=place,x=ORG")
+    assert one["entities"]["f1"] == 1  # type: ignore[index]
+    places = run(capsys, "--gold", write(tmp_path, "北 B-LOC\n京 I-LOC\n人 O\n1 B-ORG\n"), "--labels", "L?C")
+    assert places["entities"]["gold"] == places["entities"]["predicted"] == 1  # type: ignore[index]
+    words = run(capsys, "--gold", write(tmp_path, "天气/noun\n"), "--map", "noun=n")
+    assert words["joint"]["f1"] == 1  # type: ignore[index]
+
+
+def test_a_choice_of_labels_that_fits_nothing_is_refused(tmp_path: Path) -> None:
+    gold = write(tmp_path, WEIBO)
+    with pytest.raises(InputError, match=r"<map>|map= takes OLD=NEW"):
+        main(["--gold", gold, "--map", "PER"])
+    with pytest.raises(InputError, match=r"neither the gold nor the model has; the gold has GPE.NAM, ORG.NAM, PER.NOM"):
+        main(["--gold", gold, "--map", "name=PER"])
+    with pytest.raises(InputError, match=r"\*.NAME matches none of GPE.NAM, ORG.NAM, PER.NOM"):
+        main(["--gold", gold, "--labels", "*.NAME"])
+
+
 def test_gold_without_any_entity_scores_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = run(capsys, "--gold", write(tmp_path, "江 O\n河 O\n"), "--format", "columns")
     assert report["entities"]["f1"] == 0.0  # type: ignore[index]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from zhseq.cli import add_device, add_threads, program, run_main
 from zhseq.corpus.tagging import FORMATS, read_tagged
-from zhseq.tagging.evaluation import as_text, evaluate, spread
+from zhseq.errors import InputError, command_line
+from zhseq.tagging.evaluation import LabelChoice, as_text, evaluate, spread, unknown_labels
 from zhseq.text.tags import TASKS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[..., Tagger] | N
         load: Loads a model; by default `Tagger.load`.
     """
     options = _parser().parse_args(arguments)
+    choice = LabelChoice(_mapping(options.map), [label for label in options.labels.split(",") if label])
     corpus = read_tagged(options.gold, format=options.format, task=options.task)
     print(corpus.report(), file=sys.stderr)
     if load is None:
@@ -36,7 +38,9 @@ def main(arguments: Sequence[str] | None = None, load: Callable[..., Tagger] | N
     for name in options.model or [None]:
         tagger = load(name, device=options.device, threads=options.threads)
         progress = _progress_bar(len(corpus.texts))
-        report = evaluate(tagger, corpus.texts, confusions=options.confusions, progress=progress)
+        report = evaluate(tagger, corpus.texts, choice=choice, confusions=options.confusions, progress=progress)
+        for note in unknown_labels(report, tagger):
+            print(note.render(command_line), file=sys.stderr)
         reports.append({"model": name or "default", "gold": corpus.name, **report})
     summary = reports[0] if len(reports) == 1 else {"models": reports, **spread(reports)}
     print(json.dumps(summary, ensure_ascii=False) if options.json else as_text(reports))
@@ -57,12 +61,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=FORMATS, default="auto", help="of the gold file (default: told from it)")
     parser.add_argument("--task", choices=TASKS, help="score words or entities only (default: what there is)")
     parser.add_argument(
+        "--map",
+        default="",
+        metavar="OLD=NEW,...",
+        help="rename labels of the gold and of the model before they are compared (name=PER,company=ORG)",
+    )
+    parser.add_argument(
+        "--labels",
+        default="",
+        metavar="PATTERN,...",
+        help="entity labels that count, as the gold has them ('*.NAM'; default: all)",
+    )
+    parser.add_argument(
         "--confusions", type=int, default=10, metavar="N", help="show the N most frequent (default: 10)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_device(parser)
     add_threads(parser)
     return parser
+
+
+def _mapping(value: str) -> dict[str, str]:
+    """Read `old=new,old=new`."""
+    pairs = [pair.partition("=") for pair in value.split(",") if pair]
+    for old, _, new in pairs:
+        if not old or not new:
+            raise InputError(
+                "bad_map", "<map> takes OLD=NEW, several separated by commas, but is '{value}'", value=value
+            )
+    return {old: new for old, _, new in pairs}
 
 
 def _progress_bar(total: int) -> Callable[[Iterable[Document]], Iterable[Document]]:

@@ -178,6 +178,11 @@ _TAGGING: dict[str, str] = {
     "frequency_after_pos": "词频应写在词性之前，却在其后（{line}）。",
     "few_readings": "读法数须不少于 1，现为 {nbest}",
     "few_threads": "线程数须不少于 1，现为 {threads}",
+    "bad_map": "<map> 应写作 旧=新，几个之间用逗号，现为“{value}”",
+    "labels_unknown_to_model": "模型不认识标准答案中的 {labels}，它所给的标签是 {known}。这些都算作漏标："
+    "请用 <map={first}=...> 改名，或看不计类别的得分",
+    "mapped_label_nowhere": "<map={label}> 所说的标签，标准答案和模型都没有；标准答案中有 {gold}",
+    "no_such_labels": "<labels> 应与标准答案中的实体标签相符，而 {patterns} 与 {gold} 都不相符",
     "gold_of_another_task": "标准答案应含此模型所能做的（{wanted}），而其中只有 {there}",
     "impossible_rate": "{name} 须不小于 0 而小于 1，现为 {value}",
     "no_bigrams": "{path} 不是二元组表（{error}）；请重新下载该模型",

@@ -12,6 +12,7 @@ BATCH = 3
 
 class Tagger:
     tasks = ("pos", "ner")
+    labels = {"pos": ("n", "w"), "ner": ("LOC", "ORG")}  # noqa: RUF012
 
     @classmethod
     def load(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from zhseq.errors import InputError, Message
@@ -16,18 +19,97 @@ if TYPE_CHECKING:
     from zhseq.tagging.tagger import Tagger
 
 Report = dict[str, Any]
-"""Scores as they stand in JSON: `texts`, `characters`, and what there is of `words`, `joint` and `entities`, each
-with `precision`, `recall`, `f1`, `gold`, `predicted` and (except for words) the same `by_label`; the most frequent
-confusions as `cuts`, `pos_confusions` and `entity_confusions`."""
+"""Scores as they stand in JSON: `texts`, `characters`, and what there is of `words`, `joint`, `entities` and `untyped`,
+each with `precision`, `recall`, `f1`, `gold`, `predicted` and (`joint`, `entities`) the same `by_label`; the most
+frequent confusions as `cuts`, `pos_confusions` and `entity_confusions`; `unknown_labels`, by task the labels of the
+gold that the tagger does not know and how often they stand there."""
 
-SCORES = ("words", "joint", "entities")
-"""Scores that a report may have: words alone, words with their parts of speech, entities with their labels."""
+Unknown = dict[str, dict[str, int]]
+"""By task labels of the gold that a tagger does not know, and how often they stand there."""
+
+SCORES = {
+    "words": "words",
+    "joint": "joint",
+    "entities": "entities",
+    "untyped": "entities, untyped",
+}
+"""Scores that a report may have, and how tables call them: words alone, words with their parts of speech, entities with
+their labels, and entities whatever their labels."""
+
+
+@dataclass(frozen=True)
+class LabelChoice:
+    """How the labels of the gold and of a tagger are made comparable."""
+
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """New names of labels, parts of speech and entities alike, on both sides."""
+    patterns: Sequence[str] = ()
+    """Entity labels that count, as they stand before `mapping`, with `*` and `?`; none: all. Those of the tagger are
+    chosen in the same way, unless none of them matches: then all of them count."""
+
+    def renamed(self, spans: Iterable[Span]) -> list[Span]:
+        """Return the spans with the new names of their labels."""
+        if not self.mapping:
+            return list(spans)
+        return [Span(span.start, span.end, self.mapping.get(span.label, span.label)) for span in spans]
+
+    def matches(self, label: str) -> bool:
+        """Tell whether an entity label counts."""
+        return not self.patterns or any(fnmatchcase(label, pattern) for pattern in self.patterns)
+
+    def chosen(self, spans: Iterable[Span], labels: Iterable[str]) -> list[Span]:
+        """Return the entities that count, renamed, out of `spans` of a side that has `labels`."""
+        selective = any(self.matches(label) for label in labels)
+        return self.renamed(span for span in spans if not selective or self.matches(span.label))
+
+    def check(self, gold: Mapping[str, Counter[str]], known: Mapping[str, Sequence[str]]) -> None:
+        """Refuse what fits nothing.
+
+        Args:
+            gold: By task the labels of the gold and how often they stand there.
+            known: By task the labels that the tagger gives.
+
+        Raises:
+            InputError: A label to be renamed is on neither side, or no entity label of the gold matches a pattern.
+        """
+        ours, theirs = ({label for labels in side.values() for label in labels} for side in (gold, known))
+        for label in self.mapping:
+            if label not in ours | theirs:
+                raise InputError(
+                    "mapped_label_nowhere",
+                    "<map={label}> names a label that neither the gold nor the model has; the gold has {gold}",
+                    label=label,
+                    gold=", ".join(sorted(ours)),
+                )
+        names = gold.get("ner", Counter())
+        if names and self.patterns and not any(map(self.matches, names)):
+            raise InputError(
+                "no_such_labels",
+                "<labels> should match entity labels of the gold, but {patterns} matches none of {gold}",
+                patterns=", ".join(self.patterns),
+                gold=", ".join(sorted(names)),
+            )
+
+    def unknown(
+        self, gold: Mapping[str, Counter[str]], known: Mapping[str, Sequence[str]]
+    ) -> dict[str, dict[str, int]]:
+        """Return by task the labels of the gold that count and that the tagger does not know, under their new names."""
+        found: Unknown = {}
+        for task, labels in gold.items():
+            ours = {self.mapping.get(label, label) for label in known[task]}
+            for label, count in labels.most_common():
+                name = self.mapping.get(label, label)
+                if name and name not in ours and (task == "pos" or self.matches(label)):
+                    found.setdefault(task, {}).setdefault(name, 0)
+                    found[task][name] += count
+        return found
 
 
 def evaluate(
     tagger: Tagger,
     texts: Sequence[TaggedText],
     *,
+    choice: LabelChoice | None = None,
     confusions: int = 10,
     progress: Callable[[Iterable[Document]], Iterable[Document]] = iter,
 ) -> Report:
@@ -36,12 +118,14 @@ def evaluate(
     Args:
         tagger: The tagger; it gets the raw texts.
         texts: Gold; words and entities are each scored on the texts that mark them, if the tagger finds them.
+        choice: New names of labels, and which count; by default all as they are.
         confusions: How many of the most frequent confusions to give.
         progress: Is given the documents, one for each text, and passes them on while it shows how far they are.
 
     Raises:
-        InputError: The gold marks nothing that the tagger finds.
+        InputError: The gold marks nothing that the tagger finds, or `choice` fits no label.
     """
+    choice = choice or LabelChoice()
     marked = {"pos": any(t.words is not None for t in texts), "ner": any(t.entities is not None for t in texts)}
     tasks = [task for task in tagger.tasks if marked[task]]
     if not tasks:
@@ -51,14 +135,18 @@ def evaluate(
             wanted=", ".join(tagger.tasks),
             there=", ".join(task for task in marked if marked[task]) or Message("nothing", "nothing"),
         )
+    gold = _labels(texts, tasks)
+    choice.check(gold, tagger.labels)
     words, entities = SpanCounts(), SpanCounts()
     documents = tagger.stream((text.text for text in texts), tasks=tasks)
     for text, document in zip(texts, progress(documents), strict=True):
         if "pos" in tasks and text.words is not None:
-            words.add(text.text, text.words, [Span(word.start, word.end, word.pos) for word in document.words])
+            cut = [Span(word.start, word.end, word.pos) for word in document.words]
+            words.add(text.text, choice.renamed(text.words), choice.renamed(cut))
         if "ner" in tasks and text.entities is not None:
             found = [Span(entity.start, entity.end, entity.label) for entity in document.entities]
-            entities.add(text.text, text.entities, found)
+            wanted = choice.chosen(text.entities, gold["ner"])
+            entities.add(text.text, wanted, choice.chosen(found, tagger.labels["ner"]))
     report: Report = {"texts": len(texts), "characters": sum(len(text.text) for text in texts)}
     if "pos" in tasks:
         report["words"] = _row(words.extents)
@@ -69,8 +157,28 @@ def evaluate(
             report["pos_confusions"] = _most_frequent(relabelled[:confusions])
     if "ner" in tasks:
         report["entities"] = {**_row(entities.labelled), "by_label": _by_label(entities)}
+        report["untyped"] = _row(entities.extents)
         report["entity_confusions"] = _most_frequent(entities.labels.most_common(confusions))
+    if unknown := choice.unknown(gold, tagger.labels):
+        report["unknown_labels"] = unknown
     return report
+
+
+def unknown_labels(report: Report, tagger: Tagger) -> list[Message]:
+    """Say for each task which labels of the gold the tagger does not know."""
+    return [
+        Message(
+            "labels_unknown_to_model",
+            "the model does not know {labels} of the gold; it gives {known}. What is labelled so counts as missed: "
+            "rename it by <map={first}=...>, or look at the scores without types",
+            {
+                "labels": ", ".join(f"{label} ({count:,})" for label, count in labels.items()),
+                "known": ", ".join(tagger.labels[task]),
+                "first": next(iter(labels)),
+            },
+        )
+        for task, labels in report.get("unknown_labels", {}).items()
+    ]
 
 
 def spread(reports: Sequence[Report]) -> Report:
@@ -90,9 +198,9 @@ def as_text(reports: Sequence[Report]) -> str:
             f"{report['model']} on {report['gold']}: {report['texts']:,} texts, {report['characters']:,} characters"
         ]
         lines += ["", f"{'':20}{'precision':>10}{'recall':>10}{'F1':>10}{'gold':>10}{'predicted':>10}"]
-        for name in SCORES:
+        for name, title in SCORES.items():
             if name in report:
-                lines.append(_line(name, report[name]))
+                lines.append(_line(title, report[name]))
                 lines += [_line(f"  {label}", row) for label, row in report[name].get("by_label", {}).items()]
         for title, key in (
             ("words cut otherwise", "cuts"),
@@ -107,10 +215,20 @@ def as_text(reports: Sequence[Report]) -> str:
         summary = spread(reports)
         lines += [f"mean F1 of {len(reports)} models, with standard deviation:"]
         lines += [
-            f"{name:20}{100 * mean:10.2f} ± {100 * summary['spread'][name]:.2f}"
+            f"{SCORES[name]:20}{100 * mean:10.2f} ± {100 * summary['spread'][name]:.2f}"
             for name, mean in summary["mean"].items()
         ]
     return "\n".join(lines).rstrip()
+
+
+def _labels(texts: Sequence[TaggedText], tasks: Sequence[str]) -> dict[str, Counter[str]]:
+    """Return by task the labels of the gold and how often they stand there."""
+    gold: dict[str, Counter[str]] = {task: Counter() for task in tasks}
+    for text in texts:
+        for task, spans in (("pos", text.words), ("ner", text.entities)):
+            if task in gold and spans is not None:
+                gold[task].update(span.label for span in spans if span.label)
+    return gold
 
 
 def _row(score: Score) -> Report:

@@ -25,7 +25,7 @@ from zhseq.device import autocast, tune_process
 from zhseq.tagging.tagger import Tagger, load_parts
 
 if TYPE_CHECKING:
-    from zhseq.batching import Batch
+    from zhseq.batching import Array, Batch
 
 LINE = 40
 _BATCHES = 8  # of a head, in one round of training
@@ -59,11 +59,11 @@ def training_step(directory: Path, lines: list[str]) -> Callable[[], None]:
     """Return a function that trains on some batches of `lines`, tagged by the model itself."""
     model, features = load_parts(directory)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    batches: list[Batch] = []
+    batches: list[Batch[Array]] = []
     for head in model.config.heads:
         for index in range(_BATCHES):
             texts = lines[index * 75 : (index + 1) * 75]
-            batch = features.batch(texts)
+            batch = features.batch(texts).to("cpu")
             with torch.no_grad():
                 paths = model.eval().crf(head).decode(model.emissions(batch, (head,))[head], batch.mask)
             tags = [row[: len(text)].numpy() for row, text in zip(paths, texts, strict=True)]

@@ -135,3 +135,14 @@ def test_to_moves_every_tensor_and_keeps_the_rest(batch: Batch) -> None:
         "meta"
     }
     assert (moved.word_ids, moved.word_weights, moved.head) == (None, None, "ner")
+
+
+def test_arrays_become_tensors_that_share_their_memory() -> None:
+    arrays = Batch(np.array([[3, 4], [5, 0]]), np.array([[True, True], [True, False]]), head="pos")
+    assert (arrays.weight, arrays.lengths.tolist(), len(arrays)) == (3, [2, 1], 2)
+    assert arrays.shard(1, 2).ids.tolist() == [[5, 0]]
+    tensors = arrays.to("cpu")
+    assert isinstance(tensors.ids, torch.Tensor)
+    assert (tensors.mask.dtype, tensors.targets, tensors.head) == (torch.bool, None, "pos")
+    arrays.ids[0, 0] = 7
+    assert tensors.ids.tolist() == [[7, 4], [5, 0]]

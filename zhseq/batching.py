@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Ints = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
+T = TypeVar("T")
 IGNORED = -100
 """Target of a position that is not scored, as in `torch.nn.functional.cross_entropy`."""
 _ONE_BLOCK = 48  # rows
 
 
 @dataclass(frozen=True)
-class Batch:
-    """One padded batch; every tensor has the batch as its first dimension.
+class Batch(Generic[T]):
+    """One padded batch of arrays or of tensors; each has the batch as its first dimension.
+
+    What makes batches gives arrays of NumPy, `Batch[Array]`; the models of PyTorch read tensors, `Batch[Tensor]`.
 
     Attributes:
         ids: Character ids, (batch, length) int64, `pad_id` as padding.
@@ -31,42 +38,49 @@ class Batch:
         head: Name of the output that `targets` belong to, for models with several.
     """
 
-    ids: Tensor
-    mask: Tensor
-    targets: Tensor | None = None
-    bigram_ids: Tensor | None = None
-    word_ids: Tensor | None = None
-    word_weights: Tensor | None = None
+    ids: T
+    mask: T
+    targets: T | None = None
+    bigram_ids: T | None = None
+    word_ids: T | None = None
+    word_weights: T | None = None
     head: str = ""
 
     @property
-    def lengths(self) -> Tensor:
+    def lengths(self) -> T:
         """Real positions in each row, (batch,) int64."""
-        return self.mask.sum(dim=1)
+        found: T = self.mask.sum(1)  # type: ignore[attr-defined]
+        return found
 
     @property
     def weight(self) -> int:
         """Number of scored positions: the share of this batch in a mean over positions."""
-        return int((self.targets != IGNORED).sum()) if self.targets is not None else int(self.mask.sum())
+        scored: Any = self.mask if self.targets is None else self.targets != IGNORED
+        return int(scored.sum())
 
     def __len__(self) -> int:
-        return self.ids.shape[0]
+        return len(self.ids)  # type: ignore[arg-type]
 
-    def to(self, device: torch.device | str) -> Batch:
-        """Return the batch on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+    def to(self, device: torch.device | str) -> Batch[Tensor]:
+        """Return the batch as tensors on a device; on the processor, these share the memory of arrays."""
+        import torch
 
-    def shard(self, rank: int, world_size: int) -> Batch:
+        def moved(values: Any) -> Tensor:
+            return torch.as_tensor(values).to(device, non_blocking=True)
+
+        return self._map(moved)
+
+    def shard(self, rank: int, world_size: int) -> Batch[T]:
         """Return every `world_size`-th row from `rank` on: one process's part of a global batch."""
-        return self._map(lambda tensor: tensor[rank::world_size])
+        return self._map(lambda values: values[rank::world_size])
 
-    def _map(self, function: object) -> Batch:
+    def _map(self, function: Callable[[Any], Any]) -> Batch[Any]:
         fields = {
-            field.name: function(value)  # type: ignore[operator]
+            field.name: function(value)
             for field in dataclasses.fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
+            if field.name != "head" and (value := getattr(self, field.name)) is not None
         }
-        return dataclasses.replace(self, **fields)
+        return Batch(head=self.head, **fields)
 
 
 def gather_ragged(flat: npt.NDArray[np.generic], offsets: Ints, rows: Ints) -> tuple[npt.NDArray[np.generic], Ints]:

@@ -137,7 +137,7 @@ def test_what_a_tagger_knows_of_a_label_is_kept(trained: Path, corpus: Path) -> 
     texts = {"ner": read_sources({"ner": (Source(str(corpus)),)}, TaggerRecipe().data)["ner"][0].train}
     model, features, _ = build(texts, TaggerRecipe(), Start(init=str(trained / "best")))
     old = Tagger.load(trained / "best")
-    batch = features.batch(["李四去上海市学习。"])
+    batch = features.batch(["李四去上海市学习。"]).to("cpu")
     tags = model.config.heads["ner"]
     assert set(tags) == set(old.model.config.heads["ner"])
     old.model.float()
@@ -185,7 +185,7 @@ def test_batches_hold_every_piece_once_and_may_drop_its_mark() -> None:
         for batch in batches:
             assert batch.head == "pos"
             assert batch.targets is not None
-            last = batch.targets.gather(1, batch.lengths[:, None] - 1)
+            last = np.take_along_axis(batch.targets, batch.lengths[:, None] - 1, axis=1)
             assert {table.tags[tag][-1] for tag in last[:, 0].tolist()} == ends
 
 
@@ -254,7 +254,7 @@ def test_scores_of_spans_count_labels_that_training_lacks() -> None:
     encoded = encode_pieces([("李四去上海。", [Span(0, 2, "PER"), Span(3, 5, "LOC")])], 99, covered=False)
     model, features, _ = build({"ner": encoded}, override(TaggerRecipe(), SMALL), Start())
     model.eval()
-    batch = features.assemble(encoded.points, encoded.lengths)
+    batch = features.assemble(encoded.points, encoded.lengths).to("cpu")
     tags = model.crf("ner").decode(model.emissions(batch)["ner"], batch.mask)[0].numpy()
     table = TagTable.build(model.config.heads["ner"])
     found = [

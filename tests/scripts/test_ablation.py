@@ -13,7 +13,7 @@ def test_without_transitions_the_loss_is_that_of_a_softmax() -> None:
     model, features = tiny_model(), tiny_features()
     softmax(model)
     rng = np.random.default_rng(0)
-    batch = features.batch(TEXTS, [rng.integers(0, len(POS), len(text)) for text in TEXTS], "pos")
+    batch = features.batch(TEXTS, [rng.integers(0, len(POS), len(text)) for text in TEXTS], "pos").to("cpu")
     assert batch.targets is not None
     emissions = model.emissions(batch)["pos"]
     expected = torch.nn.functional.cross_entropy(emissions[batch.mask], batch.targets[batch.mask])
@@ -24,11 +24,11 @@ def test_without_transitions_the_loss_is_that_of_a_softmax() -> None:
 
 def test_a_cnn_first_reads_windows_alone() -> None:
     model, features = tiny_model(), tiny_features()
-    before = model.encode(features.batch(TEXTS))
+    before = model.encode(features.batch(TEXTS).to("cpu"))
     cnn_first(model)
-    after = model.encode(features.batch(TEXTS))
+    after = model.encode(features.batch(TEXTS).to("cpu"))
     assert after.shape == before.shape
-    alone = model.encode(features.batch(TEXTS[:1]))[0]
+    alone = model.encode(features.batch(TEXTS[:1]).to("cpu"))[0]
     assert torch.allclose(after[0, : len(TEXTS[0])], alone, atol=1e-5)
 
 

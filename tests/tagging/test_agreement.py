@@ -101,7 +101,7 @@ def test_the_better_of_both_is_taken() -> None:
 
 def test_a_head_alone_is_free() -> None:
     block, features = TextBlock.of(["中国人民在北京大学学习上海"]), tiny_features()
-    batch = features.batch(["中国人民在北京大学学习上海"])
+    batch = features.batch(["中国人民在北京大学学习上海"]).to("cpu")
     with torch.inference_mode():
         path = MODEL.crf("ner").decode(MODEL.emissions(batch)["ner"], batch.mask)[0].numpy()
     found = find_spans(MODEL, features, block, ["ner"])["ner"][0]

@@ -59,7 +59,7 @@ def test_the_same_spans_alone_and_together() -> None:
 def test_a_short_line_is_decoded_by_its_crf() -> None:
     model, features = tiny_model(), tiny_features()
     text = "中国人民在北京"
-    batch = features.batch([text])
+    batch = features.batch([text]).to("cpu")
     path = model.crf("pos").decode(model.emissions(batch)["pos"], batch.mask)[0].numpy()
     starts, ends, labels = spans_from_ids(path, tag_table(model.config.heads["pos"]))
     expected = list(zip(starts.tolist(), ends.tolist(), labels.tolist(), strict=True))
@@ -69,7 +69,7 @@ def test_a_short_line_is_decoded_by_its_crf() -> None:
 def test_scores_are_least_marginals() -> None:
     model, features = tiny_model(), tiny_features()
     text = "中国人民在北京"
-    batch = features.batch([text])
+    batch = features.batch([text]).to("cpu")
     emissions = model.emissions(batch)["pos"]
     path = model.crf("pos").decode(emissions, batch.mask)[0]
     odds = model.crf("pos").marginals(emissions, batch.mask)[0].gather(1, path[:, None])[:, 0]
@@ -82,7 +82,7 @@ def test_scores_are_least_marginals() -> None:
 
 def test_readings_are_the_best_paths() -> None:
     model, features = tiny_model(), tiny_features()
-    batch = features.batch(["中国人"])
+    batch = features.batch(["中国人"]).to("cpu")
     paths, _ = model.crf("ner").nbest(model.emissions(batch)["ner"], batch.mask, 5)
     table = tag_table(model.config.heads["ner"])
     expected = [[column.tolist() for column in spans_from_ids(path, table)] for path in paths[0].numpy()]
@@ -94,7 +94,7 @@ def test_readings_of_a_long_line_combine_those_of_its_pieces() -> None:
     """The sum of the scores of the pieces is what orders the readings of the line."""
     model, features = tiny_model(), tiny_features()
     first, second = "中" * 100 + "。", "国" * 99 + "。"
-    batches = [features.batch([text]) for text in (first, second)]
+    batches = [features.batch([text]).to("cpu") for text in (first, second)]
     best = [model.crf("ner").nbest(model.emissions(batch)["ner"], batch.mask, 4) for batch in batches]
     sums = sorted((float(a + b) for a, b in itertools.product(best[0][1][0], best[1][1][0])), reverse=True)[:4]
     readings = found([first + second], ("ner",), nbest=4)["ner"]

@@ -12,11 +12,11 @@ from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig
 TEXTS = ["北京大学", "中国", "人", "中国人民在北京大学学习。"]
 
 
-def tagged_batch(head: str = "pos") -> Batch:
+def tagged_batch(head: str = "pos") -> Batch[torch.Tensor]:
     tags = POS if head == "pos" else NER
     single = [index for index, tag in enumerate(tags) if tag[0] in "SO"]
     rng = np.random.default_rng(0)
-    return tiny_features().batch(TEXTS, [rng.choice(single, len(text)) for text in TEXTS], head)
+    return tiny_features().batch(TEXTS, [rng.choice(single, len(text)) for text in TEXTS], head).to("cpu")
 
 
 def test_shapes_of_emissions() -> None:
@@ -31,9 +31,9 @@ def test_shapes_of_emissions() -> None:
 
 def test_a_text_is_scored_the_same_alone_and_in_a_batch() -> None:
     model, features = tiny_model(), tiny_features()
-    together = model.emissions(features.batch(TEXTS))["pos"]
+    together = model.emissions(features.batch(TEXTS).to("cpu"))["pos"]
     for row, text in enumerate(TEXTS):
-        alone = model.emissions(features.batch([text]))["pos"][0]
+        alone = model.emissions(features.batch([text]).to("cpu"))["pos"][0]
         assert torch.allclose(together[row, : len(text)], alone, atol=1e-5)
 
 
@@ -42,7 +42,7 @@ def test_loss_is_the_mean_over_characters() -> None:
     assert batch.targets is not None
     total = torch.zeros(())
     for row, text in enumerate(TEXTS):
-        one = tiny_features().batch([text], [batch.targets[row, : len(text)].numpy()], "pos")
+        one = tiny_features().batch([text], [batch.targets[row, : len(text)].numpy()], "pos").to("cpu")
         total = total + model.loss(one) * len(text)
     assert torch.allclose(model.loss(batch), total / sum(map(len, TEXTS)), rtol=1e-4)
 

@@ -113,7 +113,7 @@ class SequenceEmbedding(nn.Module):
         self.bigrams = embedding_table(bigrams, config.bigram_dim) if bigrams else None
         self.words = embedding_table(words, config.word_dim) if words else None
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch[Tensor]) -> Tensor:
         """Return the input vectors of a batch, (batch, length, output_dim), in the type of the character vectors.
 
         The slots of `word_ids` are split evenly among the four sets, in the order begin, inside, end, single.

@@ -95,7 +95,7 @@ class LanguageModel(nn.Module):
         """The tied output layer, (output_size, embedding_dim)."""
         return self.embedding.characters.weight[: self.config.output_size]
 
-    def hidden(self, batch: Batch, state: State | None = None) -> tuple[Tensor, State]:
+    def hidden(self, batch: Batch[Tensor], state: State | None = None) -> tuple[Tensor, State]:
         """Return the projected outputs, (batch, length, embedding_dim), and the state after the last column."""
         vectors = self.input_dropout(self.embedding(batch))
         vectors, after = self.encoder(vectors, state)
@@ -106,7 +106,7 @@ class LanguageModel(nn.Module):
             hidden, after = hidden + found, [*after, memory]
         return hidden, after
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch[Tensor]) -> Tensor:
         """Return the mean cross-entropy of the scored positions, a scalar in nats."""
         assert batch.targets is not None, "a language model is trained on batches with targets"
         hidden, _ = self.hidden(batch)
@@ -133,7 +133,7 @@ class LanguageModel(nn.Module):
         return logits.float(), state
 
     @torch.no_grad()
-    def token_losses(self, batch: Batch) -> Tensor:
+    def token_losses(self, batch: Batch[Tensor]) -> Tensor:
         """Return the cross-entropy of each position, (batch, length) float32 in nats, 0 where nothing is scored."""
         assert batch.targets is not None
         hidden, _ = self.hidden(batch)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from zhseq.batching import IGNORED, Batch, gather_ragged, length_buckets, scatter_rows
 from zhseq.device import autocast
@@ -39,7 +40,7 @@ def make_batch(
     controls: npt.NDArray[np.int64],
     title_lengths: npt.NDArray[np.int64],
     bos_id: int,
-) -> Batch:
+) -> Batch[Tensor]:
     """Assemble `controls title <bos> symbols` for some poems; only the poem's own symbols are targets."""
     present = controls > 0
     symbols, symbol_lengths = gather_ragged(poems.symbols, poems.symbol_offsets, rows)
@@ -62,7 +63,7 @@ def make_batch(
 
 def form_only_batches(
     poems: EncodedPoems, tokens_per_batch: int, bos_id: int
-) -> Iterator[tuple[npt.NDArray[np.int64], Batch]]:
+) -> Iterator[tuple[npt.NDArray[np.int64], Batch[Tensor]]]:
     """Yield batches in which each poem is given its form and nothing else, each with the numbers of its poems."""
     controls = poems.controls * np.array([1, 0, 0])
     no_title = np.zeros(len(poems), dtype=np.int64)

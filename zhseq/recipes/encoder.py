@@ -33,7 +33,7 @@ from zhseq.training.state import PRODUCTS
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from zhseq.batching import Batch
+    from zhseq.batching import Array, Batch
     from zhseq.recipes.tagged_texts import EncodedTexts
     from zhseq.tagging.features import TaggerFeatures
     from zhseq.tagging.model import MaskedLanguageModel
@@ -70,7 +70,7 @@ class EncoderRecipe:
             )
 
 
-class MaskedBatches(Sequence["Batch"]):
+class MaskedBatches(Sequence["Batch[Array]"]):
     """The batches of one epoch over raw text; which characters are hidden depends on the seed and the batch alone."""
 
     def __init__(
@@ -93,7 +93,7 @@ class MaskedBatches(Sequence["Batch"]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Batch[Array]:  # type: ignore[override]
         from zhseq.batching import IGNORED, gather_ragged
         from zhseq.text.normalize import from_codepoints
 

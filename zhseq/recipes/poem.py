@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zhseq import checkpoint
 from zhseq.batching import Batch, length_buckets
@@ -132,7 +133,7 @@ def column(poems: Dataset, name: str, *, joined_by: str | None = None) -> list[s
     return list(values.to_pylist())
 
 
-class PoemBatches(Sequence[Batch]):
+class PoemBatches(Sequence[Batch[Tensor]]):
     """The batches of one epoch: each poem once, each part of its prefix dropped at random."""
 
     def __init__(self, poems: EncodedPoems, config: PoemDataConfig, bos_id: int, seed: int, epoch: int) -> None:
@@ -150,7 +151,7 @@ class PoemBatches(Sequence[Batch]):
     def __len__(self) -> int:
         return len(self.buckets)
 
-    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Batch[Tensor]:  # type: ignore[override]
         rows = self.buckets[index]
         return make_batch(self.poems, rows, self.controls[rows], self.title_lengths[rows], self.bos_id)
 

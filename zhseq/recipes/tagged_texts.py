@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.batching import Batch, gather_ragged, length_buckets
+from zhseq.batching import Array, Batch, gather_ragged, length_buckets
 from zhseq.tagging.features import Ints, TaggerFeatures, blanks
 from zhseq.text.normalize import CodePoints, codepoints, normalize
 from zhseq.text.pieces import cut_pieces
@@ -90,7 +90,7 @@ def _end_alone(texts: EncodedTexts) -> npt.NDArray[np.bool_]:
     return np.array([not spans or spans[-1].end < size or spans[-1].start == size - 1 for spans, size in pairs])
 
 
-class TaggerBatches(Sequence[Batch]):
+class TaggerBatches(Sequence[Batch[Array]]):
     """The batches of one epoch: each piece as often as its weight says, heads mixed, some without their final mark.
 
     A head that learned from whole sentences alone would expect a full stop at the end of every text.
@@ -134,7 +134,7 @@ class TaggerBatches(Sequence[Batch]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Batch[Array]:  # type: ignore[override]
         head, rows = self.batches[index]
         part = self.texts[head]
         points, lengths = gather_ragged(part.points, part.offsets, rows)

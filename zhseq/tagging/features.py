@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from zhseq.batching import IGNORED, Batch
+from zhseq.batching import IGNORED, Array, Batch
 from zhseq.errors import CheckpointError
 from zhseq.tagging.lexicon import SEPARATOR, Lexicon, NgramTable, rolling_hashes
 from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
@@ -35,7 +34,7 @@ class TaggerFeatures:
         self.lexicon = lexicon
         self._bigram_table = NgramTable(self.bigrams, np.arange(1, len(bigrams) + 1)) if bigrams else None
 
-    def batch(self, texts: Sequence[str], targets: Sequence[Ints] | None = None, head: str = "") -> Batch:
+    def batch(self, texts: Sequence[str], targets: Sequence[Ints] | None = None, head: str = "") -> Batch[Array]:
         """Make a batch of texts.
 
         Args:
@@ -47,7 +46,7 @@ class TaggerFeatures:
         flat = None if targets is None else np.concatenate(list(targets))
         return self.assemble(codepoints(normalize("".join(texts))), lengths, flat, head)
 
-    def assemble(self, points: CodePoints, lengths: Ints, targets: Ints | None = None, head: str = "") -> Batch:
+    def assemble(self, points: CodePoints, lengths: Ints, targets: Ints | None = None, head: str = "") -> Batch[Array]:
         """Make a batch of normalised code points, text after text.
 
         Args:
@@ -67,10 +66,10 @@ class TaggerFeatures:
         longest_ngram = max(2 if self.bigrams else 1, self.lexicon.max_length if len(self.lexicon) else 1)
         hashes = list(rolling_hashes(separated, longest_ngram))
 
-        def padded(values: npt.NDArray[np.generic], fill: int, kind: type[np.generic]) -> torch.Tensor:
+        def padded(values: npt.NDArray[np.generic], fill: int, kind: type[np.generic]) -> Array:
             table = np.full((rows * longest, *values.shape[1:]), fill, dtype=kind)
             table[positions] = values
-            return torch.from_numpy(table.reshape(rows, longest, *values.shape[1:]))
+            return table.reshape(rows, longest, *values.shape[1:])
 
         words = weights = bigrams = None
         if len(self.lexicon):
@@ -80,7 +79,7 @@ class TaggerFeatures:
             bigrams = padded(self._bigram_table.find(hashes[1])[apart], 0, np.int64)
         return Batch(
             ids=padded(self.vocab.encode(from_codepoints(points)), self.vocab.pad_id, np.int64),
-            mask=torch.from_numpy(np.arange(longest) < lengths[:, None]),
+            mask=np.arange(longest) < lengths[:, None],
             targets=None if targets is None else padded(targets, IGNORED, np.int64),
             bigram_ids=bigrams,
             word_ids=words,

@@ -114,7 +114,7 @@ class SequenceTagger(nn.Module):
         self.projections = nn.ModuleDict({head: nn.Linear(width, len(tags)) for head, tags in config.heads.items()})
         self.crfs = nn.ModuleDict({head: _crf(tags) for head, tags in config.heads.items()})
 
-    def encode(self, batch: Batch) -> Tensor:
+    def encode(self, batch: Batch[Tensor]) -> Tensor:
         """Return a vector for each character, (batch, length, 2 * hidden_size + channels)."""
         if self.training and self.config.unknown_rate:
             hidden = torch.rand(batch.ids.shape, device=batch.ids.device) < self.config.unknown_rate
@@ -126,7 +126,7 @@ class SequenceTagger(nn.Module):
         encoded: Tensor = self.output_dropout(torch.cat(parts, dim=-1))
         return encoded
 
-    def emissions(self, batch: Batch, heads: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+    def emissions(self, batch: Batch[Tensor], heads: tuple[str, ...] | None = None) -> dict[str, Tensor]:
         """Return the score of each tag at each character, {head: (batch, length, tags)}, of some or all heads."""
         encoded = self.encode(batch)
         return {head: self.projections[head](encoded) for head in heads or self.config.heads}
@@ -144,7 +144,7 @@ class SequenceTagger(nn.Module):
         assert isinstance(layer, CRF)
         return layer
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch[Tensor]) -> Tensor:
         """Return the negative log-likelihood of `batch.targets` under the head `batch.head`, in nats per character."""
         assert batch.targets is not None, "a loss needs targets"
         emissions = self.emissions(batch, (batch.head,))[batch.head]
@@ -171,7 +171,7 @@ class MaskedLanguageModel(nn.Module):
         self.projection = nn.Linear(2 * config.hidden_size + config.channels, config.embedding_dim)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch[Tensor]) -> Tensor:
         """Return the mean cross-entropy of the hidden characters, in nats.
 
         `batch.targets` holds the character's id where it is hidden and `IGNORED` elsewhere.
@@ -179,13 +179,13 @@ class MaskedLanguageModel(nn.Module):
         guesses, targets = self._guesses(batch)
         return linear_cross_entropy(guesses, self.tagger.embedding.characters.weight, self.bias, targets)
 
-    def count_right(self, batch: Batch) -> tuple[Tensor, int]:
+    def count_right(self, batch: Batch[Tensor]) -> tuple[Tensor, int]:
         """Return how many hidden characters the best guess finds, and how many are hidden."""
         guesses, targets = self._guesses(batch)
         scores = guesses.float() @ self.tagger.embedding.characters.weight.T + self.bias
         return (scores.argmax(dim=1) == targets).sum(), len(targets)
 
-    def _guesses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _guesses(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor]:
         assert batch.targets is not None, "a loss needs targets"
         hidden = batch.targets != IGNORED
         return self.projection(self.tagger.encode(batch)[hidden]), batch.targets[hidden]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ class LossModule(nn.Module):
         self.model = model
         self.place = place
 
-    def forward(self, batch: Batch, device: torch.device) -> Tensor:
+    def forward(self, batch: Batch[Any], device: torch.device) -> Tensor:
         """Return the loss of this process's rows, weighted so that the mean over processes is the global loss."""
         if self.place.size == 1:
             return self.model.loss(batch.to(device))  # type: ignore[operator,no-any-return]

@@ -131,7 +131,7 @@ class Evaluation:
 
 def train(
     model: nn.Module,
-    batches: Callable[[int], Sequence[Batch]],
+    batches: Callable[[int], Sequence[Batch[Any]]],
     evaluate: Callable[[Any], Evaluation],
     save_best: Callable[[Any, Evaluation], None],
     config: TrainingConfig,

@@ -1,6 +1,7 @@
 """Count what verse takes for granted: `ZHSEQ_CORPORA=corpora python scripts/learn_sense.py --out checkpoints/poem`.
 
-Read are the training poems alone. `sense.json` then holds
+Read are the training poems alone. `facing.tsv` then holds the characters, and the words of two, that people set against
+each other in the two middle couplets of regulated poems of eight lines. `sense.json` holds
 
 * the characters that stand doubled at least 60 times;
 * for each season, and for dawn, dusk and night, the words of one or two characters that belong to it: titles say what
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.poetry.forms import FORMS, LINE_MARK
-from zhseq.poetry.sense import SENSE_FILE, Sense
+from zhseq.poetry.sense import FACING_FILE, SENSE_FILE, Facing, Sense
 from zhseq.recipes.poem import column
 from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
 
@@ -52,6 +53,9 @@ NO_SEASON = re.compile(
 """Names of places, people, offices and tunes."""
 NO_HOUR = re.compile("[除元七九上]夕|[除元]夜|上元夜|灯夜|今夕|元宵|春晚|秋晚|岁晚|晓[莺庵]|[春秋岁]暮")
 """Feasts, which have words of their own, and the late part of a season or year."""
+FACED = {1: 8, 2: 5}
+"""Times that two characters, or two words of two, must have faced each other."""
+FACING_FORMS = {"五律": 5, "七律": 7}
 _SHIFT = 21  # bits of a code point
 _FAR = 0.05  # pairs that meet about as often as chance has it are no contradiction
 
@@ -61,13 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Count doublings and the words of seasons and hours in verse.")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=f"where {SENSE_FILE} is written")
     options = parser.parse_args(arguments)
-    sense = learn(select_split(load_poems(), "train"))
+    poems = select_split(load_poems(), "train")
+    sense, facing = learn(poems), learn_facing(poems)
     options.out.mkdir(parents=True, exist_ok=True)
     sense.save(options.out)
+    facing.save(options.out)
     sizes = ", ".join(f"{name} {len(words)}" for name, words in sense.words.items())
     print(f"{len(sense.doublings)} doublings; words: {sizes}; in {options.out / SENSE_FILE}")
     for pair, nats in sense.apart.items():
         print(f"{pair[0]} and {pair[1]} meet {np.exp(-nats):.2f} times as often as chance has it")
+    ones = sum(len(others) for word, others in facing.counts.items() if len(word) == 1) // 2
+    twos = sum(len(others) for word, others in facing.counts.items() if len(word) == 2) // 2
+    print(f"{ones} pairs of facing characters, {twos} of facing words; in {options.out / FACING_FILE}")
     return 0
 
 
@@ -87,6 +96,69 @@ def learn(poems: Any) -> Sense:
         words |= listed
         apart |= keep_apart(texts, forms, listed)
     return Sense(doublings(points, owner, han), words, apart)
+
+
+def learn_facing(poems: Any) -> Facing:
+    """Count in the poems of a dataset which words face each other in the third to sixth line of eight.
+
+    A line is read as words of two characters at its even places, but for the last three characters, in which a word
+    stands first or last: both are counted, and what was no word hardly returns.
+    """
+    forms = np.array(column(poems, "form"))
+    texts = column(poems, "lines", joined_by=LINE_MARK)
+    counted: list[tuple[Ints, Ints]] = []
+    for form, length in FACING_FORMS.items():
+        wanted = [normalize(texts[row]).split(LINE_MARK) for row in np.flatnonzero(forms == form).tolist()]
+        couplets = [lines[n : n + 2] for lines in wanted for n in (2, 4) if set(map(len, lines)) == {length}]
+        if couplets:
+            points = codepoints("".join(upper + lower for upper, lower in couplets)).astype(np.int64)
+            upper, lower = points.reshape(-1, 2, length).transpose(1, 0, 2)
+            counted.append((upper, lower))
+    pairs: list[tuple[str, str, int]] = []
+    uses: dict[str, int] = {}
+    total = {1: 0, 2: 0}
+    for size in total if counted else ():
+        both = [np.stack([_words(upper, size), _words(lower, size)]) for upper, lower in counted]
+        found, used, total[size] = _facing_pairs(np.concatenate(both, axis=1), FACED[size])
+        pairs += found
+        uses |= used
+    counts: dict[str, dict[str, int]] = {word: {} for word in uses}
+    for one, other, count in pairs:
+        counts[one][other] = counts[other][one] = count
+    return Facing(counts, uses, total)
+
+
+def _words(lines: Ints, size: int) -> Ints:
+    """Return the words of lines of one length, (lines, length), as keys, one after the other."""
+    if size == 1:
+        return lines.ravel()
+    length = lines.shape[1]
+    begins = [*range(0, length - 3, 2), length - 3, length - 2]
+    return np.concatenate([(lines[:, begin] << _SHIFT) | lines[:, begin + 1] for begin in begins])
+
+
+def _facing_pairs(keys: Ints, needed: int) -> tuple[list[tuple[str, str, int]], dict[str, int], int]:
+    """Return the pairs that face each other often and oftener than by chance, the uses of their words, and all pairs.
+
+    Args:
+        keys: Words that face each other, (2, pairs).
+        needed: Times.
+    """
+    words, inverse = np.unique(keys, return_inverse=True)
+    inverse = inverse.reshape(keys.shape)
+    used = np.bincount(inverse.ravel(), minlength=len(words))
+    one, other = inverse.min(axis=0), inverse.max(axis=0)
+    codes, counts = np.unique(one * np.int64(len(words)) + other, return_counts=True)
+    one, other = codes // len(words), codes % len(words)
+    chance = used[one] * used[other] / (2.0 * keys.shape[1]) * np.where(one == other, 0.5, 1.0)
+    kept = (counts >= needed) & (counts > chance)
+    names = {row: _word(int(words[row])) for row in np.unique([one[kept], other[kept]]).tolist()}
+    triples = zip(one[kept].tolist(), other[kept].tolist(), counts[kept].tolist(), strict=True)
+    found = [(names[first], names[second], count) for first, second, count in triples]
+    # A character that is no Chinese one, a gap in the text for example, faces nothing.
+    han = {name for name in names.values() if is_han(codepoints(name)).all()}
+    found = [pair for pair in found if pair[0] in han and pair[1] in han]
+    return found, {name: int(used[row]) for row, name in names.items() if name in han}, keys.shape[1]
 
 
 def doublings(points: Ints, owner: Ints, han: npt.NDArray[np.bool_]) -> str:

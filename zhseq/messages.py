@@ -136,6 +136,7 @@ _POETRY: dict[str, str] = {
     # what is counted in verse beside the rules
     "unreadable_sense": "无法读取 {path}（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
     "no_sense_file": "{path} 不是版本 {version} 的词义表，请重新取得，或用 scripts/learn_sense.py 重新统计",
+    "unreadable_facing": "{path} 不是对仗词表（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
 }
 
 _TAGGING: dict[str, str] = {

@@ -1,14 +1,16 @@
-"""The table of doublings, seasons and hours: what a poem speaks of, and files that are not one."""
+"""The tables of doublings, seasons and hours and of facing words: what they tell, and files that are none."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
+from zhseq.checkpoint import shipped
 from zhseq.errors import CheckpointError
-from zhseq.poetry.sense import SENSE_FILE, Sense
+from zhseq.poetry.sense import FACING_FILE, SENSE_FILE, Facing, Sense
 
 SENSE = Sense("悠萧", {"春": ("春", "东风", "莺"), "秋": ("秋", "西风"), "夜": ("三更",)}, {"春秋": 0.5})
 
@@ -54,3 +56,60 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / SENSE_FILE).write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="cannot be read"):
         Sense.load(tmp_path)
+
+
+FACING = Facing(
+    {
+        "风": {"雨": 9, "月": 4},
+        "雨": {"风": 9},
+        "月": {"风": 4},
+        "天": {"天": 3},
+        "春风": {"夜月": 2},
+        "夜月": {"春风": 2},
+    },
+    {"风": 20, "雨": 10, "月": 10, "天": 6, "春风": 4, "夜月": 4},
+    {1: 100, 2: 50},
+)
+
+
+def test_a_word_faces_others_in_any_script_the_commonest_first() -> None:
+    assert FACING.facing("風") == [("雨", 9), ("月", 4)]
+    assert FACING.facing("夜月") == [("春风", 2)]
+    assert FACING.facing("龘") == FACING.facing("") == FACING.facing("春风得意") == []
+
+
+def test_lift_tells_how_far_above_chance_words_face_each_other() -> None:
+    assert FACING.lift("风", "雨") == FACING.lift("雨", "风") == pytest.approx(math.log(10 / 2))
+    assert FACING.lift("天", "天") == pytest.approx(math.log(4 / (6 * 6 / 400 + 1)))
+    assert FACING.lift("雨", "月") == FACING.lift("龘", "月") == 0
+
+
+def test_facing_words_are_read_back(tmp_path: Path) -> None:
+    FACING.save(tmp_path)
+    assert Facing.load(tmp_path) == FACING
+    rows = (tmp_path / FACING_FILE).read_text(encoding="utf-8").splitlines()
+    assert rows[1] == "风\t20\t雨 9 月 4", "the commonest first"
+    assert "雨\t10\t" in rows, "each pair stands once"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "facing\t1\n", "prosody\t1\t5\t5\n", "{}\t2\t3\n", "{}风\n", "{}风\t5\t雨\n", "{}风\t5\t雨 3\n"]
+)
+def test_another_file_is_no_table_of_facing_words(tmp_path: Path, text: str) -> None:
+    (tmp_path / FACING_FILE).write_text(text.replace("{}", "facing\t1\t9\t9\n"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is not a table of facing words"):
+        Facing.load(tmp_path)
+
+
+def test_a_missing_table_of_facing_words_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=FACING_FILE):
+        Facing.load(tmp_path)
+
+
+def test_the_shipped_table_knows_what_people_set_against_each_other() -> None:
+    path = shipped("poem") / FACING_FILE
+    assert path.stat().st_size < 1_000_000
+    facing = Facing.load(path.parent)
+    assert facing.facing("白")[0][0] == "青"
+    assert "天上" in dict(facing.facing("人间"))
+    assert facing.lift("南", "北") > facing.lift("南", "山")

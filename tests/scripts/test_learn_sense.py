@@ -53,3 +53,30 @@ def test_titles_tell_one_season_and_names_tell_none(title: str, season: int) -> 
 @pytest.mark.parametrize(("title", "hour"), [("晓发", 0), ("春晚", -1), ("晚望", 1), ("除夕", -1), ("夜坐", 2)])
 def test_titles_tell_one_hour_and_feasts_tell_none(title: str, hour: int) -> None:
     assert learn_sense.label([title], learn_sense.HOURS, learn_sense.NO_HOUR).tolist() == [hour]
+
+
+def test_words_that_face_each_other_often_are_listed() -> None:
+    five = [
+        "山中人不见",
+        "林外鸟相呼",
+        "白云生远岫",
+        "青草满平芜",
+        "白云千里去",
+        "青草一江孤",
+        "我是山中客",
+        "君为海上夫",
+    ]
+    other = ["甲", "乙", "丙", "丁", "戊", "己", "庚", "辛"]
+    facing = learn_sense.learn_facing(
+        poems([("春日", "五律", five)] * 8 + [("春日", "五绝", five)] + [("", "五律", other)])
+    )
+    assert facing.facing("白") == [("青", 16)]
+    assert facing.facing("白云") == [("青草", 16)]
+    assert ("远岫", 8) in facing.facing("平芜"), "a word at the end of a line"
+    assert not facing.facing("山中"), "the first and the last couplet need not answer word for word"
+    assert facing.total == {1: 80, 2: 48}
+
+
+def test_without_regulated_poems_nothing_faces_anything() -> None:
+    facing = learn_sense.learn_facing(poems([("春日", "五绝", ["东风吹绿草"])]))
+    assert (facing.counts, facing.total) == ({}, {1: 0, 2: 0})

@@ -1,4 +1,4 @@
-"""What verse takes for granted and a list can hold: which characters are doubled, which words tell a season or hour.
+"""What verse takes for granted and a list can hold: doublings, words of a season or hour, words that face each other.
 
 All of it is counted in the training poems by `scripts/learn_sense.py`. Imports no torch.
 """
@@ -6,6 +6,7 @@ All of it is counted in the training poems by `scripts/learn_sense.py`. Imports 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,9 @@ from zhseq.text.normalize import normalize
 
 SENSE_FILE = "sense.json"
 KIND, VERSION = "sense", 1
+FACING_FILE = "facing.tsv"
+FACING_HEAD = ("facing", "1")
+"""What the first line of a table of facing words begins with: its kind and version."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,78 @@ class Sense:
         """Return the pairs of `apart` that meet in these lines."""
         found = self.times(lines)
         return [pair for pair in self.apart if pair[0] in found and pair[1] in found]
+
+
+@dataclass(frozen=True)
+class Facing:
+    """Which words people set against each other in couplets whose lines answer each other word for word (对仗)."""
+
+    counts: Mapping[str, Mapping[str, int]]
+    """Word of one or two characters, simplified -> word that faces it -> how often; each pair stands both ways."""
+    uses: Mapping[str, int]
+    """Word -> how often it stands in such couplets, whatever faces it."""
+    total: Mapping[int, int]
+    """Characters of a word, 1 or 2 -> pairs of such words that were counted in all."""
+
+    @classmethod
+    def load(cls, directory: Path) -> Facing:
+        """Read `facing.tsv` of a model directory.
+
+        Raises:
+            CheckpointError: The file is missing, damaged or something else.
+        """
+        path = directory / FACING_FILE
+        counts: dict[str, dict[str, int]] = {}
+        uses: dict[str, int] = {}
+        try:
+            head, *rows = path.read_text(encoding="utf-8").splitlines()
+            kind, version, ones, twos = head.split("\t")
+            if (kind, version) != FACING_HEAD:
+                raise ValueError(head)
+            for row in rows:
+                word, used, listed = row.split("\t")
+                uses[word] = int(used)
+                own = counts.setdefault(word, {})
+                items = listed.split()
+                for other, count in zip(items[::2], map(int, items[1::2]), strict=True):
+                    own[other] = count
+                    counts.setdefault(other, {})[word] = count
+            if not set(counts) <= set(uses) or {len(word) for word in uses} - {1, 2}:
+                raise ValueError(set(counts) - set(uses))
+            return cls(counts, uses, {1: int(ones), 2: int(twos)})
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                "unreadable_facing",
+                "{path} is not a table of facing words ({reason}); fetch it or count it again with "
+                "scripts/learn_sense.py",
+                path=path,
+                reason=error,
+            ) from error
+
+    def save(self, directory: Path) -> None:
+        """Write `facing.tsv` into a directory that is there; each pair stands once, in the row of its commoner word."""
+        order = {word: row for row, word in enumerate(sorted(self.uses, key=lambda word: (-self.uses[word], word)))}
+        rows = ["\t".join([*FACING_HEAD, str(self.total[1]), str(self.total[2])])]
+        for word, row in order.items():
+            listed = [(other, count) for other, count in self.facing(word) if order[other] >= row]
+            rows.append(f"{word}\t{self.uses[word]}\t" + " ".join(f"{other} {count}" for other, count in listed))
+        (directory / FACING_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+    def facing(self, word: str) -> list[tuple[str, int]]:
+        """Return what people set against a word, and how often; what they do so most often first, nothing if unknown.
+
+        Args:
+            word: One or two characters in any script.
+        """
+        return sorted(self.counts.get(normalize(word), {}).items(), key=lambda item: (-item[1], item[0]))
+
+    def lift(self, one: str, other: str) -> float:
+        """Return how much oftener than chance two words face each other, in nats; 0 for a pair that is not listed."""
+        count = self.counts.get(one, {}).get(other, 0)
+        if not count:
+            return 0.0
+        chance = self.uses[one] * self.uses[other] / (2 * self.total[len(one)])
+        return math.log((count + 1) / (chance * (0.5 if one == other else 1.0) + 1))
 
 
 def _words(line: str) -> Iterator[str]:

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhseq.corpus import cleaning
-from zhseq.corpus.clean_poems import CleanPoems, concatenate, select
-from zhseq.corpus.cleaning import clean
+from zhseq.corpus.cleaning import CleanPoems, clean, concatenate, select
 from zhseq.corpus.poetry import CI, QU, SHI, RawPoem
 from zhseq.text.normalize import from_codepoints, is_han
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from zhseq.corpus.__main__ import main
-from zhseq.corpus.plot import plot_poems
 from zhseq.corpus.registry import manifest
-from zhseq.corpus.stats import poem_stats, text_table
+from zhseq.corpus.stats import plot_poems, poem_stats, text_table
 from zhseq.errors import ConfigError
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -125,7 +125,7 @@ def _stats(root: Path, name: str, plot: Path | None) -> int:
         stats = poem_stats(root, POETRY_SOURCES if name == _MERGED else [name])
         print(poem_tables(stats))
         if plot:
-            from zhseq.corpus.plot import plot_poems
+            from zhseq.corpus.stats import plot_poems
 
             plot_poems(stats, plot)
             print(f"\nplot written to {plot}")

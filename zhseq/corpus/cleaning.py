@@ -1,7 +1,7 @@
 """Clean verse: raw records -> lines of Han characters in one simplified script, and a reason for each drop.
 
 All text of a source is laid end to end in one array of code points; classes, breaks and lines are found for the whole
-array at once, so the cost does not depend on the number of poems.
+array at once, so the cost does not depend on the number of poems. The result is held in columns, likewise end to end.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.corpus.clean_poems import CleanPoems, Ints, Points
 from zhseq.corpus.poetry import CI, QU, SHI, RawPoem
 from zhseq.corpus.tunes import canonical_tune, split_title
 from zhseq.text.normalize import codepoints, is_han, normalize
+
+Ints = npt.NDArray[np.int64]
+Points = npt.NDArray[np.uint32]
 
 _SEPARATOR = "\x1e"
 """Stands after every record (and between the fields of a record); no corpus text holds this control character."""
@@ -78,6 +81,61 @@ REGULATED = {(4, 5): "五绝", (4, 7): "七绝", (8, 5): "五律", (8, 7): "七�
 _EVEN = {4: "四言", 5: "五言", 7: "七言"}
 FORMS = (*REGULATED.values(), "五言", "七言", "四言", "杂言", "词", "曲")
 """The first four are shapes (lines x characters), not a promise that a poem keeps the rules of tone."""
+
+
+@dataclass(frozen=True)
+class CleanPoems:
+    """Cleaned poems in columns; texts are Han characters only, simplified, variants folded.
+
+    Attributes:
+        ids, titles, authors, dynasties, forms, tunes, sources: one text for each poem.
+        points: code points of all lines of all poems end to end, shape (characters,), dtype uint32.
+        line_lengths: characters in each line, shape (lines,), dtype int64.
+        line_marks: code point of the mark that ends each line, shape (lines,), dtype uint32.
+        poem_lines: lines in each poem, shape (poems,), dtype int64.
+    """
+
+    ids: list[str]
+    titles: list[str]
+    authors: list[str]
+    dynasties: list[str]
+    forms: list[str]
+    tunes: list[str]
+    sources: list[str]
+    points: Points
+    line_lengths: Ints
+    line_marks: Points
+    poem_lines: Ints
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def concatenate(parts: Sequence[CleanPoems]) -> CleanPoems:
+    """Lay the poems of several sources one after another."""
+    columns: dict[str, Any] = {}
+    for name in CleanPoems.__dataclass_fields__:
+        values = [getattr(part, name) for part in parts]
+        columns[name] = np.concatenate(values) if isinstance(values[0], np.ndarray) else [x for v in values for x in v]
+    return CleanPoems(**columns)
+
+
+def select(poems: CleanPoems, chosen: Ints) -> CleanPoems:
+    """Return the poems with these indices, which must ascend."""
+    mask = np.zeros(len(poems), dtype=bool)
+    mask[chosen] = True
+    line_mask = np.repeat(mask, poems.poem_lines)
+    masks = {
+        "points": np.repeat(line_mask, poems.line_lengths),
+        "line_lengths": line_mask,
+        "line_marks": line_mask,
+        "poem_lines": mask,
+    }
+    columns: dict[str, Any] = {}
+    for name in CleanPoems.__dataclass_fields__:
+        values = getattr(poems, name)
+        columns[name] = values[masks[name]] if name in masks else [values[index] for index in chosen.tolist()]
+    return CleanPoems(**columns)
 
 
 def clean(

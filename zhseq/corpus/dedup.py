@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.corpus.clean_poems import CleanPoems, Ints, Points
-from zhseq.corpus.cleaning import REGULATED
+from zhseq.corpus.cleaning import REGULATED, CleanPoems, Ints, Points
 
 Hashes = npt.NDArray[np.uint64]
 

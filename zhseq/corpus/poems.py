@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from zhseq.corpus.clean_poems import CleanPoems, concatenate, select
-from zhseq.corpus.cleaning import DUPLICATE, clean
+from zhseq.corpus.cleaning import DUPLICATE, CleanPoems, clean, concatenate, select
 from zhseq.corpus.dedup import Deduplication, deduplicate
 from zhseq.corpus.poetry import CI, POETRY_SOURCES, read_composed, read_skip_list, read_source
 from zhseq.corpus.registry import corpora_root, corpus_folder

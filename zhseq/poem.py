@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zhseq.cli import add_device, add_threads, note, open_input, program, run_main
 from zhseq.errors import InputError, Message, command_line
 from zhseq.poetry.explaining import explain
-from zhseq.poetry.reading import read_records, split_lines, split_poems
+from zhseq.poetry.reading import WrittenPoem, named_tune, read_poem, read_poems, read_records, split_lines
 from zhseq.poetry.request import RHYMES, Poem, Ranking, Request, Sampling
 from zhseq.text.encoding import decode_lines, decode_text
 
@@ -147,7 +147,9 @@ def request_of(options: argparse.Namespace) -> Request:
     """
     lines: tuple[str, ...] = ()
     if options.continue_ is not None:
-        lines = tuple(split_lines(read_text(options.continue_)))
+        begun = read_poem(read_text(options.continue_))
+        lines = tuple(split_lines(begun.verse))
+        options.title = options.title or ("" if options.about else begun.title)
         if not lines:
             raise InputError(
                 "no_line_in_file", "{path} holds no line to go on from; give at least one", path=options.continue_
@@ -263,19 +265,21 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
         "form": options.form if options.form != "auto" else "",
         "rhyme": options.rhyme if options.rhyme != "auto" else "classical",
     }
-    text = read_text(path)
-    poems = [text] if options.tune else split_poems(text, str(path))
+    tunes = poet.reviewing(rules["rhyme"]).tunes
+    poems = read_poems(read_text(path), str(path), tunes)
+    if options.tune and not any(poem.title for poem in poems):  # what looks like poems are its stanzas
+        poems = [WrittenPoem("\n".join(poem.verse for poem in poems))]
     faults = 0
     for number, poem in enumerate(poems, start=1):
-        found = poet.check(poem, **rules)
+        rules["tune"] = options.tune or ("" if rules["form"] else named_tune(poem, tunes))
+        found = poet.check(poem.verse, **rules)
         faults += len(found.faults)
-        suggestions = poet.suggest(poem, **rules) if options.suggest is not None else []
+        suggestions = poet.suggest(poem.verse, **rules) if options.suggest is not None else []
         if options.json:
-            _print_json({**found.fields(command_line), "suggestions": [mark.fields() for mark in suggestions]})
+            names = {"title": poem.title, "author": poem.author}
+            _print_json({**names, **found.fields(command_line), "suggestions": [mark.fields() for mark in suggestions]})
             continue
-        place = str(path)
-        if len(poems) > 1:
-            place = _say(Message("poem_of_file", "{path}, poem {number}", {"path": path, "number": number}))
+        place = _place(path, poem, number) if len(poems) > 1 else str(path)
         if options.explain:
             _explain(poet, found, rules["rhyme"])
         elif options.check is not None:
@@ -286,6 +290,13 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
             kind = {"place": place, "form": found.form, "pattern": found.pattern}
             print(_say(Message("nothing_to_mend", "{place}: no marked place and no fault ({form} {pattern})", kind)))
     return _EXIT_FAULTS if faults and options.check is not None else 0
+
+
+def _place(path: Path, poem: WrittenPoem, number: int) -> str:
+    """Return how one of several poems of a file is called."""
+    if poem.title:
+        return f"{path} 《{poem.title}》"
+    return _say(Message("poem_of_file", "{path}, poem {number}", {"path": path, "number": number}))
 
 
 def _verdict(place: str, found: Review) -> Iterable[str]:

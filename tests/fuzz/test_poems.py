@@ -14,7 +14,7 @@ from zhseq.checkpoint import shipped
 from zhseq.errors import InputError
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.prosody import Prosody
-from zhseq.poetry.reading import read_lines, split_poems
+from zhseq.poetry.reading import read_lines, read_poems
 from zhseq.poetry.review import review
 
 pytestmark = pytest.mark.fuzz
@@ -57,9 +57,9 @@ def test_any_text_is_judged_or_refused(poet: Poet, text: str, tune: str, rhyme: 
 @fuzzed()
 @given(text=st.lists(any_poem(), max_size=3).map("\n\n".join))
 def test_any_file_of_poems_is_judged_or_refused(poet: Poet, text: str) -> None:
-    blocks = result_or_error(lambda: split_poems(text, "file.txt"), InputError) or []
+    blocks = result_or_error(lambda: read_poems(text, "file.txt", poet.reviewing().tunes), InputError) or []
     for block in blocks:
-        result_or_error(lambda block=block: review(block, poet.reviewing()), InputError)  # type: ignore[misc]
+        result_or_error(lambda block=block: review(block.verse, poet.reviewing()), InputError)  # type: ignore[misc]
     result_or_error(lambda: read_lines(text), InputError)
 
 

@@ -18,9 +18,13 @@ def test_form_is_told_from_the_lengths_of_the_lines():
     assert form_of(QUATRAIN[:3]) is None
 
 
-@pytest.mark.parametrize("start", ["", "春", "白日依山尽", "白日依山尽，", "白日依山尽，黄河入海流。欲"])
+@pytest.mark.parametrize(
+    "start", ["", "春", "白日依山尽", "白日依山尽，", "白日依山尽，黄河入海流。欲", "“白日依山尽,\n黄河入海流.”"]
+)
 def test_start_keeps_its_characters_and_may_have_the_marks_of_the_form(start):
-    assert place_start(start, FORMS["五绝"]) == "".join(character for character in start if character not in "，。")
+    assert place_start(start, FORMS["五绝"]) == "".join(
+        character for character in start if character not in "，。,.“”\n"
+    )
 
 
 @pytest.mark.parametrize(

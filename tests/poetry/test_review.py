@@ -7,7 +7,7 @@ from zhseq.errors import InputError, command_line
 from zhseq.poetry.faults import REASONS, Fault
 from zhseq.poetry.prosody import Prosody, RhymeGroup, Tone, TunePattern
 from zhseq.poetry.prosody.prosody import ToneTable
-from zhseq.poetry.reading import read_lines, split_poems
+from zhseq.poetry.reading import read_lines
 from zhseq.poetry.review import review
 from zhseq.poetry.suggesting import candidates
 
@@ -198,10 +198,3 @@ def test_candidates_keep_tone_and_rhyme_and_do_not_repeat():
     level = candidates(found, 2, 1, alphabet, prosody())
     assert "穷" in level
     assert not set(level) & set(OBLIQUE + EITHER + "依山黄河")
-
-
-def test_poems_of_a_file_are_parted_by_blank_lines():
-    assert split_poems(f"{CRANE}\n\n{QUIET}\n", "x") == [CRANE, QUIET + "\n"]
-    assert split_poems("黄河流，\n\n欲上一层楼。", "x") == ["黄河流，\n\n欲上一层楼。"]
-    with pytest.raises(InputError, match=r"x\.txt is empty"):
-        split_poems(" \n", "x.txt")

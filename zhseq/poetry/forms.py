@@ -15,6 +15,9 @@ from zhseq.text.vocab import Vocab
 
 MARKS = "，。、；：？！,.;:?!"
 """Punctuation of verse, full width and half width."""
+QUOTES = frozenset('“”‘’"「」『』《》〈〉')
+"""Marks of speech and titles, which mean nothing to a line of verse."""
+_WIDE = dict(zip(",.;:?!", "，。；：？！", strict=True))
 LINE = "<line>"
 """Symbol between two lines of a poem."""
 UNKNOWN_BITS = 16.5
@@ -72,7 +75,8 @@ def place_start(start: str, form: Form) -> str:
     """Fit the beginning of a poem into a form.
 
     Args:
-        start: Chinese characters; punctuation is accepted exactly where the form has it.
+        start: Chinese characters; punctuation of either width is accepted exactly where the form has it, with white
+            space behind it, and quotation marks anywhere.
         form: The form.
 
     Returns:
@@ -82,11 +86,14 @@ def place_start(start: str, form: Form) -> str:
         InputError: The form cannot begin like this; the message says why.
     """
     marks = {sum(form.line_lengths[: index + 1]): mark for index, mark in enumerate(form.marks)}
-    placed, expects_mark = "", False
+    placed, expects_mark, after_mark = "", False, False
     for character in start:
-        if expects_mark and character == marks[len(placed)]:
-            expects_mark = False
+        if expects_mark and _WIDE.get(character, character) == marks[len(placed)]:
+            expects_mark, after_mark = False, True
             continue
+        if character in QUOTES or (after_mark and character.isspace()):
+            continue
+        after_mark = False
         if not bool(is_han(codepoints(character))[0]):
             raise _misplaced(character, len(placed), marks, form)
         placed += character

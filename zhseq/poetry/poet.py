@@ -24,6 +24,7 @@ from zhseq.poetry.planning import (
     wanted_prosody,
 )
 from zhseq.poetry.prosody import PROSODY_FILE, Prosody
+from zhseq.poetry.reading import named_tune, read_poem
 from zhseq.poetry.request import COUPLET_RANKING, Poem, Ranking, Request, Sampling, expect
 from zhseq.poetry.review import review
 from zhseq.poetry.scoring import Score, score_poems, surprise
@@ -390,8 +391,8 @@ class Poet:
         """Judge one poem of a person: form, tones, rhymes, repetition.
 
         Args:
-            text: The poem, in any script, with or without punctuation.
-            tune: The tune it follows; by default told by its lines.
+            text: The poem, in any script, with or without punctuation; above it may stand its title and its author.
+            tune: The tune it follows; by default that of the title, or else told by its lines.
             form: The regulated form to whose rules it is held; by default told by its lines, and verse in the old
                 style (古体) is judged as such.
             rhyme: `classical` or `modern`.
@@ -403,7 +404,9 @@ class Poet:
         for name, value in (("text", text), ("tune", tune), ("form", form)):
             expect(name, value, "str")
         prosody = self.reviewing(rhyme)
-        return review(text, prosody, find_tune(tune, prosody) if tune else None, form)
+        poem = read_poem(text, prosody.tunes)
+        tune = tune or (named_tune(poem, prosody.tunes) if not form else "")
+        return review(poem.verse, prosody, find_tune(tune, prosody) if tune else None, form)
 
     def suggest(
         self, text: str, *, tune: str = "", form: str = "", rhyme: str = "classical", num: int = 8

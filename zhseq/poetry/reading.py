@@ -1,15 +1,22 @@
-"""Read verse from texts and files: lines, marked places, the poems of a file. Imports no torch."""
+"""Read verse from texts and files: lines, marked places, the poems of a file with what stands above them.
+
+A file may hold one poem or many, plain or as JSON. Above a poem may stand its title and its author; quotation marks and
+remarks in brackets are left out. Imports no torch.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from zhseq.errors import InputError, Message
-from zhseq.poetry.forms import MARKS, form_of, not_chinese
+from zhseq.poetry.forms import MARKS, QUOTES, form_of, not_chinese
+from zhseq.poetry.prosody.patterns import TunePattern
 from zhseq.text.normalize import codepoints, is_han, normalize
 
 BLANK = "?"
@@ -19,7 +26,21 @@ BETWEEN_LINES = re.compile(rf"[{re.escape(''.join(sorted(_SEPARATORS)))}\s]+")
 """What may stand between two lines of verse: punctuation, bars and white space."""
 
 _REGULAR_LENGTHS = (5, 7)
-_BETWEEN_POEMS = re.compile(r"\n[ \t　]*\n")
+
+_REMARK = re.compile(r"[（(\[［【〔][^（()）\[\]［］【】〔〕\n]*[）)\]］】〕]")
+_NUMBER = re.compile(r"^\s*\d+\s*[.．、)）]\s*")
+_LABEL = re.compile(r"^\s*(?:题目|标题|题|诗名|词牌|作者|朝代)\s*[:：]\s*")
+_QUOTED_TITLE = re.compile(r"《([^《》]+)》")
+_DYNASTY = re.compile(
+    r"[（(\[［【〔]?(?:先秦|两汉|汉|魏晋|三国|魏|晋|南北朝|南朝|北朝|隋|唐|五代|北宋|南宋|宋|金|元|明|清|近代|现代)[代朝]?"
+    r"(?:[）)\]］】〕]\s*[·•・]?|\s*[·•・:：]|\s+)\s*"
+)
+_AUTHOR = re.compile(r"[\u3400-\u9fff]{2,4}")
+_BETWEEN_PARTS = re.compile(r"[·•・.\s]+")
+_CLOSING = "。！？.!?"
+_LONGEST_NAME = 4  # of a person: even rows that are longer are verse
+_MOST_HEADING = 3  # rows above a poem: title, author, a date or the like
+_JSON = re.compile(r"\s*(?:\[\s*)?\{")
 
 
 def split_lines(text: str) -> list[str]:
@@ -89,20 +110,267 @@ def _evenness(lines: Sequence[str]) -> int:
     return max(chain(Counter(map(len, lines)).values(), (0,)))
 
 
-def split_poems(text: str, path: str) -> list[str]:
-    """Split a file into poems at its blank lines, if each part has the shape of a regulated poem; else leave it whole.
+@dataclass(frozen=True)
+class WrittenPoem:
+    """A poem as somebody has it."""
+
+    verse: str
+    """Its rows with their punctuation, without what stands above them, quotation marks and remarks."""
+    title: str = ""
+    author: str = ""
+
+    @property
+    def tune(self) -> str:
+        """What stands first in the title, which is the tune if the poem is a ci (水调歌头·明月几时有)."""
+        return _BETWEEN_PARTS.split(self.title)[0]
+
+
+def read_poem(text: str, tunes: Mapping[str, TunePattern] | None = None) -> WrittenPoem:
+    """Read a text that should be one poem; of several, all verse is returned as if it were one.
+
+    Args:
+        text: The poem, maybe below its title and author.
+        tunes: Those that are known, by name.
+
+    Raises:
+        InputError: It is a damaged record of JSON.
+    """
+    if _is_whole([text], ()):
+        return WrittenPoem(text)
+    poems = read_poems(text, "", tunes) if text.strip() else [WrittenPoem(text)]
+    return WrittenPoem("\n".join(poem.verse for poem in poems), poems[0].title, poems[0].author)
+
+
+def named_tune(poem: WrittenPoem, tunes: Mapping[str, TunePattern]) -> str:
+    """Return the name of the tune that stands above a poem; an empty string if it is none, or not that of this poem.
+
+    Regulated poems were sung, too, and may be called by the song (浪淘沙): they follow a tune if they have its lines.
+    """
+    tune = tunes.get(normalize(poem.tune))
+    if tune is None:
+        return ""
+    try:
+        lengths = tuple(map(len, read_lines(poem.verse)))
+    except InputError:
+        return ""
+    regular = len(lengths) in (4, 8) and len(set(lengths)) == 1
+    return tune.name if not regular or lengths in {each.line_lengths for each in (tune, *tune.variants)} else ""
+
+
+def read_poems(text: str, path: str, tunes: Mapping[str, TunePattern] | None = None) -> list[WrittenPoem]:
+    """Read the poems of a file: JSON as collections of poems have it, or verse with or without titles.
+
+    Poems are parted by what stands above them, or by blank lines where each part has the shape of a regulated poem.
 
     Args:
         text: The text of the file.
         path: Its name, for messages.
+        tunes: Those that are known, by name; they tell the stanzas of a ci from poems.
 
     Raises:
-        InputError: There is no verse in it.
+        InputError: There is no verse in it, or its JSON is damaged.
     """
     if not text.strip():
         raise InputError("empty_file", "{path} is empty; expected a poem, one couplet or line a row", path=path)
-    parts = [part for part in _BETWEEN_POEMS.split(text.replace("\r\n", "\n")) if part.strip()]
-    return parts if all(regular_length(read_lines(part)) for part in parts) else [text]
+    if _JSON.match(text):
+        return [_poem_of(record, place) for record, place in _json_records(text, path)]
+    tunes = tunes or {}
+    shapes = {pattern.line_lengths for tune in tunes.values() for pattern in (tune, *tune.variants)}
+    rows = [_bare(row) for row in re.split("\r\n|\r|\n", text)]
+    poems: list[WrittenPoem] = []
+    above: list[str] = []
+    for heading, verse in chain.from_iterable(_cut_block(block, shapes) for block in _blocks(rows)):
+        above += heading
+        if not verse:
+            continue
+        if above or not poems or _parts(poems[-1], verse, tunes, shapes):
+            poems.append(WrittenPoem("\n".join(verse), *_title_and_author(above)))
+        else:
+            poems[-1] = WrittenPoem("\n".join([poems[-1].verse, *verse]), poems[-1].title, poems[-1].author)
+        above = []
+    return [_without_preface(poem, tunes, shapes) for poem in poems] or [WrittenPoem("\n".join(filter(None, rows)))]
+
+
+def _bare(row: str) -> str:
+    """Return a row without its number, without quotation marks, and without remarks if anything else is in it."""
+    row = _NUMBER.sub("", row).strip()
+    if _is_marked(row):
+        row = _REMARK.sub("", row) or row
+        return "".join(character for character in row if character not in QUOTES)
+    return row
+
+
+def _is_marked(row: str) -> bool:
+    """Tell whether a row has punctuation of verse, apart from a title in it."""
+    rest = _LABEL.sub("", _REMARK.sub("", _QUOTED_TITLE.sub("", row)))
+    return any(character in _SEPARATORS for character in rest)
+
+
+def _blocks(rows: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the rows between blank ones."""
+    block: list[str] = []
+    for row in chain(rows, ("",)):
+        if row:
+            block.append(row)
+        elif block:
+            yield block
+            block = []
+
+
+def _cut_block(rows: list[str], shapes: Collection[tuple[int, ...]]) -> list[tuple[list[str], list[str]]]:
+    """Cut rows that stand together into poems: for each what stands above, and the rows of its verse."""
+    if _is_whole(rows, shapes):
+        return [([], rows)]
+    if len(rows) > 2 and all(_is_whole([row], ()) for row in rows):  # one poem a row
+        return [([], [row]) for row in rows]
+    if not any(map(_is_marked, rows)):
+        return [_cut_unmarked(rows, shapes)]
+    lengths = Counter(len(line) for row in rows if _is_marked(row) for line in split_lines(row))
+    usual = lengths.most_common(1)[0][0] if lengths else 0
+    parts: list[tuple[list[str], list[str]]] = [([], [])]
+    for row in rows:
+        heading, verse = parts[-1]
+        is_verse = _is_marked(row) or (bool(verse) and all(len(line) == usual for line in split_lines(row)))
+        if is_verse:
+            verse.append(row)
+        elif not verse:
+            heading.append(row)
+        elif verse[-1][-1] in _CLOSING:
+            parts.append(([row], []))
+        else:
+            verse.append(row)
+    return parts
+
+
+def _cut_unmarked(rows: list[str], shapes: Collection[tuple[int, ...]]) -> tuple[list[str], list[str]]:
+    """Return what stands above the verse and the verse of rows that have no punctuation."""
+    for count in range(1, min(_MOST_HEADING, len(rows) - 1) + 1):
+        if _is_whole(rows[count:], shapes):
+            return rows[:count], rows[count:]
+    even = len(rows) > 1 and len(set(map(len, rows))) == 1 and len(rows[0]) > _LONGEST_NAME
+    if len(rows) <= _MOST_HEADING and not even:
+        return rows, []
+    count = next((number for number, row in enumerate(rows) if not _is_named(row)), 0)
+    return rows[:count], rows[count:]
+
+
+def _without_preface(
+    poem: WrittenPoem, tunes: Mapping[str, TunePattern], shapes: Collection[tuple[int, ...]]
+) -> WrittenPoem:
+    """Leave the first row out if only the others are a poem: it says when and why the poem was written."""
+    first, _, rest = poem.verse.partition("\n")
+    if not poem.title or _is_whole([first, rest], shapes):
+        return poem
+    tune = tunes.get(normalize(poem.tune))
+    sizes = {sum(each.line_lengths) for each in (tune, *tune.variants)} if tune is not None else set()
+    if _is_whole([rest], shapes) or sum(map(len, split_lines(normalize(rest)))) in sizes:
+        return WrittenPoem(rest, poem.title, poem.author)
+    return poem
+
+
+def _is_named(row: str) -> bool:
+    """Tell whether a row is a title or names an author, whatever its length."""
+    return bool(_QUOTED_TITLE.search(row) or _LABEL.match(row) or _DYNASTY.match(row) or re.search("[·•・]", row))
+
+
+def _is_whole(rows: Sequence[str], shapes: Collection[tuple[int, ...]]) -> bool:
+    """Tell whether rows have the shape of a regulated poem, or one of some others."""
+    try:
+        lines = read_lines("\n".join(rows))
+    except InputError:
+        return False
+    return bool(regular_length(lines)) or tuple(map(len, lines)) in shapes
+
+
+def _parts(
+    before: WrittenPoem, verse: list[str], tunes: Mapping[str, TunePattern], shapes: Collection[tuple[int, ...]]
+) -> bool:
+    """Tell whether verse behind a blank line is a poem of its own, and not the next stanza of the one before."""
+    whole = [*before.verse.split("\n"), *verse]
+    if before.tune in tunes:
+        return False
+    if _is_whole([before.verse], ()) and _is_whole(verse, ()):
+        return True
+    return not _is_whole(whole, shapes) and _is_whole([before.verse], shapes) and _is_whole(verse, shapes)
+
+
+def _title_and_author(rows: Sequence[str]) -> tuple[str, str]:
+    """Read the rows above a poem."""
+    title, author = "", ""
+    for row in rows:
+        names = _LABEL.match(row)
+        found, rest = _QUOTED_TITLE.search(row), _LABEL.sub("", row)
+        if found and not title:
+            title, rest = found[1].strip(), rest.replace(found[0], " ")
+        dynasty = _DYNASTY.search(rest)
+        rest = _DYNASTY.sub(" ", rest) if dynasty else rest
+        words = _REMARK.sub(" ", rest).replace("—", " ").split()
+        if not words:
+            continue
+        is_author = bool(title) or (names is not None and "作者" in names[0])
+        if not title and not is_author:
+            # 静夜思 李白: the last of several words names the author, unless the first is a tune with its subject.
+            names_author = len(words) > 1 and _AUTHOR.fullmatch(words[-1]) is not None
+            author = words.pop() if names_author else author
+            title = " ".join(words)
+        elif is_author and not author and _AUTHOR.fullmatch(words[-1]):
+            author = words[-1]
+    return title, author
+
+
+# Poems as records: one a line, or whole files of them.
+
+_TEXT_FIELDS = ("content", "paragraphs", "para", "text")
+_TITLE_FIELDS = ("rhythmic", "title", "chapter")
+
+
+def _json_records(text: str, path: str) -> Iterator[tuple[object, str]]:
+    """Yield the records of a file, a list or one a line, and where each stands."""
+    try:
+        whole = json.loads(text)
+    except ValueError as error:
+        if text.lstrip().startswith("["):
+            raise _broken_record(path, Message("no_json", "is not valid JSON ({error})", {"error": error})) from error
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                place = f"{path}, line {number}"
+                yield _loads(line, place), place
+        return
+    records = whole if isinstance(whole, list) else [whole]
+    for number, record in enumerate(records, start=1):
+        yield record, f"{path}, record {number}"
+    if not records:
+        raise InputError("empty_file", "{path} is empty; expected a poem, one couplet or line a row", path=path)
+
+
+def _loads(record: str, place: str) -> object:
+    try:
+        return json.loads(record)
+    except (ValueError, RecursionError) as error:
+        raise _broken_record(place, Message("no_json", "is not valid JSON ({error})", {"error": error})) from error
+
+
+def _broken_record(place: str, fault: Message) -> InputError:
+    return InputError(
+        "broken_record",
+        '{place}: the record {fault}; expected {{"content": "line|line|...", "form": "七绝"}}',
+        place=place,
+        fault=fault,
+    )
+
+
+def _poem_of(record: object, place: str) -> WrittenPoem:
+    """Return the poem of a record: `content` or `paragraphs`, a text or a list of its rows, with title and author."""
+    fields: dict[str, Any] = record if isinstance(record, dict) else {}
+    content = next((fields[name] for name in _TEXT_FIELDS if name in fields), None)
+    if content is None:
+        raise _broken_record(place, Message("no_content", "has no 'content'"))
+    rows = [content] if isinstance(content, str) else content
+    names = [fields.get(name, "") for name in (*_TITLE_FIELDS, "author")]
+    if not isinstance(rows, list) or not all(isinstance(text, str) for text in (*rows, *names)):
+        raise InputError("fields_of_record", "{place}: 'content' and 'form' must be strings", place=place)
+    title = " ".join(dict.fromkeys(filter(None, names[:-1])))
+    return WrittenPoem("\n".join(map(_bare, rows)), title, names[-1])
 
 
 def read_records(lines: Iterable[str], path: str) -> Iterator[tuple[list[str], str]]:
@@ -115,8 +383,13 @@ def read_records(lines: Iterable[str], path: str) -> Iterator[tuple[list[str], s
     Raises:
         InputError: A line holds no poem; the message names it.
     """
+    lines = iter(lines)
     for number, line in enumerate(lines, start=1):
-        if text := line.strip():
+        text = line.strip()
+        if text.startswith("[") and _JSON.match(text + "{"):  # a file that is one list of records
+            for record, place in _json_records("\n".join([line, *lines]), path):
+                yield _lines_and_form(record, place)
+        elif text:
             yield read_record(text, f"{path}, line {number}")
 
 
@@ -133,25 +406,15 @@ def read_record(record: str, place: str) -> tuple[list[str], str]:
     Raises:
         InputError: It is neither.
     """
-    form, content = "", record
-    if record.lstrip().startswith("{"):
-        try:
-            fields = json.loads(record)
-            content, form = fields["content"], fields.get("form", "")
-        except (ValueError, KeyError) as error:
-            fault = (
-                Message("no_content", "has no 'content'")
-                if isinstance(error, KeyError)
-                else Message("no_json", "is not valid JSON ({error})", {"error": error})
-            )
-            raise InputError(
-                "broken_record",
-                '{place}: the record {fault}; expected {{"content": "line|line|...", "form": "七绝"}}',
-                place=place,
-                fault=fault,
-            ) from error
-        if not isinstance(content, str) or not isinstance(form, str):
-            raise InputError("fields_of_record", "{place}: 'content' and 'form' must be strings", place=place)
+    return _lines_and_form(_loads(record, place) if record.lstrip().startswith("{") else record, place)
+
+
+def _lines_and_form(record: object, place: str) -> tuple[list[str], str]:
+    """Return what `read_record` does, of a text or of a record that has been read as JSON."""
+    form = record.get("form", "") if isinstance(record, dict) else ""
+    content = _bare(record) if isinstance(record, str) else _poem_of(record, place).verse
+    if not isinstance(form, str):
+        raise InputError("fields_of_record", "{place}: 'content' and 'form' must be strings", place=place)
     lines = split_lines(normalize(content))
     if not is_han(codepoints("".join(lines))).any():
         raise InputError("no_verse_at", "{place}: there is no Chinese character in this poem", place=place)

@@ -17,7 +17,7 @@ from zhseq.serve import schemas
 PACKAGE = Path(schemas.__file__).parents[1]
 WRITING = ("planning", "review", "faults", "forms", "writer", "request", "poet", "search")
 OF_FILES_AND_SETTINGS = {
-    *("cannot_listen", "empty_file", "upper_line_length"),
+    *("cannot_listen", "empty_file"),
     *("bad_best_of", "bad_num", "bad_seed", "bad_temperature", "bad_top_k", "bad_top_p"),  # bounded in the schema
     *("the_start", "the_acrostic", "the_upper_line", "this_text", "this_mark", "no_mark", "one_line", "line_count"),
 }
@@ -27,6 +27,7 @@ BODIES = {
     "/v1/poems/check": schemas.ReviewRequest,
     "/v1/poems/suggest": schemas.SuggestRequest,
     "/v1/poems/rewrite": schemas.RewriteRequest,
+    "/v1/poems/couplet": schemas.CoupletRequest,
 }
 
 

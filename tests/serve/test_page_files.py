@@ -15,6 +15,7 @@ def served(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tes
     page = tmp_path / "page"
     page.mkdir()
     (page / "index.html").write_text("<!doctype html><title>诗</title>", encoding="utf-8")
+    (page / "docs.html").write_text("<!doctype html><title>API</title>", encoding="utf-8")
     (page / "app.js").write_text("export {};", encoding="utf-8")
     (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
     monkeypatch.setattr("zhseq.serve.app.PAGE", page)
@@ -22,10 +23,11 @@ def served(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tes
 
 
 def test_the_page_needs_no_key_and_runs_nothing_foreign(served: TestClient) -> None:
-    page, script = served.get("/"), served.get("/static/app.js")
+    page, docs, script = served.get("/"), served.get("/docs"), served.get("/static/app.js")
+    assert "API" in docs.text
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert script.headers["content-type"].startswith("text/javascript")
-    for response in (page, script):
+    for response in (page, docs, script):
         assert response.status_code == 200
         assert response.headers["x-content-type-options"] == "nosniff"
         policy = response.headers["content-security-policy"]

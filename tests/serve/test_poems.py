@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from tests.serve.fakes import FakeTagger
 from zhseq.messages import CHINESE
 from zhseq.poetry.poet import Poet, Request
+from zhseq.serve import schemas
 from zhseq.serve.app import create_app
 from zhseq.serve.settings import Settings
 
@@ -290,3 +291,25 @@ def test_the_first_line_does_not_wait_for_the_last(client: TestClient, monkeypat
     events = _events(Slow(), PoemRequest())  # type: ignore[arg-type]
     assert json.loads(next(events)) == {"poem": 0, "line": 0, "text": "一"}
     assert made == [1]
+
+
+def test_couplets_are_those_of_the_library(client: TestClient, poet: Poet) -> None:
+    found = client.post("/v1/poems/couplet", json={"upper": "明月松间照", "num": 2, "seed": 1}).json()
+    assert found == {"lower": poet.couplet("明月松间照", 2, seed=1)}
+    schemas.CoupletResponse.model_validate(found)
+    refused = client.post("/v1/poems/couplet", json={"upper": "月"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "upper_line_length")
+
+
+def test_the_surprise_of_each_character_is_told_when_asked_for(client: TestClient, poet: Poet) -> None:
+    assert "surprise" not in client.post("/v1/poems/check", json={"text": WANG}).json()
+    found = client.post("/v1/poems/check", json={"text": WANG, "surprise": True}).json()
+    expected = poet.surprise(poet.check(WANG))
+    assert found["surprise"] == [[round(bits, 2) for bits in line] for line in expected]
+
+
+def test_a_rhyme_and_the_number_of_candidates_can_be_given(client: TestClient, poet: Poet) -> None:
+    wishes = {"form": "五绝", "rhyme_with": "秋", "top_k": 3, "seed": 2, "best_of": 2}
+    (found,) = client.post("/v1/poems", json=wishes).json()["poems"]
+    expected = poet.write(form="五绝", rhyme_with="秋", top_k=3, seed=2, best_of=2)
+    assert found["lines"] == list(expected.lines)

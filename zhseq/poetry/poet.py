@@ -381,11 +381,26 @@ class Poet:
             InputError: It is no upper line, or the model has no prosody.
             TypeError: An argument is of a wrong type.
         """
+        return list(self.answers(upper, num, rhyme, Sampling(temperature, top_p, top_k, seed)))
+
+    def answers(self, upper: str, num: int, rhyme: str, sampling: Sampling) -> Iterator[str]:
+        """Yield what `couplet` returns, one by one, so that a caller can do something else in between.
+
+        Args:
+            upper: See `couplet`.
+            num: See there.
+            rhyme: See there.
+            sampling: How to draw.
+
+        Raises:
+            InputError: As `couplet`.
+            TypeError: An argument is of a wrong type.
+        """
         expect("upper", upper, "str")
         prosody = self.reviewing("classical" if rhyme == "auto" else rhyme)
         _expect_count(num)
-        request = Request(sampling=Sampling(temperature, top_p, top_k, seed), ranking=COUPLET_RANKING)
-        return self._writer.answers(plan_couplet(request, upper, prosody), upper, num)
+        request = Request(sampling=sampling, ranking=COUPLET_RANKING)
+        yield from self._writer.answers(plan_couplet(request, upper, prosody), upper, num)
 
     def check(self, text: str, *, tune: str = "", form: str = "", rhyme: str = "classical") -> Review:
         """Judge one poem of a person: form, tones, rhymes, repetition.

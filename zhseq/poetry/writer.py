@@ -110,14 +110,13 @@ class Writer:
         versions = list(found.values())
         return [versions[number] for number in order]
 
-    def answers(self, plan: Plan, upper: str, num: int) -> list[str]:
-        """Return `num` lower lines of a couplet whose upper line is planned, see `plan_couplet`."""
-        marks, result = answer_marks(upper), []
+    def answers(self, plan: Plan, upper: str, num: int) -> Iterator[str]:
+        """Yield `num` lower lines of a couplet whose upper line is planned, see `plan_couplet`."""
+        marks = answer_marks(upper)
         for number in range(num):  # one by one: each has so many candidates
             *_, (poems, _) = self.write(plan, range(number, number + 1))
             lower = self.text(plan, poems[0], len(plan.given))[len(marks) :]
-            result.append("".join(line + mark for line, mark in zip(lower, marks, strict=True)))
-        return result
+            yield "".join(line + mark for line, mark in zip(lower, marks, strict=True))
 
     def write(self, plan: Plan, numbers: range) -> Iterator[tuple[Tensor, Tensor]]:
         """Write poems side by side.

@@ -142,7 +142,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
 
     routes: list[BaseRoute] = [*(endpoint.route() for endpoint in endpoints), NamedRoute("/openapi.json", openapi)]
     if (PAGE / "index.html").is_file():
-        routes += [NamedRoute("/", _page), Mount("/static", _Files(directory=PAGE))]
+        routes += [NamedRoute("/", _page), NamedRoute("/docs", _docs), Mount("/static", _Files(directory=PAGE))]
     return routes
 
 
@@ -180,6 +180,10 @@ _REPORTS = (
 
 async def _page(request: Request) -> Response:
     return FileResponse(PAGE / "index.html", headers=_FRESH)
+
+
+async def _docs(request: Request) -> Response:
+    return FileResponse(PAGE / "docs.html", headers=_FRESH)
 
 
 class _Files(StaticFiles):

@@ -114,7 +114,7 @@ def error_response(error: ApiError) -> Response:
 
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
-_OPEN_PATHS = ("/", "/health", "/ready", "/openapi.json", "/favicon.ico")
+_OPEN_PATHS = ("/", "/health", "/ready", "/openapi.json", "/docs", "/favicon.ico")
 """What needs no key: nothing is computed there."""
 _OPEN_FOLDER = "/static/"
 _LINGER = 5.0  # seconds in which the rest of a refused body may come

@@ -18,6 +18,8 @@ from zhseq.serve.openapi import Endpoint
 from zhseq.serve.queues import Answer, Lane, Work
 from zhseq.serve.reading import finish, read
 from zhseq.serve.schemas import (
+    CoupletRequest,
+    CoupletResponse,
     PoemRequest,
     PoemsResponse,
     ReviewRequest,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 _STREAM = "application/x-ndjson"
 _MARKS = "？?□"
-_HOW_TO_DRAW = {"lines", "num", "seed", "best_of", "temperature", "top_p", "stream"}
+_HOW_TO_DRAW = {"lines", "num", "seed", "best_of", "temperature", "top_p", "top_k", "stream"}
 _STREAMED = {
     _STREAM: {
         "schema": {"type": "string"},
@@ -67,7 +69,8 @@ async def check(request: HttpRequest) -> Response:
     wishes = await read(request, ReviewRequest)
 
     def work() -> Iterator[bytes]:
-        yield to_json(_review(here.poet, here.poet.check(wishes.text, **_rules(wishes)), wishes.rhyme))
+        found = here.poet.check(wishes.text, **_rules(wishes))
+        yield to_json(_review(here.poet, found, wishes))
 
     return json_response(b"".join(await _all(request, here.lookups, work)))
 
@@ -98,7 +101,7 @@ async def suggest(request: HttpRequest) -> Response:
             mark = next(steps)
             marks += [] if mark is None else [mark.fields()]
             yield None
-        review = _review(here.poet, found, wishes.rhyme)
+        review = _review(here.poet, found, wishes)
         yield to_json({**review, "suggestions": marks, "left_out": places - len(marks)})
 
     lane = here.lookups if marked == 1 else here.poems
@@ -114,6 +117,20 @@ async def rewrite(request: HttpRequest) -> Response:
         yield to_json({"lines": here.poet.rewrite(**wishes.model_dump())})
 
     return json_response(b"".join(await _all(request, here.poems, work)))
+
+
+async def couplet(request: HttpRequest) -> Response:
+    """Answer an upper line with lower ones: tones opposed, no character shared."""
+    here = services(request)
+    wishes = await read(request, CoupletRequest)
+
+    def work() -> Iterator[bytes]:
+        sampling = Sampling(temperature=wishes.temperature, seed=wishes.seed)
+        for lower in here.poet.answers(wishes.upper, wishes.num, wishes.rhyme, sampling):
+            yield to_json(lower)
+
+    lower = await _all(request, here.poems, work)
+    return json_response(b'{"lower":[' + b",".join(lower) + b"]}")
 
 
 async def _all(request: HttpRequest, lane: Lane, work: Work) -> list[bytes]:
@@ -171,7 +188,7 @@ def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes]:
 
 def _request(wishes: PoemRequest) -> Request:
     fields = wishes.model_dump(exclude=_HOW_TO_DRAW)
-    sampling = Sampling(temperature=wishes.temperature, top_p=wishes.top_p, seed=wishes.seed)
+    sampling = Sampling(wishes.temperature, wishes.top_p, wishes.top_k, wishes.seed)
     return Request(**fields, lines=tuple(wishes.lines), sampling=sampling, ranking=Ranking(wishes.best_of))
 
 
@@ -194,13 +211,15 @@ def _rules(wishes: ReviewRequest) -> dict[str, str]:
     return {"tune": wishes.tune, "form": "" if wishes.form == "auto" else wishes.form, "rhyme": wishes.rhyme}
 
 
-def _review(poet: Poet, found: Review, rhyme: str) -> dict[str, Any]:
-    prosody = poet.reviewing(rhyme)
+def _review(poet: Poet, found: Review, wishes: ReviewRequest) -> dict[str, Any]:
+    prosody = poet.reviewing(wishes.rhyme)
+    costs = [[round(bits, 2) for bits in line] for line in poet.surprise(found)] if wishes.surprise else None
     return {
         **vars(found),
         "faults": [_fault(fault) for fault in found.faults],
         "note": None if found.note is None else say(found.note),
         "rhyme_names": [found.rhyme_name(line, prosody) for line in range(len(found.lines))],
+        **({} if costs is None else {"surprise": costs}),
     }
 
 
@@ -213,4 +232,5 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/poems/check", check, "Judge a poem", "poems", ReviewResponse, ReviewRequest),
     Endpoint("POST", "/v1/poems/suggest", suggest, "Propose characters", "poems", SuggestResponse, SuggestRequest),
     Endpoint("POST", "/v1/poems/rewrite", rewrite, "Write one line anew", "poems", RewriteResponse, RewriteRequest),
+    Endpoint("POST", "/v1/poems/couplet", couplet, "Answer an upper line", "poems", CoupletResponse, CoupletRequest),
 )

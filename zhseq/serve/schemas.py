@@ -95,6 +95,7 @@ class Wishes(Body):
     acrostic: Annotated[Line, Field(description="characters with which the lines begin")] = ""
     acrostic_at: Annotated[Literal["start", "end"], Field(description="where in the lines they stand")] = "start"
     rhyme_group: Annotated[str, Field(max_length=20, description="rhyme group, called by one of its words")] = ""
+    rhyme_with: Annotated[str, Field(max_length=20, description="a character to rhyme with")] = ""
     seed: Annotated[int, Field(ge=0, le=SEED_LIMIT, description="the same seed gives the same lines")] = 0
     temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False, description="lower is safer")] = (
         _SAMPLING.temperature
@@ -120,6 +121,9 @@ class PoemRequest(Wishes):
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="share of probability to draw from")] = (
         _SAMPLING.top_p
     )
+    top_k: Annotated[int, Field(ge=0, le=100_000, description="draw from so many characters; 0: from all")] = (
+        _SAMPLING.top_k
+    )
     stream: Annotated[bool, Field(description="send each line as soon as it stands, as NDJSON")] = False
 
 
@@ -135,6 +139,20 @@ class RewriteRequest(Wishes):
     lines: Annotated[list[Line], Field(description="the whole poem, without punctuation", min_length=1, max_length=100)]
     index: Annotated[int, Field(ge=0, lt=100, description="number of the line, from 0")]
     num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="how many other versions")] = 5
+
+
+class CoupletRequest(Body):
+    """An upper line to be answered with lower ones."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"upper": "明月松间照", "num": 3}]})
+
+    upper: Annotated[Line, Field(description="the upper line, with or without punctuation")]
+    num: Annotated[int, Field(ge=1, le=MAX_POEMS, description="how many answers")] = 1
+    rhyme: Annotated[Literal["classical", "modern"], Field(description="tones to oppose")] = "classical"
+    seed: Annotated[int, Field(ge=0, le=SEED_LIMIT, description="the same seed gives the same answers")] = 0
+    temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False, description="lower is safer")] = (
+        _SAMPLING.temperature
+    )
 
 
 class ReviewRequest(Body):
@@ -155,6 +173,7 @@ class ReviewRequest(Body):
         str, Field(max_length=20, description="the form to whose rules it is held; auto: told by its lines and tones")
     ] = "auto"
     rhyme: Annotated[Literal["classical", "modern"], Field(description="tones and rhymes to judge by")] = "classical"
+    surprise: Annotated[bool, Field(description="say how many bits each character costs the model")] = False
 
 
 class SuggestRequest(ReviewRequest):
@@ -190,7 +209,7 @@ ERROR_CODES = (
         "unknown_acrostic_place",
     ),
     *("unknown_author", "unknown_dynasty", "unknown_form", "unknown_rhyme", "unknown_rhyme_group", "unknown_shape"),
-    *("two_rhyme_groups", "unknown_tune", "unused_rhyme_group", "wrong_line_length"),
+    *("two_rhyme_groups", "unknown_tune", "unused_rhyme_group", "upper_line_length", "wrong_line_length"),
 )
 
 
@@ -328,6 +347,7 @@ class ReviewResponse(Example):
     rhyme_names: list[str]
     faults: list[FaultFound]
     note: Said | None
+    surprise: list[list[float]] | None = None
 
 
 class SuggestResponse(ReviewResponse):
@@ -341,6 +361,12 @@ class RewriteResponse(Example):
     """Other versions of the line, the best first."""
 
     lines: list[str]
+
+
+class CoupletResponse(Example):
+    """The lower lines."""
+
+    lower: list[str]
 
 
 class OptionsResponse(Example):

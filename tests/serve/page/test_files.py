@@ -10,7 +10,7 @@ import zhseq.serve
 PAGE = Path(zhseq.serve.__file__).parent / "page"
 FILES = sorted(PAGE.iterdir())
 SCRIPTS = [path for path in FILES if path.suffix == ".js"]
-HTML = (PAGE / "index.html").read_text(encoding="utf-8")
+HTML = "".join((PAGE / f"{name}.html").read_text(encoding="utf-8") for name in ("index", "docs"))
 KEYS = set(re.findall(r"^  (\w+): \[", (PAGE / "strings.js").read_text(encoding="utf-8"), re.MULTILINE))
 
 

@@ -27,10 +27,12 @@ FRONT_DOORS = LAYERS[-2]
 TORCH = {"torch", "torchcrf", "safetensors"}
 # Units and modules that neither import torch nor anything that does, wherever in a file the import stands.
 WITHOUT_TORCH = (
-    *("cli", "config", "corpus", "errors", "memory", "messages", "text"),
+    *("cli", "config", "corpus", "errors", "memory", "messages", "nn.viterbi", "text"),
     *("poetry.faults", "poetry.forms", "poetry.prosody", "poetry.reading", "poetry.review", "poetry.sense"),
     *(
+        "tagging.decoding",
         "tagging.dictionary",
+        "tagging.dictionary_decoding",
         "tagging.document",
         "tagging.formats",
         "tagging.glossary",

@@ -11,20 +11,16 @@ from torch import Tensor
 
 from tests.nn.test_crf import CASES, all_paths, bmes, is_legal, random_batch, random_crf
 from zhseq.errors import InputError
-from zhseq.nn import viterbi
 from zhseq.nn.crf import CRF, ILLEGAL_SCORE
-from zhseq.nn.partition import Scores, Support, exponentiated
 
 
 def unpadded(paths: Tensor) -> list[list[int]]:
     return [[tag for tag in row if tag >= 0] for row in paths.tolist()]
 
 
-@pytest.mark.parametrize("copies", [1, 4], ids=["in log space", "sparse"])
 @pytest.mark.parametrize(("num_tags", "tables", "lengths"), CASES)
-def test_viterbi_equals_brute_force(num_tags: int, tables: dict[str, Tensor], lengths: list[int], copies: int):
+def test_viterbi_equals_brute_force(num_tags: int, tables: dict[str, Tensor], lengths: list[int]):
     crf = random_crf(num_tags, **tables)
-    lengths = lengths * copies
     emissions, mask = random_batch(lengths, num_tags)
     paths = crf.decode(emissions, mask)
     scores = crf.score(emissions, paths.clamp_min(0), mask).detach()
@@ -106,35 +102,7 @@ def test_forbidden_transitions_are_never_decoded(seed: int, scales: list[float],
         assert float(scores[row]) == pytest.approx(best.score, rel=1e-5, abs=1e-4)
 
 
-def test_ordinary_emissions_never_take_the_slow_way(monkeypatch: pytest.MonkeyPatch):
-    crf = random_crf(40, **bmes(10))
-    emissions, mask = random_batch([60, 1, 45, 7] * 3, 40, scale=5.0)
-    expected = torch.cat([crf.decode(emissions[row : row + 4], mask[row : row + 4]) for row in (0, 4, 8)])
-
-    def refuse(*_: object) -> tuple[Tensor, Tensor]:
-        raise AssertionError("fell back to log space")
-
-    monkeypatch.setattr(viterbi, "_best_paths_in_log_space", refuse)
-    assert torch.equal(crf.decode(emissions, mask), expected)
-
-
-def test_products_that_are_trusted_equal_the_sums_in_log_space():
-    vouched = 0
-    for seed in range(60):
-        scale = (1.0, 10.0, 30.0, 60.0, 300.0)[seed % 5]
-        crf = random_crf(8, seed, **(bmes(2) if seed % 2 else {}))
-        emissions = random_batch([13] * 4, 8, seed, scale)[0]
-        support = Support(torch.ones(4, 13, dtype=torch.bool), crf._reachable(13))
-        scores = Scores(*(score.detach() for score in crf._scores()))
-        products, trusted = viterbi.max_product(emissions, exponentiated(scores, torch.float32)[0], support)
-        sums, _ = viterbi.max_plus(emissions, scores, support)
-        found = (products.log() - products.amax(-1, keepdim=True).log())[:, trusted]
-        torch.testing.assert_close(found, (sums - sums.amax(-1, keepdim=True))[:, trusted], rtol=1e-5, atol=1e-4)
-        vouched += int(trusted.sum())
-    assert 80 <= vouched < 240
-
-
-def test_sequences_that_leave_the_range_of_a_float_are_decoded_in_log_space():
+def test_paths_through_bad_ends_are_not_lost():
     crf = CRF(8, **bmes(2))
     emissions = torch.zeros(10, 6, 8)
     emissions[..., [0, 2]] = -300.0  # B and E of the first label

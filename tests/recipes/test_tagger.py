@@ -24,9 +24,8 @@ from zhseq.recipes.tagger import (
     train_tagger,
 )
 from zhseq.recipes.vectors import save_vectors
-from zhseq.tagging.features import blanks
 from zhseq.tagging.tagger import Tagger
-from zhseq.text.normalize import from_codepoints
+from zhseq.text.normalize import blanks, from_codepoints
 from zhseq.text.tags import Span, TagTable, spans_from_ids
 from zhseq.train import main
 from zhseq.training.loop import Evaluation

@@ -14,6 +14,7 @@ from zhseq.tagging.decoding import PIECE, TextBlock, find_spans, tag_table
 from zhseq.tagging.dictionary import Entry, UserDictionary
 from zhseq.tagging.document import Document
 from zhseq.tagging.formats import FORMATS, make_writer
+from zhseq.tagging.model import TorchNetwork
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.tags import scheme_tags
 
@@ -87,8 +88,8 @@ def test_the_better_of_both_is_taken() -> None:
     seen = set()
     for seed in range(30):
         model = tiny_model({"pos": POS, "ner": NER}, seed=seed)
-        apart = [find_spans(model, features, block, [head])[head][0] for head in ("pos", "ner")]
-        words, names = (found[0] for found in find_spans(model, features, block, ["pos", "ner"]).values())
+        apart = [find_spans(TorchNetwork(model, features), block, [head])[head][0] for head in ("pos", "ner")]
+        words, names = (found[0] for found in find_spans(TorchNetwork(model, features), block, ["pos", "ner"]).values())
         edges = {*apart[0].starts.tolist(), len(text)}
         if {*apart[1].starts.tolist(), *apart[1].ends.tolist()} <= edges:
             assert names.starts.tolist() == apart[1].starts.tolist()
@@ -104,7 +105,7 @@ def test_a_head_alone_is_free() -> None:
     batch = features.batch(["中国人民在北京大学学习上海"]).to("cpu")
     with torch.inference_mode():
         path = MODEL.crf("ner").decode(MODEL.emissions(batch)["ner"], batch.mask)[0].numpy()
-    found = find_spans(MODEL, features, block, ["ner"])["ner"][0]
+    found = find_spans(TorchNetwork(MODEL, features), block, ["ner"])["ner"][0]
     table = tag_table(NER)
     begins = [position for position, tag in enumerate(path.tolist()) if table.tags[tag][0] in "BS"]
     assert found.starts.tolist() == begins

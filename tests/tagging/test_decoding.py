@@ -6,6 +6,7 @@ import torch
 
 from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.tagging.decoding import PIECE, Spans, TextBlock, find_spans, tag_table
+from zhseq.tagging.model import TorchNetwork
 from zhseq.text.normalize import codepoints
 from zhseq.text.tags import spans_from_ids
 
@@ -13,7 +14,7 @@ LINES = ["中国 人民在北京大学学习。", "", "  ", "上海", "中" * (P
 
 
 def found(lines: list[str], heads: tuple[str, ...] = ("pos", "ner"), **options: object) -> dict[str, list[Spans]]:
-    return find_spans(tiny_model(), tiny_features(), TextBlock.of(lines), heads, **options)  # type: ignore[arg-type]
+    return find_spans(TorchNetwork(tiny_model(), tiny_features()), TextBlock.of(lines), heads, **options)  # type: ignore[arg-type]
 
 
 def rows(spans: Spans) -> list[tuple[int, int, int]]:

@@ -6,9 +6,9 @@ import pytest
 from tests.tagging.tiny_tagger import tiny_features
 from zhseq.batching import IGNORED
 from zhseq.errors import CheckpointError
-from zhseq.tagging.features import BIGRAMS_FILE, TaggerFeatures, blanks, most_frequent_bigrams
+from zhseq.tagging.features import BIGRAMS_FILE, TaggerFeatures, most_frequent_bigrams
 from zhseq.tagging.lexicon import slots_per_set
-from zhseq.text.normalize import codepoints
+from zhseq.text.normalize import blanks, codepoints
 
 
 def test_a_batch_by_hand() -> None:

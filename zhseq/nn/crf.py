@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torchcrf
 from torch import Tensor
 
 from zhseq.errors import InputError
 from zhseq.nn.partition import Scores, Support, log_partition, reachable
-from zhseq.nn.viterbi import best_paths, k_best_paths
+from zhseq.nn.viterbi import Chain, Sequences, best_paths, k_best_paths
 
 ILLEGAL_SCORE = -1e4  # nats; what one forbidden step costs a gold sequence: finite, yet impossible to overlook
 
@@ -29,8 +30,8 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
     and padding after them; None means no padding. What padding holds does not matter, not even NaN.
 
     Source: Lafferty, McCallum & Pereira (2001), "Conditional random fields".
-    Differs: partition sums run in exp space, see `zhseq.nn.partition`; Viterbi stores no back-pointers, see
-    `zhseq.nn.viterbi`.
+    Differs: partition sums run in exp space, see `zhseq.nn.partition`; paths are sought on the processor, whatever the
+    device, see `zhseq.nn.viterbi`.
     """
 
     allowed: Tensor
@@ -69,6 +70,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         self.register_buffer("allowed_ends", torch.stack(tables[1:]), persistent=False)
         self._constrained = not all(bool(table.all()) for table in tables)
         self._reach: Tensor | None = None
+        self._known: tuple[object, Chain] | None = None
         self._forbid()
 
     def reset_parameters(self) -> None:
@@ -159,17 +161,21 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
             InputError: A sequence has no legal path, or its emissions are NaN.
         """
         emissions, support = self._prepare(emissions, mask, allowed_tags=allowed_tags)
-        paths, feasible = best_paths(emissions, self._scores(), support)
-        if not bool(feasible.all()):
-            row = int((~feasible).nonzero()[0, 0])
+        sequences = _sequences(emissions, support)
+        tags, scores = best_paths(self._chain(), sequences)
+        feasible = scores > -np.inf
+        if not feasible.all():
+            row = int(np.flatnonzero(~feasible)[0])
             raise InputError(
                 "no_legal_tagging",
                 "expected at least one legal tagging of sequence {row} ({length} characters), found none: loosen its "
                 "partial labelling, or check the emissions for NaN",
                 row=row,
-                length=int(support.mask[row].sum()),
+                length=int(sequences.lengths[row]),
             )
-        return paths
+        paths = torch.full(emissions.shape[:2], -1, dtype=torch.int64)
+        paths[support.mask.cpu()] = torch.from_numpy(tags)
+        return paths.to(emissions.device)
 
     @torch.no_grad()
     def nbest(
@@ -198,7 +204,11 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         if k < 1:
             raise ValueError(f"expected k of at least 1, got {k}")
         emissions, support = self._prepare(emissions, mask, allowed_tags=allowed_tags)
-        paths, feasible = k_best_paths(emissions, self._scores(), support, k)
+        paths, feasible = (
+            torch.from_numpy(found).to(emissions.device)
+            for found in k_best_paths(self._chain(), _sequences(emissions, support), k)
+        )
+        feasible = feasible > -torch.inf
         rows = torch.arange(len(emissions), device=emissions.device).repeat_interleave(k)
         scores = self._path_score(emissions[rows], paths.flatten(0, 1).clamp_min(0), support.mask[rows]).view(-1, k)
         return paths, scores.masked_fill(~feasible, -torch.inf).to(emissions.dtype)
@@ -209,6 +219,14 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
             return Scores(*parameters)
         tables = (self.allowed, *self.allowed_ends)
         return Scores(*(p.masked_fill(~table, illegal) for p, table in zip(parameters, tables, strict=True)))
+
+    def _chain(self) -> Chain:
+        """Return the parameters as the search takes them, laid out anew only when they have changed."""
+        parameters = (self.transitions, self.start_transitions, self.end_transitions)
+        state = tuple((score.data_ptr(), score.device, score._version) for score in parameters)
+        if self._known is None or self._known[0] != state:
+            self._known = (state, Chain(*(score.detach().float().cpu().numpy() for score in self._scores())))
+        return self._known[1]
 
     def _path_score(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """Scores (batch,) of the paths in double precision, for a small difference to a large partition."""
@@ -256,3 +274,10 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         with torch.no_grad():
             for parameter, score in zip(parameters, self._scores(ILLEGAL_SCORE), strict=True):
                 parameter.copy_(score)
+
+
+def _sequences(emissions: Tensor, support: Support) -> Sequences:
+    if support.allowed_tags is not None:
+        emissions = emissions.masked_fill(~support.allowed_tags, -torch.inf)
+    lengths = support.mask.sum(1)
+    return Sequences(emissions.detach().float().cpu().numpy(), lengths.cpu().numpy())

@@ -1,205 +1,464 @@
-"""Find the best path, and the k best paths, through the trellis of a linear-chain CRF.
+"""Search the trellis of a linear-chain CRF on numpy arrays: best paths, k best paths, probabilities of tags.
 
-Two forward passes find the score of the best partial path into every cell:
-
-* `max_plus` adds in log space. It works on every device and for emissions of any size.
-* `max_product` multiplies in exp space through the sparse "matrix product with maximum" of PyTorch, which fuses the
-  multiplication with the maximum and skips forbidden transitions: several times faster for batches on a CPU. It says
-  which sequences left the range of a float; those go through `max_plus`.
-
-Neither stores back-pointers: on the way back the best predecessor is sought again, for one tag per sequence instead
-of all of them.
+Nothing here needs PyTorch. Tags are reordered into columns, so that most transitions lie in one dense table. A tag with
+at most two followers (B or M of a word) has its transitions listed apart; all others are rows of the table. Of its rows
+only those are added up that can be better than the row of the best tag so far anywhere, which in practice are one or
+two. No back-pointers are stored: on the way back the best predecessor is sought again, for one tag of each character
+instead of all.
 """
 
 from __future__ import annotations
 
-import functools
-import warnings
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
-from zhseq.nn.partition import RESCALE_EVERY, Scores, Support, exponentiated, relative_emissions
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
-SPARSE_FROM_BATCH = 4  # sequences; below, one sparse product costs more than adding all pairs of tags
-HEADROOM = 1e30  # the best exp-space score after rescaling: 150 nats above the least that a float32 holds
+LISTED = 2
+"""Most followers of a tag whose transitions are listed, and not in the dense table."""
+_ROUNDING = 0.01  # nats by which the sums of float32 numbers that a comparison is about may be off
+_LOST = 1e-200  # a sum of exponentials below has lost what a double cannot hold
+_NEVER = -1e30  # nats; stands for minus infinity where two may be subtracted from each other
 
 
-def best_paths(emissions: Tensor, scores: Scores, support: Support) -> tuple[Tensor, Tensor]:
-    """The best legal path of every sequence.
+class Chain:
+    """The parameters of a linear chain, laid out for the search.
+
+    Attributes:
+        tags: How many there are.
+        transitions: From row to column, nats, minus infinity where forbidden, (tags, tags) float32.
+        start: Of a first tag, likewise, (tags,).
+        end: Of a last tag, likewise, (tags,).
+        spans: Numbers of the B, inside, E and S tag of each label, -1 where there is none, (labels, 4); only arcs need
+            them.
+        order: The tag of each column, (tags,).
+        rows: The columns whose followers are in the dense table: a range.
+        width: The dense table is about the columns before this one.
+        across: The dense table, (rows, width).
+        gap: How much more than the row of one tag (row) that of another (column) can gain by a step; minus infinity on
+            the diagonal, (rows, rows).
+        inner_from: Columns that listed transitions come from, (ways, tags) int32.
+        inner: Their scores, minus infinity where there is none, (ways, tags).
+        inner_begin: No listed transition leads to a column before this one.
+    """
+
+    def __init__(
+        self,
+        transitions: npt.NDArray[np.floating],
+        start: npt.NDArray[np.floating],
+        end: npt.NDArray[np.floating],
+        spans: Ints | None = None,
+    ) -> None:
+        """Lay out parameters; see the attributes.
+
+        Raises:
+            ValueError: The shapes do not fit each other.
+        """
+        tags = len(start)
+        if tags < 1 or transitions.shape != (tags, tags) or start.shape != (tags,) or end.shape != (tags,):
+            raise ValueError(
+                f"expected parameters of a chain of {tags} tags, got {transitions.shape}, {start.shape}, {end.shape}"
+            )
+        self.tags = tags
+        self.transitions, self.start, self.end = (
+            np.ascontiguousarray(score, dtype=np.float32) for score in (transitions, start, end)
+        )
+        self.spans = np.zeros((0, 4), dtype=np.int64) if spans is None else np.asarray(spans, dtype=np.int64)
+        possible = self.transitions > -np.inf
+        dense = possible.sum(1) > LISTED
+        reached = possible[dense].any(0)
+        classes = (reached & ~dense, reached & dense, ~reached & dense, ~reached & ~dense)
+        sizes = [int(chosen.sum()) for chosen in classes]
+        self.order: Ints = np.concatenate([np.flatnonzero(chosen) for chosen in classes])
+        self.rows = range(sizes[0], sum(sizes[:3]))
+        self.width = sizes[0] + sizes[1]
+        by_column = self.transitions[self.order][:, self.order]
+        self.across: Floats = np.ascontiguousarray(by_column[self.rows.start : self.rows.stop, : self.width])
+        self.gap = _gaps(self.across)
+        self.inner_from, self.inner, self.inner_begin = _listed(by_column, self.rows)
+        self.column_of = np.empty(tags, dtype=np.int64)
+        self.column_of[self.order] = np.arange(tags)
+        self.span_columns: Ints = np.where(self.spans < 0, -1, self.column_of[self.spans])
+        self.start_by_column: Floats = self.start[self.order]
+        self.end_by_column: Floats = self.end[self.order]
+
+
+def _gaps(across: Floats) -> Floats:
+    finite = np.maximum(across, np.float32(_NEVER))
+    gap = np.empty((len(across), len(across)), dtype=np.float32)
+    for row, scores in enumerate(finite):
+        gap[row] = (finite - scores).max(1, initial=_NEVER)
+    gap += np.float32(_ROUNDING)
+    np.fill_diagonal(gap, -np.inf)  # no tag is its own rival
+    return gap
+
+
+def _listed(by_column: Floats, rows: range) -> tuple[npt.NDArray[np.int32], Floats, int]:
+    """Return the transitions out of all but some rows: where they come from, their scores, and the first column."""
+    tags = len(by_column)
+    possible = by_column > -np.inf
+    possible[rows.start : rows.stop] = False
+    targets, sources = np.nonzero(possible.T)
+    way = np.arange(len(targets)) - np.searchsorted(targets, targets)
+    ways = int(way.max(initial=-1)) + 1
+    inner_from, inner = np.zeros((ways, tags), dtype=np.int32), np.full((ways, tags), -np.inf, dtype=np.float32)
+    inner_from[way, targets] = sources
+    inner[way, targets] = by_column[sources, targets]
+    return inner_from, inner, int(targets.min(initial=tags))
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """Words in some sequences laid end to end that a path gains by, if it has them as whole spans.
+
+    Attributes:
+        starts: First character, (arcs,).
+        ends: The character behind the last, (arcs,).
+        bonus: Nats, at least 0, that a path gains if the word stands whole in it, (arcs,) float32.
+        labels: Label with which it gains them once more, -1 for none, (arcs,).
+    """
+
+    starts: Ints
+    ends: Ints
+    bonus: Floats
+    labels: Ints
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Characters of some sequences laid end to end that have not the choice of all tags.
+
+    Attributes:
+        kinds: The row of `penalties` for each character, -1 where there is none, (characters,) int32.
+        penalties: 0 for what each kind of character may have, minus infinity for the rest, (kinds, tags) float32.
+    """
+
+    kinds: npt.NDArray[np.int32]
+    penalties: Floats
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What is searched: rows of a padded batch of emissions.
+
+    Attributes:
+        emissions: Score of each tag at each character, (batch, length, tags) float32; padding does not matter.
+        lengths: Characters of each row, from 1 to length, (batch,).
+        limits: What is left to the characters of these sequences laid end to end; None: everything.
+    """
+
+    emissions: Floats
+    lengths: Ints
+    limits: Limits | None = None
+
+    def __post_init__(self) -> None:
+        batch, length, _ = self.emissions.shape
+        if self.lengths.shape != (batch,) or (batch and not 1 <= self.lengths.min() <= self.lengths.max() <= length):
+            raise ValueError(f"expected {batch} lengths from 1 to {length}, got {self.lengths}")
+        if self.limits is not None and len(self.limits.kinds) != int(self.lengths.sum()):
+            raise ValueError(f"expected kinds of {self.lengths.sum()} characters, got {len(self.limits.kinds)}")
+
+    @property
+    def mask(self) -> Bools:
+        """Which cells are characters, (batch, length)."""
+        return np.asarray(np.arange(self.emissions.shape[1]) < self.lengths[:, None])
+
+
+def best_paths(chain: Chain, sequences: Sequences, arcs: Arcs | None = None) -> tuple[Ints, Doubles]:
+    """Find the best path of each sequence.
 
     Args:
-        emissions: (batch, length, tags) float32 or float64; what padding holds does not matter.
-        scores: The parameters of the chain.
-        support: Which cells of the trellis exist; without `reach`, all tags are taken to be reachable.
+        chain: The parameters.
+        sequences: What is searched.
+        arcs: Words, none twice; no arc goes across the end of its sequence.
 
     Returns:
-        paths: (batch, length) int64, -1 on padding and where no path is legal.
-        feasible: (batch,) bool, whether any path is legal.
+        The tags of the sequences laid end to end, (characters,), and the scores of the paths in nats, bonuses included,
+        (batch,): minus infinity where no path is legal, or where emissions are NaN or infinite; the tags mean
+        nothing then.
     """
-    sparse = emissions.device.type == "cpu" and len(emissions) >= SPARSE_FROM_BATCH and support.allowed_tags is None
-    if not sparse:
-        return _best_paths_in_log_space(emissions, scores, support)
-    weights, _ = exponentiated(scores, emissions.dtype)
-    values, trusted = max_product(emissions, weights, support)
-    best, last = (values[support.mask.sum(1) - 1, torch.arange(len(emissions))] * weights.end).max(1)
-    paths = _walk_back(values, weights.transitions.T.contiguous(), last, support.mask, np.multiply)
-    feasible = trusted & (best >= _floor(values))
-    if not bool(feasible.all()):
-        rows = (~feasible).nonzero()[:, 0]
-        selected = Support(support.mask[rows], support.reach)
-        paths[rows], feasible[rows] = _best_paths_in_log_space(emissions[rows], scores, selected)
-    return paths, feasible
+    trellis = _Trellis(chain, sequences, arcs)
+    values = trellis.forward()
+    paths, scores = trellis.walk_back(values)
+    return paths[sequences.mask], scores
 
 
-def k_best_paths(emissions: Tensor, scores: Scores, support: Support, k: int) -> tuple[Tensor, Tensor]:
-    """The k best legal paths of every sequence, best first.
+def k_best_paths(chain: Chain, sequences: Sequences, k: int) -> tuple[Ints, Doubles]:
+    """Find the k best paths of each sequence, best first.
 
     A walk from the end keeps the k best suffixes of each sequence, ranked by the score of the best complete path they
-    belong to, which `max_plus` has already found. The k best paths never lose their suffix: less than k others can
-    rank above it.
+    belong to, which the search forward has already found. The k best paths never lose their suffix: less than k others
+    can rank above it.
 
     Returns:
-        paths: (batch, k, length) int64, -1 on padding and for paths that do not exist.
-        feasible: (batch, k) bool, whether the path exists.
+        The paths, (batch, k, length) int64, -1 on padding and for paths that do not exist; and their scores,
+        (batch, k), minus infinity for these.
     """
-    values, relative = max_plus(emissions, scores, support)
-    mask = support.mask
-    batch, length, tags = emissions.shape
-    final = values[mask.sum(1) - 1, torch.arange(batch, device=mask.device)] + scores.end
+    trellis = _Trellis(chain, sequences, None)
+    values, own = trellis.forward(), trellis.own
+    batch, length, tags = own.shape
+    mask, lengths = sequences.mask, sequences.lengths
+    into = chain.transitions[chain.order][:, chain.order].T.copy()
+    final = values[lengths - 1, np.arange(batch)] + chain.end_by_column
     if tags < k:
-        final = torch.nn.functional.pad(final, (0, k - tags), value=-torch.inf)
-    totals, tag = final.topk(k)  # (batch, k)
-    tag = tag.clamp_max(tags - 1)
-    suffix = scores.end[tag].masked_fill(totals == -torch.inf, -torch.inf)  # transitions and emissions to the right
-    into = scores.transitions.T.contiguous()
-    same = torch.arange(k, device=mask.device).expand(batch, k)
+        final = np.pad(final, ((0, 0), (0, k - tags)), constant_values=-np.inf)
+    totals, tag = _greatest(final, k)
+    tag = np.minimum(tag, tags - 1)
+    suffix = np.where(totals == -np.inf, -np.inf, chain.end_by_column[tag])  # transitions and emissions to the right
+    same = np.broadcast_to(np.arange(k), (batch, k))
     history = [(same, tag)]
     for position in range(length - 1, 0, -1):
         active = mask[:, position, None]
-        longer = (suffix + relative[:, position].gather(1, tag))[..., None] + into[tag]  # (batch, k, tags)
-        best, flat = (longer + values[position - 1][:, None]).flatten(1).topk(k)
-        suffix = torch.where(active, longer.flatten(1).gather(1, flat), suffix)
-        totals = torch.where(active, best, totals)
-        tag = torch.where(active, flat % tags, tag)
+        longer = (suffix + np.take_along_axis(own[:, position], tag, axis=1))[..., None] + into[tag]  # (batch, k, tags)
+        best, flat = _greatest((longer + values[position - 1][:, None]).reshape(batch, -1), k)
+        suffix = np.where(active, np.take_along_axis(longer.reshape(batch, -1), flat, axis=1), suffix)
+        totals = np.where(active, best, totals)
+        tag = np.where(active, flat % tags, tag)
         history.append((flat // tags, tag))  # (parent, tag); on padding nobody asks for the parent
-    paths = torch.empty(batch, k, length, dtype=torch.int64, device=mask.device)
+    paths = np.empty((batch, k, length), dtype=np.int64)
     beam = same
     for position, (parent, tag) in enumerate(reversed(history)):
-        paths[:, :, position] = tag.gather(1, beam)
-        beam = parent.gather(1, beam)
-    feasible = totals > -torch.inf
-    return paths.masked_fill_(~(feasible[..., None] & mask[:, None]), -1), feasible
+        paths[:, :, position] = chain.order[np.take_along_axis(tag, beam, axis=1)]
+        beam = np.take_along_axis(parent, beam, axis=1)
+    feasible = (totals > -np.inf) & ~trellis.broken[:, None]
+    paths[~(feasible[..., None] & mask[:, None])] = -1
+    return paths, np.where(feasible, totals + trellis.peaks[:, None], -np.inf)
 
 
-def max_plus(emissions: Tensor, scores: Scores, support: Support) -> tuple[Tensor, Tensor]:
-    """Scores of the best partial paths in log space, relative to the sum of the best emissions so far.
-
-    Returns:
-        values: (length, batch, tags), minus infinity where no legal path leads; padding holds no meaning.
-        relative: (batch, length, tags), the emissions minus the best one of their character.
-    """
-    relative, _ = relative_emissions(emissions, support)
-    batch, length, tags = relative.shape
-    local = relative.transpose(0, 1).contiguous()
-    values = torch.empty_like(local)
-    pairs = local.new_empty(batch, tags, tags)
-    best = local.new_empty(batch, tags)
-    torch.add(local[0], scores.start, out=values[0])
-    for position in range(1, length):
-        torch.add(values[position - 1][:, :, None], scores.transitions, out=pairs)
-        torch.amax(pairs, 1, out=best)
-        torch.add(best, local[position], out=values[position])
-    return values, relative
+def _greatest(values: npt.NDArray[np.floating], k: int) -> tuple[npt.NDArray[np.floating], Ints]:
+    """Return the k greatest values of each row, the greatest first, and where they are."""
+    if k < values.shape[1]:
+        places = np.argpartition(-values, k - 1, axis=1)[:, :k]
+    else:
+        places = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    found = np.take_along_axis(values, places, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(places, order, axis=1)
 
 
-def max_product(emissions: Tensor, weights: Scores, support: Support) -> tuple[Tensor, Tensor]:
-    """Exponentiated scores of the best partial paths up to a factor per sequence and character, on the CPU.
+def tag_probabilities(chain: Chain, sequences: Sequences) -> Floats:
+    """Return the probability of each tag at each character of the sequences laid end to end, (characters, tags).
 
-    Args:
-        emissions: (batch, length, tags).
-        weights: The exponentiated parameters of the chain, at most 1.
-        support: Which cells of the trellis exist; `allowed_tags` is not looked at.
+    The sums are kept as logarithms; only within a step are they exponentiated, relative to the greatest.
 
     Returns:
-        values: (length, batch, tags), 0 where no legal path leads; padding holds no meaning.
-        trusted: (batch,) bool, False where a reachable score left the range of a float.
+        Float32; NaN for sequences without a legal path.
     """
-    values = emissions.permute(1, 2, 0).contiguous()  # (length, tags, batch), from here on overwritten in place
-    values.sub_(values.amax(1, keepdim=True)).exp_()
-    if not bool(support.mask.all()):
-        values.masked_fill_(~support.mask.T[:, None, :], 1.0)
-    length, tags, batch = values.shape
-    scale = values.new_ones(length, 1, batch)
-    into = _sparse_rows(weights.transitions.T)
-    tiny = torch.finfo(values.dtype).tiny
-    steps = values.unbind()
-    steps[0].mul_(weights.start[:, None] * HEADROOM)
-    for position in range(1, length):
-        steps[position].mul_(torch.sparse.mm(into, steps[position - 1], "amax"))
-        if position % RESCALE_EVERY == RESCALE_EVERY - 1:
-            torch.amax(steps[position], 0, keepdim=True, out=scale[position])
-            steps[position].div_(scale[position].div_(HEADROOM).clamp_min_(tiny))
-    reach = values.new_ones(length, tags, dtype=torch.bool) if support.reach is None else support.reach[0, :length, 0]
-    floor = _floor(values)
-    if bool(((values.amin(2) * scale.amin(2) >= floor) | ~reach).all()):
-        return values.transpose(1, 2).contiguous(), torch.ones(batch, dtype=torch.bool)
-    trusted = ((values * scale >= floor) | ~reach[..., None]).all(1).all(0)
-    return values.transpose(1, 2).contiguous(), trusted
+    trellis = _Trellis(chain, sequences, None)
+    forward, backward = trellis.sums()
+    together = forward + backward
+    with np.errstate(invalid="ignore"):
+        total = np.logaddexp.reduce(together, axis=2, keepdims=True)  # the same for each character, but for rounding
+        shares = np.exp(together - total)
+    shares[trellis.broken] = np.nan
+    found = np.empty((int(sequences.lengths.sum()), chain.tags), dtype=np.float32)
+    found[:, chain.order] = shares[sequences.mask]
+    return found
 
 
-def _floor(values: Tensor) -> float:
-    return torch.finfo(values.dtype).tiny * 10  # what is smaller lost precision or became zero
+class _Trellis:
+    """The cells of one search by columns, for the code that needs no kernel.
 
-
-def _best_paths_in_log_space(emissions: Tensor, scores: Scores, support: Support) -> tuple[Tensor, Tensor]:
-    values, _ = max_plus(emissions, scores, support)
-    batch = torch.arange(len(emissions), device=emissions.device)
-    best, last = (values[support.mask.sum(1) - 1, batch] + scores.end).max(1)
-    paths = _walk_back(values, scores.transitions.T.contiguous(), last, support.mask, np.add)
-    feasible = best > -torch.inf
-    return paths.masked_fill_(~feasible[:, None], -1), feasible
-
-
-def _walk_back(values: Tensor, into: Tensor, last: Tensor, mask: Tensor, combine: np.ufunc) -> Tensor:
-    """Best predecessors from the last character to the first, on the CPU.
-
-    One step is a handful of operations on a small matrix, where a call into PyTorch (or a kernel launch) costs more
-    than the work; numpy halves the time.
-
-    Args:
-        values: (length, batch, tags), scores of the best partial paths.
-        into: (tags, tags), transitions from column to row.
-        last: (batch,) int64, best last tags.
-        mask: (batch, length) bool.
-        combine: Joins values and transitions: `np.add` for logarithms, `np.multiply` for exponentials.
-
-    Returns:
-        (batch, length) int64 on the device of `values`, -1 on padding.
+    Attributes:
+        own: What each character adds to a path, relative to the best of its tags, (batch, length, tags); 0 on padding.
+        peaks: The sum of these best ones, (batch,).
+        broken: Which sequences have emissions that are NaN or infinite, (batch,).
     """
-    steps, rows, tag = (tensor.detach().cpu().numpy() for tensor in (values, into, last))
-    active = mask.T.cpu().numpy()
-    path = np.empty(steps.shape[:2], dtype=np.int64)
-    candidates = np.empty_like(steps[0])
-    for position in range(len(steps) - 1, -1, -1):
-        path[position] = tag
-        if position:
-            rows.take(tag, axis=0, out=candidates, mode="clip")  # the default mode would buffer the output
-            combine(steps[position - 1], candidates, out=candidates)
-            tag = np.where(active[position], candidates.argmax(1), tag)
-    path[~active] = -1
-    return torch.from_numpy(np.ascontiguousarray(path.T)).to(values.device)
+
+    def __init__(self, chain: Chain, sequences: Sequences, arcs: Arcs | None) -> None:
+        self._chain, self._lengths, self._mask = chain, sequences.lengths, sequences.mask
+        emissions = sequences.emissions.astype(np.float32, copy=True)
+        if sequences.limits is not None:
+            kinds = sequences.limits.kinds
+            flat = emissions[self._mask]
+            limited = np.flatnonzero(kinds >= 0)
+            flat[limited] += sequences.limits.penalties[kinds[limited]]
+            emissions[self._mask] = flat
+        emissions[~self._mask] = 0.0
+        self.broken: Bools = np.logical_not((emissions < np.inf).all((1, 2)))
+        emissions[self.broken] = 0.0
+        peak = np.maximum(emissions.max(2), np.finfo(np.float32).min)
+        self.own: Floats = emissions[:, :, chain.order] - peak[:, :, None]
+        self.peaks: Doubles = peak.sum(1, dtype=np.float64)
+        self._arcs = _ArcTable(chain, sequences, arcs) if arcs is not None and len(arcs) else None
+        if self._arcs is not None:
+            self._arcs.add_single(self.own)
+
+    def forward(self) -> Floats:
+        """Return the scores of the best partial paths, (length, batch, tags)."""
+        own, chain = self.own, self._chain
+        batch, length, tags = own.shape
+        values = np.empty((length, batch, tags), dtype=np.float32)
+        values[0] = own[:, 0] + chain.start_by_column
+        for position in range(1, length):
+            before, after = values[position - 1], values[position]
+            after[:] = -np.inf
+            if len(chain.rows):
+                after[:, : chain.width] = self._dense(before)
+            for sources, scores in zip(chain.inner_from, chain.inner, strict=True):
+                begin = chain.inner_begin
+                np.maximum(after[:, begin:], before[:, sources[begin:]] + scores[begin:], out=after[:, begin:])
+            after += own[:, position]
+            if self._arcs is not None:
+                self._arcs.follow(position, values, own)
+        return values
+
+    def _dense(self, before: Floats) -> Floats:
+        """Return the best that the dense table leads to, (batch, width)."""
+        chain = self._chain
+        closing = np.ascontiguousarray(before[:, chain.rows.start : chain.rows.stop])
+        best = closing.argmax(1)
+        top = closing[np.arange(len(closing)), best]
+        found: Floats = chain.across.take(best, axis=0) + top[:, None]
+        rivals = chain.gap.take(best, axis=0) + closing
+        texts, tags = np.nonzero(rivals >= np.maximum(top, np.float32(_NEVER))[:, None])
+        if len(texts):
+            values = chain.across.take(tags, axis=0) + closing[texts, tags][:, None]
+            firsts = np.flatnonzero(np.append(True, texts[1:] != texts[:-1]))
+            values, texts = np.maximum.reduceat(values, firsts, axis=0), texts[firsts]
+            found[texts] = np.maximum(found[texts], values)
+        return found
+
+    def walk_back(self, values: Floats) -> tuple[Ints, Doubles]:
+        """Return the best paths, (batch, length), and their scores, (batch,)."""
+        chain, lengths = self._chain, self._lengths
+        texts = np.arange(len(lengths))
+        final = values[lengths - 1, texts] + chain.end_by_column
+        column = final.argmax(1)
+        scores = np.where(self.broken, -np.inf, final[texts, column] + self.peaks)
+        paths = np.zeros((len(lengths), len(values)), dtype=np.int64)
+        into = chain.across.T
+        waiting = lengths - 1  # the next character of each text whose tag is not known yet
+        for position in range(len(values) - 1, -1, -1):
+            here = np.flatnonzero(waiting == position)
+            now = column[here]
+            paths[here, position] = now
+            if not position:
+                break
+            before = values[position - 1][here]
+            best, source = np.full(len(here), -np.inf, dtype=np.float32), np.zeros(len(here), dtype=np.int64)
+            opening = np.flatnonzero(now < chain.width) if len(chain.rows) else now[:0]
+            if len(opening):
+                sums = before[opening, chain.rows.start : chain.rows.stop] + into[now[opening]]
+                source[opening] = sums.argmax(1) + chain.rows.start
+                best[opening] = sums.max(1)
+            for sources, listed in zip(chain.inner_from, chain.inner, strict=True):
+                sums = before[np.arange(len(here)), sources[now]] + listed[now]
+                better = sums > best
+                best, source = np.where(better, sums, best), np.where(better, sources[now], source)
+            waiting[here], column[here] = position - 1, source
+            if self._arcs is not None:
+                self._arcs.lead_back(position, here, now, paths, waiting, column)
+        return chain.order[paths], scores
+
+    def sums(self) -> tuple[Doubles, Doubles]:
+        """Return the logarithms of the sums over partial paths up to and behind each cell, (batch, length, tags)."""
+        chain, own = self._chain, self.own.astype(np.float64)
+        batch, length, tags = own.shape
+        forward, backward = np.empty((2, batch, length, tags))
+        by_column = chain.transitions[chain.order][:, chain.order].astype(np.float64)
+        forward[:, 0] = own[:, 0] + chain.start_by_column
+        for position in range(1, length):
+            forward[:, position] = _log_product(forward[:, position - 1], by_column) + own[:, position]
+        texts = np.arange(batch)
+        backward[texts, self._lengths - 1] = chain.end_by_column
+        for position in range(length - 2, -1, -1):
+            behind = _log_product(backward[:, position + 1] + own[:, position + 1], by_column.T)
+            inside = position + 1 < self._lengths
+            backward[inside, position] = behind[inside]
+        backward[~self._mask] = 0.0
+        return forward, backward
 
 
-@functools.lru_cache(maxsize=1)
-def _announce_sparse_tensors() -> None:
-    """Let PyTorch say once, unheard, that its sparse row format is in beta: users can do nothing about it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.eye(1).to_sparse_csr()
+def _log_product(state: Doubles, steps: Doubles) -> Doubles:
+    """Return log(exp(state) @ exp(steps)), (batch, tags), in the rare case of great differences entry by entry."""
+    top = np.maximum(state.max(1, keepdims=True), _NEVER)
+    peak = np.maximum(steps.max(0, keepdims=True), _NEVER)  # of what leads to each tag
+    with np.errstate(divide="ignore", under="ignore"):
+        sums = np.exp(state - top) @ np.exp(steps - peak)
+        found: Doubles = np.log(sums) + top + peak
+    for text in np.flatnonzero((sums < _LOST).any(1)).tolist():
+        tags = np.flatnonzero(sums[text] < _LOST)
+        found[text, tags] = np.logaddexp.reduce(state[text][:, None] + steps[:, tags], axis=0)
+    return found
 
 
-def _sparse_rows(matrix: Tensor) -> Tensor:
-    _announce_sparse_tensors()
-    return matrix.to_sparse_csr()
+class _ArcTable:
+    """Arcs by the position of their last character, for the code that needs no kernel."""
+
+    def __init__(self, chain: Chain, sequences: Sequences, arcs: Arcs) -> None:
+        self._chain, self._arcs = chain, arcs
+        lengths = sequences.lengths
+        ends = np.cumsum(lengths)
+        self._text: Ints = np.searchsorted(ends, arcs.starts, side="right")
+        offsets = (ends - lengths)[self._text]
+        self._starts, self._lasts = arcs.starts - offsets, arcs.ends - 1 - offsets
+        if len(arcs) and not (self._starts.min() >= 0 and (self._starts <= self._lasts).all()):
+            raise ValueError("expected arcs of at least one character")
+        order = np.lexsort((np.arange(len(arcs)), self._lasts))
+        order = order[self._lasts[order] > self._starts[order]]
+        edges = np.searchsorted(self._lasts[order], np.arange(sequences.emissions.shape[1] + 1))
+        self._by_position = [order[first:last] for first, last in pairwise(edges.tolist())]
+        self._labels = np.flatnonzero((chain.span_columns[:, 0] >= 0) & (chain.span_columns[:, 2] >= 0))
+        self._chosen: dict[tuple[int, int], Ints] = {}
+
+    def add_single(self, own: Floats) -> None:
+        """Add the bonus of words of one character to `own`, (batch, length, tags), because no path goes past them."""
+        single = self._chain.span_columns[:, 3]
+        for arc in np.flatnonzero(self._lasts == self._starts).tolist():
+            cell, bonus, label = own[self._text[arc], self._starts[arc]], self._arcs.bonus[arc], self._arcs.labels[arc]
+            cell[single[single >= 0]] += bonus
+            if label >= 0 and single[label] >= 0:
+                cell[single[label]] += bonus
+
+    def follow(self, position: int, values: Floats, own: Floats) -> None:
+        """Let the arcs that end in a position raise the scores there; `values` is (length, batch, tags)."""
+        begins, inside, ends, _ = self._chain.span_columns[self._labels].T
+        for arc in self._by_position[position].tolist():
+            text, start = self._text[arc], self._starts[arc]
+            gains = values[start, text, begins].copy()
+            source = begins
+            for inner in range(start + 1, position + 1):
+                target = ends if inner == position else inside
+                step = self._chain.transitions[self._chain.order[source], self._chain.order[target]]
+                gains += np.where((source >= 0) & (target >= 0), step, np.float32(-np.inf))
+                gains += own[text, inner, target]
+                source = target
+            gains += self._arcs.bonus[arc]
+            gains[self._labels == self._arcs.labels[arc]] += self._arcs.bonus[arc]
+            better = gains >= values[position, text, ends]
+            if better.any():
+                chosen = self._chosen.setdefault((text, position), np.full(len(self._chain.spans), -1))
+                chosen[self._labels[better]] = arc
+                values[position, text, ends[better]] = gains[better]
+
+    def lead_back(self, position: int, here: Ints, now: Ints, paths: Ints, waiting: Ints, column: Ints) -> None:
+        """Make texts `here` whose best path came to its tag `now` by an arc go on at the start of that.
+
+        Args:
+            position: Where they are.
+            here: Some texts.
+            now: Their columns.
+            paths: Columns of all texts, (batch, length), in which the inside of the arc is written.
+            waiting: The next position of each text, (batch,).
+            column: The column there, (batch,).
+        """
+        for text, end in zip(here.tolist(), now.tolist(), strict=True):
+            chosen = self._chosen.get((text, position))
+            if chosen is None:
+                continue
+            label = np.flatnonzero(self._chain.span_columns[:, 2] == end)
+            if len(label) and chosen[label[0]] >= 0:
+                start = int(self._starts[chosen[label[0]]])
+                begin, inside, _, _ = self._chain.span_columns[label[0]].tolist()
+                paths[text, start + 1 : position] = inside
+                waiting[text], column[text] = start, begin

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.batching import Array, Batch, gather_ragged, length_buckets
-from zhseq.tagging.features import Ints, TaggerFeatures, blanks
-from zhseq.text.normalize import CodePoints, codepoints, normalize
+from zhseq.tagging.features import Ints, TaggerFeatures
+from zhseq.text.normalize import CodePoints, blanks, codepoints, normalize
 from zhseq.text.pieces import cut_pieces
 from zhseq.text.tags import Span, TagTable, ids_from_spans
 

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from zhseq.batching import filling_rows_for_lstm, round_rows_for_lstm
-from zhseq.nn.crf import CRF
-from zhseq.tagging.dictionary_decoding import MarkedBatch, Marks, arcs_of, fixed_tags
-from zhseq.tagging.features import Ints, TaggerFeatures, blanks
+from zhseq.nn.viterbi import Chain, Sequences, tag_probabilities
+from zhseq.tagging.dictionary_decoding import MarkedSequences, Marks, limits_of
 from zhseq.tagging.matching import Matches, WordTables, match
-from zhseq.tagging.model import SequenceTagger
-from zhseq.tagging.word_lattice import WordLattice, lattice_of
-from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
+from zhseq.text.normalize import CodePoints, blanks, codepoints, from_codepoints, normalize
 from zhseq.text.pieces import cut_pieces, with_context
-from zhseq.text.tags import TagTable, spans_from_ids
+from zhseq.text.tags import TagTable, allowed_transitions, spans_from_ids
 
+Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
 
 PIECE = 128
 """Most characters that the model reads at once, about as many as in training; more only around a long word."""
 _CONTEXT = 16  # characters on each side of a cut through running text
 _BATCH = 8192  # padded characters in a batch
-_CHUNK = 32_768  # characters whose scores are kept to be decoded together, which is cheaper for many
 
 
 @dataclass(frozen=True)
@@ -140,10 +135,55 @@ class Spans:
     scores: npt.NDArray[np.float32] | None
 
 
-@torch.inference_mode()
+class Network(Protocol):
+    """What computes scores of tags: PyTorch or another backend; see `zhseq.tagging.model.TorchNetwork`."""
+
+    @property
+    def heads(self) -> Mapping[str, tuple[str, ...]]:
+        """Tags of each head; a tag's number is its place."""
+
+    @property
+    def chains(self) -> Mapping[str, Chain]:
+        """The parameters of the CRF of each head, made by `chain_of`."""
+
+    def emissions(self, points: CodePoints, lengths: Ints, heads: Sequence[str]) -> Mapping[str, Floats]:
+        """Score the tags of some texts.
+
+        Args:
+            points: Normalised code points of the texts laid end to end, (characters,).
+            lengths: Characters of each text, at least 1, (texts,).
+            heads: Some of the heads.
+
+        Returns:
+            For each head (texts, length, tags) float32, where length is that of the longest; padding holds anything.
+        """
+
+
+def chain_of(
+    tags: tuple[str, ...],
+    transitions: npt.NDArray[np.floating],
+    start: npt.NDArray[np.floating],
+    end: npt.NDArray[np.floating],
+) -> Chain:
+    """Lay out the parameters of a head's CRF; what the scheme of the tags forbids is forbidden, whatever they say.
+
+    Args:
+        tags: Of the head.
+        transitions: From row to column, (tags, tags).
+        start: Of a first tag, (tags,).
+        end: Of a last tag, (tags,).
+
+    Raises:
+        ValueError: The shapes do not fit each other.
+    """
+    tables = allowed_transitions(tags)
+    scores = [np.where(table, score, -np.inf) for table, score in zip(tables, (transitions, start, end), strict=True)]
+    table = tag_table(tags)
+    return Chain(scores[0], scores[1], scores[2], table.tag_ids if table.strict else None)
+
+
 def find_spans(
-    model: SequenceTagger,
-    features: TaggerFeatures,
+    network: Network,
     block: TextBlock,
     heads: Sequence[str],
     *,
@@ -155,36 +195,30 @@ def find_spans(
     With heads for words and for names, names begin and end where words do, in every reading.
 
     Args:
-        model: In evaluation mode.
-        features: Of the model.
+        network: Reads the characters.
         block: Some lines.
-        heads: Which heads of the model to use.
+        heads: Which heads of the network to use.
         scores: Give each span the least marginal probability of its tags: that of the model, given forced words.
         nbest: Readings of each line.
 
     Returns:
         The spans of each head and reading, the best reading first. A line that has fewer readings repeats its last.
+
+    Raises:
+        InputError: A line has no legal reading, or a word is preferred and the tags do not mark ends.
     """
-    device = next(model.parameters()).device
-    tables = {head: tag_table(model.config.heads[head]) for head in heads}
-    strict = all(table.strict for table in tables.values())
-    parts = [_Head(head, model.crf(head), table, block) for head, table in tables.items()]
+    parts = [_Head(head, network.chains[head], tag_table(network.heads[head]), block) for head in heads]
     parts.sort(key=lambda part: part.table.outside_id >= 0)  # words come first
-    decoder: _ChunkDecoder | _BatchDecoder
-    if nbest == 1 and strict and device.type == "cpu":
-        decoder = _ChunkDecoder(parts, block)
-    else:
-        decoder = _BatchDecoder(parts, block, nbest, agree=strict and len(parts) > 1)
-    odds = {head: np.ones((len(block.points), len(tables[head].tags) if scores else 0), np.float32) for head in heads}
+    decoder = _Decoder(parts, block, nbest)
+    odds = {
+        part.name: np.ones((len(block.points), len(part.table.tags) if scores else 0), np.float32) for part in parts
+    }
     for chosen in _batches(block.pieces):
         begins, ends, reads, stops = block.pieces[chosen].T
         read = _ranges(reads, stops - reads)
         owned = (read >= np.repeat(begins, stops - reads)) & (read < np.repeat(ends, stops - reads))
-        spare = filling_rows_for_lstm(len(chosen))  # pad with copies of the last row; their results are discarded
-        points = np.concatenate([block.points[read], np.tile(block.points[reads[-1] : stops[-1]], spare)])
-        batch = features.assemble(points, np.pad(stops - reads, (0, spare), mode="edge")).to(device)
-        emissions = {head: found[: len(chosen)] for head, found in model.emissions(batch, tuple(heads)).items()}
-        pieces = _PieceBatch(chosen, read, owned, emissions, batch.mask[: len(chosen)], stops - reads)
+        emissions = network.emissions(block.points[read], stops - reads, heads)
+        pieces = _PieceBatch(chosen, read, owned, emissions, stops - reads)
         decoder.add(pieces)
         for part in parts if scores else ():
             odds[part.name][read[owned]] = part.probabilities(pieces)[owned]
@@ -233,7 +267,7 @@ def _batches(pieces: Ints) -> list[Ints]:
     batches, start = [], 0
     while start < len(order):
         left, rows = len(order) - start, max(1, _BATCH // int(lengths[order[start]]))
-        rows = left if left <= rows else round_rows_for_lstm(rows)
+        rows = left if left <= rows else max(rows - rows % 16, min(rows, 16))  # multiples that networks are quick with
         batches.append(order[start : start + rows])
         start += rows
     return batches
@@ -253,23 +287,27 @@ class _PieceBatch:
         read: Characters of the block that are read, piece after piece, (characters read,).
         owned: Which of these the pieces decide on, (characters read,).
         emissions: For each head, (batch, length, tags).
-        mask: (batch, length).
         lengths: Characters of each, (batch,).
     """
 
     pieces: Ints
     read: Ints
     owned: Bools
-    emissions: dict[str, Tensor]
-    mask: Tensor
+    emissions: Mapping[str, Floats]
     lengths: Ints
+
+    def part(self, chosen: Ints, within: Bools) -> _PieceBatch:
+        """Return some of the pieces, (chosen,), whose characters are `within`, (characters read,)."""
+        emissions = {head: scores[chosen] for head, scores in self.emissions.items()}
+        return _PieceBatch(self.pieces[chosen], self.read[within], self.owned[within], emissions, self.lengths[chosen])
 
 
 class _Head:
     """A head of the model with what is known of the words of a block."""
 
-    def __init__(self, name: str, crf: CRF, table: TagTable, block: TextBlock) -> None:
-        self.name, self.crf, self.table, self._block = name, crf, table, block
+    def __init__(self, name: str, chain: Chain, table: TagTable, block: TextBlock) -> None:
+        self.name, self.table = name, table
+        self._chain, self._block = chain, block
         self._marks = Marks.none() if block.matches is None else Marks.of(block.matches, table)
         self._cuts = np.zeros(len(block.points) + 1, dtype=np.bool_)
         if block.matches is not None and table.outside_id < 0:
@@ -280,13 +318,13 @@ class _Head:
         """Whether it tags words, and not names."""
         return self.table.outside_id < 0
 
-    def marks_within(self, batch: _PieceBatch) -> tuple[Ints, Marks]:
+    def _marks_within(self, batch: _PieceBatch) -> tuple[Ints, Marks]:
         """Return the piece of each mark of a batch, and the marks, by places in its characters."""
         reads, stops = self._block.pieces[batch.pieces, 2:].T
         rows, marks = self._marks.within(reads, stops)
         return rows, marks.moved((np.cumsum(batch.lengths) - batch.lengths)[rows])
 
-    def possible(self, marks: Marks, edges: Bools | None) -> Bools:
+    def _possible(self, marks: Marks, edges: Bools | None) -> Bools:
         """Tell which marks agree with borders: words that no border cuts, or names that begin and end at one."""
         if edges is None or not len(marks):
             return np.ones(len(marks), dtype=np.bool_)
@@ -322,226 +360,106 @@ class _Head:
         return found
 
     def paths(self, batch: _PieceBatch, nbest: int, borders: Bools | None) -> tuple[Ints, npt.NDArray[np.float64]]:
-        """Return the n best paths of a batch, (batch, nbest, length), and their scores, (batch, nbest)."""
+        """Return the n best paths of a batch, (nbest, characters read), and their scores, (batch, nbest)."""
         edges = self.edges(batch.read, borders) if self.table.strict else None
-        rows, marks = self.marks_within(batch)
-        kept = self.possible(marks, edges)
-        return self._marked(batch, rows[kept], marks[kept], edges).paths(batch.emissions[self.name], nbest)
+        rows, marks = self._marks_within(batch)
+        kept = self._possible(marks, edges)
+        return self._marked(batch, rows[kept], marks[kept], edges).paths(nbest)
 
-    def probabilities(self, batch: _PieceBatch) -> npt.NDArray[np.float32]:
+    def probabilities(self, batch: _PieceBatch) -> Floats:
         """Return the probability of each tag given the forced words, (characters read, tags)."""
         edges = self.edges(batch.read, None) if self.table.strict else None
-        emissions = batch.emissions[self.name]
-        allowed = self._marked(batch, *self.marks_within(batch), edges).allowed_tags(emissions)
-        found = self.crf.marginals(emissions, batch.mask, allowed_tags=allowed)
-        return np.asarray(found[batch.mask].cpu().numpy(), dtype=np.float32)
+        return tag_probabilities(self._chain, self._marked(batch, *self._marks_within(batch), edges).sequences)
 
-    def _marked(self, batch: _PieceBatch, rows: Ints, marks: Marks, edges: Bools | None) -> MarkedBatch:
-        fixed = fixed_tags(self.table, marks, edges, len(batch.read))
-        return MarkedBatch(self.crf, self.table, batch.mask, marks, rows, fixed)
+    def _marked(self, batch: _PieceBatch, rows: Ints, marks: Marks, edges: Bools | None) -> MarkedSequences:
+        limits = limits_of(self.table, marks, edges, len(batch.read))
+        sequences = Sequences(batch.emissions[self.name], batch.lengths, limits)
+        return MarkedSequences(self._chain, self.table, sequences, marks, rows)
 
     def spans(self, tags: Ints, odds: npt.NDArray[np.float32] | None) -> Spans:
         """Read spans from the tags of the block."""
         return _spans_of(tags, odds, self.table, self._block, self._marks)
 
 
-class _Chunk:
-    """Pieces that are decoded together, laid end to end, with the scores of their characters for each head."""
+class _Decoder:
+    """Find the n best readings of a block.
 
-    def __init__(self, heads: Sequence[_Head], room: int) -> None:
-        self._heads = heads
-        self._lattices = [lattice_of(head.crf, head.table) for head in heads]
-        self._own = [np.empty((room, lattice.columns), dtype=np.float32) for lattice in self._lattices]
-        self._read: list[Ints] = []
-        self._owned: list[Bools] = []
-        self._lengths: list[Ints] = []
-        self._marks: list[list[Marks]] = [[] for _ in heads]
-        self.room, self._size = room, 0
-
-    def add(self, batch: _PieceBatch) -> None:
-        """Take more pieces; there must be room."""
-        size = self._size
-        real = batch.mask.flatten().nonzero()[:, 0]
-        for head, lattice, own, collected in zip(self._heads, self._lattices, self._own, self._marks, strict=True):
-            _, marks = head.marks_within(batch)
-            emissions = batch.emissions[head.name].flatten(0, 1).index_select(0, real)
-            lattice.own_scores(emissions, arcs_of(marks), own[size : size + len(real)])
-            collected.append(marks.moved(size))
-        self._read.append(batch.read)
-        self._owned.append(batch.owned)
-        self._lengths.append(batch.lengths)
-        self._size += len(real)
-        self.room -= len(real)
-
-    def decode(self) -> tuple[Ints, list[Ints]]:
-        """Return the characters of the block that are decided on, and the best tag of each for every head.
-
-        Words and names are decoded apart, which nearly always agrees. Where a name begins or ends within a word, either
-        the names go by the borders of the words or the words by those of the names, whichever path is the better for
-        both together.
-        """
-        read, owned = np.concatenate(self._read), np.concatenate(self._owned)
-        lengths = np.concatenate(self._lengths)
-        own = [scores[: self._size] for scores in self._own]
-        marks = [Marks.joined(collected) for collected in self._marks]
-        pieces = _Pieces(self._heads, self._lattices, read, lengths, own, marks)
-        found = [pieces.best(number)[0] for number in range(len(self._heads))]
-        if len(found) > 1:
-            words, names = self._heads
-            wrong = names.borders(found[1], read) & ~words.borders(found[0], read)
-            owner = np.repeat(np.arange(len(lengths)), lengths)
-            apart = np.unique(owner[np.flatnonzero(wrong)])
-            if len(apart):
-                within = np.isin(owner, apart)
-                for tags, better in zip(found, pieces.part(apart, within).agreeing(), strict=True):
-                    tags[within] = better
-        return read[owned], [tags[owned] for tags in found]
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """Pieces laid end to end that are decoded by the lattices of the heads, words first.
-
-    Attributes:
-        heads: Of the model.
-        lattices: One for each head.
-        read: Characters of the block, piece after piece, (characters,).
-        lengths: Of the pieces, (pieces,).
-        own: Scores of the characters for each head, (characters, columns).
-        marks: What is known of the words for each head.
+    Words and names are decoded apart, which nearly always agrees. Where a name begins or ends within a word, either the
+    names go by the borders of the words or the words by those of the names, whichever is the better for both together.
+    Only tags that mark ends can be made to agree so.
     """
 
-    heads: Sequence[_Head]
-    lattices: Sequence[WordLattice]
-    read: Ints
-    lengths: Ints
-    own: Sequence[npt.NDArray[np.float32]]
-    marks: Sequence[Marks]
-
-    def best(self, number: int, borders: Bools | None = None) -> tuple[Ints, npt.NDArray[np.float32]]:
-        """Return the best tags of a head, (characters,), and their scores, (pieces,), given borders of the other."""
-        head, marks = self.heads[number], self.marks[number]
-        edges = head.edges(self.read, borders)
-        marks = marks[head.possible(marks, edges)]
-        fixed = fixed_tags(head.table, marks, edges, len(self.read))
-        return self.lattices[number].best_paths(self.own[number], self.lengths, arcs_of(marks), fixed)
-
-    def part(self, chosen: Ints, within: Bools) -> _Pieces:
-        """Return some pieces, whose characters are `within`."""
-        moved = np.cumsum(within) - 1
-        marks = []
-        for every in self.marks:
-            kept = every[within[every.starts]]
-            marks.append(kept.moved(moved[kept.starts] - kept.starts))
-        own = [scores[within] for scores in self.own]
-        return _Pieces(self.heads, self.lattices, self.read[within], self.lengths[chosen], own, marks)
-
-    def agreeing(self) -> tuple[Ints, Ints]:
-        """Return tags of words and names that agree: the better of names over words and words over names."""
-        words, names = self.heads
-        first_words, score_of_words = self.best(0)
-        over_words, score_over_words = self.best(1, words.borders(first_words, self.read))
-        first_names, _ = self.best(1)
-        over_names, score_over_names = self.best(0, names.borders(first_names, self.read))
-        second_names, score_of_names = self.best(1, words.borders(over_names, self.read))
-        better = score_over_names + score_of_names > score_of_words + score_over_words
-        chosen = np.repeat(better, self.lengths)
-        return np.where(chosen, over_names, first_words), np.where(chosen, second_names, over_words)
-
-
-class _ChunkDecoder:
-    """Find the best tags of a block on a processor, for heads whose tags mark ends."""
-
-    def __init__(self, heads: Sequence[_Head], block: TextBlock) -> None:
-        self._heads = heads
-        self._left = int((block.pieces[:, 3] - block.pieces[:, 2]).sum())
-        self._tags = [np.zeros((1, len(block.points)), dtype=np.int64) for _ in heads]
-        self._chunk: _Chunk | None = None
-
-    def add(self, batch: _PieceBatch) -> None:
-        """Take the next pieces of the block."""
-        more = len(batch.read)
-        if self._chunk is None or more > self._chunk.room:
-            self._decode()
-            self._chunk = _Chunk(self._heads, max(more, min(self._left, _CHUNK)))
-        self._chunk.add(batch)
-        self._left -= more
-
-    def _decode(self) -> None:
-        if self._chunk is not None:
-            characters, found = self._chunk.decode()
-            for every, tags in zip(self._tags, found, strict=True):
-                every[0, characters] = tags
-
-    def paths(self) -> dict[str, Ints]:
-        """Return the tags of each head, (1, characters)."""
-        self._decode()
-        return {head.name: tags for head, tags in zip(self._heads, self._tags, strict=True)}
-
-
-class _BatchDecoder:
-    """Find the n best readings of a block on any device."""
-
-    def __init__(self, heads: Sequence[_Head], block: TextBlock, nbest: int, *, agree: bool) -> None:
-        """Create for some heads; two of them `agree` if one path of each makes a reading, and not all pairs do."""
-        self._heads, self._block, self._nbest, self._agree = heads, block, nbest, agree
+    def __init__(self, heads: Sequence[_Head], block: TextBlock, nbest: int) -> None:
+        self._heads, self._block, self._nbest = heads, block, nbest
+        self._agree = len(heads) > 1 and all(head.table.strict for head in heads)
         self._paths = [np.zeros((nbest, len(block.points)), dtype=np.int64) for _ in heads]
         self._sums = [np.zeros((len(block.pieces), nbest)) for _ in heads]
 
     def add(self, batch: _PieceBatch) -> None:
         """Take the next pieces of the block."""
-        if self._agree:
+        if not self._agree:
+            found, sums = map(list, zip(*(head.paths(batch, self._nbest, None) for head in self._heads), strict=True))
+        elif self._nbest == 1:
+            found, sums = self._agreeing(batch), []
+        else:
             found, scores = self._readings(batch)
             sums = [scores] * len(self._heads)
-        else:
-            found, sums = map(list, zip(*(head.paths(batch, self._nbest, None) for head in self._heads), strict=True))
-        mask = batch.mask.cpu().numpy()
-        for number, (paths, scores) in enumerate(zip(found, sums, strict=True)):
-            missing = scores == -np.inf  # the best one stands for paths that are missing
-            paths[missing] = paths[np.nonzero(missing)[0], 0]
-            tags = paths.transpose(1, 0, 2)[:, mask]  # (nbest, characters read)
-            self._paths[number][:, batch.read[batch.owned]] = tags[:, batch.owned]
-            self._sums[number][batch.pieces] = scores
+        characters = batch.read[batch.owned]
+        for every, paths in zip(self._paths, found, strict=True):
+            every[:, characters] = paths[:, batch.owned]
+        for known, scores in zip(self._sums, sums, strict=False):
+            known[batch.pieces] = scores
+
+    def _agreeing(self, batch: _PieceBatch) -> list[Ints]:
+        """Return the best tags of words and of names that agree, (1, characters read) each."""
+        words, names = self._heads
+        found = [head.paths(batch, 1, None)[0] for head in self._heads]
+        wrong = names.borders(found[1][0], batch.read) & ~words.borders(found[0][0], batch.read)
+        if wrong.any():
+            owner = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
+            apart = np.unique(owner[np.flatnonzero(wrong)])
+            within = np.isin(owner, apart)
+            for tags, better in zip(found, self._readings(batch.part(apart, within))[0], strict=True):
+                tags[0, within] = better[0]
+        return found
 
     def _readings(self, batch: _PieceBatch) -> tuple[list[Ints], npt.NDArray[np.float64]]:
-        """Return paths of words and of names that agree, (batch, nbest, length) each, and their scores together.
+        """Return paths of words and of names that agree, (nbest, characters read) each, and their scores together.
 
         Candidates are the best words, each with the best names over their borders, and the best names, each with the
         best words over theirs; the better ones are taken.
         """
         words, names = self._heads
-        mask = batch.mask.cpu().numpy()
         pairs: list[tuple[Ints, Ints, npt.NDArray[np.float64]]] = []
-        ranked = (self._ranked(head.paths(batch, self._nbest, None)) for head in self._heads)
-        for (by_words, of_words), (by_names, of_names) in zip(*ranked, strict=True):
-            over, totals = names.paths(batch, 1, words.borders(by_words[mask], batch.read))
-            pairs.append((by_words, over[:, 0], of_words + totals[:, 0]))
-            first, totals = words.paths(batch, 1, names.borders(by_names[mask], batch.read))
-            over, others = names.paths(batch, 1, words.borders(first[:, 0][mask], batch.read))
-            total = np.where(of_names == -np.inf, -np.inf, totals[:, 0] + others[:, 0])
-            pairs.append((first[:, 0], over[:, 0], total))
-        found = [np.stack(column, axis=1) for column in zip(*((w, n) for w, n, _ in pairs), strict=True)]
+        (by_words, of_words), (by_names, of_names) = (head.paths(batch, self._nbest, None) for head in self._heads)
+        for rank in range(self._nbest):
+            over, totals = names.paths(batch, 1, words.borders(by_words[rank], batch.read))
+            pairs.append((by_words[rank], over[0], of_words[:, rank] + totals[:, 0]))
+            first, totals = words.paths(batch, 1, names.borders(by_names[rank], batch.read))
+            over, others = names.paths(batch, 1, words.borders(first[0], batch.read))
+            total = np.where(of_names[:, rank] == -np.inf, -np.inf, totals[:, 0] + others[:, 0])
+            pairs.append((first[0], over[0], total))
+        found = [np.stack(column) for column in zip(*((w, n) for w, n, _ in pairs), strict=True)]
         sums = np.stack([total for _, _, total in pairs], axis=1)
         # The better one of the first two is what is found where one reading is asked for, and so comes first here, too.
         first_row = (sums[:, 1] > sums[:, 0]).astype(np.int64)
         sums[np.arange(len(sums)), first_row] = sums.max(1)
-        for later in range(1, sums.shape[1]):  # a pair that is there already is no further reading
-            known = [
-                (found[0][:, later] == found[0][:, rank]).all(1) & (found[1][:, later] == found[1][:, rank]).all(1)
+        begins = np.cumsum(batch.lengths) - batch.lengths
+        for later in range(2, sums.shape[1]):  # a pair that is there already is no further reading
+            differs = [
+                np.logical_or.reduceat(np.any([paths[later] != paths[rank] for paths in found], axis=0), begins)
                 for rank in range(later)
             ]
-            sums[np.any(known, axis=0), later] = -np.inf
+            sums[~np.all(differs, axis=0), later] = -np.inf
         order = np.argsort(-sums, axis=1, kind="stable")[:, : self._nbest]
-        chosen = [np.take_along_axis(paths, order[:, :, None], axis=1) for paths in found]
-        return chosen, np.take_along_axis(sums, order, axis=1)
-
-    def _ranked(self, best: tuple[Ints, npt.NDArray[np.float64]]) -> Iterator[tuple[Ints, npt.NDArray[np.float64]]]:
-        """Yield the first path of each sequence, (batch, length), with its score, then the second, ..."""
-        paths, scores = best
-        missing = scores == -np.inf
-        paths[missing] = paths[np.nonzero(missing)[0], 0]
-        for rank in range(paths.shape[1]):
-            yield paths[:, rank], scores[:, rank]
+        by_character = np.repeat(order, batch.lengths, axis=0).T
+        chosen = [np.take_along_axis(paths, by_character, axis=0) for paths in found]
+        sums = np.take_along_axis(sums, order, axis=1)
+        for rank in range(1, self._nbest):  # the best one stands for those that are missing
+            missing = np.repeat(sums[:, rank] == -np.inf, batch.lengths)
+            for paths in chosen:
+                paths[rank] = np.where(missing, paths[0], paths[rank])
+        return chosen, sums
 
     def paths(self) -> dict[str, Ints]:
         """Return the tags of each head for the n best readings, (nbest, characters)."""

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from zhseq.nn.crf import CRF
+from zhseq.errors import InputError
+from zhseq.nn.viterbi import Arcs, Chain, Limits, Sequences, best_paths, k_best_paths
 from zhseq.tagging.matching import FIRST_ENTRY, Matches
 from zhseq.tagging.patterns import ALL_KINDS
-from zhseq.tagging.word_lattice import Arcs, FixedTags, lattice_of
 from zhseq.text.tags import TagTable
 
 Ints = npt.NDArray[np.int64]
@@ -125,8 +123,8 @@ def _known(names: tuple[str, ...], tags: tuple[str, ...]) -> Ints:
 
 
 @lru_cache(maxsize=64)
-def _allowed(tags: tuple[str, ...]) -> Bools:
-    """Return which tags a character may have, a row for each kind of character, (kinds, tags).
+def _penalties(tags: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    """Return 0 for the tags that a character may have, minus infinity for others: a row for each kind, (kinds, tags).
 
     The first four rows are by whether there is a border before the character and behind it. Then come, for the first,
     an inner, the last and the only character of a forced word, rows for each label, for any label, and for none.
@@ -147,11 +145,12 @@ def _allowed(tags: tuple[str, ...]) -> Bools:
                 words[place, [label, -2], tag] = True
     if table.outside_id >= 0:
         words[:, -1, table.outside_id] = True
-    return np.concatenate([borders, words.reshape(-1, len(tags))])
+    allowed = np.concatenate([borders, words.reshape(-1, len(tags))])
+    return np.where(allowed, np.float32(0.0), np.float32(-np.inf))
 
 
-def fixed_tags(table: TagTable, marks: Marks, edges: Bools | None, size: int) -> FixedTags:
-    """Return which characters of some texts laid end to end have not the choice of all tags.
+def limits_of(table: TagTable, marks: Marks, edges: Bools | None, size: int) -> Limits | None:
+    """Return which characters of some texts laid end to end have not the choice of all tags, None if all have.
 
     Args:
         table: Of the head.
@@ -160,7 +159,9 @@ def fixed_tags(table: TagTable, marks: Marks, edges: Bools | None, size: int) ->
             goes across one, and there may be more; a name begins and ends at one, and may go across.
         size: Characters.
     """
-    kinds = np.full(size, -1) if edges is None else 2 * edges[:-1] + edges[1:].astype(np.int64)
+    if edges is None and not marks.force.any():
+        return None
+    kinds = np.full(size, -1, dtype=np.int32) if edges is None else 2 * edges[:-1] + edges[1:].astype(np.int32)
     marks = marks[marks.force]
     sizes = marks.ends - marks.starts
     owner = np.repeat(np.arange(len(sizes)), sizes)
@@ -170,8 +171,7 @@ def fixed_tags(table: TagTable, marks: Marks, edges: Bools | None, size: int) ->
     labels = len(table.labels) + 2  # the last but one stands for any, the last for none
     column = np.where(marks.labels >= 0, marks.labels, len(table.labels) - 1 - marks.labels)
     kinds[marks.starts[owner] + within] = 4 + place * labels + column[owner]
-    characters = np.flatnonzero(kinds >= 0)
-    return FixedTags(characters, kinds[characters], _allowed(table.tags))
+    return Limits(kinds, _penalties(table.tags))
 
 
 def arcs_of(marks: Marks) -> Arcs:
@@ -181,80 +181,69 @@ def arcs_of(marks: Marks) -> Arcs:
 
 
 @dataclass(frozen=True)
-class MarkedBatch:
-    """Sequences of a batch with what is known of their words.
+class MarkedSequences:
+    """Sequences with what is known of their words.
 
     Attributes:
-        crf: Of the head.
+        chain: Of the head.
         table: Of its tags.
-        mask: (batch, length).
-        marks: Words, with places in the sequences laid end to end without padding.
+        sequences: Emissions, and what is forced.
+        marks: Words, with places in the sequences laid end to end.
         rows: The sequence of each mark, (marks,).
-        fixed: Which of these characters have not the choice of all tags.
     """
 
-    crf: CRF
+    chain: Chain
     table: TagTable
-    mask: Tensor
+    sequences: Sequences
     marks: Marks
     rows: Ints
-    fixed: FixedTags
 
-    def paths(self, emissions: Tensor, nbest: int) -> tuple[Ints, npt.NDArray[np.float64]]:
-        """Return good paths, (batch, nbest, length), with their scores, (batch, nbest), minus infinity for none.
+    def paths(self, nbest: int) -> tuple[Ints, npt.NDArray[np.float64]]:
+        """Return good paths of the sequences laid end to end, (nbest, characters), and their scores, (batch, nbest).
 
         The first is the best. The others are the best of those that the model alone, given what is fixed, finds best:
-        these are weighed with the bonuses, but a path that only the bonuses make good may not be among them.
+        these are weighed with the bonuses, but a path that only the bonuses make good may not be among them. Where
+        there are fewer, the best stands for those that are missing, with a score of minus infinity.
+
+        Raises:
+            InputError: A sequence has no legal path, or a word is preferred and the tags do not mark ends.
         """
-        mask = self.mask
         free = not self.marks.force.all()
-        if nbest == 1 and (free or (emissions.device.type == "cpu" and self.table.strict)):
-            found, totals = self._best(emissions)
-            return found[:, None], totals[:, None].astype(np.float64)
-        allowed = self.allowed_tags(emissions)
+        if free and not self.table.strict:
+            raise InputError(
+                "tags_without_ends",
+                "Expected a model whose tags mark where words end (BMES or BIOES) to use a dictionary with, found the "
+                "tags {tags}; train one with such tags.",
+                tags=", ".join(self.table.tags[:5]),
+            )
+        best, totals = best_paths(self.chain, self.sequences, arcs_of(self.marks) if free else None)
+        if not bool((totals > -np.inf).all()):
+            raise InputError(
+                "no_legal_path",
+                "expected at least one legal tagging of each text, found none for one of them: loosen the words that "
+                "the dictionary forces, or check the model",
+            )
         if nbest == 1:
-            path = self.crf.decode(emissions, mask, allowed_tags=allowed)
-            score = self.crf.score(emissions, path.clamp_min(0), mask)
-            return path.cpu().numpy()[:, None], score.double().cpu().numpy()[:, None]
-        if not free:
-            paths, scores = self.crf.nbest(emissions, mask, nbest, allowed_tags=allowed)
-            return paths.cpu().numpy(), scores.double().cpu().numpy()
-        best, _ = self._best(emissions)
-        first = torch.from_numpy(best).to(mask.device)
-        others, scores = self.crf.nbest(emissions, mask, nbest * _SPARE_PATHS, allowed_tags=allowed)
-        scores = scores.masked_fill((others == first[:, None]).all(2), -torch.inf)
-        own = self.crf.score(emissions, first.clamp_min(0), mask)
-        found = np.concatenate([best[:, None], others.cpu().numpy()], axis=1)
-        sums = torch.cat([own[:, None], scores], dim=1).double().cpu().numpy()
-        sums += self._bonuses(np.maximum(found, 0))
-        sums[:, 0] = sums.max(1)  # it is the greatest, whatever rounding says
-        order = np.argsort(-sums, axis=1, kind="stable")[:, :nbest]
-        return np.take_along_axis(found, order[:, :, None], axis=1), np.take_along_axis(sums, order, axis=1)
-
-    def _best(self, emissions: Tensor) -> tuple[Ints, npt.NDArray[np.float32]]:
-        """Return the best tags, (batch, length), -1 on padding, and their scores with all bonuses, (batch,)."""
-        lattice = lattice_of(self.crf, self.table)
-        arcs = arcs_of(self.marks)
-        mask = self.mask.cpu().numpy()
-        own = np.empty((int(mask.sum()), lattice.columns), dtype=np.float32)
-        lattice.own_scores(emissions[self.mask], arcs, own)
-        found = np.full(mask.shape, -1, dtype=np.int64)
-        found[mask], totals = lattice.best_paths(own, mask.sum(1), arcs, self.fixed)
-        return found, totals
-
-    def allowed_tags(self, emissions: Tensor) -> Tensor | None:
-        """Return the tags that are left to each character, (batch, length, tags), None for all."""
-        if not len(self.fixed.characters):
-            return None
-        flat = np.ones((int(self.mask.sum()), emissions.shape[2]), dtype=np.bool_)
-        flat[self.fixed.characters] = self.fixed.allowed[self.fixed.kinds]
-        allowed = torch.ones(emissions.shape, dtype=torch.bool, device=emissions.device)
-        allowed[self.mask] = torch.from_numpy(flat).to(emissions.device)
-        return allowed
+            return best[None], totals[:, None]
+        mask = self.sequences.mask
+        found, sums = k_best_paths(self.chain, self.sequences, nbest * _SPARE_PATHS if free else nbest)
+        first = np.full(mask.shape, -1, dtype=np.int64)
+        first[mask] = best
+        if free:
+            sums[(found == first[:, None]).all(2)] = -np.inf
+            found = np.concatenate([first[:, None], found], axis=1)
+            sums = np.concatenate([totals[:, None], sums], axis=1)
+            sums[:, 1:] += self._bonuses(np.maximum(found[:, 1:], 0))
+            sums[:, 0] = sums.max(1)  # it is the greatest, whatever rounding says
+            order = np.argsort(-sums, axis=1, kind="stable")[:, :nbest]
+            found, sums = np.take_along_axis(found, order[:, :, None], axis=1), np.take_along_axis(sums, order, axis=1)
+        missing = sums == -np.inf
+        found[missing] = first[np.nonzero(missing)[0]]
+        return found.transpose(1, 0, 2)[:, mask], sums
 
     def _bonuses(self, paths: Ints) -> npt.NDArray[np.float64]:
         """Return what paths, (batch, paths, length), gain by words that stand whole in them, (batch, paths)."""
-        lengths = self.mask.sum(1).cpu().numpy()
+        lengths = self.sequences.lengths
         offsets = np.cumsum(lengths) - lengths
         table, rows = self.table, self.rows[~self.marks.force]
         marks = self.marks[~self.marks.force].moved(-offsets[rows])

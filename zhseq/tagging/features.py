@@ -118,14 +118,6 @@ class TaggerFeatures:
             ) from error
 
 
-def blanks(points: CodePoints) -> npt.NDArray[np.bool_]:
-    """Tell which code points are white space, as `str.isspace` does, shape as given, dtype bool."""
-    return np.asarray(_BLANK[np.minimum(points, len(_BLANK) - 1)])
-
-
-_BLANK = np.array([chr(point).isspace() for point in range(0x3002)])
-
-
 def most_frequent_bigrams(texts: Iterable[CodePoints], limit: int) -> list[str]:
     """Return the pairs of neighbouring characters that occur most often in normalised texts."""
     counted = [text[:-1].astype(np.uint64) << np.uint64(32) | text[1:] for text in texts if len(text) > 1]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zhseq.batching import IGNORED, Batch
+from zhseq.batching import IGNORED, Batch, filling_rows_for_lstm
 from zhseq.errors import ConfigError
 from zhseq.nn.crf import CRF
 from zhseq.nn.layers import BiLSTM, EmbeddingConfig, LockedDropout, SequenceEmbedding, WindowCNN
 from zhseq.nn.loss import linear_cross_entropy
+from zhseq.tagging.decoding import Floats, Ints, chain_of
+from zhseq.tagging.features import TaggerFeatures
+from zhseq.text.normalize import CodePoints
 from zhseq.text.tags import allowed_transitions
 from zhseq.text.vocab import Vocab
 
@@ -155,6 +160,30 @@ class SequenceTagger(nn.Module):
 def _crf(tags: tuple[str, ...]) -> CRF:
     allowed, first, last = (torch.from_numpy(table) for table in allowed_transitions(tags))
     return CRF(len(tags), allowed=allowed, allowed_start=first, allowed_end=last)
+
+
+class TorchNetwork:
+    """Scores tags with PyTorch, see `zhseq.tagging.decoding.Network`."""
+
+    def __init__(self, model: SequenceTagger, features: TaggerFeatures) -> None:
+        """Wrap a model in evaluation mode, as its parameters are now, and its features."""
+        self.heads = model.config.heads
+        self.chains = {}
+        for head, tags in self.heads.items():
+            crf = model.crf(head)
+            parameters = (crf.transitions, crf.start_transitions, crf.end_transitions)
+            self.chains[head] = chain_of(tags, *(scores.detach().float().cpu().numpy() for scores in parameters))
+        self._model, self._features = model, features
+
+    @torch.inference_mode()
+    def emissions(self, points: CodePoints, lengths: Ints, heads: Sequence[str]) -> dict[str, Floats]:
+        """Score the tags of some texts; see `Network.emissions`."""
+        texts = len(lengths)
+        spare = filling_rows_for_lstm(texts)  # pad with copies of the last row; their results are discarded
+        points = np.concatenate([points, np.tile(points[len(points) - int(lengths[-1]) :], spare)])
+        batch = self._features.assemble(points, np.pad(lengths, (0, spare), mode="edge"))
+        found = self._model.emissions(batch.to(self._model.crf(heads[0]).transitions.device), tuple(heads))
+        return {head: scores[:texts].float().cpu().numpy() for head, scores in found.items()}
 
 
 class MaskedLanguageModel(nn.Module):

@@ -20,7 +20,7 @@ from zhseq.tagging.decoding import Spans, TextBlock, find_spans, tag_table
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.document import Document, Entity, Word
 from zhseq.tagging.features import Ints, TaggerFeatures
-from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig
+from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig, TorchNetwork
 from zhseq.tagging.patterns import PATTERN_TAGS
 from zhseq.text.tags import TASKS
 
@@ -60,6 +60,7 @@ class Tagger:
         if self.device.type == "cpu" and cpu_has_bfloat16():
             self.model.lower_precision()
         self.features = features
+        self._network = TorchNetwork(self.model, features)
         self.tasks = tuple(task for task in TASKS if task in model.config.heads)
         self.dictionary = UserDictionary() if dictionary is None else dictionary
         self.labels = {task: tag_table(model.config.heads[task]).labels for task in self.tasks}
@@ -158,7 +159,7 @@ class Tagger:
         words = self.dictionary if dictionary is None else dictionary
         for batch in _blocks(lines):
             block = TextBlock.of(batch, words.tables(), patterns=self.patterns)
-            found = find_spans(self.model, self.features, block, wanted, scores=scores, nbest=nbest)
+            found = find_spans(self._network, block, wanted, scores=scores, nbest=nbest)
             readings = self._readings(batch, block, found)
             if nbest == 1:
                 yield from readings[0]

@@ -47,6 +47,19 @@ def is_han(points: CodePoints) -> npt.NDArray[np.bool_]:
     return np.asarray(basic | compatibility | extended | (points == 0x3007))
 
 
+def blanks(points: CodePoints) -> npt.NDArray[np.bool_]:
+    """Tell which code points are white space, as `str.isspace` does, shape as given, dtype bool."""
+    return np.asarray(_is_blank()[np.minimum(points, _AFTER_BLANKS)])
+
+
+_AFTER_BLANKS = 0x3001
+
+
+@lru_cache(maxsize=1)
+def _is_blank() -> npt.NDArray[np.bool_]:
+    return np.array([chr(point).isspace() for point in range(_AFTER_BLANKS + 1)])
+
+
 @lru_cache(maxsize=1)
 def _table() -> CodePoints:
     """Build the lookup table, shape (0x110000,), dtype uint32: code point -> normalised code point."""

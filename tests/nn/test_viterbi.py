@@ -3,11 +3,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+import torchcrf
 
 from tests.nn.test_crf import is_legal
-from zhseq.errors import InputError
+from zhseq.nn import viterbi
 from zhseq.nn.crf import CRF
-from zhseq.tagging.word_lattice import Arcs, FixedTags, WordLattice
+from zhseq.nn.viterbi import Arcs, Chain, Limits, Sequences
 from zhseq.text.tags import TagTable, allowed_transitions, scheme_tags, spans_from_ids
 
 HEADS = (
@@ -39,12 +40,16 @@ def random_arcs(lengths: list[int], labels: int, rng: np.random.Generator) -> Ar
     return Arcs(starts, ends, bonus, rng.integers(-1, labels, len(spans)))
 
 
+def chain_of(crf: CRF, table: TagTable) -> Chain:
+    return Chain(*(scores.numpy() for scores in crf._scores()), table.tag_ids)
+
+
 def best_paths(
-    lattice: WordLattice, scores: torch.Tensor, lengths: list[int], arcs: Arcs, fixed: FixedTags | None = None
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    own = np.empty((len(scores), lattice.columns), dtype=np.float32)
-    lattice.own_scores(scores, arcs, own)
-    return lattice.best_paths(own, np.array(lengths), arcs, fixed)[0]
+    chain: Chain, scores: torch.Tensor, lengths: list[int], arcs: Arcs, limits: Limits | None = None
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """Of texts laid end to end."""
+    emissions = torch.nn.utils.rnn.pad_sequence(list(scores.split(lengths)), batch_first=True).numpy()
+    return viterbi.best_paths(chain, Sequences(emissions, np.array(lengths), limits), arcs)
 
 
 def bonus_of(path: tuple[int, ...], offset: int, arcs: Arcs, table: TagTable) -> float:
@@ -68,9 +73,9 @@ def test_best_paths_against_all_paths(seed: int) -> None:
     lengths = [3, 1, 4, 2]
     scores = 2 * torch.randn(sum(lengths), len(tags))
     arcs = random_arcs(lengths, len(table.labels), rng)
-    found = best_paths(WordLattice(crf, table), scores, lengths, arcs)
+    found, totals = best_paths(chain_of(crf, table), scores, lengths, arcs)
     offset = 0
-    for length in lengths:
+    for row, length in enumerate(lengths):
         own = scores[offset : offset + length]
         paths = torch.tensor(list(itertools.product(range(len(tags)), repeat=length)))
         paths = paths[[is_legal(crf, path) for path in paths.tolist()]]
@@ -82,6 +87,7 @@ def test_best_paths_against_all_paths(seed: int) -> None:
         path = tuple(found[offset : offset + length].tolist())
         total = float(crf.score(own[None], torch.tensor([path]))) + bonus_of(path, offset, arcs, table)
         assert total == pytest.approx(best, abs=1e-3)
+        assert totals[row] == pytest.approx(best, abs=1e-3)
         offset += length
 
 
@@ -95,8 +101,8 @@ def test_without_words_it_is_the_viterbi_path(seed: int) -> None:
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
     emissions = torch.randn(len(lengths), mask.shape[1], len(tags))
     nothing = Arcs(*np.zeros((2, 0), dtype=np.int64), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64))
-    found = best_paths(WordLattice(crf, table), emissions[mask], lengths.tolist(), nothing)
-    assert found.tolist() == crf.decode(emissions, mask)[mask].tolist()
+    found, _ = best_paths(chain_of(crf, table), emissions[mask], lengths.tolist(), nothing)
+    assert found.tolist() == [tag for path in torchcrf.CRF.decode(crf, emissions, mask) for tag in path]
 
 
 def test_long_words_and_equal_scores() -> None:
@@ -106,30 +112,22 @@ def test_long_words_and_equal_scores() -> None:
     scores = torch.zeros(40, len(tags))
     scores[:, [tags.index("S-a"), tags.index("S-b")]] = 5.0
     arcs = Arcs(np.array([4]), np.array([34]), np.array([400.0], dtype=np.float32), np.array([-1]))
-    path = best_paths(WordLattice(crf, table), scores, [40], arcs)
+    path, _ = best_paths(chain_of(crf, table), scores, [40], arcs)
     spans = list(zip(*(column.tolist() for column in spans_from_ids(path, table)[:2]), strict=True))
     assert (4, 34) in spans
     assert len(spans) == 11
 
 
-def test_cells_that_are_fixed() -> None:
+def test_characters_without_the_choice_of_all_tags() -> None:
     torch.manual_seed(2)
     tags = HEADS[0]
-    crf, table = make_crf(tags), TagTable.build(tags)
-    emissions = torch.randn(1, 9, len(tags))
-    allowed = np.zeros((3, len(tags)), dtype=np.bool_)
+    chain, emissions = chain_of(make_crf(tags), TagTable.build(tags)), torch.randn(9, len(tags))
+    penalties = np.full((3, len(tags)), -np.inf, dtype=np.float32)
     for row, tag in enumerate(("B-b", "M-b", "E-b")):
-        allowed[row, tags.index(tag)] = True
+        penalties[row, tags.index(tag)] = 0.0
     arcs = Arcs(np.array([0]), np.array([2]), np.array([3.0], dtype=np.float32), np.array([0]))
-    fixed = FixedTags(np.array([3, 4, 5]), np.arange(3), allowed)
-    impossible = FixedTags(np.array([3, 4, 5]), np.arange(3), allowed & False)
-    path = best_paths(WordLattice(crf, table), emissions[0], [9], arcs, fixed)
+    kinds = np.array([-1, -1, -1, 0, 1, 2, -1, -1, -1], dtype=np.int32)
+    path, _ = best_paths(chain, emissions, [9], arcs, Limits(kinds, penalties))
     assert [tags[tag] for tag in path[3:6].tolist()] == ["B-b", "M-b", "E-b"]
-    with pytest.raises(InputError, match="expected at least one legal tagging"):
-        best_paths(WordLattice(crf, table), emissions[0], [9], arcs, impossible)
-
-
-def test_tags_that_mark_no_ends_are_refused() -> None:
-    tags = tuple(scheme_tags(["X"], "BIO"))
-    with pytest.raises(InputError, match="mark where words end"):
-        WordLattice(make_crf(tags), TagTable.build(tags))
+    _, scores = best_paths(chain, emissions, [9], arcs, Limits(kinds, penalties - np.float32(np.inf)))
+    assert scores.tolist() == [-np.inf]

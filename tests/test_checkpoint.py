@@ -154,6 +154,42 @@ def test_damaged_weights_are_refused_by_name(directory: Path, damage: str) -> No
     with pytest.raises(CheckpointError, match=r"model\.safetensors is (missing|damaged)") as caught:
         checkpoint.read_weights(directory, nn.Linear(50, 60))
     assert "\n" not in str(caught.value)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is (missing|damaged)") as caught:
+        checkpoint.read_arrays(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_are_read_without_torch(tmp_path: Path) -> None:
+    kinds = (torch.float16, torch.float32, torch.float64, torch.int64, torch.int32, torch.int8, torch.uint8, torch.bool)
+    tensors = {str(kind): torch.arange(6).reshape(2, 3).to(kind) for kind in kinds} | {"none": torch.ones(0, 4)}
+    path = tmp_path / "model.safetensors"
+    checkpoint.write_tensors(path, tensors)
+    arrays = checkpoint.read_arrays(path)
+    assert arrays.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert arrays[name].dtype == tensor.numpy().dtype
+        assert arrays[name].tolist() == tensor.tolist()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"data_offsets":[0,24]', b'"data_offsets":[0,99]'),  # beyond the end
+        (b'"data_offsets":[0,24]', b'"data_offsets":[8,24]'),  # too few numbers
+        (b'"data_offsets":[0,24]', b'"data_offsets":[9,-1]'),
+        (b'"dtype":"F32"', b'"dtype":"F99"'),
+        (b'"shape":[2,3]', b'"shape":[-6]'),
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    checkpoint.write_tensors(path, {"weight": torch.ones(2, 3)})
+    content = path.read_bytes()
+    assert old in content
+    assert len(old) >= len(new)
+    path.write_bytes(content.replace(old, new.ljust(len(old))))
+    with pytest.raises(CheckpointError, match="is damaged or is no safetensors file"):
+        checkpoint.read_arrays(path)
 
 
 @pytest.mark.parametrize(

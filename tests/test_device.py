@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from zhseq import device, memory
-from zhseq.device import autocast, cpu_has_bfloat16, pick_device, set_threads, tune_process, usable_cores
+from zhseq.device import (
+    autocast,
+    cpu_has_bfloat16,
+    pick_device,
+    set_threads,
+    tune_process,
+    usable_cores,
+    wanted_threads,
+)
 from zhseq.errors import ConfigError
 
 
@@ -154,7 +162,7 @@ def test_a_number_of_threads_that_the_user_chose_stays() -> None:
 def test_processors_and_cores_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3, 5})
     monkeypatch.setattr(device, "Path", lambda text: tmp_path)
-    assert device._default_threads() == {5, device._THREADS_AT_IMPORT}
+    assert device._default_threads() == {5, device._threads_of_torch()}
     for number, siblings in enumerate(("0-1", "0-1", "2-3", "2-3", "4-5", "4-5")):
         folder = tmp_path / f"cpu{number}" / "topology"
         folder.mkdir(parents=True)
@@ -192,3 +200,18 @@ print("done")
 @pytest.mark.parametrize("arguments", ["", "threads=2"])
 def test_a_process_that_is_forked_after_use_can_tag(arguments: str) -> None:
     assert run(_FORKED.format(arguments=arguments)) == "done"
+
+
+@pytest.mark.parametrize(
+    ("asked", "variable", "expected"),
+    [(None, None, 1), (3, "2", 3), (None, "2", 2), (None, "4,2", 4), (None, "0", 1), (None, "many", 1)],
+)
+def test_threads_without_torch_are_those_asked_for_or_one(
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, variable: str | None, expected: int
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert wanted_threads(asked) == expected
+    with pytest.raises(ConfigError, match="threads must be at least 1"):
+        wanted_threads(0)

@@ -16,25 +16,29 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+import numpy as np
+import numpy.typing as npt
 
 from zhseq.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 VERSION = 1
 """Version of the layout of checkpoints that is written and read."""
 
+_FETCHED = ["*.json", "*.safetensors", "*.onnx", "*.txt", "*.tsv", "*.md"]
 _TABLES = (".json", ".tsv", ".txt")
 _LARGEST_TABLE = 64 << 20  # bytes; the largest that ships has less than one million
 _LARGEST_HEADER = 16 << 20  # bytes
 _MOST_TAGS = 2048  # of a head; tables of their transitions grow with the square
 
-M = TypeVar("M", bound=nn.Module)
+_ARRAYS = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
+M = TypeVar("M", bound="nn.Module")
 
 
 def shipped(name: str) -> Path:
@@ -74,10 +78,10 @@ def resolve(model: str | os.PathLike[str]) -> Path:
             model=model,
             file=CONFIG_FILE,
         )
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(snapshot_download(str(model), allow_patterns=["*.json", "*.safetensors", "*.txt", "*.tsv", "*.md"]))
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(str(model), allow_patterns=_FETCHED))
     except Exception as error:  # the hub client raises many kinds; all mean that the model cannot be had
         raise CheckpointError(
             "model_not_fetched",
@@ -218,6 +222,8 @@ def build(directory: Path, make: Callable[[], M]) -> M:
 @contextmanager
 def _no_larger_than(path: Path) -> Iterator[None]:
     """Stop a model from being built as soon as it has more numbers than a file of weights."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
     most = left = sum(math.prod(shape) for shape in _read_header(path).values())
 
     def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -290,7 +296,7 @@ def read_weights(directory: Path, model: nn.Module) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+    """Read a safetensors file; see `read_arrays` for a way without PyTorch.
 
     Raises:
         CheckpointError: It is missing, truncated or something else.
@@ -305,6 +311,29 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise _missing(path) from error
     except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read a safetensors file as arrays of NumPy, which share one buffer and cannot be written to.
+
+    Raises:
+        CheckpointError: It is missing, truncated, something else, or holds a type that NumPy has not, as bfloat16.
+    """
+    shapes = _read_header(path)
+    try:
+        data = memoryview(path.read_bytes())
+        size = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(bytes(data[8:size]))
+        arrays = {}
+        for name, shape in shapes.items():
+            begin, end = header[name]["data_offsets"]
+            kind = np.dtype(_ARRAYS[header[name]["dtype"]]).newbyteorder("<")
+            if not 0 <= begin <= end <= len(data) - size or min(shape, default=0) < 0:
+                raise ValueError(f"{name} lies beyond its end")
+            arrays[name] = np.frombuffer(data[size + begin : size + end], dtype=kind).reshape(shape)
+        return arrays
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(path, error) from error
 
 
@@ -355,6 +384,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = Fal
     Raises:
         CheckpointError: The disk is full or the place cannot be written.
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from zhseq.errors import ConfigError
 from zhseq.memory import keep_freed
 
+if TYPE_CHECKING:
+    import torch
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_THREADS_AT_IMPORT = torch.get_num_threads()
 
 
 def pick_device(name: str) -> torch.device:
@@ -23,6 +25,8 @@ def pick_device(name: str) -> torch.device:
     Raises:
         ConfigError: The device is unknown or this machine does not have it.
     """
+    import torch
+
     counts = {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
@@ -59,47 +63,80 @@ def set_threads(threads: int | None = None) -> None:
     Raises:
         ConfigError: There are less than 1 threads.
     """
-    if threads is not None and threads < 1:
-        raise ConfigError("few_threads", "the number of threads must be at least 1, but is {threads}", threads=threads)
+    import torch
+
+    wanted_threads(threads)
     _have_one_thread_after_a_fork()
     if threads is not None or not _threads_are_chosen():
         torch.set_num_threads(threads or 1)
 
 
+def wanted_threads(threads: int | None = None) -> int:
+    """Return how many processor threads to compute with: as many as asked for, or as OMP_NUM_THREADS says, or one.
+
+    Raises:
+        ConfigError: There are less than 1 threads.
+    """
+    if threads is not None and threads < 1:
+        raise ConfigError("few_threads", "the number of threads must be at least 1, but is {threads}", threads=threads)
+    chosen = os.environ.get(_THREAD_VARIABLES[0], "").partition(",")[0].strip()
+    return threads or (int(chosen) if chosen.isascii() and chosen.isdigit() and int(chosen) else 1)
+
+
 def _threads_are_chosen() -> bool:
+    import torch
+
     if any(os.environ.get(name) for name in _THREAD_VARIABLES):
         return True
     now = torch.get_num_threads()
-    return now != _THREADS_AT_IMPORT or now not in _default_threads()
+    return now != _threads_of_torch() or now not in _default_threads()
+
+
+@lru_cache(maxsize=1)
+def _threads_of_torch() -> int:
+    """Return how many threads PyTorch had when it was seen first."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+if sys.modules.get("torch") is not None:
+    _threads_of_torch()
 
 
 def _default_threads() -> set[int]:
     """Return the numbers of threads that PyTorch may take by itself: one for each processor, or each physical core."""
     if not hasattr(os, "sched_getaffinity"):
-        return {_THREADS_AT_IMPORT}
+        return {_threads_of_torch()}
     processors = os.sched_getaffinity(0)
     folder = Path("/sys/devices/system/cpu")
     try:
         cores = {(folder / f"cpu{number}/topology/thread_siblings_list").read_text() for number in processors}
     except OSError:  # not told in every container
-        return {len(processors), _THREADS_AT_IMPORT}
+        return {len(processors), _threads_of_torch()}
     return {len(processors), len(cores)}
 
 
 @lru_cache(maxsize=1)
 def _have_one_thread_after_a_fork() -> None:
+    import torch
+
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def cpu_has_bfloat16() -> bool:
     """Tell whether this CPU multiplies bfloat16 matrices in hardware; without that, bfloat16 only costs time."""
+    import torch
+
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Return the context in which the forward pass runs."""
+    import torch
+
     if precision == "auto":
         pays = device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
         precision = "bfloat16" if pays else "float32"
@@ -117,6 +154,8 @@ def tune_process(device: torch.device, threads: int = 0) -> None:
         threads: Threads of the processor; 0: what OMP_NUM_THREADS says, or else a thread for each core that this
             process may use.
     """
+    import torch
+
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True

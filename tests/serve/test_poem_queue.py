@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -151,5 +152,52 @@ def test_even_what_should_end_a_thread_only_ends_its_request() -> None:
             await read(queue.submit(run))
         assert queue.is_alive
         assert await read(queue.submit(work(b"next"))) == [b"next"]
+
+    with_queue(test)
+
+
+def test_a_lane_survives_its_own_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, faults = Lane._step, [SystemExit(), KeyError()]
+
+    def faulty(lane: Lane, task: Any) -> bool:
+        if faults:
+            raise faults.pop()
+        return whole(lane, task)
+
+    monkeypatch.setattr(Lane, "_step", faulty)
+
+    async def test(queue: Lane) -> None:
+        for kind in (KeyError, RuntimeError):
+            with pytest.raises(kind):
+                await read(queue.submit(work(b"lost")))
+        assert await read(queue.submit(work(b"next"))) == [b"next"]
+        assert queue.is_alive
+        assert queue.depth == 0
+
+    with_queue(test)
+
+
+def test_what_nobody_waits_for_is_let_go_while_others_are_served() -> None:
+    async def test(queue: Lane) -> None:
+        closed, turns = threading.Event(), []
+
+        def endless() -> Iterator[None]:
+            try:
+                while True:
+                    yield time.sleep(0.05)  # its turn would come late
+            finally:
+                closed.set()
+
+        def short() -> Iterator[bytes | None]:
+            while not closed.is_set():
+                turns.append(1)
+                yield None
+            yield b"done"
+
+        left = asyncio.ensure_future(read(queue.submit(endless)))
+        await asyncio.sleep(0.1)
+        answer = asyncio.ensure_future(read(queue.submit(short)))
+        left.cancel()
+        assert await answer == [b"done"]
 
     with_queue(test)

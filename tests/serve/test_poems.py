@@ -28,7 +28,7 @@ def poet() -> Poet:
 
 @pytest.fixture(scope="module")
 def client(poet: Poet) -> Iterator[TestClient]:
-    app = create_app(Settings(), tagger=FakeTagger(), poet=poet)  # type: ignore[arg-type]
+    app = create_app(Settings(timeout=600.0), tagger=FakeTagger(), poet=poet)  # type: ignore[arg-type]
     with TestClient(app, base_url="http://localhost") as found:
         yield found
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -109,9 +110,109 @@ def test_a_short_request_does_not_wait_for_all_of_a_long_one(tagger: FakeTagger)
         assert "短" in tagger.batches[1]
         assert len(tagger.batches[1]) < 200
         assert texts_of(await long) == ["长" * 100] * 200
-        assert max(sum(map(len, batch)) for batch in tagger.batches) <= BATCH + 100  # the last text is not cut
+        assert max(sum(map(len, batch)) for batch in tagger.batches) <= BATCH + 100  # short texts are not cut
 
     with_queue(tagger, test, limit=50_000)
+
+
+LONG = "".join(f"第{number}句在北京" for number in range(4_000))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_long_text_is_tagged_in_sections_and_comes_out_whole(tagger: FakeTagger, threads: int) -> None:
+    texts = ["甲乙", LONG, "", LONG[:5_000], LONG[:BATCH], "丙丁"]
+
+    async def test(queue: TagQueue) -> None:
+        found, beside = await asyncio.gather(queue.submit(texts, BOTH), queue.submit([LONG[1:]], BOTH))
+        assert texts_of(found) == texts
+        for text, part in zip([*texts, LONG[1:]], [*found, *beside], strict=True):
+            words = json.loads(part)["words"]
+            assert [word["text"] for word in words] == [text[word["start"] : word["end"]] for word in words]
+            assert "".join(word["text"] for word in words) == text
+            assert [name["text"] for name in json.loads(part)["entities"]] == re.findall("北京|[0-9]+", text)
+        assert max(sum(map(len, batch)) for batch in tagger.batches) <= BATCH + 100
+        assert (queue.depth, queue.waiting) == (0, 0)
+
+    with_queue(tagger, test, threads=threads, limit=100_000)
+
+
+def test_a_line_does_not_wait_for_all_of_a_long_text(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        long = [queue.submit([LONG], BOTH), queue.submit([LONG], BOTH)]
+        while len(tagger.batches) < 5:
+            await asyncio.sleep(0)
+        await queue.submit(["短"], BOTH)
+        (number,) = [number for number, batch in enumerate(tagger.batches) if "短" in batch]
+        assert number <= 10
+        assert not any(answer.done() for answer in long)
+        await asyncio.gather(*long)
+
+    with_queue(tagger, test, limit=100_000)
+
+
+def test_a_long_text_that_nobody_waits_for_ends_with_its_section(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue, LONG) as long:
+            long.cancel()
+            await asyncio.sleep(0)
+            assert queue.waiting == 0
+        await queue.submit(["一"], BOTH)
+        assert [len(batch) for batch in tagger.batches] == [1, 1]
+        assert tagger.batches[1] == ["一"]
+
+    with_queue(tagger, test, limit=100_000)
+
+
+def test_a_long_text_that_fails_is_no_longer_tagged(tagger: FakeTagger) -> None:
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue):
+            bad = queue.submit([LONG[:3_000] + POISON + LONG], BOTH)
+            good = queue.submit([LONG], BOTH)
+        with pytest.raises(ValueError, match="cannot tag"):
+            await bad
+        assert texts_of(await good) == [LONG]
+        assert sum(POISON in text for batch in tagger.batches for text in batch) == 2  # with others, and alone
+        assert (queue.depth, queue.waiting) == (0, 0)
+
+    with_queue(tagger, test, limit=100_000)
+
+
+def test_a_fault_where_a_long_text_is_cut(tagger: FakeTagger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeTagger, "section_end", lambda *arguments, **options: 1 // 0)
+
+    async def test(queue: TagQueue) -> None:
+        with held(tagger, queue):
+            answers = [queue.submit([text], BOTH) for text in (LONG, "一")]
+        assert [type(error) for error in await asyncio.gather(*answers, return_exceptions=True)] == [
+            ZeroDivisionError,
+            ZeroDivisionError,
+        ]
+        assert texts_of(await queue.submit(["二"], BOTH)) == ["二"]
+        assert (queue.depth, queue.waiting) == (0, 0)
+
+    with_queue(tagger, test, limit=100_000)
+
+
+@pytest.mark.parametrize("place", ["_cut", "_may_begin", "_tag"])
+def test_a_thread_survives_its_own_faults(tagger: FakeTagger, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    whole, faults = getattr(TagQueue, place), [SystemExit(), KeyError()]
+
+    def faulty(queue: TagQueue, *arguments: Any, **options: Any) -> Any:
+        if faults and threading.current_thread().name.startswith("tag-") and queue.depth >= (place != "_tag"):
+            raise faults.pop()
+        return whole(queue, *arguments, **options)
+
+    monkeypatch.setattr(TagQueue, place, faulty)
+
+    async def test(queue: TagQueue) -> None:
+        for kind in (KeyError, RuntimeError):
+            with pytest.raises(kind):
+                await queue.submit(["一"], BOTH)
+        assert texts_of(await queue.submit(["二"], BOTH)) == ["二"]
+        assert queue.is_alive
+        assert (queue.depth, queue.waiting) == (0, 0)
+
+    with_queue(tagger, test)
 
 
 def test_what_nobody_waits_for_is_not_tagged(tagger: FakeTagger) -> None:
@@ -120,6 +221,8 @@ def test_what_nobody_waits_for_is_not_tagged(tagger: FakeTagger) -> None:
             gone = queue.submit(["不要"], BOTH)
             kept = queue.submit(["要"], BOTH)
             gone.cancel()
+            await asyncio.sleep(0)
+            assert queue.waiting == len("要") + 1
             first.cancel()  # it is too late for this one, but nobody is hurt
         await kept
         assert tagger.batches == [["先"], ["要"]]

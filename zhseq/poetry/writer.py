@@ -70,8 +70,8 @@ class Writer:
         for count, (poems, patterns) in enumerate(self.write(plan, range(number, number + 1)), start=1):
             yield self._poem(plan, poems[0], int(patterns[0]), count)
 
-    def versions(self, plan: Plan, index: int, old: str, num: int) -> list[str]:
-        """Write the one open line of a plan.
+    def versions(self, plan: Plan, index: int, old: str, num: int) -> Iterator[list[str] | None]:
+        """Write the one open line of a plan; yield None after each step, and what was found at last.
 
         Args:
             plan: See `plan_rewriting`.
@@ -79,8 +79,8 @@ class Writer:
             old: How this line reads now; it is not among the versions.
             num: How many versions.
 
-        Returns:
-            The versions, those that go best with the other lines first; fewer if no more were found.
+        Yields:
+            At last the versions, those that go best with the other lines first; fewer if no more were found.
 
         Raises:
             InputError: The number is out of range.
@@ -96,7 +96,8 @@ class Writer:
         taken = {normalize(old), *given}
         found: dict[str, str] = {}
         for turn in range(_ROUNDS):
-            poems, _ = next(islice(self.write(plan, range(turn * num, (turn + 1) * num)), index, None))
+            for poems, _ in islice(self.write(plan, range(turn * num, (turn + 1) * num)), index + 1):  # noqa: B007 - the last counts
+                yield None
             before = len(found)
             for ids in poems:
                 line = self.text(plan, ids, index + 1)[index]
@@ -108,7 +109,7 @@ class Writer:
         scores = score_poems(self.model, self.vocab, whole, [plan.controls.form] * len(whole))
         order = np.argsort([score.bits for score in scores], kind="stable")[:num]
         versions = list(found.values())
-        return [versions[number] for number in order]
+        yield [versions[number] for number in order]
 
     def answers(self, plan: Plan, upper: str, num: int) -> Iterator[str]:
         """Yield `num` lower lines of a couplet whose upper line is planned, see `plan_couplet`."""

@@ -165,7 +165,7 @@ class Gate:
         except ClientGone:
             visit.status = _CLIENT_GONE
         except Exception as error:
-            log("error", id=visit.id, kind=type(error).__name__, places=_places(error))
+            log("error", id=visit.id, kind=type(error).__name__, places=places(error))
             failure = ApiError(500, Message("internal", "The service failed; the error is in its log."))
             broken = not await visit.refuse(failure, scope)
         seconds = time.perf_counter() - begin
@@ -278,7 +278,7 @@ def _host_name(host: str) -> str:
     return (name if colon and port.isdigit() else host).lower()
 
 
-def _places(error: BaseException) -> list[str]:
+def places(error: BaseException) -> list[str]:
     """Return where an error came from, without its message, which may hold a user's text."""
     frames: Iterable[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
     return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -28,6 +28,7 @@ from zhseq.serve.schemas import (
     RewriteResponse,
     SuggestRequest,
     SuggestResponse,
+    Wishes,
 )
 from zhseq.serve.services import services
 from zhseq.serve.settings import MAX_PLACES
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 _STREAM = "application/x-ndjson"
 _MARKS = "？?□"
-_HOW_TO_DRAW = {"lines", "num", "seed", "best_of", "temperature", "top_p", "top_k", "stream"}
+_HOW_TO_DRAW = {"seed", "temperature"}
 _STREAMED = {
     _STREAM: {
         "schema": {"type": "string"},
@@ -113,8 +114,9 @@ async def rewrite(request: HttpRequest) -> Response:
     here = services(request)
     wishes = await read(request, RewriteRequest)
 
-    def work() -> Iterator[bytes]:
-        yield to_json({"lines": here.poet.rewrite(**wishes.model_dump())})
+    def work() -> Iterator[bytes | None]:
+        for lines in here.poet.rewriting(_request(wishes), wishes.lines, wishes.index, wishes.num):
+            yield None if lines is None else to_json({"lines": lines})
 
     return json_response(b"".join(await _all(request, here.poems, work)))
 
@@ -171,7 +173,7 @@ async def _stream(first: bytes, answer: Answer, parts: AsyncIterator[bytes], sec
 
 
 def _poems(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
-    for poem in poet.steps(_request(wishes), wishes.num):
+    for poem in poet.steps(_wanted(wishes), wishes.num):
         yield None if poem is None else to_json(_poem(poem, wishes.seed))
 
 
@@ -179,17 +181,22 @@ def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes]:
     """Yield an event for each line of each poem, and one for the whole poem."""
     for number in range(wishes.num):
         shown = 0
-        for poem in poet.lines(_request(wishes), number):
+        for poem in poet.lines(_wanted(wishes), number):
             for line in range(shown, len(poem.lines)):
                 yield to_json({"poem": number, "line": line, "text": poem.lines[line]}) + b"\n"
             shown = len(poem.lines)
         yield to_json({"poem": number, "done": _poem(poem, wishes.seed)}) + b"\n"
 
 
-def _request(wishes: PoemRequest) -> Request:
-    fields = wishes.model_dump(exclude=_HOW_TO_DRAW)
+def _wanted(wishes: PoemRequest) -> Request:
     sampling = Sampling(wishes.temperature, wishes.top_p, wishes.top_k, wishes.seed)
-    return Request(**fields, lines=tuple(wishes.lines), sampling=sampling, ranking=Ranking(wishes.best_of))
+    return replace(_request(wishes), lines=tuple(wishes.lines), sampling=sampling, ranking=Ranking(wishes.best_of))
+
+
+def _request(wishes: Wishes) -> Request:
+    """Return what is asked of a poem, without what is special to one endpoint."""
+    fields = {name: getattr(wishes, name) for name in Wishes.model_fields if name not in _HOW_TO_DRAW}
+    return Request(**fields, sampling=Sampling(wishes.temperature, seed=wishes.seed))
 
 
 def _poem(poem: Poem, seed: int) -> dict[str, Any]:

@@ -14,16 +14,30 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zhseq.serve.http import busy
+from zhseq.serve.http import busy, places
+from zhseq.serve.metrics import log
 from zhseq.tagging.formats import make_writer
 
 if TYPE_CHECKING:
     from zhseq.tagging.dictionary import Entry, UserDictionary
+    from zhseq.tagging.document import Document
     from zhseq.tagging.tagger import Tagger
 
 Work = Callable[[], Iterator["bytes | None"]]
 """Yields the parts of an answer as they are made, and None after each step that makes none."""
 _SECONDS = 1  # that one request about a poem takes, roughly
+
+
+def report(queue: str, error: BaseException) -> None:
+    """Log a fault of a thread, which goes on."""
+    log("error", queue=queue, kind=type(error).__name__, places=places(error))
+
+
+def failure(error: BaseException) -> Exception:
+    """Return what stands for an error where somebody waits for an answer: one that a future takes."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(type(error).__name__)
 
 
 class Answer:
@@ -64,14 +78,14 @@ class Lane:
 
     def __init__(self, name: str, limit: int) -> None:
         """Start the thread; `limit` is how many requests may be under way."""
-        self._limit = limit
+        self._name, self._limit = name, limit
         self._tasks: list[_Task] = []
         self._changed = threading.Condition()
         self._stopped = False
         self._moved = time.monotonic()
         """When the last step began, or when there was something to do again."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Work) -> Answer:
@@ -82,9 +96,9 @@ class Lane:
         """
         answer = Answer()
         with self._changed:
-            waited_for = [task for task in self._tasks if not task.answer.cancelled]
-            if self._stopped or len(waited_for) >= self._limit:
-                raise busy(_SECONDS * len(waited_for))
+            self._forget_cancelled()
+            if self._stopped or len(self._tasks) >= self._limit:
+                raise busy(_SECONDS * len(self._tasks))
             if not self._tasks:
                 self._moved = time.monotonic()
             used = min((task.used for task in self._tasks), default=0.0)
@@ -116,17 +130,37 @@ class Lane:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def _run(self) -> None:
+        """Take step after step until the lane is stopped, whatever happens."""
+        while not self._stopped:
+            self._work_or_recover()
+
+    def _work_or_recover(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            report(self._name, error)
+            with self._changed:  # nobody knows whose request it was; all get an answer
+                failed, self._tasks = self._tasks, []
+            for task in failed:
+                self._put(task.answer, failure(error))
+
     def _work(self) -> None:
         while True:
             with self._changed:
+                self._forget_cancelled()
                 while not self._tasks and not self._stopped:
                     self._changed.wait()
                 if self._stopped:
                     return
                 task = min(self._tasks, key=lambda task: task.used)
-            if task.answer.cancelled or not self._step(task):
-                with self._changed:
+            if not self._step(task):
+                with self._changed, suppress(ValueError):  # it was cancelled meanwhile, and is forgotten
                     self._tasks.remove(task)
+
+    def _forget_cancelled(self) -> None:
+        """Take out what nobody waits for any longer."""
+        self._tasks = [task for task in self._tasks if not task.answer.cancelled]
 
     def _step(self, task: _Task) -> bool:
         """Take one step, and tell whether there is another."""
@@ -137,7 +171,7 @@ class Lane:
             self._put(task.answer, None)
             return False
         except BaseException as error:  # whatever it is, somebody waits for an answer, and so do the others
-            self._put(task.answer, error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
+            self._put(task.answer, failure(error))
             return False
         task.used += time.monotonic() - begin
         if part is not None:
@@ -170,6 +204,29 @@ class TagOptions:
     """The same, ready to be used, with those of the service; None: only these."""
 
 
+class _LongText:
+    """A text that is tagged section by section, side by side in any order, and written in order."""
+
+    def __init__(self, text: str, tasks: Sequence[str]) -> None:
+        self.text = text
+        self.begun = 0
+        """Where the next section to be handed out begins."""
+        self._writer = make_writer("jsonl", tasks)
+        self._written = [self._writer.begin(text)]
+        self._end = 0  # of the last section that is written
+        self._waiting: dict[int, Document] = {}
+        self._lock = threading.Lock()
+
+    def add(self, start: int, section: Document) -> bytes | None:
+        """Take what was found in the section that begins at `start`; return the whole once all are there."""
+        with self._lock:
+            self._waiting[start] = section
+            while (found := self._waiting.pop(self._end, None)) is not None:
+                self._written.append(self._writer.part(found, self._end))
+                self._end += len(found.text)
+            return _bytes("".join([*self._written, *self._writer.end()])) if self._end == len(self.text) else None
+
+
 @dataclass(eq=False)
 class _Job:
     """The texts of one request."""
@@ -179,21 +236,69 @@ class _Job:
     cost: int
     answer: asyncio.Future[list[bytes]]
     begun: int = 0
-    """Texts that have been handed out."""
+    """Texts that have been handed out whole."""
+    long: _LongText | None = None
+    """The next text, while it is handed out in sections."""
     parts: list[bytes] = field(default_factory=list)
     missing: int = 0
     """Texts that are not tagged yet."""
 
-    def cut(self, room: int) -> slice:
-        """Hand out the next texts, at least one, of about `room` characters."""
+    def cut(self, room: int) -> _Share:
+        """Hand out what comes next, of about `room` characters: texts, or a section of a long one."""
         first = self.begun
-        while self.begun < len(self.texts) and (room > 0 or self.begun == first):
-            room -= len(self.texts[self.begun])
+        if len(self.texts[first]) > BATCH:
+            self.long = self.long or _LongText(self.texts[first], self.options.tasks)
+            return _Share(self, first, room, self.long, self.long.begun)
+        size = 0
+        while self.begun < len(self.texts) and (size < room or self.begun == first):
+            if len(self.texts[self.begun]) > BATCH:
+                break
+            size += len(self.texts[self.begun]) + 1
             self.begun += 1
-        return slice(first, self.begun)
+        return _Share(self, first, size)
+
+    def end_section(self, end: int) -> None:
+        """Let the next section of the long text begin at `end`."""
+        assert self.long is not None
+        self.long.begun = end
+        if end == len(self.long.text):
+            self.long = None
+            self.begun += 1
 
 
-_Batch = list[tuple[_Job, slice]]
+@dataclass(eq=False)
+class _Share:
+    """What one request gets of a batch: texts from number `first` on, or a section of the long text of this number."""
+
+    job: _Job
+    first: int
+    size: int
+    """Characters; of a section, the most that are wanted."""
+    long: _LongText | None = None
+    start: int = 0
+    texts: Sequence[str] = ()
+    """What is to be tagged."""
+
+    def __post_init__(self) -> None:
+        if self.long is None:
+            self.texts = self.job.texts[self.first : self.job.begun]
+
+    def take(self, documents: Iterator[Document], write: Callable[[Document], str]) -> int:
+        """Write what was found into the answer, and return how many texts are whole by it."""
+        parts = self.job.parts
+        if self.long is None:
+            for number in range(self.first, self.first + len(self.texts)):
+                parts[number] = _bytes(write(next(documents)))
+            return len(self.texts)
+        whole = self.long.add(self.start, next(documents))
+        if whole is None:
+            return 0
+        parts[self.first] = whole
+        return 1
+
+
+_Batch = list[_Share]
+_Finished = list[tuple[_Job, "Exception | None"]]
 
 
 class TagQueue:
@@ -213,7 +318,8 @@ class TagQueue:
             tagger: What tags.
             threads: How many batches are tagged at the same time.
             limit: Characters that may wait; a single request may always wait.
-            on_batch: Called with the texts and characters of each batch, in the thread that tags it.
+            on_batch: Called with the texts and characters of each batch, in the thread that tags it; a section of a
+                long text counts as a text.
         """
         self._tagger = tagger
         self._limit = limit
@@ -225,16 +331,16 @@ class TagQueue:
         self._others = threading.Condition(self._lock)
         self._stopped = False
         self._rate = _FIRST_GUESS
-        self._running: list[int] = []  # characters of the batches that are being tagged
+        self._running: dict[threading.Thread, tuple[float, _Batch]] = {}
+        """The batches that are being tagged, and since when."""
         self._answering = 0  # batches whose answers are on their way
-        self._begun: dict[threading.Thread, float] = {}  # when each thread took the batch that it is at
         self._moved = time.monotonic()  # when the last batch was taken, or when there was something to do again
         self.waiting = 0
         """Characters that wait."""
         self._loop = asyncio.get_running_loop()
         places = [self._first, *(self._others for _ in range(threads - 1))]
         self._threads = [
-            threading.Thread(target=self._work, args=(place,), name=f"tag-{n}", daemon=True)
+            threading.Thread(target=self._run, args=(place,), name=f"tag-{n}", daemon=True)
             for n, place in enumerate(places)
         ]
         for thread in self._threads:
@@ -253,8 +359,6 @@ class TagQueue:
         cost = sum(map(len, texts)) + len(texts)
         job = _Job(texts, options, cost, answer, parts=[b""] * len(texts), missing=len(texts))
         with self._lock:
-            if self.waiting and self.waiting + cost > self._limit:
-                self._forget_cancelled()
             if self._stopped or (self.waiting and self.waiting + cost > self._limit):
                 raise busy(round(self.waiting / self._rate))
             if not self._jobs:
@@ -262,12 +366,19 @@ class TagQueue:
             self.waiting += cost
             self._jobs.append(job)
             self._wake()
+        answer.add_done_callback(lambda answer: self._forget(job) if answer.cancelled() else None)
         return answer
 
-    def _forget_cancelled(self) -> None:
+    def _forget(self, job: _Job) -> None:
         """Take out what nobody waits for any longer."""
-        self.waiting -= sum(job.cost for job in self._jobs if job.answer.done())
-        self._jobs = deque(job for job in self._jobs if not job.answer.done())
+        with self._lock, suppress(ValueError):  # nothing of it waits
+            self._jobs.remove(job)
+            self._settle(job)
+
+    def _settle(self, job: _Job) -> None:
+        """Count no character of a request as waiting any longer."""
+        self.waiting -= job.cost
+        job.cost = 0
 
     @property
     def depth(self) -> int:
@@ -283,7 +394,8 @@ class TagQueue:
     def seconds_still(self) -> float:
         """Seconds that a thread has been at one batch, or since a batch was taken where some texts wait."""
         with self._lock:
-            since = [*self._begun.values(), *([self._moved] if self._jobs else [])]
+            since = [begin for begin, _ in self._running.values()]
+            since += [self._moved] if self._jobs else []
         return time.monotonic() - min(since) if since else 0.0
 
     def stop(self, seconds: float) -> bool:
@@ -298,23 +410,38 @@ class TagQueue:
             thread.join(max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    def _run(self, place: threading.Condition) -> None:
+        """Tag batch after batch until the queue is stopped, whatever happens; one thread, which waits at its place."""
+        while not self._stopped:
+            self._work_or_recover(place)
+
+    def _work_or_recover(self, place: threading.Condition) -> None:
+        try:
+            self._work(place)
+        except BaseException as error:
+            report("tags", error)
+            with self._lock:  # nobody knows whose request it was; all get an answer
+                _, batch = self._running.pop(threading.current_thread(), (0.0, []))
+                failed = dict.fromkeys([*(share.job for share in batch), *self._jobs], failure(error))
+                self._jobs.clear()
+                for job in failed:
+                    self._settle(job)
+                self._answering += 1
+            self._call(self._deliver, list(failed.items()))
+
     def _work(self, place: threading.Condition) -> None:
-        """Tag batch after batch; one thread, which waits at its place."""
         while batch := self._take(place):
             begin = time.monotonic()
-            characters = _characters(batch)
             try:
+                self._cut_sections(batch)
                 finished = self._tag(batch)
-                self._on_batch(sum(part.stop - part.start for _, part in batch), characters)
+                characters = sum(len(text) for share in batch for text in share.texts)
+                self._on_batch(sum(len(share.texts) for share in batch), characters)
+                self._rate += 0.1 * (characters / max(time.monotonic() - begin, 1e-6) - self._rate)
             except BaseException as error:  # whatever it is, somebody waits for an answer, and so do the others
-                failure: Exception = RuntimeError(type(error).__name__)
-                if isinstance(error, Exception) and not isinstance(error, StopIteration):  # no future takes that one
-                    failure = error
-                finished = [(job, failure) for job, _ in batch]
-            self._rate += 0.1 * (characters / max(time.monotonic() - begin, 1e-6) - self._rate)
+                finished = list(dict.fromkeys((share.job for share in batch), failure(error)).items())
             with self._lock:
-                del self._begun[threading.current_thread()]
-                self._running.remove(characters)
+                del self._running[threading.current_thread()]
                 self._answering += bool(finished)
                 self._first.notify()
             if finished:
@@ -327,8 +454,8 @@ class TagQueue:
                 if self._may_begin(first=place is self._first):
                     batch = self._cut()
                     if batch:
-                        self._running.append(_characters(batch))
-                        self._begun[threading.current_thread()] = self._moved = time.monotonic()
+                        self._moved = time.monotonic()
+                        self._running[threading.current_thread()] = self._moved, batch
                         self._wake()
                         return batch
                 place.wait()
@@ -340,8 +467,8 @@ class TagQueue:
             return first
         # Two small batches side by side take longer than one of them all. And one that begins before the answers of
         # the last are out holds them up, and misses what they bring.
-        urgent = self.waiting >= _SMALL or max(self._running, default=0) >= _LONG
-        return urgent and (first or bool(self._running))
+        largest = max((sum(share.size for share in batch) for _, batch in self._running.values()), default=0)
+        return (self.waiting >= _SMALL or largest >= _LONG) and (first or bool(self._running))
 
     def _wake(self) -> None:
         """Wake a thread for what waits, if one may begin with it."""
@@ -350,54 +477,74 @@ class TagQueue:
             self._others.notify()
 
     def _cut(self) -> _Batch:
-        """Hand out texts with the same options, from each request in turn."""
+        """Hand out texts with the same options, from each request in turn.
+
+        A request whose long text is begun does not wait until `_cut_sections` has found the end of the section.
+        """
         batch, others, room = _Batch(), deque[_Job](), BATCH
         while self._jobs and room > 0:
             job = self._jobs.popleft()
             if job.answer.done():
-                self.waiting -= job.cost
-            elif batch and job.options != batch[0][0].options:
+                self._settle(job)
+            elif batch and job.options != batch[0].job.options:
                 others.append(job)
             else:
-                part = job.cut(min(room, _SHARE))
-                room -= sum(map(len, job.texts[part])) + part.stop - part.start
-                batch.append((job, part))
-                if job.begun < len(job.texts):
-                    self._jobs.append(job)  # behind the others, so that all get their turn
-                else:
-                    self.waiting -= job.cost
+                share = job.cut(min(room, _SHARE if batch or self._jobs else BATCH))
+                room -= share.size
+                batch.append(share)
+                if share.long is None:
+                    self._put_back(job)
         self._jobs.extendleft(reversed(others))
         return batch
 
-    def _tag(self, batch: _Batch) -> list[tuple[_Job, Exception | None]]:
+    def _put_back(self, job: _Job) -> None:
+        """Let the rest of a request wait, behind the others, so that all get their turn."""
+        if job.begun < len(job.texts) and not job.answer.done():
+            self._jobs.append(job)
+        else:
+            self._settle(job)
+
+    def _cut_sections(self, batch: _Batch) -> None:
+        """Find the ends of sections of long texts, whose rests wait again; in the thread that tags the batch."""
+        for share in batch:
+            if share.long is not None:
+                words, end = share.job.options.dictionary, None
+                try:
+                    end = self._tagger.section_end(share.long.text, share.start, share.size, dictionary=words)
+                    share.texts = (share.long.text[share.start : end],)
+                    share.job.end_section(end)
+                finally:
+                    with self._lock:
+                        if end is None:
+                            self._settle(share.job)
+                        else:
+                            self._put_back(share.job)
+                            self._wake()
+
+    def _tag(self, batch: _Batch) -> _Finished:
         """Tag a batch and return the jobs that are finished by it, or that failed."""
-        options = batch[0][0].options
+        options = batch[0].job.options
+        texts = [text for share in batch for text in share.texts]
         try:
-            documents = iter(self._documents([text for job, part in batch for text in job.texts[part]], options))
+            documents = list(
+                self._tagger.stream(texts, tasks=options.tasks, scores=options.scores, dictionary=options.dictionary)
+            )
         except Exception as error:
             if len(batch) == 1:
-                return [(batch[0][0], error)]
+                return [(batch[0].job, error)]
             # Whoever is to blame, the others must not suffer for it.
             return [done for one in batch for done in self._tag([one])]
-        for job, part in batch:
-            job.parts[part] = [next(documents) for _ in range(part.start, part.stop)]
+        found, write = iter(documents), make_writer("jsonl", options.tasks).write
+        whole = [share.take(found, write) for share in batch]
+        finished: _Finished = []
         with self._lock:
-            finished: list[tuple[_Job, Exception | None]] = []
-            for job, part in batch:
-                job.missing -= part.stop - part.start
-                if not job.missing:
-                    finished.append((job, None))
+            for share, count in zip(batch, whole, strict=True):
+                share.job.missing -= count
+                if not share.job.missing and count:
+                    finished.append((share.job, None))
         return finished
 
-    def _documents(self, texts: list[str], options: TagOptions) -> list[bytes]:
-        write = make_writer("jsonl", options.tasks).write
-        documents = self._tagger.stream(
-            texts, tasks=options.tasks, scores=options.scores, dictionary=options.dictionary
-        )
-        # A lone surrogate comes out as an escape, which JSON allows.
-        return [write(document)[:-1].encode("utf-8", "backslashreplace") for document in documents]
-
-    def _deliver(self, finished: Sequence[tuple[_Job, Exception | None]]) -> None:
+    def _deliver(self, finished: _Finished) -> None:
         """Hand answers over, in the thread of the event loop."""
         for job, error in finished:
             if not job.answer.done():
@@ -417,9 +564,10 @@ class TagQueue:
             self._first.notify()
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the event loop is closed: nobody waits
             self._loop.call_soon_threadsafe(function, *arguments)
 
 
-def _characters(batch: _Batch) -> int:
-    return sum(len(text) for job, part in batch for text in job.texts[part])
+def _bytes(line: str) -> bytes:
+    """Return a line as UTF-8, without its end; a lone surrogate comes out as an escape, which JSON allows."""
+    return line[:-1].encode("utf-8", "backslashreplace")

@@ -77,6 +77,19 @@ class TextBlock:
         pieces, owner = _pieces(points, bounds, matches)
         return cls(points, places, offsets, first, apart, pieces, owner, matches)
 
+    def seam(self, most: int) -> int:
+        """Return the last place, of the first `most` characters, before which a block of one line may be cut in two.
+
+        That is where a piece begins that reads nothing before it, so that both parts are tagged as they are in the
+        whole; where there is none, as in a text without any mark, the begin of another piece.
+        """
+        begins, _, reads, _ = self.pieces[1:].T
+        within = self.places[begins] <= most
+        for fitting in (begins[within & (reads == begins)], begins[within]):
+            if len(fitting):
+                return int(self.places[fitting[-1]])
+        return most
+
 
 def _pieces(points: CodePoints, bounds: Ints, matches: Matches | None) -> tuple[Ints, Ints]:
     """Cut the lines, given by their bounds in `points`, into pieces; see `TextBlock`."""

@@ -26,6 +26,8 @@ from zhseq.text.tags import TASKS
 
 KIND = "sequence-tagger"
 
+SECTION_MARGIN = 512
+"""Characters behind a section of a long text that are looked at to find its end."""
 _BLOCK_LINES = 1024  # lines that are read ahead and tagged together
 _BLOCK_CHARACTERS = 48_000  # or fewer, so that memory stays flat whatever the length of a line
 _CACHED_SHAPES = 128  # single texts are of few shapes, and quicker where these are kept
@@ -166,6 +168,24 @@ class Tagger:
             else:
                 for document, *others in zip(*readings, strict=True):
                     yield replace(document, alternatives=tuple(dict.fromkeys((document, *others))))
+
+    def section_end(self, text: str, start: int, most: int, *, dictionary: UserDictionary | None = None) -> int:
+        """Return where a section of a long text ends that begins at `start`.
+
+        Sections are tagged one by one as they are in the whole text, unless the text has no mark of a clause for very
+        long.
+
+        Args:
+            text: The text.
+            start: 0, or the end of the section before.
+            most: Characters of a section; the last may have `SECTION_MARGIN` more.
+            dictionary: As in `stream`.
+        """
+        if len(text) <= start + most + SECTION_MARGIN:
+            return len(text)
+        words = self.dictionary if dictionary is None else dictionary
+        window = text[start : start + most + SECTION_MARGIN]
+        return start + TextBlock.of([window], words.tables(), patterns=self.patterns).seam(most)
 
     def _readings(self, lines: list[str], block: TextBlock, found: dict[str, list[Spans]]) -> list[list[Document]]:
         """Return the documents of the lines for each reading, the best first."""

@@ -53,7 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_wishes(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--start", default="", metavar="TEXT", help="how the poem begins, one or more characters")
-    add("--form", default="auto", help="auto, 五绝, 七绝, 五律 or 七律 (default: auto, which fits the start)")
+    add(
+        "--form",
+        default="auto",
+        help="auto (the first that the start fits into), 五绝, 七绝, 五律, 七律, 五言排律 or 七言排律",
+    )
     add("--tune", default="", help="write ci to this tune, 浣溪沙 for example")
     add("--list-tunes", action="store_true", help="list the tunes with the poems they were learned from")
     add("--title", default="", help="title of the poem")

@@ -161,7 +161,7 @@ def test_modern_rhyme_needs_modern_readings(front_door):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--acrostic", "春夏秋冬春夏秋冬春"],
+        ["--acrostic", "春夏秋冬春夏秋冬春", "--form", "七律"],
         ["--acrostic", "abcd"],
         ["--acrostic", "春夏秋冬", "--acrostic-at", "end", "--form", "七绝"],
         ["--acrostic", "春", "--acrostic-at", "middle"],

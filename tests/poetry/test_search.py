@@ -80,6 +80,25 @@ def test_acrostics_are_honoured(ruled_poet, wishes):
         assert "".join(line[0] for line in poem.lines).startswith(wishes["acrostic"])
 
 
+@pytest.mark.parametrize(("count", "lines"), [(9, 10), (11, 12)])
+def test_long_acrostics_make_long_regulated_poems(ruled_poet, count, lines):
+    acrostic = "春月夜人心雪雨"[: count % 7] + "春月夜人心雪雨" * (count // 7)
+    poem = ruled_poet.write(acrostic=acrostic)
+    assert (poem.form, {len(line) for line in poem.lines}, len(poem.lines)) == ("七言排律", {7}, lines)
+    assert "".join(line[0] for line in poem.lines).startswith(acrostic)
+    assert poem.text.count("\n") == lines // 2 - 1
+    assert len(poem.pattern.rhymes) == lines
+
+
+def test_long_regulated_poems_hold_what_is_given(ruled_poet):
+    lines = [f"{head}花月夜雪人来" for head in "春秋冬夏日地山水云雨江"]
+    assert ruled_poet.write(form="七言排律", lines=lines, rhyme="none").lines[:11] == tuple(lines)
+    short = ruled_poet.write(form="五言排律", start="春", rhyme="none")
+    assert (len(short.lines), short.text[0]) == (10, "春")
+    again = ruled_poet.rewrite(short.lines, 9, 2, rhyme="none")
+    assert all(len(line) == 5 for line in again)
+
+
 def test_an_acrostic_at_the_end_of_lines(ruled_poet):
     for poem in write(ruled_poet, 5, acrostic="春人月心", acrostic_at="end"):
         assert "".join(line[-1] for line in poem.lines) == "春人月心"
@@ -115,7 +134,7 @@ def test_the_rhyme_group_can_be_chosen(ruled_poet):
 @pytest.mark.parametrize(
     ("wishes", "reason"),
     [
-        ({"acrostic": "春" * 9}, "9 characters, but a 七律 has 8 lines"),
+        ({"acrostic": "春" * 41}, "41 characters, but a [五七]言排律 has 40 lines"),
         ({"acrostic": "春A"}, "holds 'A'"),
         ({"acrostic": "春夏", "start": "秋"}, "'秋' of the start and '春' of the acrostic"),
         ({"acrostic": "春夏秋冬", "acrostic_at": "end", "form": "七绝"}, "'夏' in line 2 would have to be level"),

@@ -10,7 +10,18 @@ from dataclasses import dataclass, replace
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.faults import TONE_WORDS
-from zhseq.poetry.prosody import FREE, LEVEL, UNASSIGNED, Pattern, Prosody, RhymeGroup, Tone, TunePattern, templates
+from zhseq.poetry.forms import Form
+from zhseq.poetry.prosody import (
+    FREE,
+    LEVEL,
+    UNASSIGNED,
+    Pattern,
+    Prosody,
+    RhymeGroup,
+    Tone,
+    TunePattern,
+    regulated_patterns,
+)
 
 Given = Sequence[Sequence[str]]
 """For each line and position the normalised character that must stand there, or an empty string."""
@@ -44,13 +55,13 @@ class _Conflict(Exception):
 
 
 def choose_for_form(
-    prosody: Prosody, form: str, given: Given, group: RhymeGroup | None, *, lenient: bool
+    prosody: Prosody, form: Form, given: Given, group: RhymeGroup | None, *, lenient: bool
 ) -> PatternChoice:
     """Choose among the patterns of a regulated form.
 
     Args:
         prosody: Tones and rhymes.
-        form: 五绝, 七绝, 五律 or 七律.
+        form: A form of regulated verse, of lines of equal length.
         given: Characters that must stand.
         group: Rhyme group that was asked for.
         lenient: Leave given characters as they are where no pattern allows them; not with a rhyme group.
@@ -58,18 +69,18 @@ def choose_for_form(
     Raises:
         InputError: No pattern allows the given characters.
     """
-    every = templates(form)
+    every = regulated_patterns(len(form.line_lengths), form.line_lengths[0])
     if group is not None and group.tone is not Tone.LEVEL:
         raise InputError(
             "oblique_rhyme_group",
             "a {form} rhymes on level tones, but the words of the rhyme group '{group}' are oblique; "
             "choose a level one",
-            form=form,
+            form=form.name,
             group=group.name,
         )
     rhymed = _RHYMED_FIRST[every[0].line_lengths[0]]
     weights = [rhymed if pattern.rhymes[0] else 1 - rhymed for pattern in every]
-    return _choose(prosody, form, every, weights, given, group, lenient)
+    return _choose(prosody, form.name, every, weights, given, group, lenient)
 
 
 def choose_for_tune(

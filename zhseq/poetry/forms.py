@@ -60,6 +60,18 @@ FORMS = {name: regular_form(name, lines, length) for name, (lines, length) in FO
 """The four regulated shapes (绝句 quatrain, 律诗 eight lines; of five or seven characters), by name."""
 
 
+LONG_FORMS = {"七言排律": 7, "五言排律": 5}
+"""Regulated verse of more than eight lines, as many as are wanted: characters in a line, by name."""
+SHORTEST_LONG, LONGEST = 10, 40
+"""Lines of such a poem, always an even number."""
+
+
+def long_form(name: str, lines: int) -> Form:
+    """Return the shape of one of `LONG_FORMS` with at least so many lines, as far as there may be so many."""
+    count = min(max(lines + lines % 2, SHORTEST_LONG), LONGEST)
+    return regular_form(name, count, LONG_FORMS[name])
+
+
 def form_of(lines: Sequence[str]) -> str | None:
     """Return the name of the regulated shape of these lines, or None."""
     lengths = tuple(len(line) for line in lines)

@@ -10,9 +10,11 @@ from zhseq.errors import InputError, Message
 from zhseq.poetry.fitting import PatternChoice, choose_for_form, choose_for_tune, choose_only
 from zhseq.poetry.forms import (
     FORMS,
+    LONG_FORMS,
     Controls,
     Form,
     form_and_tune,
+    long_form,
     not_chinese,
     place_start,
     unknown_form,
@@ -24,12 +26,13 @@ from zhseq.poetry.request import RHYMES, Request, pattern_form
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
+_MOST_LINES = 8  # of the forms that have a number of lines
 AUTO_FORMS = ("七绝", "五绝", "七律", "五律")
-"""Forms in the order in which `form="auto"` tries them: the first that the given characters fit into."""
+"""Forms in the order in which `form="auto"` tries them: the first that the given characters fit into.
+
+An acrostic that is too long for all of them makes a poem of one of `LONG_FORMS`."""
 LONGEST_COUPLET = 24
 """Characters that an upper line of a couplet may have."""
-
-_FACING_LINES = {3: 2, 5: 4}  # the two middle couplets of eight lines answer each other word for word (对仗)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def plan_poem(request: Request, vocab: Vocab, prosody: Prosody | None) -> Plan:
     last: InputError | None = None
     # A pattern that allows everything is better than one that must leave what is given as it is.
     for lenient in (False, True) if prosody is not None and request.rhyme == "auto" else (False,):
-        for form in AUTO_FORMS:
+        for form in LONG_FORMS if len(request.acrostic) > _MOST_LINES else AUTO_FORMS:
             try:
                 return _plan_form(request, vocab, form, prosody, lenient=lenient)
             except InputError as error:  # noqa: PERF203 - four forms, and the largest says best why nothing fits
@@ -116,8 +119,8 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
 
 def _check(request: Request, prosody: Prosody | None) -> None:
     """Refuse wishes that no poem can fulfil."""
-    if request.form != "auto" and request.form not in FORMS:
-        raise unknown_form(request.form, ("auto", *FORMS))
+    if request.form != "auto" and request.form not in FORMS and request.form not in LONG_FORMS:
+        raise unknown_form(request.form, ("auto", *FORMS, *LONG_FORMS))
     if request.tune and request.form != "auto":
         raise form_and_tune(request.form, request.tune)
     if request.rhyme_group and request.rhyme_with:
@@ -138,12 +141,18 @@ def _check(request: Request, prosody: Prosody | None) -> None:
 
 
 def _plan_form(request: Request, vocab: Vocab, name: str, prosody: Prosody | None, *, lenient: bool) -> Plan:
-    form = FORMS[name]
+    form = FORMS.get(name) or long_form(name, _lines_wanted(request, LONG_FORMS[name]))
     given = given_characters(request, form)
     choice = None
     if prosody is not None:
         choice = _choose(request, form, None, given, prosody, lenient=lenient)
     return _regulated(request, form, given, vocab, prosody, choice)
+
+
+def _lines_wanted(request: Request, length: int) -> int:
+    """Return how many lines of this length what is given takes."""
+    start = sum(map(len, split_lines(request.start)))
+    return max(len(request.acrostic), len(request.lines), -(-start // length))
 
 
 def _plan_tune(request: Request, vocab: Vocab, prosody: Prosody, tune: TunePattern) -> Plan:
@@ -171,7 +180,7 @@ def _choose(
     folded = [[normalize(character) for character in line] for line in given]
     if tune is not None:
         return choose_for_tune(prosody, tune, folded, group, lenient=lenient)
-    return choose_for_form(prosody, form.name, folded, group, lenient=lenient)
+    return choose_for_form(prosody, form, folded, group, lenient=lenient)
 
 
 def _without_rules(pattern: Pattern) -> Pattern:
@@ -188,8 +197,11 @@ def _regulated(
     prosody: Prosody | None,
     choice: PatternChoice | None,
 ) -> Plan:
-    answers = _FACING_LINES if len(form.line_lengths) == 8 else {}
-    return Plan(request, form, given, _controls(request, form.name, "", vocab), prosody, choice, answers=answers)
+    count, length = len(form.line_lengths), form.line_lengths[0]
+    # All couplets but the first and the last answer each other word for word (对仗).
+    answers = {number: number - 1 for number in range(3, count - 2, 2)} if count >= _MOST_LINES else {}
+    known = f"{'五' if length == 5 else '七'}言" if form.name in LONG_FORMS else form.name  # as the model calls it
+    return Plan(request, form, given, _controls(request, known, "", vocab), prosody, choice, answers=answers)
 
 
 def _ci(
@@ -364,6 +376,8 @@ def plan_rewriting(request: Request, lines: Sequence[str], index: int, vocab: Vo
 def _form_but_for(lines: Sequence[str], index: int, request: Request, tune: TunePattern | None) -> Form:
     """Return the form that all lines but one have."""
     known = [pattern_form(tune.name, tune)] if tune else list(FORMS.values())
+    if not tune and len(lines) > _MOST_LINES:
+        known = [long_form(name, len(lines)) for name in LONG_FORMS]
     wanted = [form for form in known if tune or request.form in ("auto", form.name)]
     for form in wanted:
         pairs = list(zip(form.line_lengths, map(len, lines), strict=False))

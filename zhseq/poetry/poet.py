@@ -161,13 +161,13 @@ class Poet:
         Args:
             start: How the poem begins, one or more characters; they stay as they are.
             lines: Lines to go on from, without punctuation; the last may be unfinished.
-            form: `auto` (the first that the given characters fit into) or 五绝, 七绝, 五律, 七律.
+            form: `auto` (the first that the given characters fit into) or 五绝, 七绝, 五律, 七律, 五言排律, 七言排律.
             tune: Write ci to this tune, one of `tunes`.
             title: Title of the poem.
             about: Subject; pulls the poem harder than a title.
             author: In whose manner, one of `authors`.
             dynasty: In the manner of which time, one of `dynasties`.
-            acrostic: Characters with which the lines begin (藏头).
+            acrostic: Characters with which the lines begin (藏头), up to 40.
             acrostic_at: Where in the lines they stand: `start`, or `end` (藏尾).
             rhyme: `classical` or `modern` tones and rhymes, or `none`; `auto` is classical where the model has a
                 prosody, and keeps a start that breaks the rules.

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Literal, get_args
 
 from zhseq.errors import InputError, Message
-from zhseq.poetry.forms import FORMS, Form
+from zhseq.poetry.forms import FORMS, Form, long_form
 from zhseq.poetry.prosody import Pattern
 
 Rhyme = Literal["auto", "classical", "modern", "none"]
@@ -134,7 +134,8 @@ class Request:
     lines: tuple[str, ...] = ()
     """Lines to go on from, without punctuation; the last may be unfinished. Another way to give a start."""
     form: str = "auto"
-    """`auto` or one of the forms 五绝, 七绝, 五律, 七律."""
+    """`auto` or one of the forms 五绝, 七绝, 五律, 七律, 五言排律, 七言排律; the last two have as many lines as are
+    given, ten at the least."""
     title: str = ""
     about: str = ""
     """Subject. As a title, but the poem is also pulled towards it."""
@@ -150,7 +151,7 @@ class Request:
     tune: str = ""
     """Write ci to this tune; one of `Poet.tunes`."""
     acrostic: str = ""
-    """Characters with which the lines begin (藏头)."""
+    """Characters with which the lines begin (藏头); of more than eight, `auto` makes a 七言排律."""
     acrostic_at: str = "start"
     """`start` or `end` (藏尾)."""
     rhyme_group: str = ""
@@ -188,7 +189,8 @@ class Poem:
         """The poem as it is printed: one couplet a row, or one stanza of a tune, with punctuation."""
         if self.tune and self.pattern is not None:
             return "\n".join(stanzas(self.lines, self.pattern))
-        return "\n".join(FORMS[self.form].layout(self.lines))
+        form = FORMS.get(self.form) or long_form(self.form, len(self.lines))
+        return "\n".join(form.layout(self.lines))
 
 
 def stanzas(lines: Sequence[str], pattern: Pattern) -> list[str]:

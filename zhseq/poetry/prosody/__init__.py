@@ -9,6 +9,7 @@ from zhseq.poetry.prosody.patterns import (
     UNASSIGNED,
     Pattern,
     TunePattern,
+    regulated_patterns,
     templates,
 )
 from zhseq.poetry.prosody.prosody import PROSODY_FILE, Prosody, RhymeGroup, Tone, ToneMasks
@@ -27,5 +28,6 @@ __all__ = [
     "Tone",
     "ToneMasks",
     "TunePattern",
+    "regulated_patterns",
     "templates",
 ]

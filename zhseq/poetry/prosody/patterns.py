@@ -91,7 +91,6 @@ class TunePattern(Pattern):
     """Other common patterns, the commonest first."""
 
 
-@lru_cache(maxsize=8)
 def templates(form: str) -> tuple[Pattern, ...]:
     """Return the four patterns of a regulated form.
 
@@ -111,7 +110,12 @@ def templates(form: str) -> tuple[Pattern, ...]:
             form=form,
             forms=", ".join(FORM_SHAPES),
         )
-    lines, length = FORM_SHAPES[form]
+    return regulated_patterns(*FORM_SHAPES[form])
+
+
+@lru_cache(maxsize=32)
+def regulated_patterns(lines: int, length: int) -> tuple[Pattern, ...]:
+    """Return the patterns of regulated verse of so many lines of 5 or 7 characters, in the order of `templates`."""
     return tuple(_regulated(lines, length, second, rhymed) for rhymed in (False, True) for second in (OBLIQUE, LEVEL))
 
 

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def written(options: argparse.Namespace) -> list[Pair]:
     """Return a pair for each start: seed number, start and form are the same."""
     poet = Poet.load(options.model)
-    plain = Poet(poet.model, poet.vocab, prosody=poet.prosody) if options.old_without_sense else poet
+    plain = Poet(poet.network, poet.vocab, prosody=poet.prosody) if options.old_without_sense else poet
     rankings = {"old": override(Ranking(), options.old), "new": override(Ranking(), options.new)}
     result = []
     for number in range(options.num):

@@ -262,10 +262,10 @@ def human(poems: Any, form: str, limit: int) -> list[Poem]:
 
 def ngram_poems(poet: Poet, train: Any, options: argparse.Namespace) -> list[Poem]:
     """Return quatrains of a 4-gram that writes under the same masks and is ranked alike."""
-    from masked_ngram import NgramModel
+    from masked_ngram import NgramNetwork
 
-    writer = Poet(poet.model, poet.vocab, prosody=poet.prosody)
-    writer._writer.model = NgramModel.train(train, poet.vocab, poet.model, options.limit)  # type: ignore[assignment]
+    writer = Poet(poet.network, poet.vocab, prosody=poet.prosody)
+    writer._writer.network = NgramNetwork.train(train, poet.vocab, poet.network, options.limit)  # type: ignore[assignment]
     return list(writer.stream(Request(form=QUATRAIN), options.ngram))
 
 

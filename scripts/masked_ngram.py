@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 from ngram_floor import NO_LIMIT, KneserNey
-from torch import Tensor
 
 from zhseq.poetry.forms import encode_poems
-from zhseq.poetry.model import LanguageModel
+from zhseq.poetry.network import Floats, Ints, Network
 from zhseq.text.vocab import Vocab
 
 ORDER = 4
 _NONE = -1  # no symbol yet
 
 
-class NgramModel:
-    """The part of `LanguageModel` that the search uses; its state is the last symbols of each row."""
+class NgramNetwork:
+    """The part of a `Network` that the search uses; its state is the last symbols of each row, (rows, 3)."""
 
-    def __init__(self, ngram: KneserNey, network: LanguageModel, bos_id: int) -> None:
-        self.ngram, self.bos_id = ngram, bos_id
-        self.config = network.config
-        self.embedding = SimpleNamespace(characters=network.embedding.characters)
+    def __init__(self, ngram: KneserNey, network: Network) -> None:
+        self.ngram = ngram
+        self.output_size = network.output_size
+        self.vectors = network.vectors
 
     @classmethod
-    def train(cls, poems: Any, vocab: Vocab, network: LanguageModel, limit: int | None = None) -> NgramModel:
+    def train(cls, poems: Any, vocab: Vocab, network: Network, limit: int | None = None) -> NgramNetwork:
         """Count the n-grams of poems, or of `limit` of them spread evenly."""
         if limit is not None and limit < len(poems):
             poems = poems.select(np.linspace(0, len(poems) - 1, limit).astype(np.int64))
         ids, offsets = encode_poems(vocab, poems["lines"], NO_LIMIT)
-        return cls(KneserNey(ORDER, len(vocab)).fit(ids, offsets), network, vocab.bos_id)
+        return cls(KneserNey(ORDER, len(vocab)).fit(ids, offsets), network)
 
-    def step(self, ids: Tensor, state: list[tuple[Tensor, Tensor]] | None = None) -> tuple[Tensor, Any]:
+    def step(self, ids: Ints, state: Ints | None = None) -> tuple[Floats, Ints]:
         """Read symbols, (rows, length), and return the logarithms of the next one's probabilities, (rows, output)."""
         if state is None:
             ids = ids[:, ids.shape[1] :]  # the control prefix says nothing to an n-gram
-            last = torch.full((len(ids), ORDER - 1), _NONE)
-        else:
-            last = state[0][0][0]
-        last = torch.cat([last, ids], dim=1)[:, -(ORDER - 1) :]
-        contexts, where = np.unique(last.numpy(), axis=0, return_inverse=True)
+            state = np.full((len(ids), ORDER - 1), _NONE)
+        last = np.concatenate([state, ids], axis=1)[:, -(ORDER - 1) :]
+        contexts, where = np.unique(last, axis=0, return_inverse=True)
         table = np.stack([self.ngram.distribution([i for i in row if i != _NONE]) for row in contexts.tolist()])
-        logits = torch.from_numpy(np.log(table[:, : self.config.output_size])).float()[torch.from_numpy(where.ravel())]
-        return logits, [(last.unsqueeze(0), last.unsqueeze(0))]
+        return np.log(table[:, : self.output_size]).astype(np.float32)[where.ravel()], last
+
+    def select(self, state: Ints, rows: Ints) -> Ints:
+        """Return the state of some rows."""
+        return state[rows]

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ranking = override(Ranking(), options.set)
     poet = Poet.load(options.model)
     if options.without_sense:
-        poet = Poet(poet.model, poet.vocab, prosody=poet.prosody)
+        poet = Poet(poet.network, poet.vocab, prosody=poet.prosody)
     poems = load_poems()
     corpus = Corpus(select_split(poems, "train")["lines"][:], poet.vocab)
     attested = corpus.doublings

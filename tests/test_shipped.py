@@ -51,7 +51,7 @@ def test_it_is_found_complete_and_of_moderate_size() -> None:
 
 def test_the_defaults_are_its_shape(poet: Poet) -> None:
     shape = to_dict(LanguageModelShape())
-    assert shape == {name: value for name, value in to_dict(poet.model.config).items() if name in shape}
+    assert shape == {name: value for name, value in to_dict(poet.network.model.config).items() if name in shape}
     assert to_dict(PoemRecipe().model) == shape
 
 

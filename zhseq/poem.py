@@ -20,7 +20,7 @@ from zhseq.text.encoding import decode_lines, decode_text
 if TYPE_CHECKING:
     from zhseq.poetry.faults import Review
     from zhseq.poetry.poet import Poet
-    from zhseq.poetry.suggesting import Suggestion
+    from zhseq.poetry.scoring import Suggestion
 
 _EXIT_FAULTS = 1
 _ONLY_ONE = ("score", "check", "couplet", "list_tunes")

@@ -38,7 +38,7 @@ def any_poem(draw: st.DrawFn) -> str:
 def poet(tiny_model_dir: Path) -> Poet:
     prosody = Prosody.load(shipped("poem"))
     tiny = Poet.load(tiny_model_dir)
-    return Poet(tiny.model, tiny.vocab, prosody=prosody)
+    return Poet(tiny.network, tiny.vocab, prosody=prosody)
 
 
 @fuzzed()

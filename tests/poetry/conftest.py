@@ -48,4 +48,4 @@ def small_prosody() -> Prosody:
 @pytest.fixture(scope="session")
 def ruled_poet(tiny_poet: Poet, small_prosody: Prosody) -> Poet:
     """The untrained model with rules: whatever is right about its poems is right by construction."""
-    return Poet(tiny_poet.model, tiny_poet.vocab, prosody=small_prosody)
+    return Poet(tiny_poet.network, tiny_poet.vocab, prosody=small_prosody)

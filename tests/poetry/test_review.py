@@ -9,7 +9,7 @@ from zhseq.poetry.prosody import Prosody, RhymeGroup, Tone, TunePattern
 from zhseq.poetry.prosody.prosody import ToneTable
 from zhseq.poetry.reading import read_lines
 from zhseq.poetry.review import review
-from zhseq.poetry.suggesting import candidates
+from zhseq.poetry.scoring import candidates
 
 CRANE = "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。"
 QUIET = "床前明月光，疑是地上霜。举头望明月，低头思故乡。"

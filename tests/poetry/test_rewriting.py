@@ -127,8 +127,8 @@ def test_lines_come_one_by_one_and_are_those_of_the_whole_poem(ruled_poet, wishe
 
 def test_the_first_line_stands_before_the_second_is_written(ruled_poet, monkeypatch):
     steps = []
-    step = ruled_poet.model.step
-    monkeypatch.setattr(ruled_poet.model, "step", lambda *arguments: steps.append(1) or step(*arguments))
+    step = ruled_poet.network.step
+    monkeypatch.setattr(ruled_poet.network, "step", lambda *arguments: steps.append(1) or step(*arguments))
     lines = ruled_poet.lines(Request(form="五绝"))
     next(lines)
     first = len(steps)

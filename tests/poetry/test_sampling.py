@@ -1,5 +1,5 @@
+import numpy as np
 import pytest
-import torch
 
 from zhseq.errors import InputError
 from zhseq.poetry.request import Ranking, Request, Sampling
@@ -7,15 +7,16 @@ from zhseq.poetry.sampling import draw, forbid_repeated_line
 
 
 def test_draws_follow_the_distribution():
-    scores = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).log().expand(4000, -1)
-    chances = (torch.arange(4000) + 0.5) / 4000
-    counts = draw(scores, Sampling(temperature=1, top_p=1), chances).bincount(minlength=4)
+    with np.errstate(divide="ignore"):
+        scores = np.tile(np.log(np.array([[0.5, 0.3, 0.2, 0.0]], dtype=np.float32)), (4000, 1))
+    chances = ((np.arange(4000) + 0.5) / 4000).astype(np.float32)
+    counts = np.bincount(draw(scores, Sampling(temperature=1, top_p=1), chances), minlength=4)
     assert counts.tolist() == pytest.approx([2000, 1200, 800, 0], abs=2)
 
 
 def test_top_p_top_k_and_temperature_limit_what_is_drawn():
-    scores = torch.tensor([[0.5, 0.3, 0.2]]).log().expand(100, -1)
-    chances = torch.linspace(0, 0.999, 100)
+    scores = np.tile(np.log(np.array([[0.5, 0.3, 0.2]], dtype=np.float32)), (100, 1))
+    chances = np.linspace(0, 0.999, 100, dtype=np.float32)
     assert set(draw(scores, Sampling(temperature=1, top_p=0.6), chances).tolist()) == {0, 1}
     assert set(draw(scores, Sampling(temperature=1, top_p=1, top_k=2), chances).tolist()) == {0, 1}
     assert set(draw(scores, Sampling(temperature=0), chances).tolist()) == {0}
@@ -23,23 +24,23 @@ def test_top_p_top_k_and_temperature_limit_what_is_drawn():
 
 
 def test_a_forbidden_character_is_never_drawn():
-    scores = torch.full((1000, 5), -torch.inf)
+    scores = np.full((1000, 5), -np.inf, dtype=np.float32)
     scores[:, 3] = -100.0
-    chances = torch.linspace(0, 0.99999994, 1000)
+    chances = np.linspace(0, 0.99999994, 1000, dtype=np.float32)
     assert set(draw(scores, Sampling(temperature=2, top_p=1), chances).tolist()) == {3}
 
 
 def test_the_character_that_would_repeat_a_line_is_forbidden():
-    poems = torch.tensor([[[1, 2, 3], [1, 2, 0]], [[1, 2, 3], [2, 2, 0]]])
-    scores = torch.zeros(2, 5)
+    poems = np.array([[[1, 2, 3], [1, 2, 0]], [[1, 2, 3], [2, 2, 0]]])
+    scores = np.zeros((2, 5), dtype=np.float32)
     forbid_repeated_line(scores, poems, line=1, line_lengths=(3, 3))
-    assert scores[0].tolist() == [0, 0, 0, -torch.inf, 0]
+    assert scores[0].tolist() == [0, 0, 0, -np.inf, 0]
     assert scores[1].tolist() == [0] * 5
 
 
 def test_lines_of_other_length_are_left_alone():
-    poems = torch.tensor([[[1, 2, 0], [1, 2, 0]]])
-    scores = torch.zeros(1, 5)
+    poems = np.array([[[1, 2, 0], [1, 2, 0]]])
+    scores = np.zeros((1, 5), dtype=np.float32)
     forbid_repeated_line(scores, poems, line=1, line_lengths=(2, 3))
     assert scores.tolist() == [[0] * 5]
 

@@ -17,7 +17,7 @@ from tests.recipes.conftest import verses
 from tests.training.toy import log
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
-from zhseq.poetry.poet import Poet
+from zhseq.poetry.poet import Poet, load_model
 from zhseq.recipes.poem import PoemBatches, select_dev
 
 Train = Callable[..., tuple[int, str, str]]
@@ -256,9 +256,9 @@ def test_attention_can_be_added_to_a_model_that_is_trained(front_door: Train, tm
     assert front_door(tmp_path / "first")[0] == 0
     begun = ("--init", str(tmp_path / "first" / "best"))
     assert front_door(tmp_path / "second", *begun, "--set", "model.attention_heads=2")[0] == 0
-    first, second = (Poet.load(str(tmp_path / run / "best")) for run in ("first", "second"))
-    assert first.model.attention is None
-    assert second.model.attention is not None
-    assert second.model.attention.output.weight.abs().sum() > 0  # it has learned
-    assert second.model.config.hidden_sizes == first.model.config.hidden_sizes
-    assert len(second.write(form="七绝", seed=1).lines) == 4
+    first, second = (load_model(tmp_path / run / "best")[0] for run in ("first", "second"))
+    assert first.attention is None
+    assert second.attention is not None
+    assert second.attention.output.weight.abs().sum() > 0  # it has learned
+    assert second.config.hidden_sizes == first.config.hidden_sizes
+    assert len(Poet.load(tmp_path / "second" / "best").write(form="七绝", seed=1).lines) == 4

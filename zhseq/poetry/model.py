@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zhseq.batching import IGNORED, Batch
+from zhseq.batching import IGNORED, Array, Batch, Ints
+from zhseq.device import autocast
 from zhseq.errors import ConfigError
 from zhseq.nn.layers import BackwardAttention, EmbeddingConfig, LockedDropout, SequenceEmbedding, StackedLSTM, State
 from zhseq.nn.loss import linear_cross_entropy
+from zhseq.poetry.network import Floats
 
 
 @dataclass(frozen=True)
@@ -142,3 +145,51 @@ class LanguageModel(nn.Module):
         logits = nn.functional.linear(hidden[scored], self.output_weight, self.output_bias)
         result[scored] = nn.functional.cross_entropy(logits.float(), batch.targets[scored], reduction="none")
         return result
+
+
+class TorchNetwork:
+    """A language model of PyTorch as a `zhseq.poetry.network.Network`."""
+
+    def __init__(self, model: LanguageModel, precision: str = "float32") -> None:
+        """Wrap a model in evaluation mode, where it is; `precision` is that of `TrainingConfig`."""
+        self.model = model
+        self.precision = precision
+
+    @property
+    def output_size(self) -> int:
+        """Symbols that can be written."""
+        return self.model.config.output_size
+
+    @property
+    def vectors(self) -> Floats:
+        """The embedding of each symbol, (vocab_size, embedding_dim)."""
+        vectors: Floats = self.model.embedding.characters.weight.detach().float().cpu().numpy()
+        return vectors
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.output_bias.device
+
+    @torch.inference_mode()
+    def step(self, ids: Ints, state: State | None = None) -> tuple[Floats, State]:
+        """Read some symbols and predict the one after them, see `Network`."""
+        with autocast(self.device, self.precision):
+            logits, state = self.model.step(self._tensor(ids), state)
+        return logits.cpu().numpy(), state
+
+    @torch.inference_mode()
+    def select(self, state: State, rows: Ints) -> State:
+        """Return the state of some rows."""
+        chosen = self._tensor(rows)
+        return [(first[:, chosen], second[:, chosen]) for first, second in state]
+
+    @torch.inference_mode()
+    def token_losses(self, batch: Batch[Array]) -> Floats:
+        """Return the cross-entropy of each position, see `Network`."""
+        with autocast(self.device, self.precision):
+            losses: Floats = self.model.token_losses(batch.to(self.device)).cpu().numpy()
+        return losses
+
+    def _tensor(self, ids: Ints) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(ids)).to(self.device)

@@ -14,7 +14,8 @@ from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.nn.layers import uninitialized
 from zhseq.poetry.faults import Review
 from zhseq.poetry.forms import FORMS, LINE
-from zhseq.poetry.model import LanguageModel, LanguageModelConfig
+from zhseq.poetry.model import LanguageModel, LanguageModelConfig, TorchNetwork
+from zhseq.poetry.network import Network
 from zhseq.poetry.planning import (
     control_values,
     find_tune,
@@ -27,9 +28,8 @@ from zhseq.poetry.prosody import PROSODY_FILE, Prosody
 from zhseq.poetry.reading import named_tune, read_poem
 from zhseq.poetry.request import COUPLET_RANKING, Poem, Ranking, Request, Sampling, expect
 from zhseq.poetry.review import review
-from zhseq.poetry.scoring import Score, score_poems, surprise
+from zhseq.poetry.scoring import Score, Suggestion, score_poems, suggest, surprise
 from zhseq.poetry.sense import SENSE_FILE, Sense
-from zhseq.poetry.suggesting import Suggestion, suggest
 from zhseq.poetry.writer import Writer
 from zhseq.text.vocab import Vocab
 
@@ -44,24 +44,22 @@ class Poet:
 
     def __init__(
         self,
-        model: LanguageModel,
+        network: Network,
         vocab: Vocab,
-        device: str = "cpu",
         prosody: Path | Prosody | None = None,
         name: str = "",
         sense: Sense | None = None,
     ) -> None:
         """Wrap a model, its vocabulary and tables; see `load`. A directory of a prosody is read when first needed."""
         self.name = name
-        self.device = pick_device(device)
-        self.model = model.to(self.device).eval()
+        self.network = network
         self.vocab = vocab
         self._prosody = prosody
-        self._writer = Writer(self.model, vocab, sense)
+        self._writer = Writer(network, vocab, sense)
 
     def __repr__(self) -> str:
         holds = f"{len(FORMS)} forms, {len(self.tunes)} tunes, {len(self.authors)} authors"
-        return f"<Poet {self.name or 'without a name'} ({holds}) on {self.device}>"
+        return f"<Poet {self.name or 'without a name'} ({holds})>"
 
     @classmethod
     def load(
@@ -81,32 +79,10 @@ class Poet:
         """
         set_threads(threads)
         directory = checkpoint.shipped("poem") if model is None else checkpoint.resolve(model)
-        config = checkpoint.read_config(directory, KIND)
-        source = str(directory / checkpoint.CONFIG_FILE)
-        try:
-            settings = from_dict(LanguageModelConfig, config.get("model", {}), source=source)
-        except ConfigError as error:
-            raise CheckpointError(
-                "impossible_settings",
-                "{path} does not describe a model: {reason}; fetch or train it again",
-                path=source,
-                reason=error.message,
-            ) from error
-        vocab = Vocab.load(directory / VOCAB_FILE)
-        if len(vocab) != settings.vocab_size or LINE not in vocab:
-            raise CheckpointError(
-                "other_vocabulary",
-                "{vocab} has {count} symbols, but {config} speaks of {expected}; they are not of the same model",
-                vocab=directory / VOCAB_FILE,
-                count=len(vocab),
-                config=source,
-                expected=settings.vocab_size,
-            )
-        with uninitialized():
-            network = checkpoint.build(directory, lambda: LanguageModel(settings))
+        network, vocab = load_model(directory)
         prosody = directory if (directory / PROSODY_FILE).exists() else None
         sense = Sense.load(directory) if (directory / SENSE_FILE).exists() else None
-        return cls(network, vocab, device, prosody, directory.name, sense)
+        return cls(TorchNetwork(network.to(pick_device(device)).eval()), vocab, prosody, directory.name, sense)
 
     @property
     def authors(self) -> tuple[str, ...]:
@@ -456,11 +432,11 @@ class Poet:
 
     def suggestions(self, found: Review, *, rhyme: str = "classical", num: int = 8) -> Iterator[Suggestion | None]:
         """Yield what `suggest` returns for a poem that was checked, and None between the steps of its search."""
-        return suggest(self.model, self.vocab, self.reviewing(rhyme), found, num)
+        return suggest(self.network, self.vocab, self.reviewing(rhyme), found, num)
 
     def surprise(self, found: Review) -> list[list[float]]:
         """Return the bits that each character of a reviewed poem costs, as a list for each line."""
-        return surprise(self.model, self.vocab, found.lines, found.form, found.tune)
+        return surprise(self.network, self.vocab, found.lines, found.form, found.tune)
 
     def reviewing(self, rhyme: str = "classical") -> Prosody:
         """Return the tones and rhymes by which poems are judged.
@@ -477,7 +453,7 @@ class Poet:
 
     def score(self, poems: Sequence[Sequence[str]], forms: Sequence[str]) -> list[Score]:
         """Return the bits of poems, given as normalised lines without punctuation, and of their forms (or "")."""
-        return score_poems(self.model, self.vocab, poems, forms)
+        return score_poems(self.network, self.vocab, poems, forms)
 
     def _prosody_for(self, request: Request) -> Prosody | None:
         return wanted_prosody(request, lambda: self.prosody)
@@ -493,3 +469,35 @@ def _expect_count(num: int) -> None:
     expect("num", num, "int")
     if num < 1:
         raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=num)
+
+
+def load_model(directory: Path) -> tuple[LanguageModel, Vocab]:
+    """Read the language model of a checkpoint, and its vocabulary.
+
+    Raises:
+        CheckpointError: They are missing or damaged, or it is no poem model.
+    """
+    config = checkpoint.read_config(directory, KIND)
+    source = str(directory / checkpoint.CONFIG_FILE)
+    try:
+        settings = from_dict(LanguageModelConfig, config.get("model", {}), source=source)
+    except ConfigError as error:
+        raise CheckpointError(
+            "impossible_settings",
+            "{path} does not describe a model: {reason}; fetch or train it again",
+            path=source,
+            reason=error.message,
+        ) from error
+    vocab = Vocab.load(directory / VOCAB_FILE)
+    if len(vocab) != settings.vocab_size or LINE not in vocab:
+        raise CheckpointError(
+            "other_vocabulary",
+            "{vocab} has {count} symbols, but {config} speaks of {expected}; they are not of the same model",
+            vocab=directory / VOCAB_FILE,
+            count=len(vocab),
+            config=source,
+            expected=settings.vocab_size,
+        )
+    with uninitialized():
+        network = checkpoint.build(directory, lambda: LanguageModel(settings))
+    return network, vocab

@@ -1,18 +1,18 @@
-"""Rules of verse as tensors: masks over the next character, and what verse takes for granted of whole lines.
+"""Rules of verse as arrays: masks over the next character, and what verse takes for granted of whole lines.
 
 Masks are additive: 0 where a character is allowed, else minus infinity. A position of a pattern allows a set of
 characters by tone; the end of a rhyming line allows one by rhyme group. The group is that of the first rhyme word: only
 groups that hold a word for every line to come, with words to spare, may begin a rhyme, so no line can run into a dead
-end.
+end. Imports no torch.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from zhseq.batching import Ints
 from zhseq.errors import InputError
+from zhseq.poetry.network import Booleans, Floats
 from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, UNASSIGNED, Pattern, Prosody
 from zhseq.poetry.sense import Sense
 from zhseq.text.vocab import Vocab
@@ -37,38 +37,37 @@ def tone_demands(pattern: Pattern) -> list[list[int]]:
 
 
 class CharacterMasks:
-    """What each character the model can write may do under a prosody, as tensors on a device.
+    """What each character the model can write may do under a prosody.
 
     Attributes:
-        by_demand: Characters that meet each demand on a tone, see `tone_demands`, shape (5, output_size), float32.
-        by_group: Certain rhyme words of each group, shape (groups, output_size), float32.
-        group_of: Rhyme group of each character, shape (output_size,), int64; `UNASSIGNED` if it has none.
+        by_demand: Characters that meet each demand on a tone, see `tone_demands`, shape (5, output_size).
+        by_group: Certain rhyme words of each group, shape (groups, output_size).
+        group_of: Rhyme group of each character, shape (output_size,); `UNASSIGNED` if it has none.
         group_sizes: Characters of each group.
         groups: The groups.
     """
 
-    def __init__(self, prosody: Prosody, vocab: Vocab, writable: Tensor) -> None:
+    def __init__(self, prosody: Prosody, vocab: Vocab, writable: Booleans) -> None:
         """Prepare the masks.
 
         Args:
             prosody: Tones and rhymes.
             vocab: The model's vocabulary.
-            writable: Characters that may be written at all, (output_size,) bool.
+            writable: Characters that may be written at all, (output_size,).
         """
         size = len(writable)
         lenient, strict = prosody.masks(vocab), prosody.masks(vocab, strict=True)
         every = np.ones(len(vocab), dtype=bool)
         meeting = np.stack([every, lenient.level, lenient.oblique, strict.level, strict.oblique])[:, :size]
-        members = torch.from_numpy(prosody.group_matrix(vocab, strict=True)[:size].T.copy())  # (groups, output)
-        members = members.to(writable.device) & writable
-        self.by_demand = _additive(torch.from_numpy(meeting).to(writable.device) & writable)
+        members = prosody.group_matrix(vocab, strict=True)[:size].T & writable  # (groups, output)
+        self.by_demand = _additive(meeting & writable)
         self.by_group = _additive(members)
-        self.group_of = torch.where(members.any(dim=0), members.to(torch.int8).argmax(dim=0), UNASSIGNED)
-        self.group_sizes = members.sum(dim=1).tolist()
+        self.group_of = np.where(members.any(axis=0), members.argmax(axis=0), UNASSIGNED)
+        self.group_sizes = members.sum(axis=1).tolist()
         self.groups = prosody.rhyme_groups
 
-    def first_rhyme_words(self, needed: int, tone: str) -> Tensor:
-        """Return the words with which a rhyme may begin, an additive mask (output_size,) float32.
+    def first_rhyme_words(self, needed: int, tone: str) -> Floats:
+        """Return the words with which a rhyme may begin, an additive mask (output_size,).
 
         Args:
             needed: Rhyme words there will be.
@@ -85,7 +84,8 @@ class CharacterMasks:
                 "no rhyme group has the {needed} words that this pattern needs; use <rhyme=none>",
                 needed=needed,
             )
-        return self.by_group[fitting].amax(dim=0)
+        words: Floats = self.by_group[fitting].max(axis=0)
+        return words
 
     def require(self, group: int, needed: int) -> None:
         """Refuse a rhyme group that has not as many words as a rhyme needs.
@@ -109,20 +109,20 @@ class CharacterMasks:
         ]
 
 
-def _additive(allowed: Tensor) -> Tensor:
-    return torch.where(allowed, 0.0, -torch.inf)
+def _additive(allowed: Booleans) -> Floats:
+    return np.where(allowed, np.float32(0), np.float32(-np.inf))
 
 
 class SenseTables:
     """What each character and pair of characters tells of season and hour."""
 
-    def __init__(self, sense: Sense, vocab: Vocab, device: torch.device) -> None:
+    def __init__(self, sense: Sense, vocab: Vocab) -> None:
         self.names = list(sense.words)
         size = len(vocab)
-        self.doubled = torch.zeros(size, dtype=torch.bool, device=device)
+        self.doubled = np.zeros(size, dtype=bool)
         self.doubled[_known(vocab, sense.doublings)] = True
         # The row of a season or hour for each character and for each pair that tells it; the last row is none.
-        self.row_of = torch.full((size,), len(self.names), dtype=torch.int64, device=device)
+        self.row_of = np.full(size, len(self.names), dtype=np.int64)
         pairs: dict[int, int] = {}
         for word, name in sense.owners.items():
             ids = _known(vocab, word)
@@ -133,38 +133,39 @@ class SenseTables:
             else:
                 pairs[ids[0] * size + ids[1]] = self.names.index(name)
         self.size = size
-        self.pairs = torch.tensor(sorted(pairs) or [-1], device=device)
-        self.row_of_pair = torch.tensor([pairs[key] for key in sorted(pairs)] or [len(self.names)], device=device)
-        apart = np.zeros((len(self.names), len(self.names)), dtype=np.float32)
+        self.pairs = np.array(sorted(pairs) or [-1], dtype=np.int64)
+        self.row_of_pair = np.array([pairs[key] for key in sorted(pairs)] or [len(self.names)], dtype=np.int64)
+        self.apart = np.zeros((len(self.names), len(self.names)), dtype=np.float32)
         for pair, nats in sense.apart.items():
             one, other = map(self.names.index, pair)
-            apart[one, other] = apart[other, one] = nats
-        self.apart = torch.from_numpy(apart).to(device)
+            self.apart[one, other] = self.apart[other, one] = nats
 
-    def times(self, lines: Tensor) -> Tensor:
-        """Return the seasons and hours that lines speak of, (..., names) bool.
+    def times(self, lines: Ints) -> Booleans:
+        """Return the seasons and hours that lines speak of, (..., names).
 
         Args:
-            lines: Character ids, (..., length) int64.
+            lines: Character ids, (..., length).
         """
         keys = lines[..., :-1] * self.size + lines[..., 1:]
-        index = torch.searchsorted(self.pairs, keys).clamp(max=len(self.pairs) - 1)
-        of_pairs = torch.where(self.pairs[index] == keys, self.row_of_pair[index], len(self.names))
-        rows = torch.cat([self.row_of[lines], of_pairs], dim=-1)
-        found = torch.zeros(*rows.shape[:-1], len(self.names) + 1, dtype=torch.bool, device=lines.device)
-        return found.scatter_(-1, rows, True)[..., :-1]
+        index = np.minimum(np.searchsorted(self.pairs, keys), len(self.pairs) - 1)
+        of_pairs = np.where(self.pairs[index] == keys, self.row_of_pair[index], len(self.names))
+        rows = np.concatenate([self.row_of[lines], of_pairs], axis=-1)
+        found = np.zeros((*rows.shape[:-1], len(self.names) + 1), dtype=bool)
+        np.put_along_axis(found, rows, True, axis=-1)
+        return found[..., :-1]
 
-    def clash(self, before: Tensor, lines: Tensor) -> Tensor:
-        """Return how much rarer than chance it is that such lines follow, in nats, (poems, candidates) float32.
+    def clash(self, before: Booleans, lines: Ints) -> Floats:
+        """Return how much rarer than chance it is that such lines follow, in nats, (poems, candidates).
 
         Args:
-            before: What each poem has spoken of, (poems, names) bool.
-            lines: Candidates for its next line, (poems, candidates, length) int64.
+            before: What each poem has spoken of, (poems, names).
+            lines: Candidates for its next line, (poems, candidates, length).
         """
-        own = self.times(lines).float()  # (poems, candidates, names)
-        every = torch.maximum(own, before.float().unsqueeze(1))
-        pairs = own.unsqueeze(3) * every.unsqueeze(2) * self.apart  # (poems, candidates, names, names)
-        return pairs.flatten(2).amax(dim=2)
+        own = self.times(lines)  # (poems, candidates, names)
+        every = own | before[:, None]
+        pairs = (own[..., :, None] & every[..., None, :]) * self.apart  # (poems, candidates, names, names)
+        nats: Floats = pairs.max(axis=(2, 3), initial=0)
+        return nats
 
 
 def _known(vocab: Vocab, characters: str) -> list[int]:

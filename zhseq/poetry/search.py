@@ -1,6 +1,7 @@
 """Write verse that keeps its rules: line by line, several candidates side by side, the best one stays.
 
 The work is bounded: one step of the model for each position, for all poems and candidates at once; nothing is undone.
+Imports no torch.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from zhseq.batching import Ints
 from zhseq.poetry.fitting import PatternChoice
-from zhseq.poetry.model import LanguageModel
+from zhseq.poetry.network import Floats, Network, log_total
 from zhseq.poetry.planning import Plan
 from zhseq.poetry.prosody import UNASSIGNED
 from zhseq.poetry.request import Ranking, Sampling
@@ -32,42 +33,42 @@ _BRANCHES = 128  # best characters at a position among which one is drawn
 
 @dataclass(frozen=True)
 class Task:
-    """What the search shall write: a plan as tensors.
+    """What the search shall write: a plan as arrays.
 
     Attributes:
         forced: For each line and position the id of a character that must stand there, or -1.
-        prefix: What the model reads first, shape (length,), int64.
+        prefix: What the model reads first, shape (length,).
         background: The same without subject and author, or None. What the poem shall be about counts the more the
             less likely it is without being asked for.
         line_id: Symbol between two lines.
         masks: What characters may do.
         weights: How often each pattern is taken, shape (patterns,).
-        demands: What each position asks for, shape (patterns, lines, longest line), int64; see `tone_demands`.
-        slots: Rhyme of each line, shape (patterns, lines), int64; `UNASSIGNED` for none.
-        groups: Rhyme groups fixed beforehand, shape (patterns, rhymes), int64; `UNASSIGNED` where open.
-        first_words: Words with which a rhyme may begin, shape (patterns, rhymes, output_size), float32.
+        demands: What each position asks for, shape (patterns, lines, longest line); see `tone_demands`.
+        slots: Rhyme of each line, shape (patterns, lines); `UNASSIGNED` for none.
+        groups: Rhyme groups fixed beforehand, shape (patterns, rhymes); `UNASSIGNED` where open.
+        first_words: Words with which a rhyme may begin, shape (patterns, rhymes, output_size).
         repeated: Nats against a character that the poem has already.
         answers: Line that answers another word for word (对仗) -> the line it answers.
         rarity: How far the commonest characters are held back, see `Ranking`.
         sense: What verse takes for granted, or None.
-        title: Ids of title or subject, which speaks of a season or hour as lines do, shape (length,), int64.
+        title: Ids of title or subject, which speaks of a season or hour as lines do, shape (length,).
     """
 
     forced: Sequence[Sequence[int]]
-    prefix: Tensor
-    background: Tensor | None
+    prefix: Ints
+    background: Ints | None
     line_id: int
     masks: CharacterMasks
-    weights: Tensor
-    demands: Tensor
-    slots: Tensor
-    groups: Tensor
-    first_words: Tensor
+    weights: Floats
+    demands: Ints
+    slots: Ints
+    groups: Ints
+    first_words: Floats
     repeated: float
     answers: Mapping[int, int]
     rarity: float
     sense: SenseTables | None
-    title: Tensor
+    title: Ints
 
     @classmethod
     def build(
@@ -77,13 +78,13 @@ class Task:
         masks: CharacterMasks,
         *,
         forced: Sequence[Sequence[int]],
-        prefix: Tensor,
-        background: Tensor | None,
+        prefix: Ints,
+        background: Ints | None,
         line_id: int,
         sense: SenseTables | None,
-        title: Tensor,
+        title: Ints,
     ) -> Task:
-        """Turn a plan into tensors.
+        """Turn a plan into arrays.
 
         Args:
             plan: What to write.
@@ -99,16 +100,16 @@ class Task:
         Raises:
             InputError: A rhyme has more words than any rhyme group.
         """
-        patterns, device = choice.patterns, masks.by_demand.device
+        patterns = choice.patterns
         lengths = patterns[0].line_lengths
         slots = [pattern.rhyme_slots for pattern in patterns]
         rhymes = max(1, *(max(row) + 1 for row in slots))
-        demands = torch.zeros(len(patterns), len(lengths), max(lengths), dtype=torch.int64)
-        groups = torch.full((len(patterns), rhymes), UNASSIGNED)
-        first_words = torch.zeros(len(patterns), rhymes, masks.by_demand.shape[1], device=device)
+        demands = np.zeros((len(patterns), len(lengths), max(lengths)), dtype=np.int64)
+        groups = np.full((len(patterns), rhymes), UNASSIGNED, dtype=np.int64)
+        first_words = np.zeros((len(patterns), rhymes, masks.by_demand.shape[1]), dtype=np.float32)
         for row, pattern in enumerate(patterns):
             for line, values in enumerate(tone_demands(pattern)):
-                demands[row, line, : len(values)] = torch.tensor(values)
+                demands[row, line, : len(values)] = values
             for slot, needed in Counter(slot for slot in slots[row] if slot != UNASSIGNED).items():
                 groups[row, slot] = choice.groups[row][slot]
                 if choice.groups[row][slot] != UNASSIGNED:
@@ -121,10 +122,10 @@ class Task:
             background,
             line_id,
             masks,
-            weights=torch.tensor(choice.weights, device=device),
-            demands=demands.to(device),
-            slots=torch.tensor(slots, device=device),
-            groups=groups.to(device),
+            weights=np.array(choice.weights, dtype=np.float32),
+            demands=demands,
+            slots=np.array(slots, dtype=np.int64),
+            groups=groups,
             first_words=first_words,
             repeated=_REPEATED_IN_CI if plan.tune else USED,
             answers=plan.answers,
@@ -133,46 +134,44 @@ class Task:
             title=title,
         )
 
-    def allowed(self, pattern: Tensor, groups: Tensor, line: int, position: int) -> Tensor:
-        """Return what tone and rhyme allow at a position, an additive mask (poems, output_size) float32.
+    def allowed(self, pattern: Ints, groups: Ints, line: int, position: int) -> Floats:
+        """Return what tone and rhyme allow at a position, an additive mask (poems, output_size).
 
         Args:
-            pattern: Pattern that each poem follows, (poems,) int64.
-            groups: Rhyme groups chosen so far, (poems, rhymes) int64.
+            pattern: Pattern that each poem follows, (poems,).
+            groups: Rhyme groups chosen so far, (poems, rhymes).
             line: Number of the line.
             position: Position in the line.
         """
-        by_tone = self.masks.by_demand[self.demands[pattern, line, position]]
+        by_tone: Floats = self.masks.by_demand[self.demands[pattern, line, position]]
         slot = self.slots[pattern, line]
-        rhyming = slot != UNASSIGNED
-        if position < len(self.forced[line]) - 1 or not bool(rhyming.any()):
+        if position < len(self.forced[line]) - 1 or (slot == UNASSIGNED).all():
             return by_tone
-        index = slot.clamp(min=0)
-        group = groups.gather(1, index.unsqueeze(1))[:, 0]
-        is_open = (group == UNASSIGNED).unsqueeze(1)
-        words = torch.where(is_open, self.first_words[pattern, index], self.masks.by_group[group.clamp(min=0)])
         # A word with a rhyme has the tone of its group, so the tone mask need not be asked as well.
-        return torch.where(rhyming.unsqueeze(1), words, by_tone)
+        for poem in np.flatnonzero(slot != UNASSIGNED).tolist():
+            group = groups[poem, slot[poem]]
+            is_open = group == UNASSIGNED
+            by_tone[poem] = self.first_words[pattern[poem], slot[poem]] if is_open else self.masks.by_group[group]
+        return by_tone
 
 
-@torch.inference_mode()
 def search(
-    model: LanguageModel, task: Task, sampling: Sampling, ranking: Ranking, poems: range
-) -> Iterator[tuple[Tensor, Tensor]]:
+    network: Network, task: Task, sampling: Sampling, ranking: Ranking, poems: range
+) -> Iterator[tuple[Ints, Ints]]:
     """Write poems of one shape side by side, line by line.
 
     Args:
-        model: In evaluation mode.
+        network: The language model.
         task: What to write.
         sampling: How to draw.
         ranking: How many candidates each line has and how they are judged.
         poems: Numbers of these poems among all that the seed gives.
 
     Yields:
-        After each line: character ids, (poems, lines, longest line) int64, 0 beyond the end of a shorter line and in
-        lines to come; and the pattern that each poem follows, (poems,) int64. What is written never changes again.
+        After each line: character ids, (poems, lines, longest line), 0 beyond the end of a shorter line and in lines to
+        come; and the pattern that each poem follows, (poems,). What is written never changes again.
     """
-    state = _Search(model, task, sampling, ranking, poems)
+    state = _Search(network, task, sampling, ranking, poems)
     for line in range(len(task.forced)):
         state.write_line(line)
         yield state.poems, state.pattern
@@ -181,31 +180,30 @@ def search(
 class _Search:
     """The state of a batch between two lines."""
 
-    def __init__(self, model: LanguageModel, task: Task, sampling: Sampling, ranking: Ranking, numbers: range) -> None:
+    def __init__(self, network: Network, task: Task, sampling: Sampling, ranking: Ranking, numbers: range) -> None:
         self.task, self.sampling, self.ranking = task, sampling, ranking
-        self.score = LineScore(model, ranking)
-        self.device = task.prefix.device
+        self.score = LineScore(network.vectors, ranking)
         # Vocabularies list characters by frequency, and frequency falls with rank as Zipf and Mandelbrot describe.
-        ranks = torch.arange(task.masks.by_demand.shape[1], device=self.device).clamp(max=_TAIL)
-        self.rarity = task.rarity * (ranks + _HEAD).log()
+        ranks = np.minimum(np.arange(task.masks.by_demand.shape[1], dtype=np.float32), _TAIL)
+        self.rarity = np.float32(task.rarity) * np.log(ranks + np.float32(_HEAD))
         count = len(numbers)
         free = sum(character < 0 for characters in task.forced for character in characters)
-        chances = random_streams(sampling.seed, numbers, 1 + free * ranking.best_of).to(self.device)
-        shares = task.weights.cumsum(0)
-        self.pattern = (chances[:, :1] * shares[-1] >= shares).sum(dim=1).clamp(max=len(task.weights) - 1)
+        chances = random_streams(sampling.seed, numbers, 1 + free * ranking.best_of)
+        shares = task.weights.cumsum()
+        self.pattern = np.minimum((chances[:, :1] * shares[-1] >= shares).sum(axis=1), len(task.weights) - 1)
         self.chances = chances[:, 1:].reshape(count, -1, ranking.best_of)  # (poems, draws, candidates)
         self.drawn = 0
         self.groups = task.groups[self.pattern]  # (poems, rhymes)
         longest = max(len(characters) for characters in task.forced)
-        self.poems = torch.zeros(count, len(task.forced), longest, dtype=torch.int64, device=self.device)
+        self.poems = np.zeros((count, len(task.forced), longest), dtype=np.int64)
         forced = [character for characters in task.forced for character in characters if character >= 0]
-        self.reserved = torch.tensor(forced, dtype=torch.int64, device=self.device).expand(count, -1)
+        self.reserved = np.tile(np.array(forced, dtype=np.int64), (count, 1))
         self.sense = task.sense
         if self.sense is not None:
-            self.spoken = self.sense.times(task.title).expand(count, -1)
-        self.readers = [_Reader(model, task.prefix, count)]
+            self.spoken = np.tile(self.sense.times(task.title), (count, 1))
+        self.readers = [_Reader(network, task.prefix, count)]
         if task.background is not None:
-            self.readers.append(_Reader(model, task.background, count))
+            self.readers.append(_Reader(network, task.background, count))
 
     def write_line(self, line: int) -> None:
         """Write one line of every poem: candidates character by character, then the choice among them."""
@@ -213,11 +211,11 @@ class _Search:
             self._end_line(line - 1)
         characters = self.task.forced[line]
         width = 1 if min(characters) >= 0 else self.ranking.best_of
-        rows = torch.arange(len(self.poems), device=self.device).repeat_interleave(width)
+        rows = np.arange(len(self.poems)).repeat(width)
         for reader in self.readers:
             reader.select(rows)
-        candidates = torch.zeros(len(rows), len(characters), dtype=torch.int64, device=self.device)
-        surprise = torch.zeros(len(rows), len(characters), device=self.device)
+        candidates = np.zeros((len(rows), len(characters)), dtype=np.int64)
+        surprise = np.zeros((len(rows), len(characters)), dtype=np.float32)
         for position, character in enumerate(characters):
             if position:
                 for reader in self.readers:
@@ -225,129 +223,135 @@ class _Search:
             logits = self._logits()
             if character < 0:
                 scores = self._masked(logits, rows, candidates, line, position)
-                chances = self.chances[:, self.drawn, :width].reshape(-1)
+                chances = self.chances[:, self.drawn, :width].ravel()
                 candidates[:, position] = draw(scores, self.sampling, chances, _BRANCHES)
                 self.drawn += 1
             else:
                 candidates[:, position] = character
-            chosen = logits.gather(1, candidates[:, position : position + 1])[:, 0]
-            surprise[:, position] = _log_total(logits) - chosen
+            chosen = logits[np.arange(len(rows)), candidates[:, position]]
+            surprise[:, position] = log_total(logits) - chosen
         shape = (-1, width, len(characters))
         self._choose(line, candidates.reshape(shape), surprise.reshape(shape))
 
     def _end_line(self, line: int) -> None:
         """Read the end of a line; only when the next one is due, since whoever waits for this one has it already."""
         ends = self.poems[:, line, len(self.task.forced[line]) - 1]
-        symbols = torch.stack([ends, torch.full_like(ends, self.task.line_id)], dim=1)
+        symbols = np.stack([ends, np.full_like(ends, self.task.line_id)], axis=1)
         for reader in self.readers:
             reader.read(symbols)
 
-    def _logits(self) -> Tensor:
+    def _logits(self) -> Floats:
         """Return the scores of the next character, (rows, output_size), sharpened towards what is asked for."""
         logits = self.readers[0].logits
         if len(self.readers) == 2:
-            return logits + self.ranking.guidance * (logits - self.readers[1].logits)
+            pulled = logits - self.readers[1].logits
+            pulled *= np.float32(self.ranking.guidance)
+            pulled += logits
+            return pulled
         return logits
 
-    def _masked(self, logits: Tensor, rows: Tensor, candidates: Tensor, line: int, position: int) -> Tensor:
+    def _masked(self, logits: Floats, rows: Ints, candidates: Ints, line: int, position: int) -> Floats:
         """Apply tone, rhyme and repetition to the scores, (rows, output_size)."""
         allowed = self.task.allowed(self.pattern, self.groups, line, position)
-        by_poem = logits.view(len(self.poems), -1, logits.shape[1])
-        scores = (by_poem + (allowed + self.rarity).unsqueeze(1)).view_as(logits)
-        before = torch.cat([self.poems[:, :line].flatten(1), self.reserved], dim=1)[rows]
+        allowed += self.rarity
+        size = logits.shape[1]
+        scores = (logits.reshape(len(self.poems), -1, size) + allowed[:, None]).reshape(-1)
+        begins = np.arange(0, scores.size, size)[:, None]  # where each row begins
+
+        def subtract(ids: Ints, nats: float | Floats) -> None:
+            np.subtract.at(scores, (begins + ids).ravel(), np.float32(nats))
+
+        before = np.concatenate([self.poems[:, :line].reshape(len(self.poems), -1), self.reserved], axis=1)[rows]
         last = position == len(self.task.forced[line]) - 1
         # A word of two characters may double one (悠悠); words begin at even positions, or fill the end of the line.
         current = candidates[:, : max(position - 1, 0) if position % 2 or last else position]
-        seen = torch.cat([before, current], dim=1)
-        penalty = torch.full(seen.shape, -(USED if last else self.task.repeated), device=self.device)
-        scores.scatter_add_(1, seen, penalty)
+        subtract(np.concatenate([before, current], axis=1), USED if last else self.task.repeated)
         if self.sense is not None and position:
             # Worse than a character that returns.
-            twice = candidates[:, position - 1 : position]
-            scores.scatter_add_(1, twice, torch.where(self.sense.doubled[twice], 0.0, -2 * USED))
+            twice = candidates[:, position - 1]
+            subtract(twice[:, None], np.where(self.sense.doubled[twice], np.float32(0), np.float32(2 * USED)))
         if last and line:
             # Words that have ended a line are the last resort of all: a rhyme word is not its own rhyme.
-            ends = torch.stack([self.poems[:, n, len(p) - 1] for n, p in enumerate(self.task.forced[:line])], dim=1)
-            scores.scatter_add_(1, ends[rows], torch.full((len(rows), line), -_NEVER, device=self.device))
-        return scores
+            ends = np.stack([self.poems[:, n, len(p) - 1] for n, p in enumerate(self.task.forced[:line])], axis=1)
+            subtract(ends[rows], _NEVER)
+        return scores.reshape(-1, size)
 
-    def _choose(self, line: int, candidates: Tensor, surprise: Tensor) -> None:
+    def _choose(self, line: int, candidates: Ints, surprise: Floats) -> None:
         """Keep the best candidate of each poem: (poems, candidates, length) twice."""
         answers = self.task.answers
         answered = self.poems[:, answers[line]] if line in answers else None
-        same = self._repeats(line, candidates)
         count, width, length = candidates.shape
-        score = self.score(candidates, surprise, answered) - USED * same
+        score = self.score(candidates, surprise, answered) - np.float32(USED) * self._repeats(line, candidates)
         if self.sense is not None:
-            score -= self.ranking.seasons / length * self.sense.clash(self.spoken, candidates)
-        best = score.argmax(dim=1)
-        chosen = candidates[torch.arange(count, device=self.device), best]
+            score -= np.float32(self.ranking.seasons / length) * self.sense.clash(self.spoken, candidates)
+        best = score.argmax(axis=1)
+        poems = np.arange(count)
+        chosen = candidates[poems, best]
         self.poems[:, line, :length] = chosen
         if self.sense is not None:
             self.spoken = self.spoken | self.sense.times(chosen)
-        kept = torch.arange(count, device=self.device) * width + best
         for reader in self.readers:
-            reader.select(kept)
+            reader.select(poems * width + best)
         slot = self.task.slots[self.pattern, line]
+        index = np.maximum(slot, 0)
         group_of = self.task.masks.group_of
-        found = group_of[chosen[:, -1].clamp(max=len(group_of) - 1)]
-        index = slot.clamp(min=0).unsqueeze(1)
-        old = self.groups.gather(1, index)[:, 0]
-        new = torch.where((slot != UNASSIGNED) & (old == UNASSIGNED), found, old)
-        self.groups = self.groups.scatter(1, index, new.unsqueeze(1))
+        found = group_of[np.minimum(chosen[:, -1], len(group_of) - 1)]
+        old = self.groups[poems, index]
+        self.groups[poems, index] = np.where((slot != UNASSIGNED) & (old == UNASSIGNED), found, old)
 
-    def _repeats(self, line: int, candidates: Tensor) -> Tensor:
-        """Tell which candidates are equal to an earlier line of their poem, (poems, candidates) bool."""
+    def _repeats(self, line: int, candidates: Ints) -> Floats:
+        """Tell which candidates are equal to an earlier line of their poem, (poems, candidates): 1, or else 0."""
         length = candidates.shape[2]
         earlier = [n for n, characters in enumerate(self.task.forced[:line]) if len(characters) == length]
-        lines = self.poems[:, earlier, :length].unsqueeze(1)
-        return (lines == candidates.unsqueeze(2)).all(dim=3).any(dim=2)
+        lines = self.poems[:, None, earlier, :length]
+        same: Floats = (lines == candidates[:, :, None]).all(axis=3).any(axis=2).astype(np.float32)
+        return same
 
 
 class LineScore:
     """Judge candidates for a line; higher is better."""
 
-    def __init__(self, model: LanguageModel, ranking: Ranking) -> None:
-        self.model = model
+    def __init__(self, vectors: Floats, ranking: Ranking) -> None:
+        self.vectors = vectors
         self.ranking = ranking
 
-    def __call__(self, candidates: Tensor, surprise: Tensor, answered: Tensor | None) -> Tensor:
-        """Return scores in nats a character, (poems, candidates) float32.
+    def __call__(self, candidates: Ints, surprise: Floats, answered: Ints | None) -> Floats:
+        """Return scores in nats a character, (poems, candidates).
 
         Args:
-            candidates: (poems, candidates, length) int64.
+            candidates: (poems, candidates, length).
             surprise: What each character cost, likewise, in nats.
-            answered: The line that this one answers word for word, (poems, at least length) int64, or None.
+            answered: The line that this one answers word for word, (poems, at least length), or None.
         """
-        mean = surprise.mean(dim=2)
         # The worst character counts beside the mean: one false word spoils a line.
-        score = -mean.clamp(min=self.ranking.typical) - 0.1 * surprise.amax(dim=2)
+        typical = np.float32(self.ranking.typical)
+        score: Floats = -np.maximum(surprise.mean(axis=2), typical) - np.float32(0.1) * surprise.max(axis=2)
         if answered is not None:
-            vectors = torch.nn.functional.normalize(self.model.embedding.characters.weight, dim=1)
-            facing = vectors[answered[:, : candidates.shape[2]]].unsqueeze(1)  # (poems, 1, length, embed)
-            score = score + self.ranking.parallel * (vectors[candidates] * facing).sum(dim=3).mean(dim=2)
+            facing = self._directions(answered[:, None, : candidates.shape[2]])  # (poems, 1, length, embed)
+            alike = (self._directions(candidates) * facing).sum(axis=3).mean(axis=2)
+            score += np.float32(self.ranking.parallel) * alike
         return score
+
+    def _directions(self, ids: Ints) -> Floats:
+        """Return the embeddings of characters, (...), divided by their lengths, (..., embedding_dim)."""
+        found = self.vectors[ids]
+        directions: Floats = found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-12)
+        return directions
 
 
 class _Reader:
     """The model reading along: scores of the next character and state, for the rows of a batch."""
 
-    def __init__(self, model: LanguageModel, prefix: Tensor, rows: int) -> None:
-        self.model = model
-        self.logits, self.state = model.step(prefix.unsqueeze(0))
-        self.select(torch.zeros(rows, dtype=torch.int64, device=prefix.device))
+    def __init__(self, network: Network, prefix: Ints, rows: int) -> None:
+        self.network = network
+        self.logits, self.state = network.step(prefix[None])
+        self.select(np.zeros(rows, dtype=np.int64))
 
-    def select(self, rows: Tensor) -> None:
+    def select(self, rows: Ints) -> None:
         """Go on with these rows, some of them several times."""
         self.logits = self.logits[rows]
-        self.state = [(hidden[:, rows], cell[:, rows]) for hidden, cell in self.state]
+        self.state = self.network.select(self.state, rows)
 
-    def read(self, ids: Tensor) -> None:
+    def read(self, ids: Ints) -> None:
         """Read symbols, (rows, length)."""
-        self.logits, self.state = self.model.step(ids, self.state)
-
-
-def _log_total(logits: Tensor) -> Tensor:
-    """Return the logarithm of the summed exponentials of each row; twice as fast as `logsumexp` on a CPU."""
-    peak = logits.amax(dim=1)
-    return (logits - peak.unsqueeze(1)).exp_().sum(dim=1).log_() + peak
+        self.logits, self.state = self.network.step(ids, self.state)

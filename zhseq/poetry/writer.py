@@ -1,4 +1,4 @@
-"""Carry out plans: what the model reads, which characters stand, and ids turned back into poems."""
+"""Carry out plans: what the model reads, which characters stand, and ids turned back into poems. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from zhseq.batching import Ints
 from zhseq.errors import InputError
 from zhseq.poetry.forms import LINE, Controls, encode_prefix
-from zhseq.poetry.model import LanguageModel
+from zhseq.poetry.network import Network
 from zhseq.poetry.planning import Plan, answer_marks
 from zhseq.poetry.prosody import Prosody
 from zhseq.poetry.request import Poem
@@ -36,21 +35,20 @@ _ROUNDS = 4  # times that lines are written before fewer versions than asked for
 class Writer:
     """A language model that carries out plans. One object may be used from several threads."""
 
-    def __init__(self, model: LanguageModel, vocab: Vocab, sense: Sense | None = None) -> None:
-        """Wrap a model in evaluation mode, its vocabulary, and what verse takes for granted."""
+    def __init__(self, network: Network, vocab: Vocab, sense: Sense | None = None) -> None:
+        """Wrap a model, its vocabulary, and what verse takes for granted."""
         self._sense = sense
-        self.model = model
+        self.network = network
         self.vocab = vocab
-        self.device = model.output_bias.device
         self._masks: dict[int, CharacterMasks] = {}
-        symbols = vocab.symbols[: model.config.output_size]
+        symbols = vocab.symbols[: network.output_size]
         characters = "".join(symbol if len(symbol) == 1 else " " for symbol in symbols)
-        self._writable = torch.from_numpy(is_han(codepoints(characters))).to(self.device)
+        self._writable = is_han(codepoints(characters))
 
     @cached_property
     def sense(self) -> SenseTables | None:
-        """What verse takes for granted, as tensors; None where the model comes without."""
-        return SenseTables(self._sense, self.vocab, self.device) if self._sense is not None else None
+        """What verse takes for granted, as arrays; None where the model comes without."""
+        return SenseTables(self._sense, self.vocab) if self._sense is not None else None
 
     def poems(self, plan: Plan, num: int) -> Iterator[Poem]:
         """Yield `num` poems; number i is the same whatever `num` is."""
@@ -106,7 +104,7 @@ class Writer:
             if len(found) >= num or len(found) == before:
                 break
         whole = [[*given[:index], line, *given[index + 1 :]] for line in found]
-        scores = score_poems(self.model, self.vocab, whole, [plan.controls.form] * len(whole))
+        scores = score_poems(self.network, self.vocab, whole, [plan.controls.form] * len(whole))
         order = np.argsort([score.bits for score in scores], kind="stable")[:num]
         versions = list(found.values())
         yield [versions[number] for number in order]
@@ -119,12 +117,12 @@ class Writer:
             lower = self.text(plan, poems[0], len(plan.given))[len(marks) :]
             yield "".join(line + mark for line, mark in zip(lower, marks, strict=True))
 
-    def write(self, plan: Plan, numbers: range) -> Iterator[tuple[Tensor, Tensor]]:
+    def write(self, plan: Plan, numbers: range) -> Iterator[tuple[Ints, Ints]]:
         """Write poems side by side.
 
         Yields:
-            After each line: character ids, (poems, lines, longest line) int64, 0 where nothing is written; and the
-            pattern of the plan that each poem follows, (poems,) int64, 0 without patterns.
+            After each line: character ids, (poems, lines, longest line), 0 where nothing is written; and the
+            pattern of the plan that each poem follows, (poems,), 0 without patterns.
         """
         request = plan.request
         if plan.choice is not None:
@@ -139,24 +137,24 @@ class Writer:
                 background=self._prefix(general) if request.about or request.author else None,
                 line_id=self.vocab.id(LINE),
                 sense=self.sense,
-                title=torch.from_numpy(self.vocab.encode(normalize(plan.controls.title))).to(self.device),
+                title=self.vocab.encode(normalize(plan.controls.title)),
             )
-            yield from search(self.model, task, request.sampling, request.ranking, numbers)
+            yield from search(self.network, task, request.sampling, request.ranking, numbers)
             return
         shaped = sample(
-            self.model,
-            prefix=self._prefix(plan.controls).expand(len(numbers), -1),
+            self.network,
+            prefix=self._prefix(plan.controls),
             forced=self._ids(plan.given),
             writable=self._writable,
             line_id=self.vocab.id(LINE),
             sampling=request.sampling,
-            first=numbers.start,
+            numbers=numbers,
         )
         for poems in shaped:
-            yield poems, torch.zeros(len(numbers), dtype=torch.int64)
+            yield poems, np.zeros(len(numbers), dtype=np.int64)
 
-    def text(self, plan: Plan, ids: Tensor, count: int) -> tuple[str, ...]:
-        """Return the first `count` lines of a poem, (lines, longest line) int64, as text."""
+    def text(self, plan: Plan, ids: Ints, count: int) -> tuple[str, ...]:
+        """Return the first `count` lines of a poem, (lines, longest line), as text."""
         # A given character that the vocabulary lacks is held by a placeholder until it is put back.
         lines = [
             "".join(symbol if len(symbol := self.vocab.symbol(index)) == 1 else "□" for index in line[: len(given)])
@@ -168,7 +166,7 @@ class Writer:
             for given, line in zip(plan.given[:count], written, strict=True)
         )
 
-    def _poem(self, plan: Plan, ids: Tensor, pattern: int, count: int) -> Poem:
+    def _poem(self, plan: Plan, ids: Ints, pattern: int, count: int) -> Poem:
         request, choice = plan.request, plan.choice
         return Poem(
             lines=self.text(plan, ids, count),
@@ -186,9 +184,9 @@ class Writer:
             self._masks[id(prosody)] = CharacterMasks(prosody, self.vocab, self._writable)
         return self._masks[id(prosody)]
 
-    def _prefix(self, controls: Controls) -> Tensor:
-        """Return what the model reads first, (length,) int64."""
-        return torch.tensor(encode_prefix(self.vocab, controls), device=self.device)
+    def _prefix(self, controls: Controls) -> Ints:
+        """Return what the model reads first, (length,)."""
+        return np.array(encode_prefix(self.vocab, controls), dtype=np.int64)
 
     def _ids(self, given: Sequence[Sequence[str]]) -> list[list[int]]:
         """Return the ids of given characters, -1 where there is none."""

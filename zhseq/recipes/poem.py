@@ -18,8 +18,8 @@ from zhseq.batching import Batch, length_buckets
 from zhseq.config import to_dict
 from zhseq.errors import ConfigError, CorpusError
 from zhseq.poetry.forms import FORMS, LINE, LINE_MARK, MAX_TITLE, control_symbol, encode_texts
-from zhseq.poetry.model import LanguageModel, LanguageModelConfig, LanguageModelShape
-from zhseq.poetry.poet import KIND, VOCAB_FILE, Poet
+from zhseq.poetry.model import LanguageModel, LanguageModelConfig, LanguageModelShape, TorchNetwork
+from zhseq.poetry.poet import KIND, VOCAB_FILE, load_model
 from zhseq.poetry.scoring import EncodedPoems, make_batch, score_poems
 from zhseq.recipes.card import write_card
 from zhseq.text.normalize import normalize
@@ -153,7 +153,7 @@ class PoemBatches(Sequence[Batch[Tensor]]):
 
     def __getitem__(self, index: int) -> Batch[Tensor]:  # type: ignore[override]
         rows = self.buckets[index]
-        return make_batch(self.poems, rows, self.controls[rows], self.title_lengths[rows], self.bos_id)
+        return make_batch(self.poems, rows, self.controls[rows], self.title_lengths[rows], self.bos_id).to("cpu")
 
 
 def evaluator(poems: Dataset, vocab: Vocab, recipe: PoemRecipe) -> Callable[[LanguageModel], Evaluation]:
@@ -161,7 +161,7 @@ def evaluator(poems: Dataset, vocab: Vocab, recipe: PoemRecipe) -> Callable[[Lan
     lines, forms = list(poems["lines"]), list(poems["form"])
 
     def evaluate(model: LanguageModel) -> Evaluation:
-        scores = score_poems(model, vocab, lines, forms, recipe.training.precision)
+        scores = score_poems(TorchNetwork(model, recipe.training.precision), vocab, lines, forms)
         bits = sum(score.bits for score in scores) / sum(score.han for score in scores)
         return Evaluation(-bits, {"bits_per_han": bits})
 
@@ -247,13 +247,13 @@ def continue_from(name: str, config: LanguageModelShape) -> tuple[LanguageModel,
     Raises:
         CheckpointError: It is missing, damaged, or no poem model.
     """
-    poet = Poet.load(name)
-    had = poet.model.config
+    trained, vocab = load_model(checkpoint.resolve(name))
+    had = trained.config
     wanted = {rate: getattr(config, rate) for rate in ("input_dropout", "hidden_dropout", "output_dropout")}
     heads = had.attention_heads or config.attention_heads
     model = LanguageModel(dataclasses.replace(had, attention_heads=heads, **wanted))
-    model.load_state_dict(poet.model.state_dict(), strict=heads == had.attention_heads)
-    return model, poet.vocab
+    model.load_state_dict(trained.state_dict(), strict=heads == had.attention_heads)
+    return model, vocab
 
 
 def save(directory: Path, model: LanguageModel, vocab: Vocab, training: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from zhseq.errors import InputError, Message, service
 from zhseq.poetry.request import Ranking, Request, Sampling
-from zhseq.poetry.suggesting import positions_to_mend
+from zhseq.poetry.scoring import positions_to_mend
 from zhseq.serve.http import ApiError, error_body, json_response, say, to_json, too_slow
 from zhseq.serve.openapi import Endpoint
 from zhseq.serve.queues import Answer, Lane, Work

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zhseq.cli import add_device, add_threads, note, open_input, program, run_main
 from zhseq.errors import InputError, Message, command_line
-from zhseq.poetry.explaining import explain
+from zhseq.poetry.faults import explain
 from zhseq.poetry.reading import WrittenPoem, named_tune, read_poem, read_poems, read_records, split_lines
 from zhseq.poetry.request import RHYMES, Poem, Ranking, Request, Sampling
 from zhseq.text.encoding import decode_lines, decode_text
@@ -307,8 +307,8 @@ def _verdict(place: str, found: Review) -> Iterable[str]:
     """Yield what a review says, a row each."""
     if found.note:
         yield _say(place, " ", found.note)
-    for fault in found.faults:
-        yield _say(place, ", ", fault.message)
+    for finding in (*found.remarks, *found.faults):
+        yield _say(place, ", ", finding.message)
     if not found.faults:
         kind = {"place": place, "form": found.form, "pattern": found.pattern}
         yield _say(Message("no_fault", "{place}: no fault ({form} {pattern})", kind))

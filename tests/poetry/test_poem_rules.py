@@ -9,7 +9,7 @@ import pytest
 from tests.poetry.conftest import make_prosody
 from zhseq.cli import run_main
 from zhseq.poem import main
-from zhseq.poetry.explaining import explain
+from zhseq.poetry.faults import explain
 from zhseq.poetry.poet import Poet
 
 
@@ -79,7 +79,7 @@ def test_verse_in_the_old_style_is_told_before_its_faults(front_door, poem_file)
     status, output, _ = front_door("--check", poem_file, "--form", "五绝")
     assert status == 1
     assert "old-style" not in output
-    assert "line 2, character 5 '月': its tone is oblique, but level is due here" in output
+    assert "line 4, character 5 '雪': the rhyme word stands already in line 1" in output
     assert front_door("--check", poem_file, "--form", "七言")[0] == 2
 
 
@@ -147,7 +147,7 @@ def test_the_dynasty_can_be_asked_for(front_door):
 
 def test_colours_are_for_terminals_only(model):
     poet = Poet.load(model)
-    found = poet.check("春风来去雪，山水夜听春。春风来去月，山水夜听人。")
+    found = poet.check("春风来去雪，山水夜听春。人山来去月，春水夜听春。", form="五绝")
     rows = explain(found, poet.surprise(found), poet.prosody, colour=True)
     assert any("\x1b[31m" in row for row in rows)
     assert any("!" in row for row in explain(found, poet.surprise(found), poet.prosody, colour=False))

@@ -227,7 +227,8 @@ def test_places_are_limited_and_none_is_forgotten(client: TestClient, monkeypatc
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "too_many_places")
     assert refused.json()["error"]["values"] == {"most": 16, "count": 17}
     monkeypatch.setattr("zhseq.serve.poems.MAX_PLACES", 2)
-    found = client.post("/v1/poems/suggest", json={"text": OLD, "form": "五绝", "num": 1}).json()
+    spoiled = "白日依月尽，黄月入海流。欲穷千里目，更上一月楼。"
+    found = client.post("/v1/poems/suggest", json={"text": spoiled, "form": "五绝", "num": 1}).json()
     places = {(fault["line"], fault["place"]) for fault in found["faults"] if fault["place"]}
     assert len(found["suggestions"]) == 2
     assert found["left_out"] == len(places) - 2

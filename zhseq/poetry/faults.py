@@ -1,13 +1,17 @@
-"""What a review says of a poem: faults as data, and the sentences they are put into. Imports no torch."""
+"""What a review says of a poem: findings as data, the sentences they are put into, rows for a terminal.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zhseq.errors import Door, Message, library
-from zhseq.poetry.prosody import LEVEL, OBLIQUE, Prosody
+from zhseq.errors import Door, Message, command_line, library
+from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Prosody
+from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL, LYRIC
 
 TONE_WORDS = {LEVEL: Message("level_tone", "level"), OBLIQUE: Message("oblique_tone", "oblique")}
 _LATER: Mapping[str, object] = {}  # `Fault.reason` fills the gaps
@@ -48,25 +52,58 @@ REASONS: dict[str, tuple[str, Message]] = {
         "repetition",
         Message("repeated_rhyme_word", "the rhyme word stands already in line {other_line}", _LATER),
     ),
-    "repeated_pair": (
-        "repetition",
-        Message("repeated_pair", "'{text}' stands already in line {other_line}", _LATER),
-    ),
 }
 """Code of a fault -> its kind, and why it is one."""
+LICENCES: dict[str, tuple[str, Message]] = {
+    "turned_end": ("rescue", Message("turned_end", "拗: 平平仄平仄 stands for 平平平仄仄, as it may", _LATER)),
+    "rescued_within": (
+        "rescue",
+        Message("rescued_within", "拗 (孤平), rescued by '{text}' in the same line (本句自救)", _LATER),
+    ),
+    "rescued_by_next": (
+        "rescue",
+        Message("rescued_by_next", "拗, rescued by '{text}' in line {other_line} (对句相救)", _LATER),
+    ),
+    "lonely_rescued": (
+        "rescue",
+        Message(
+            "lonely_rescued",
+            "拗, it leaves the next character alone (孤平), rescued by '{text}' in line {other_line} (对句相救)",
+            _LATER,
+        ),
+    ),
+    "lonely_open": (
+        "rescue",
+        Message(
+            "lonely_open",
+            "拗, it leaves the next character alone (孤平) and is not rescued, as it may be in a line without rhyme",
+            _LATER,
+        ),
+    ),
+    "broken_waist": (
+        "licence",
+        Message("broken_waist", "its tones do not take up those of the line before, as they may here (折腰体)", _LATER),
+    ),
+    "neighbouring_rhyme": (
+        "licence",
+        Message(
+            "neighbouring_rhyme", "it rhymes on {text}, a neighbour of {group}, as a first line may (首句邻韵)", _LATER
+        ),
+    ),
+    "repeated_pair": (
+        "licence",
+        Message("repeated_pair", "'{text}' stands already in line {other_line}, if that is meant", _LATER),
+    ),
+}
+"""Code of a remark -> its kind, and what a rule allows here."""
 
 
 @dataclass(frozen=True)
-class Fault:
-    """Something that a rule does not allow, as data; `message` puts it into words.
-
-    The codes are `line_length`, `line_length_of_tune`, `missing_lines` and `surplus_lines` (form); `wrong_tone`,
-    `three_level_tones` (三平调), `lonely_level_tone` (孤平), `not_opposed` (失对) and `not_linked` (失粘); `no_rhyme`
-    (出韵); `repeated_line`, `repeated_rhyme_word` and `repeated_pair`.
-    """
+class Finding:
+    """Something that a critic has to say of a place in a poem, as data; `message` puts it into words."""
 
     code: str
-    """Which rule is broken."""
+    """Which rule it is about."""
     line: int
     """Number of the line, from 1."""
     position: int = 0
@@ -78,7 +115,7 @@ class Fault:
     expected: str = ""
     """The tone that is due instead."""
     other_line: int = 0
-    """Number of the line that this one repeats or should answer, from 1; 0 if there is none."""
+    """Number of the line that this one repeats, should answer or is rescued by, from 1; 0 if there is none."""
     group: str = ""
     """Name of the rhyme group that is due."""
     count: int = 0
@@ -86,24 +123,24 @@ class Fault:
     expected_count: int = 0
     """How many are due."""
     text: str = ""
-    """The characters that stand twice."""
+    """The characters that stand twice, the character that rescues, or the group that rhymes instead."""
     tune: str = ""
     """The tune that asks for that number."""
 
     @property
     def kind(self) -> str:
-        """`form`, `tone`, `rhyme` or `repetition`."""
-        return REASONS[self.code][0]
+        """What the rule is about."""
+        return (REASONS | LICENCES)[self.code][0]
 
     @property
     def reason(self) -> Message:
-        """What is wrong, without where."""
+        """What is to be said, without where."""
         words = {name: TONE_WORDS[sign] for name in ("tone", "expected") if (sign := getattr(self, name))}
-        return replace(REASONS[self.code][1], values={**vars(self), **words})
+        return replace((REASONS | LICENCES)[self.code][1], values={**vars(self), **words})
 
     @property
     def message(self) -> Message:
-        """Where it is and what is wrong."""
+        """Where it is and what is to be said."""
         if not self.position:
             return Message("fault_of_line", "line {line}: {reason}", {"line": self.line, "reason": self.reason})
         return Message(
@@ -116,10 +153,28 @@ class Fault:
         return str(self.message)
 
     def fields(self, door: Door = library, language: str | None = None) -> dict[str, Any]:
-        """Return the fault as values of JSON, data and words; see `Message.render`."""
+        """Return it as values of JSON, data and words; see `Message.render`."""
         data = vars(self) | {"kind": self.kind, "reason": self.reason.render(door, language)}
         data["place"] = data.pop("position")  # as clients of the service know it
         return data
+
+
+class Fault(Finding):
+    """Something that a rule does not allow.
+
+    The codes are `line_length`, `line_length_of_tune`, `missing_lines` and `surplus_lines` (form); `wrong_tone`,
+    `three_level_tones` (三平调), `lonely_level_tone` (孤平), `not_opposed` (失对) and `not_linked` (失粘); `no_rhyme`
+    (出韵); `repeated_line` and `repeated_rhyme_word`. The kinds are `form`, `tone`, `rhyme` and `repetition`.
+    """
+
+
+class Remark(Finding):
+    """Something that looks like a fault and is none.
+
+    Of the kind `rescue` are `turned_end` (平平仄平仄), `rescued_within` (本句自救), `rescued_by_next` and
+    `lonely_rescued` (对句相救) and `lonely_open`; of the kind `licence` are `broken_waist` (折腰体),
+    `neighbouring_rhyme` (首句邻韵) and `repeated_pair`.
+    """
 
 
 @dataclass(frozen=True)
@@ -143,20 +198,91 @@ class Review:
     faults: tuple[Fault, ...]
     note: Message | None = None
     """What should be known first: that the poem reads as verse in the old style for example."""
+    remarks: tuple[Remark, ...] = ()
+    """What looks like a fault and is none: tones out of place that others rescue, for example."""
+    book: str = CLASSICAL
+    """The book of rhyme that judged: `classical`, `ci` or `modern`."""
+    otherwise: Review | None = None
+    """The poem held to the rules of regulated verse, where it reads as verse in the old style."""
 
     def __str__(self) -> str:
         return "\n".join(str(each) for each in (self.note, *self.faults) if each is not None)
 
     def rhymes_in(self, prosody: Prosody) -> Prosody:
-        """Return the view of a prosody whose rhyme groups `rhymes` numbers: ci have groups of their own."""
-        return prosody.lyric() if self.tune else prosody
+        """Return the view of a prosody whose rhyme groups `rhymes` numbers: that of the book that judged."""
+        return prosody.lyric() if self.book == LYRIC else prosody
 
     def rhyme_name(self, line: int, prosody: Prosody) -> str:
         """Return the name of the rhyme group of a line, from 0; empty where it has none."""
         group = self.rhymes[line]
-        return self.rhymes_in(prosody).rhyme_groups[group].name if group >= 0 else ""
+        return self.rhymes_in(prosody).rhyme_groups[group].full_name if group >= 0 else ""
 
     def fields(self, door: Door = library, language: str | None = None) -> dict[str, Any]:
         """Return the review as values of JSON, data and words; see `Message.render`."""
-        note = self.note.render(door, language) if self.note is not None else ""
-        return {**vars(self), "faults": [fault.fields(door, language) for fault in self.faults], "note": note}
+        return {
+            **vars(self),
+            "faults": [fault.fields(door, language) for fault in self.faults],
+            "remarks": [remark.fields(door, language) for remark in self.remarks],
+            "note": self.note.render(door, language) if self.note is not None else "",
+            "otherwise": [fault.fields(door, language) for fault in (self.otherwise.faults if self.otherwise else ())],
+        }
+
+
+# A review for a terminal.
+
+
+_RED, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
+
+
+def explain(
+    found: Review,
+    surprise: Sequence[Sequence[float]],
+    prosody: Prosody,
+    *,
+    colour: bool,
+    door: Door = command_line,
+) -> list[str]:
+    """Return the rows to print.
+
+    Args:
+        found: The poem.
+        surprise: Bits of each character, as a list for each line.
+        prosody: That of the review; names the rhymes.
+        colour: Use the escape sequences of terminals.
+        door: How arguments are written in the note.
+    """
+    rhymes = [found.rhyme_name(number, prosody) for number in range(len(found.lines))]
+    mean = sum(map(sum, surprise)) / max(1, sum(map(len, found.lines)))
+    bits = Message("mean_surprise", "{bits} bits a character", {"bits": f"{mean:.1f}"}).render(door)
+    named = "、".join(filter(None, dict.fromkeys(rhymes)))
+    rows = [f"{found.form} {found.pattern}　韵: {named or '-'} [{BOOK_NAMES[found.book]}]　{bits}"]
+    rows += [found.note.render(door)] if found.note else []
+    for number, line in enumerate(found.lines):
+        broken = {fault.position for fault in found.faults if fault.line == number + 1}
+        rhyme = _painted(f"　韵 {rhymes[number]}", _GREEN, colour) if rhymes[number] else ""
+        costs = " ".join(f"{min(bits, 99):2.0f}" for bits in surprise[number])
+        rows += [
+            "",
+            _columns("", line, broken, colour) + rhyme,
+            _columns("声", found.tones[number], broken, colour),
+            _painted(_columns("律", found.expected[number].replace(FREE, "・"), (), False), _DIM, colour),
+            _painted(f"惊 {costs}", _DIM, colour),
+        ]
+    if found.remarks:
+        rows += ["", *(remark.message.render(door) for remark in found.remarks)]
+    if found.faults:
+        rows += ["", *(_painted(fault.message.render(door), _RED, colour) for fault in found.faults)]
+    return rows
+
+
+def _columns(label: str, signs: str, broken: Container[int], colour: bool) -> str:
+    """Lay signs out in columns of three; those at broken positions are red, or marked where there is no colour."""
+    cells = [
+        _painted(sign, _RED, colour) + ("!" if not colour else " ") if position in broken else f"{sign} "
+        for position, sign in enumerate(signs, start=1)
+    ]
+    return (f"{label} " if label else "   ") + "".join(cells).rstrip()
+
+
+def _painted(text: str, style: str, colour: bool) -> str:
+    return f"{style}{text}{_PLAIN}" if colour and text else text

@@ -164,6 +164,7 @@ def suggest(network: Network, vocab: Vocab, prosody: Prosody, found: Review, num
         num: How many characters for each position.
     """
     alphabet = [symbol for symbol in vocab.symbols[: network.output_size] if prosody.groups(symbol)]
+    found = reading_to_mend(found)
     lines = list(found.lines)
     positions = positions_to_mend(found)
     for line, position in positions:
@@ -184,9 +185,16 @@ def suggest(network: Network, vocab: Vocab, prosody: Prosody, found: Review, num
         yield Suggestion(line + 1, position + 1, found.lines[line][position], tuple(best))
 
 
+def reading_to_mend(found: Review) -> Review:
+    """Return the reading of a poem whose faults are to be mended: the regulated one, where it has two and no fault."""
+    marked = any(BLANK in line for line in found.lines)
+    return found if found.otherwise is None or found.faults or marked else found.otherwise
+
+
 def positions_to_mend(found: Review) -> list[tuple[int, int]]:
     """Return line and position, from 0, of the marked places, or where there are none of the faults."""
     marked = [(n, position) for n, line in enumerate(found.lines) for position, c in enumerate(line) if c == BLANK]
+    found = reading_to_mend(found)
     return marked or sorted({(fault.line - 1, fault.position - 1) for fault in found.faults if fault.position})
 
 

@@ -34,7 +34,7 @@ from zhseq.serve.services import services
 from zhseq.serve.settings import MAX_PLACES
 
 if TYPE_CHECKING:
-    from zhseq.poetry.faults import Fault, Review
+    from zhseq.poetry.faults import Finding, Review
     from zhseq.poetry.poet import Poem, Poet
 
 _STREAM = "application/x-ndjson"
@@ -223,15 +223,17 @@ def _review(poet: Poet, found: Review, wishes: ReviewRequest) -> dict[str, Any]:
     costs = [[round(bits, 2) for bits in line] for line in poet.surprise(found)] if wishes.surprise else None
     return {
         **vars(found),
-        "faults": [_fault(fault) for fault in found.faults],
+        "faults": [_found(fault) for fault in found.faults],
+        "remarks": [_found(remark) for remark in found.remarks],
+        "otherwise": [_found(fault) for fault in found.otherwise.faults] if found.otherwise is not None else [],
         "note": None if found.note is None else say(found.note),
         "rhyme_names": [found.rhyme_name(line, prosody) for line in range(len(found.lines))],
         **({} if costs is None else {"surprise": costs}),
     }
 
 
-def _fault(fault: Fault) -> dict[str, Any]:
-    return {**fault.fields(service, "en"), "reason": say(fault.reason)}
+def _found(finding: Finding) -> dict[str, Any]:
+    return {**finding.fields(service, "en"), "reason": say(finding.reason)}
 
 
 ENDPOINTS = (

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from zhseq.errors import Message
-from zhseq.poetry.faults import REASONS
+from zhseq.poetry.faults import LICENCES, REASONS
 from zhseq.poetry.forms import FORMS
+from zhseq.poetry.prosody.books import BOOK_NAMES
 from zhseq.poetry.request import Ranking, Request, Rhyme, Sampling
 from zhseq.serve.settings import MAX_POEMS, MAX_SUGGESTIONS, MAX_WORDS, POEM_CHARACTERS
 from zhseq.tagging.dictionary import MAX_LABEL, MAX_WORD
@@ -305,11 +306,9 @@ class PoemsResponse(Example):
     poems: list[PoemWritten]
 
 
-class FaultFound(Example):
-    """Something that a rule does not allow: where (from 1; place 0: the line as a whole), and what it is about."""
+class Found(Example):
+    """Something to say of a place: where (from 1; place 0: the line as a whole), and what it is about."""
 
-    code: Annotated[str, _one_of(tuple(REASONS))]
-    kind: Annotated[str, _one_of(("form", "tone", "rhyme", "repetition"))]
     line: int
     place: int
     character: str
@@ -324,6 +323,20 @@ class FaultFound(Example):
     reason: Said
 
 
+class FaultFound(Found):
+    """Something that a rule does not allow."""
+
+    code: Annotated[str, _one_of(tuple(REASONS))]
+    kind: Annotated[str, _one_of(("form", "tone", "rhyme", "repetition"))]
+
+
+class RemarkFound(Found):
+    """Something that looks like a fault and is none: a tone out of place that is rescued, for example."""
+
+    code: Annotated[str, _one_of(tuple(LICENCES))]
+    kind: Annotated[str, _one_of(("rescue", "licence"))]
+
+
 class SuggestionMade(Example):
     """What could stand at a place, the best first."""
 
@@ -334,7 +347,11 @@ class SuggestionMade(Example):
 
 
 class ReviewResponse(Example):
-    """What was found in a poem; `note`: what should be known first, that it reads as old-style verse for example."""
+    """What was found in a poem.
+
+    `note`: what should be known first, that it reads as old-style verse for example; `otherwise`: the faults that it
+    would then have as regulated verse; `book`: the book of rhyme that judged.
+    """
 
     lines: list[str]
     form: str
@@ -346,6 +363,9 @@ class ReviewResponse(Example):
     rhyming: list[int]
     rhyme_names: list[str]
     faults: list[FaultFound]
+    remarks: list[RemarkFound]
+    otherwise: list[FaultFound]
+    book: Annotated[str, _one_of(tuple(BOOK_NAMES))]
     note: Said | None
     surprise: list[list[float]] | None = None
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from zhseq.poetry.prosody import Tone
-from zhseq.poetry.prosody.readings import class_prior, modern_prosody, read
+from zhseq.poetry.prosody.learning import class_prior, modern_prosody, read
 
 pytest.importorskip("pypinyin")
 

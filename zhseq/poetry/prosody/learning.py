@@ -1,15 +1,21 @@
-"""Learn prosody from poems: tones, then rhymes, then tunes."""
+"""Learn prosody from poems: tones, then rhymes, then tunes.
+
+Modern readings, from pypinyin, are the fallback where verse says too little, and the rhymes of today.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.errors import CorpusError
-from zhseq.poetry.prosody import readings, rhymes, tones, tunes
+from zhseq.errors import ConfigError, CorpusError
+from zhseq.poetry.prosody import rhymes, tones, tunes
+from zhseq.poetry.prosody.patterns import TunePattern
 from zhseq.poetry.prosody.prosody import Prosody, RhymeGroup, Tone, ToneTable
 from zhseq.poetry.prosody.verse_table import VerseTable
 
@@ -77,7 +83,7 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
             "no_regulated_verse", "there is no regulated verse among the poems; tones cannot be learned without it"
         )
     size, uses = len(table.characters), np.bincount(table.ids, minlength=len(table.characters))
-    modern = readings.read(table.characters)
+    modern = read(table.characters)
     learned = learn_tones(table, modern)
     level = rhymes.learn(rhymes.level_segments(table, learned.level), size, LEVEL_CLUSTERS)
     lyric = rhymes.learn(rhymes.level_runs(table, learned.level), size, LYRIC_CLUSTERS)
@@ -92,19 +98,19 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
         groups,
         found,
         lyric=Prosody(tone_table, lyric_groups, found),
-        modern=readings.modern_prosody(tone_table.characters, modern.select(kept), uses[kept], found),
+        modern=modern_prosody(tone_table.characters, modern.select(kept), uses[kept], found),
     )
     return LearnedProsody(prosody, learned, level, lyric, oblique)
 
 
-def learn_tones(table: VerseTable, modern: readings.Readings) -> LearnedTones:
+def learn_tones(table: VerseTable, modern: Readings) -> LearnedTones:
     """Learn the tones: expectation-maximisation, strict counts, and the class of each character."""
     verse = table.regulated()
     model = tones.fit(verse, len(table.characters))
     counts = tones.count(verse, model.level)
     flat = np.full((len(table.characters), 3), 1 / 3)
     alone = tones.class_probabilities(counts, flat).argmax(axis=1)
-    prior = readings.class_prior(modern.kinds, counts.level + counts.oblique, alone)
+    prior = class_prior(modern.kinds, counts.level + counts.oblique, alone)
     return LearnedTones(model, counts, tones.class_probabilities(counts, prior), np.zeros(len(prior), dtype=bool))
 
 
@@ -134,7 +140,7 @@ def tone_classes(learned: LearnedTones) -> npt.NDArray[np.int64]:
     return np.where((learned.probabilities.max(axis=1) >= needed) & ~learned.rhyming, best, 2)
 
 
-def _tone_table(characters: str, learned: LearnedTones, modern: readings.Readings, rows: Ids) -> ToneTable:
+def _tone_table(characters: str, learned: LearnedTones, modern: Readings, rows: Ids) -> ToneTable:
     """Return the tones of some characters."""
     counts = learned.counts.level + learned.counts.oblique
     expected = learned.probabilities @ np.array([1.0, 0.0, 0.5])
@@ -150,7 +156,7 @@ def _tone_table(characters: str, learned: LearnedTones, modern: readings.Reading
 
 
 def rhyme_groups(
-    characters: str, learned: LearnedTones, modern: readings.Readings, parts: tuple[rhymes.Rhymes, ...]
+    characters: str, learned: LearnedTones, modern: Readings, parts: tuple[rhymes.Rhymes, ...]
 ) -> tuple[list[RhymeGroup], list[RhymeGroup]]:
     """Return the groups of regulated verse and those of ci, the level ones first.
 
@@ -246,3 +252,149 @@ def _word_table(characters: str, learned: LearnedTones, groups: Sequence[RhymeGr
         classes[[row_of[character] for character in group.characters], group.id] = True
     signs = np.array([1, -1, 0])[tone_classes(learned)]
     return tunes.WordTable(signs, learned.level, classes)
+
+
+# Modern readings.
+
+_GROUPS = {
+    "啊": ("a", "ia", "ua"),
+    "喔": ("o", "uo"),
+    "鹅": ("e", "ie", "ve", "ue", "ê"),
+    "衣": ("i", "-i"),
+    "乌": ("u",),
+    "迂": ("v",),
+    "哀": ("ai", "uai"),
+    "欸": ("ei", "uei", "ui"),
+    "熬": ("ao", "iao"),
+    "欧": ("ou", "iou", "iu"),
+    "安": ("an", "ian", "uan", "van", "üan"),
+    "恩": ("en", "in", "uen", "un", "vn"),
+    "昂": ("ang", "iang", "uang"),
+    "英": ("eng", "ing", "ueng"),
+    "雍": ("ong", "iong"),
+    "儿": ("er",),
+}
+"""The groups of modern rhyme (中华通韵) by the finals of pinyin, `v` standing for ü."""
+_GROUP_OF_FINAL = {final: name for name, finals in _GROUPS.items() for final in finals}
+_LEVEL_TONES, _TONES = "12", ("1", "2", "3", "4")
+_COMMON_WORDS, _COMMON_SHARE = 3, 0.1  # words, and share of its words, in which a second reading must occur to count
+KINDS = 4
+"""Kinds of characters by their modern tones: level only, oblique only, both, no reading."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Modern readings of a list of characters.
+
+    Attributes:
+        finals: For each character its common readings as (final, tone digit), the commonest first; may be empty.
+        kinds: 0 level, 1 oblique, 2 both, 3 none, shape (characters,).
+    """
+
+    finals: tuple[tuple[tuple[str, str], ...], ...]
+    kinds: npt.NDArray[np.int64]
+
+    def select(self, rows: npt.NDArray[np.int64]) -> Readings:
+        """Keep the readings of some characters."""
+        return Readings(tuple(self.finals[row] for row in rows.tolist()), self.kinds[rows])
+
+
+def read(characters: str) -> Readings:
+    """Look the characters up.
+
+    Raises:
+        ConfigError: pypinyin is not installed.
+    """
+    try:
+        from pypinyin import Style, pinyin
+        from pypinyin.contrib.tone_convert import to_finals_tone3
+    except ImportError as error:
+        raise ConfigError(
+            "no_pypinyin",
+            "learning prosody needs pypinyin, which is not installed; run `pip install 'zhseq[prosody]'`",
+        ) from error
+    in_words = _readings_in_words()
+    finals = []
+    for character in characters:
+        found = pinyin(character, Style.TONE, heteronym=True, errors="ignore")
+        listed = found[0] if found else []
+        seen = in_words.get(character, Counter())
+        enough = max(_COMMON_WORDS, _COMMON_SHARE * sum(seen.values()))
+        common = [reading for index, reading in enumerate(listed) if index == 0 or seen[reading] >= enough]
+        spelled = [to_finals_tone3(reading, neutral_tone_with_five=True) for reading in common]
+        finals.append(tuple(dict.fromkeys((text[:-1], text[-1]) for text in spelled if text.endswith(_TONES))))
+    kinds = [_kind([tone for _, tone in readings]) for readings in finals]
+    return Readings(tuple(finals), np.array(kinds, dtype=np.int64))
+
+
+@lru_cache(maxsize=1)
+def _readings_in_words() -> dict[str, Counter[str]]:
+    """Count in how many words each reading of a character occurs; dictionaries list readings that nobody uses."""
+    from pypinyin.phrases_dict import phrases_dict
+
+    counts: dict[str, Counter[str]] = {}
+    for word, spelled in phrases_dict.items():
+        for character, reading in zip(word, spelled, strict=False):
+            counts.setdefault(character, Counter())[reading[0]] += 1
+    return counts
+
+
+def _kind(tones: Sequence[str]) -> int:
+    level = {tone in _LEVEL_TONES for tone in tones}
+    return 3 if not level else 2 if len(level) == 2 else int(False in level)
+
+
+def class_prior(kinds: npt.NDArray[np.int64], counts: Floats, classes: npt.NDArray[np.int64]) -> Floats:
+    """Estimate, from characters that verse tells about, what the modern tone says of the old one.
+
+    Args:
+        kinds: See `Readings`.
+        counts: Evidence from verse for each character; those with little of it are not asked.
+        classes: Class of each character by verse alone: 0 level, 1 oblique, 2 either.
+
+    Returns:
+        Probability of each class for each character, shape (characters, 3).
+    """
+    known = counts >= 50
+    table = np.ones((KINDS, 3))
+    np.add.at(table, (kinds[known], classes[known]), 1)
+    return np.asarray((table / table.sum(axis=1, keepdims=True))[kinds])
+
+
+def modern_prosody(
+    characters: str, readings: Readings, uses: npt.NDArray[np.int64], tunes: Mapping[str, TunePattern]
+) -> Prosody:
+    """Build tones and rhyme groups of today's language.
+
+    Args:
+        characters: Distinct normalised characters.
+        readings: Their readings.
+        uses: How often each is used; members of a group are listed by it.
+        tunes: Tunes, which stay the same.
+    """
+    signs = "".join("平仄中中"[kind] for kind in readings.kinds.tolist())
+    first = [found[0][1] in _LEVEL_TONES if found else None for found in readings.finals]
+    level = np.array([np.nan if flag is None else float(flag) for flag in first], dtype=np.float32)
+    level[readings.kinds == 2] = np.where(level[readings.kinds == 2] > 0.5, 0.75, 0.25)
+    members: dict[tuple[str, Tone], list[int]] = {
+        (name, tone): [] for tone in (Tone.LEVEL, Tone.OBLIQUE) for name in _GROUPS
+    }
+    single: set[int] = set()
+    for row, found in enumerate(readings.finals):
+        keys = {
+            (_GROUP_OF_FINAL[final], Tone.LEVEL if tone in _LEVEL_TONES else Tone.OBLIQUE)
+            for final, tone in found
+            if final in _GROUP_OF_FINAL
+        }
+        for key in keys:
+            members[key].append(row)
+        if len(keys) == 1:
+            single.add(row)
+    groups: list[RhymeGroup] = []
+    for (name, tone), rows in members.items():
+        rows = sorted(rows, key=lambda row: -int(uses[row]))
+        listed = "".join(characters[row] for row in rows)
+        certain = "".join(characters[row] for row in rows if row in single)
+        groups.append(RhymeGroup(len(groups), name + tone.value, tone, listed, certain))
+    table = ToneTable(characters, level, signs, np.zeros(len(characters), dtype=bool))
+    return Prosody(table, groups, tunes)

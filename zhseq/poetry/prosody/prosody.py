@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.errors import CheckpointError, InputError
+from zhseq.poetry.prosody.books import CLASSICAL, LYRIC, MODERN, named
 from zhseq.poetry.prosody.patterns import Pattern, TunePattern
 from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
@@ -21,6 +22,7 @@ from zhseq.text.vocab import Vocab
 Booleans = npt.NDArray[np.bool_]
 
 PROSODY_FILE = "prosody.json"
+_HARDLY_LEVEL = 0.05  # a character with a smaller share of level uses is level at the ends of lines only
 _RARE = 0.1  # a reading with a smaller share of a character's uses is not taken where nobody says which is meant
 
 
@@ -56,6 +58,13 @@ class RhymeGroup:
     """All members, the commonest first."""
     certain: str
     """The members with this one reading and ample evidence: those a writer can rely on."""
+    title: str = ""
+    """What the book of rhyme calls it, 下平十一尤 for example; empty where it has no such group."""
+
+    @property
+    def full_name(self) -> str:
+        """The name in the book and that of this project beside it."""
+        return f"{self.title} ({self.name})" if self.title else self.name
 
 
 @dataclass(frozen=True)
@@ -95,12 +104,17 @@ class Prosody:
         *,
         lyric: Prosody | None = None,
         modern: Prosody | None = None,
+        book: str = CLASSICAL,
     ) -> None:
         self.table = table
+        self.book = book
         self.rhyme_groups = tuple(rhyme_groups)
         self.tunes = dict(tunes)
         self._lyric, self._modern = lyric, modern
         self._index = {character: row for row, character in enumerate(table.characters)}
+        self._sounds = dict(zip(table.characters, table.classes, strict=True))
+        hardly = np.flatnonzero((table.level < _HARDLY_LEVEL) & table.learned).tolist()
+        self._sounds_inside = self._sounds | {table.characters[row]: Tone.OBLIQUE.value for row in hardly}
         self._groups: dict[str, tuple[int, ...]] = {}
         self._certain: dict[str, tuple[int, ...]] = {}
         for group in self.rhyme_groups:
@@ -157,6 +171,14 @@ class Prosody:
         """Return the tone class of one character; EITHER for one that is not known."""
         row = self._index.get(normalize(character))
         return Tone.EITHER if row is None else Tone(self.table.classes[row])
+
+    def sounds(self, line: str) -> str:
+        """Return the tones of a normalised line of verse, 平, 仄 or 中 for each character.
+
+        不 and a few others are level at the ends of lines only; inside of a line they are oblique.
+        """
+        inside, end = self._sounds_inside, self._sounds
+        return "".join([*(inside.get(c, "中") for c in line[:-1]), *(end.get(c, "中") for c in line[-1:])])
 
     def masks(self, vocab: Vocab, *, strict: bool = False) -> ToneMasks:
         """Tell which symbols may stand at a level and at an oblique place.
@@ -297,12 +319,13 @@ def _load(directory: Path) -> Prosody:
         )
     try:
         tunes = {tune.name: tune for tune in map(_tune, content["tunes"])}
-        table, groups = _table(content), _groups(content["groups"])
-        views = {}
+        table, groups = _table(content), _groups(content["groups"], CLASSICAL)
+        views: dict[str, Any] = {}
         if "lyric" in content:
-            views["lyric"] = Prosody(table, _groups(content["lyric"]), tunes)
+            views["lyric"] = Prosody(table, _groups(content["lyric"], LYRIC), tunes, book=LYRIC)
         if "modern" in content:
-            views["modern"] = Prosody(_table(content["modern"]), _groups(content["modern"]["groups"]), tunes)
+            groups_today = _groups(content["modern"]["groups"], MODERN)
+            views["modern"] = Prosody(_table(content["modern"]), groups_today, tunes, book=MODERN)
         return Prosody(table, groups, tunes, **views)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
@@ -346,10 +369,11 @@ def _table(content: dict[str, Any]) -> ToneTable:
     )
 
 
-def _groups(records: list[dict[str, Any]]) -> list[RhymeGroup]:
+def _groups(records: list[dict[str, Any]], book: str) -> list[RhymeGroup]:
+    titles = named([(str(row["name"]), str(row["characters"])) for row in records], book)
     return [
-        RhymeGroup(index, str(row["name"]), Tone(row["tone"]), str(row["characters"]), str(row["certain"]))
-        for index, row in enumerate(records)
+        RhymeGroup(index, str(row["name"]), Tone(row["tone"]), str(row["characters"]), str(row["certain"]), title)
+        for index, (row, title) in enumerate(zip(records, titles, strict=True))
     ]
 
 

@@ -1,0 +1,403 @@
+"""Judge regulated verse and verse in the old style: alternation of tones, rescue (拗救), rhymes. Imports no torch.
+
+A line is judged by its last five characters and the tone of their second one, as handbooks do: 仄仄平平仄, 平平仄仄平,
+平平平仄仄, 仄仄仄平平. A tone out of place (拗) is no fault where another makes up for it (救).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from zhseq.errors import Message
+from zhseq.poetry.faults import Fault, Finding, Remark, Review
+from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, OPPOSITE, Prosody
+from zhseq.poetry.prosody.books import CLASSICAL, neighbours
+from zhseq.poetry.prosody.patterns import FORM_SHAPES
+from zhseq.poetry.reading import BLANK
+
+OLD_STYLE = "古体"
+"""The pattern of a poem whose tones are free."""
+BROKEN_WAIST = "折腰体"
+"""A quatrain whose second couplet does not take up the tones of the first."""
+
+Found = TypeVar("Found", bound=Finding)
+
+_MOST_BREACHES = {5: {4: 1, 8: 3}, 7: {4: 2, 8: 4}}
+"""Characters and lines -> how often a regulated poem may break the alternation in and between lines before it reads as
+verse in the old style. Short lines were written in the old style most often."""
+_BEGINNINGS = {LEVEL: "平起", OBLIQUE: "仄起"}
+_NUMERALS = {5: "五", 7: "七"}
+_SHORTEST, _LONG = 4, 10  # lines of a quatrain, and from which on regulated verse is long (排律)
+
+
+def form_of_lines(count: int, length: int, *, regulated: bool) -> str:
+    """Return what verse of so many lines of 5 or 7 characters is called."""
+    named = next((name for name, shape in FORM_SHAPES.items() if shape == (count, length)), "")
+    if named:
+        return named
+    if regulated:
+        return _NUMERALS[length] + ("言排律" if count >= _LONG else "言小律")
+    return _NUMERALS[length] + "古"
+
+
+def judge_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Review:
+    """Judge a poem whose lines are of one length, 5 or 7, but for slips.
+
+    Args:
+        lines: Normalised lines, at least 4.
+        prosody: Tones and rhymes.
+        strict: Hold it to the rules of regulated verse even if it reads as verse in the old style.
+    """
+    length = Counter(map(len, lines)).most_common(1)[0][0]
+    tones = [prosody.sounds(line) for line in lines]
+    faults = [
+        Fault("line_length", number + 1, count=len(line), expected_count=length)
+        for number, line in enumerate(lines)
+        if len(line) != length
+    ]
+    if len(lines) % 2:
+        return _old_style(lines, tones, prosody)
+    found = _judge_regulated(lines, tones, length, faults, prosody)
+    reason = None if strict or faults else _reason_for_old_style(tones)
+    if reason is None:
+        return found
+    other = _old_style(lines, tones, prosody)
+    count = len(found.faults)
+    note = Message(
+        "old_style",
+        "reads as old-style verse (古体): {reason}; as a {form} it would have {faults}, which <form={form}> lists",
+        {
+            "reason": reason,
+            "form": found.form,
+            "count": count,
+            "faults": Message("one_fault", "1 fault")
+            if count == 1
+            else Message("fault_count", "{count} faults", {"count": count}),
+        },
+    )
+    return replace(other, note=note, otherwise=found)
+
+
+# Regulated verse.
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a line should be and is."""
+
+    expected: str
+    findings: tuple[Finding, ...]
+
+
+def _judge_regulated(
+    lines: Sequence[str], tones: Sequence[str], length: int, faults: Sequence[Fault], prosody: Prosody
+) -> Review:
+    """Judge a poem as regulated verse; `faults` are those of its line lengths."""
+    whole = [len(line) == length for line in lines]
+    rhyme_tone = _tone_of_rhyme(tones)
+    starts = [_possible_starts(tones, number) if fits else set() for number, fits in enumerate(whole)]
+    first = _first_start(starts)
+    dues, between = _due_starts(starts, first)
+    opening = tones[0][-1] == rhyme_tone
+    rhyming = [number % 2 for number in range(len(lines))]
+    rhyming[0] = int(opening)
+    expected: list[str] = []
+    findings: list[Finding] = [*faults]
+    for number, line in enumerate(lines):
+        end = rhyme_tone if rhyming[number] else OPPOSITE[rhyme_tone]
+        if number == 0 and tones[0][-1] == FREE:
+            end = FREE
+        reading = (
+            _read_line(lines, tones, number, dues[number], end) if whole[number] else _Reading(FREE * len(line), ())
+        )
+        expected.append(reading.expected)
+        findings += reading.findings
+    rhymes, of_rhyme = find_rhymes(lines, rhyming, prosody, opening=opening)
+    findings += [*of_rhyme, *repeated_lines(lines, rhyming), *repeated_pairs(lines)]
+    waist = len(lines) == _SHORTEST and [fault.line for fault in between] == [3]
+    findings += [Remark("broken_waist", 3)] if waist else between
+    parts = (_BEGINNINGS[first], "首句入韵" if opening else "首句不入韵", "仄韵" * (rhyme_tone == OBLIQUE))
+    return Review(
+        lines=tuple(lines),
+        form=form_of_lines(len(lines), length, regulated=True),
+        tune="",
+        pattern=" ".join(filter(None, (*parts, BROKEN_WAIST * waist))),
+        tones=tuple(tones),
+        expected=tuple(expected),
+        rhymes=tuple(rhymes),
+        rhyming=tuple(rhyming),
+        faults=tuple(each for each in in_order(findings) if isinstance(each, Fault)),
+        remarks=tuple(each for each in in_order(findings) if isinstance(each, Remark)),
+        book=prosody.book,
+    )
+
+
+def _tone_of_rhyme(tones: Sequence[str]) -> str:
+    ends = [line[-1] for line in tones[1::2]]
+    return OBLIQUE if ends.count(OBLIQUE) > len(ends) / 2 else LEVEL
+
+
+def _first_start(starts: Sequence[set[str]]) -> str:
+    """Return the tone with which the pattern begins: that of the first line, or where it has none, of most lines."""
+    if len(starts[0]) == 1:
+        return next(iter(starts[0]))
+    votes = Counter[str]()
+    for number, found in enumerate(starts):
+        if len(found) == 1:
+            tone = next(iter(found))
+            votes[tone if number % 4 in (0, 3) else OPPOSITE[tone]] += 1
+    return LEVEL if votes[LEVEL] > votes[OBLIQUE] else OBLIQUE
+
+
+def _due_starts(starts: Sequence[set[str]], first: str) -> tuple[list[str], list[Fault]]:
+    """Return the tone that is due at the second place of each line, and the faults between lines.
+
+    A line that alternates in itself keeps its own tone, even if it does not oppose the line before (失对) or does not
+    take it up (失粘); a line that does not is held to what the lines around it ask for.
+    """
+    dues: list[str] = []
+    faults: list[Fault] = []
+    for number, found in enumerate(starts):
+        tone = first if number == 0 else OPPOSITE[dues[-1]] if number % 2 else dues[-1]
+        if found and tone not in found:
+            faults.append(Fault("not_opposed" if number % 2 else "not_linked", number + 1, other_line=number))
+            tone = OPPOSITE[tone]
+        dues.append(tone)
+    return dues, faults
+
+
+def _possible_starts(tones: Sequence[str], number: int) -> set[str]:
+    """Return the tones at the second place from which the even places of a line may be said to alternate."""
+    line = tones[number]
+    heard = line[1:-1:2]
+    if _is_turned_end(line) or _rescues(tones, number):
+        heard = heard[:-1]
+    found = set()
+    for start in (LEVEL, OBLIQUE):
+        wanted = [start if position % 2 == 0 else OPPOSITE[start] for position in range(len(heard))]
+        if all(tone != OPPOSITE[due] for tone, due in zip(heard, wanted, strict=True)):
+            found.add(start)
+    return found
+
+
+def _is_turned_end(tones: str) -> bool:
+    """Tell whether a line ends on 平仄平仄, the end of 平平仄平仄, which stands for 平平平仄仄."""
+    return tones[-4] != OBLIQUE and tones[-3] != LEVEL and tones[-2] == LEVEL and tones[-1] != LEVEL
+
+
+def _rescues(tones: Sequence[str], number: int) -> bool:
+    """Tell whether the next line makes up for 仄仄平仄仄, 仄仄仄仄仄 and the like by the level tone of 平平平仄平."""
+    if number % 2 or number + 1 >= len(tones):
+        return False
+    upper, lower = tones[number], tones[number + 1]
+    broken = upper[-4] != LEVEL and upper[-2] == OBLIQUE and upper[-1] != LEVEL
+    answer = len(lower) == len(upper) and lower[-4] != OBLIQUE and lower[-3] != OBLIQUE
+    return broken and answer and lower[-2] == OBLIQUE and lower[-1] != OBLIQUE
+
+
+def _read_line(lines: Sequence[str], tones: Sequence[str], number: int, start: str, end: str) -> _Reading:
+    """Judge one line of regulated verse.
+
+    Args:
+        lines: The poem.
+        tones: Its tones.
+        number: Number of the line, from 0.
+        start: Tone due at its second place.
+        end: Tone due at its end; 中: either.
+    """
+    line, own = lines[number], tones[number]
+    last = len(line) - 5  # where the last five characters begin
+    inner = OPPOSITE[start] if last else start  # the tone due at the second of them
+    demanded = (FREE + start if last else "") + f"中{inner}中{OPPOSITE[inner]}{end}"
+    findings: list[Finding] = []
+    core = own[last:]
+    if inner == LEVEL and end != LEVEL and _is_turned_end(own):
+        demanded = demanded[:-3] + OBLIQUE + LEVEL + demanded[-1]
+        findings.append(Remark("turned_end", number + 1, last + 4, line[last + 3]))
+    elif inner == OBLIQUE and end != LEVEL:
+        demanded, answered = _read_open(lines, tones, number, demanded)
+        findings += answered
+    elif end == LEVEL and inner == LEVEL and core[0] == OBLIQUE and core[1] == LEVEL:
+        demanded = demanded[:-3] + LEVEL + demanded[-2:]
+        if core[2:] == "仄仄平":
+            findings.append(Fault("lonely_level_tone", number + 1, last + 1, line[last]))
+        elif core[2] == LEVEL:
+            findings.append(
+                Remark("rescued_within", number + 1, last + 1, line[last], other_line=number + 1, text=line[last + 2])
+            )
+    elif end == LEVEL and inner == OBLIQUE:
+        demanded = demanded[:-3] + OBLIQUE + demanded[-2:]
+    if own.endswith(LEVEL * 3) and end == LEVEL:
+        findings.append(Fault("three_level_tones", number + 1, last + 3, line[last + 2]))
+    told = {finding.position - 1 for finding in findings if isinstance(finding, Fault)} | {last + 2, last}
+    findings += [fault for fault in tone_faults(number, line, own, demanded) if fault.position - 1 not in told]
+    return _Reading(demanded, tuple(findings))
+
+
+def _read_open(lines: Sequence[str], tones: Sequence[str], number: int, demanded: str) -> tuple[str, list[Finding]]:
+    """Judge a line on 仄仄平平仄, which the next line may rescue; return what is due there and what is to be said."""
+    line, own = lines[number], tones[number]
+    last = len(line) - 5
+    if _rescues(tones, number):
+        answer = lines[number + 1][-3]
+        said = Remark("rescued_by_next", number + 1, last + 4, line[last + 3], other_line=number + 2, text=answer)
+        return demanded[:-2] + OBLIQUE + demanded[-1], [said]
+    if own[last + 2 :] == "仄平仄":
+        lower = tones[number + 1] if number + 1 < len(tones) else ""
+        if len(lower) == len(own) and lower[-4] == LEVEL and lower[-3] == LEVEL and lower[-2] == OBLIQUE:
+            answer = lines[number + 1][-3]
+            said = Remark("lonely_rescued", number + 1, last + 3, line[last + 2], other_line=number + 2, text=answer)
+            return demanded, [said]
+        return demanded, [Remark("lonely_open", number + 1, last + 3, line[last + 2])]
+    return demanded, []
+
+
+# Verse in the old style.
+
+
+def _old_style(lines: Sequence[str], tones: Sequence[str], prosody: Prosody) -> Review:
+    """Judge verse in the old style: even lines rhyme, on neighbouring groups as well, and no line stands twice."""
+    wide = prosody.lyric()
+    rhyming = [number % 2 for number in range(len(lines))]
+    same_tone = tones[0][-1] in (tones[1][-1], FREE)
+    rhyming[0] = int(same_tone and any(wide.rhyme(lines[0][-1], line[-1]) for line in lines[1::2]))
+    groups, of_rhyme = find_rhymes(lines, rhyming, wide)
+    if not of_rhyme:
+        groups, _ = find_rhymes(lines, rhyming, prosody)
+    findings = in_order([*of_rhyme, *repeated_lines(lines, rhyming)])
+    return Review(
+        lines=tuple(lines),
+        form=form_of_lines(len(lines), len(lines[0]), regulated=False),
+        tune="",
+        pattern=OLD_STYLE,
+        tones=tuple(tones),
+        expected=tuple(FREE * len(line) for line in lines),
+        rhymes=tuple(groups),
+        rhyming=tuple(rhyming),
+        faults=tuple(each for each in findings if isinstance(each, Fault)),
+        book=wide.book if of_rhyme else prosody.book,
+    )
+
+
+def _reason_for_old_style(tones: Sequence[str]) -> Message | None:
+    """Return why a poem reads as old-style verse, or None if it reads as regulated verse.
+
+    Args:
+        tones: Tone of each character, a string of 平, 仄 and 中 for each of an even number of lines.
+    """
+    breaches = _count_breaches(tones)
+    if _tone_of_rhyme(tones) == OBLIQUE and (breaches or any(line[-1] == OBLIQUE for line in tones[2::2])):
+        return Message("oblique_rhymes", "it rhymes on oblique words")
+    known, length = _MOST_BREACHES[len(tones[0])], len(tones)
+    if breaches > known.get(length, known[8] * length // 8):
+        return Message("no_pattern", "its tones follow no regulated pattern")
+    return None
+
+
+def _count_breaches(tones: Sequence[str]) -> int:
+    """Count lines whose tones do not alternate, couplets not opposed (失对) and couplets not linked (失粘)."""
+    starts = [_possible_starts(tones, number) for number in range(len(tones))]
+    count = sum(not found for found in starts)
+    for number in range(1, len(starts)):
+        before, here = starts[number - 1], starts[number]
+        due = {OPPOSITE[tone] for tone in before} if number % 2 else before
+        count += bool(before) and bool(here) and not due & here
+    return count
+
+
+# Rules of all verse.
+
+
+def tone_faults(number: int, line: str, tones: str, expected: str) -> list[Fault]:
+    """Return the places of a line, number `number` from 0, whose tone is not the expected one."""
+    return [
+        Fault("wrong_tone", number + 1, place + 1, line[place], tone=tone, expected=due)
+        for place, (tone, due) in enumerate(zip(tones, expected, strict=True))
+        if {tone, due} == {LEVEL, OBLIQUE}
+    ]
+
+
+def find_rhymes(
+    lines: Sequence[str], rhyming: Sequence[int], prosody: Prosody, *, opening: bool = False
+) -> tuple[list[int], list[Finding]]:
+    """Return the rhyme group of each line, and the words that leave the group of their rhyme.
+
+    Args:
+        lines: The poem.
+        rhyming: Rhyme class of each line, 0 for none.
+        prosody: Rhyme groups.
+        opening: The first line may rhyme with a neighbouring group (首句邻韵), as it may in regulated verse.
+    """
+    groups: list[int] = [-1] * len(lines)
+    findings: list[Finding] = []
+    for rhyme in sorted(set(rhyming) - {0}):
+        members = [number for number, class_ in enumerate(rhyming) if class_ == rhyme]
+        known = [number for number in members if lines[number][-1] != BLANK and prosody.groups(lines[number][-1])]
+        votes = Counter(group for number in known for group in prosody.groups(lines[number][-1]))
+        if not votes:
+            continue
+        if opening and len(known) > 2:  # the first line is held to the others, not they to it
+            votes.subtract(prosody.groups(lines[known[0]][-1]) if known[0] == 0 else ())
+        due = prosody.rhyme_groups[votes.most_common(1)[0][0]]
+        for number in known:
+            word = lines[number][-1]
+            own = prosody.groups(word)
+            groups[number] = due.id if due.id in own else own[0]
+            if groups[number] == due.id:
+                continue
+            place: dict[str, Any] = {"line": number + 1, "position": len(lines[number]), "character": word}
+            place["group"] = due.full_name
+            near = next((group for group in own if number == 0 and opening and _near(prosody, group, due.id)), None)
+            if near is None:
+                findings.append(Fault("no_rhyme", **place))
+            else:
+                groups[number] = near
+                findings.append(Remark("neighbouring_rhyme", **place, text=prosody.rhyme_groups[near].full_name))
+    return groups, findings
+
+
+def _near(prosody: Prosody, one: int, other: int) -> bool:
+    """Tell whether two groups are neighbours: by their names in the book, or as ci joins them."""
+    first, second = prosody.rhyme_groups[one], prosody.rhyme_groups[other]
+    if prosody.book == CLASSICAL and first.title and second.title:
+        return neighbours(first.title, second.title)
+    return prosody.lyric().rhyme(*((group.certain or group.characters)[0] for group in (first, second)))
+
+
+def repeated_lines(lines: Sequence[str], rhyming: Sequence[int]) -> list[Fault]:
+    """Return lines and rhyme words that stand twice."""
+    faults = []
+    for number, line in enumerate(lines):
+        earlier = lines[:number]
+        if line in earlier and BLANK not in line:
+            faults.append(Fault("repeated_line", number + 1, other_line=earlier.index(line) + 1))
+            continue
+        word = line[-1]
+        twice = [n + 1 for n in range(number) if rhyming[n] and rhyming[n] == rhyming[number] and lines[n][-1] == word]
+        if twice and word != BLANK:
+            faults.append(Fault("repeated_rhyme_word", number + 1, len(line), word, other_line=twice[0]))
+    return faults
+
+
+def repeated_pairs(lines: Sequence[str]) -> list[Remark]:
+    """Return words of two characters that stand in two lines: no rule forbids them, but a careful reader asks."""
+    remarks = []
+    for number, line in enumerate(lines):
+        end = 0
+        for position in range(len(line) - 1):
+            pair = line[position : position + 2]
+            found = next((n + 1 for n, other in enumerate(lines[:number]) if pair in other), 0)
+            if found and position >= end and BLANK not in pair and len(set(pair)) > 1 and line not in lines[:number]:
+                remarks.append(
+                    Remark("repeated_pair", number + 1, position + 1, line[position], other_line=found, text=pair)
+                )
+                end = position + 2
+    return remarks
+
+
+def in_order(findings: Sequence[Found]) -> list[Found]:
+    """Return findings in the order in which a reader meets them."""
+    return sorted(findings, key=lambda finding: (finding.line, finding.position))

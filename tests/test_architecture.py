@@ -42,7 +42,7 @@ WITHOUT_TORCH = (
         "tagging.patterns",
     ),
     *("bulk.inputs", "bulk.records"),
-    *("serve.http", "serve.metrics", "serve.openapi", "serve.protocol", "serve.reading"),
+    *("serve.gate", "serve.http", "serve.metrics", "serve.openapi", "serve.protocol", "serve.reading"),
     *("serve.schemas", "serve.settings"),
 )
 

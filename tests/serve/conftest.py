@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -14,6 +15,7 @@ from zhseq.serve.app import create_app
 from zhseq.serve.settings import Settings
 
 Serve = Callable[..., TestClient]
+Lines = list[dict[str, object]]
 
 
 @pytest.fixture
@@ -37,3 +39,21 @@ def serve(tagger: FakeTagger) -> Iterator[Serve]:
 @pytest.fixture
 def client(serve: Serve) -> TestClient:
     return serve()
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """What is logged, as the handler writes it."""
+    found: Lines = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.__dict__["fields"])
+
+    logger, handler = logging.getLogger("zhseq.serve"), Keep()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield found
+    logger.removeHandler(handler)
+    logger.setLevel(level)

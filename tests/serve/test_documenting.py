@@ -69,7 +69,7 @@ def test_all_errors_are_declared_in_one_shape(document: dict[str, Any]) -> None:
 
 def test_a_key_is_part_of_the_document(serve: Serve, document: dict[str, Any]) -> None:
     assert "security" not in document
-    guarded = serve(api_key="k").get("/openapi.json").json()
+    guarded = serve(api_keys=("k",)).get("/openapi.json").json()
     assert guarded["security"] == [{"key": []}]
     assert guarded["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
 

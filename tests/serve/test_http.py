@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,24 +13,6 @@ from tests.serve.fakes import POISON, FakeTagger
 SECRET = "绝不记录的文字"
 
 
-@pytest.fixture
-def lines() -> Iterator[list[dict[str, object]]]:
-    """What is logged, as the handler writes it."""
-    found: list[dict[str, object]] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.__dict__["fields"])
-
-    logger, handler = logging.getLogger("zhseq.serve"), Keep()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield found
-    logger.removeHandler(handler)
-    logger.setLevel(level)
-
-
 def error_of(response: object) -> str:
     body = response.json()  # type: ignore[attr-defined]
     assert set(body) == {"error"}
@@ -41,7 +22,7 @@ def error_of(response: object) -> str:
 
 
 def test_a_key_opens_what_computes(serve: Serve) -> None:
-    client = serve(host="0.0.0.0", api_key="s3cret")
+    client = serve(host="0.0.0.0", api_keys=("s3cret",))
     for headers in (
         {},
         {"Authorization": "Bearer wrong"},
@@ -67,7 +48,7 @@ def test_known_hosts(serve: Serve, host: str) -> None:
     assert serve(allowed_hosts=("API.example",)).get("/health", headers={"Host": host}).is_success
 
 
-@pytest.mark.parametrize("settings", [{}, {"host": "0.0.0.0", "api_key": "s3cret"}])
+@pytest.mark.parametrize("settings", [{}, {"host": "0.0.0.0", "api_keys": ("s3cret",)}])
 def test_two_host_headers_are_refused(serve: Serve, settings: dict[str, str]) -> None:
     client = serve(**settings)
     hosts = [("Host", "localhost"), ("Host", "evil.example")]
@@ -106,7 +87,7 @@ def test_unknown_paths_and_methods_have_the_shape_of_all_errors(client: TestClie
     response = client.delete("/v1/tag")
     assert (response.status_code, error_of(response)) == (405, "wrong_method")
     assert response.headers["allow"] == "POST"
-    assert client.get("/docs").status_code == 404
+    assert client.get("/redoc").status_code == 404
     assert client.head("/health").status_code == 200
     assert client.get("/v1/tag/").status_code == 404
 
@@ -151,7 +132,7 @@ def test_answers_tell_browsers_to_be_careful(client: TestClient) -> None:
 
 
 def test_other_pages_may_call_only_if_named(serve: Serve) -> None:
-    client = serve(allowed_origins=("https://page.example",), api_key="k")
+    client = serve(allowed_origins=("https://page.example",), api_keys=("k",))
     ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     friend = client.options("/v1/tag", headers={"Origin": "https://page.example", **ask})
     assert friend.headers["access-control-allow-origin"] == "https://page.example"

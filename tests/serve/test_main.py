@@ -209,6 +209,8 @@ def test_after_a_kill_the_port_is_free_and_a_stop_does_not_wait_for_ever() -> No
             time.sleep(0.3)
             begin = time.monotonic()
             second.process.send_signal(signal.SIGTERM)
+            code, body = answer(busy)
+            assert (code, code_of(body)) == (503, "stopping")
             status, logged = second.end()
             assert (status, logged[-1]["event"], logged[-1]["finished"]) == (0, "stop", False)
             assert time.monotonic() - begin < 10

@@ -19,7 +19,7 @@ def served(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tes
     (page / "app.js").write_text("export {};", encoding="utf-8")
     (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
     monkeypatch.setattr("zhseq.serve.app.PAGE", page)
-    return serve(host="0.0.0.0", api_key="k")
+    return serve(host="0.0.0.0", api_keys=("k",))
 
 
 def test_the_page_needs_no_key_and_runs_nothing_foreign(served: TestClient) -> None:

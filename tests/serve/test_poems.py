@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
 import pytest
 from starlette.testclient import TestClient
 
-from tests.serve.fakes import FakeTagger
+from tests.serve.conftest import Lines, Serve
+from tests.serve.fakes import FakePoet, FakeTagger
+from zhseq.errors import InputError
 from zhseq.messages import CHINESE
-from zhseq.poetry.poet import Poet, Request
+from zhseq.poetry.poet import Poem, Poet, Request
 from zhseq.serve import schemas
 from zhseq.serve.app import create_app
+from zhseq.serve.queues import failure
 from zhseq.serve.settings import Settings
 
 OLD = "床前明月光，疑是地上霜。举头望明月，低头思故乡。"
@@ -314,3 +318,39 @@ def test_a_rhyme_and_the_number_of_candidates_can_be_given(client: TestClient, p
     (found,) = client.post("/v1/poems", json=wishes).json()["poems"]
     expected = poet.write(form="五绝", rhyme_with="秋", top_k=3, seed=2, best_of=2)
     assert found["lines"] == list(expected.lines)
+
+
+class FailingPoet(FakePoet):
+    """Breaks off after a line, or thinks about the next one for long."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+    def lines(self, request: Request, number: int = 0) -> Iterator[Poem]:
+        yield Poem(("春眠不觉晓",), "五绝")
+        if self.error is not None:
+            raise self.error
+        time.sleep(1.5)
+        yield Poem(("春眠不觉晓", "处处闻啼鸟"), "五绝")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("春眠"), "internal"),
+        (SystemExit(), "internal"),
+        (InputError("no_line", "expected a line"), "no_line"),
+        (None, "timeout"),
+    ],
+)
+def test_a_stream_that_breaks_off_says_so(serve: Serve, lines: Lines, error: BaseException | None, code: str) -> None:
+    client = serve(FailingPoet(error), timeout=1.0)
+    answer = client.post("/v1/poems", json={"form": "五绝", "stream": True})
+    first, last = map(json.loads, answer.text.splitlines())
+    assert first == {"poem": 0, "line": 0, "text": "春眠不觉晓"}
+    assert last["error"]["code"] == code
+    assert "春眠" not in json.dumps(last, ensure_ascii=False)
+    (line,) = [line for line in lines if line["event"] == "request"]
+    assert (line["status"], line["code"]) == (200, code)
+    faults = [line["kind"] for line in lines if line["event"] == "error"]
+    assert faults == ([type(failure(error)).__name__] if error is not None and code == "internal" else [])

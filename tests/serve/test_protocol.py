@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -72,3 +73,47 @@ def test_a_body_that_breaks_off_is_told_so(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_who_says_nothing_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert statuses(monkeypatch=monkeypatch) == [408]
+
+
+class Reader:
+    """Asks for much and reads it as told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(protocol, "READER_SECONDS", 0.2)
+        monkeypatch.setattr(protocol, "READER_BYTES", 1_000)
+
+    async def served(self, pause: float, size: int, of: int) -> int:
+        """Read so many bytes after each pause, and return how many came until the connection was closed."""
+
+        async def much(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+            await send({"type": "http.response.body", "body": b"x" * of})
+
+        config, kind, received = Config(much, lifespan="off", log_config=None), protocol.limited(100), 0
+        loop, state = asyncio.get_running_loop(), ServerState()
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        async with await loop.create_server(lambda: kind(config, state, {}), sock=listener):
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                client.setblocking(False)
+                await loop.sock_connect(client, listener.getsockname())
+                await loop.sock_sendall(client, GET + b"\r\n")
+                try:
+                    while True:
+                        await asyncio.sleep(pause)
+                        if not (part := await asyncio.wait_for(loop.sock_recv(client, size), 20)):
+                            break
+                        received += len(part)
+                except ConnectionError:
+                    pass
+            assert not state.connections or received >= of
+        return received
+
+
+def test_who_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asyncio.run(Reader(monkeypatch).served(1.5, 2**20, of=3_000_000)) < 3_000_000
+
+
+def test_who_reads_slowly_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asyncio.run(Reader(monkeypatch).served(0.01, 20_000, of=600_000)) >= 600_000

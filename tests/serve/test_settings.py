@@ -15,7 +15,7 @@ def test_this_computer_needs_no_key(host: str) -> None:
 def test_others_need_a_key(host: str) -> None:
     with pytest.raises(ConfigError, match=r"^listening on .* ZHSEQ_API_KEY .*127\.0\.0\.1'$"):
         Settings(host=host)
-    assert not Settings(host=host, api_key="secret").is_local
+    assert not Settings(host=host, api_keys=("secret",)).is_local
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,10 @@ def test_others_need_a_key(host: str) -> None:
         {"grace": 1e9},
         {"port": 65_536},
         {"port": -1},
-        {"api_key": "two words"},
-        {"api_key": "密钥"},
+        {"api_keys": ("two words",)},
+        {"api_keys": ("k", "密钥")},
+        {"rate_limit": -1},
+        {"trusted_proxies": ("proxy.example",)},
     ],
 )
 def test_impossible_values_are_one_sentence(values: dict[str, object]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from zhseq import memory
 from zhseq.cli import program, run_main
-from zhseq.errors import ConfigError, InputError
+from zhseq.errors import ConfigError, InputError, command_line
 from zhseq.serve.settings import KEY_VARIABLE, Settings
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     host, port = listener.getsockname()[:2]
     print(f"zhseq: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    for doubt in settings.doubts():
+        log("warning", code=doubt.code, message=doubt.render(command_line, "en"))
     log("start", host=host, port=port)
     try:
         uvicorn.Server(config).run(sockets=[listener])
@@ -113,6 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="let the service be reached by this name, too"
     )
+    where.add_argument(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="believe what this proxy, or each of this network, says of a client's address (X-Forwarded-For)",
+    )
     models = parser.add_argument_group("models")
     models.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="another tagger than the one that comes along")
     models.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="another poem model than the one that comes along")
@@ -120,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     limits = parser.add_argument_group("limits")
     for name, kind, text in (
         ("threads", int, "threads that tag, each on one core"),
+        ("rate_limit", int, "requests a minute with one key, or from one address without keys; 0: any number"),
         ("max_body", int, "bytes of a request"),
         ("max_characters", int, "characters of a request"),
         ("max_texts", int, "texts of a request"),
@@ -138,8 +148,8 @@ def _parser() -> argparse.ArgumentParser:
 def _settings(options: argparse.Namespace) -> Settings:
     values = vars(options)
     origins, hosts = tuple(values.pop("allow_origin")), tuple(values.pop("allow_host"))
-    key = os.environ.get(KEY_VARIABLE, "")
-    return Settings(**values, api_key=key, allowed_origins=origins, allowed_hosts=hosts)
+    proxies, keys = tuple(values.pop("trusted_proxy")), tuple(os.environ.get(KEY_VARIABLE, "").split())
+    return Settings(**values, api_keys=keys, allowed_origins=origins, allowed_hosts=hosts, trusted_proxies=proxies)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -21,7 +21,8 @@ from zhseq.errors import Message
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.request import RHYMES
 from zhseq.serve import poems, tagging
-from zhseq.serve.http import ApiError, Gate, error_response, json_response, to_json
+from zhseq.serve.gate import Gate
+from zhseq.serve.http import ApiError, error_response, json_response, to_json
 from zhseq.serve.openapi import Endpoint, NamedRoute, describe
 from zhseq.serve.schemas import HealthResponse, OptionsResponse
 from zhseq.serve.services import Services, services
@@ -134,7 +135,7 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
 def _routes(settings: Settings) -> list[BaseRoute]:
     endpoints = (*tagging.ENDPOINTS, *poems.ENDPOINTS, *_REPORTS)
     document = to_json(
-        describe(endpoints, version=zhseq.__version__, description=_DESCRIPTION, guarded=bool(settings.api_key))
+        describe(endpoints, version=zhseq.__version__, description=_DESCRIPTION, guarded=bool(settings.api_keys))
     )
 
     async def openapi(request: Request) -> Response:

@@ -1,28 +1,25 @@
-"""What every request passes: who may call, how much may be sent, a log line and a count without the user's text."""
+"""Answers and refusals, and what is known of a request on its way: how much came, what goes out, packed or not."""
 
 from __future__ import annotations
 
-import hmac
+import gzip
 import itertools
 import json
 import os
 import string
-import time
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import anyio
-from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
+from starlette.types import Receive, Scope, Send
 
 from zhseq.errors import Message, service
 from zhseq.messages import CHINESE
-from zhseq.serve.metrics import Metrics, log
-from zhseq.serve.settings import LOCAL_HOSTS, Settings
+from zhseq.serve.metrics import log
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 
@@ -77,6 +74,12 @@ def too_large(limit: int) -> ApiError:
     return ApiError(413, message, {"Connection": "close"})
 
 
+def stopping() -> ApiError:
+    """Return the refusal of a request that a stopping service can no longer finish."""
+    message = Message("stopping", "The service is being stopped; send the request again.")
+    return ApiError(503, message, {"Retry-After": "1", "Connection": "close"})
+
+
 def to_json(value: Any) -> bytes:
     """Return a value as JSON in UTF-8; a lone surrogate comes out as an escape, which JSON allows."""
     return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
@@ -113,112 +116,20 @@ def error_response(error: ApiError) -> Response:
     return json_response(to_json(error_body(error.message)), error.status, error.headers)
 
 
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
-_OPEN_PATHS = ("/", "/health", "/ready", "/openapi.json", "/docs", "/favicon.ico")
-"""What needs no key: nothing is computed there."""
-_OPEN_FOLDER = "/static/"
 _LINGER = 5.0  # seconds in which the rest of a refused body may come
-_CLIENT_GONE = 499  # not sent, only logged and counted
+CLIENT_GONE = 499  # not sent, only logged and counted
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+_PACKED_FROM = 1_024  # bytes of a body; shorter ones gain nothing
+_PACKED_APART = 32_768  # bytes; to pack more takes so long that it is done beside the event loop
+_PACKED_KINDS = (b"application/json", b"text/plain")
 _PROCESS = os.urandom(4).hex()  # asked for once: every call would let go of Python's lock
 _NUMBERS = itertools.count(1)
 
 
-class Gate:
-    """The outermost application: it lets requests through to `app` or turns them away."""
-
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
-        self._app = app
-        self._settings = settings
-        self._metrics = metrics
-        self._hosts = frozenset((*LOCAL_HOSTS, *(host.lower() for host in settings.allowed_hosts)))
-        self._raw = list(_RAW_HEADERS)
-        if settings.allowed_origins:
-            self._raw = [pair for pair in _RAW_HEADERS if pair[0] != b"cross-origin-resource-policy"]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        broken = False
-        visit = _Visit(receive, send, self._settings.max_body, self._raw)
-        if scope["path"].startswith(_OPEN_FOLDER):
-            visit.path = _OPEN_FOLDER
-        begin = time.perf_counter()
-        scope["visit"] = visit
-        try:
-            self._admit(scope)
-            await self._app(scope, visit.receive, visit.send)
-        except ApiError as error:
-            broken = not await visit.refuse(error, scope)
-        except ClientGone:
-            visit.status = _CLIENT_GONE
-        except Exception as error:
-            log("error", id=visit.id, kind=type(error).__name__, places=places(error))
-            failure = ApiError(500, Message("internal", "The service failed; the error is in its log."))
-            broken = not await visit.refuse(failure, scope)
-        seconds = time.perf_counter() - begin
-        path, method = visit.path, scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.count(method, path, visit.status, seconds)
-        milliseconds = round(1000 * seconds, 2)
-        details = {"characters": visit.characters, "ms": milliseconds, "id": visit.id}
-        log("request", method=method, path=path, status=visit.status, **details)
-        if broken:
-            raise ClientGone  # what was sent cannot be taken back; the server closes the connection
-
-    def _admit(self, scope: Scope) -> None:
-        """Turn away who may not call, and what is too large by its own word.
-
-        Raises:
-            ApiError: Then.
-        """
-        headers = Headers(scope=scope)
-        path = scope["path"]
-        hosts = headers.getlist("host")
-        if len(hosts) > 1:  # a proxy before this service may have looked at another of them
-            raise ApiError(
-                400,
-                Message(
-                    "several_hosts",
-                    "Expected one header 'Host', but found {count}; send the one that is meant.",
-                    {"count": len(hosts)},
-                ),
-            )
-        if self._settings.api_key:
-            if path not in _OPEN_PATHS and not path.startswith(_OPEN_FOLDER) and scope["method"] != "OPTIONS":
-                self._check_key(headers)
-        elif _host_name(headers.get("host", "")) not in self._hosts:
-            # Else any page on the web could reach this service, under a name of its own that points to 127.0.0.1.
-            raise ApiError(
-                421, Message("wrong_host", "The service is not known under this host name; allow it with --allow-host.")
-            )
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length[:20]) > self._settings.max_body:
-            raise too_large(self._settings.max_body)
-
-    def _check_key(self, headers: Headers) -> None:
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        given, wanted = key.strip().encode("utf-8", "replace"), self._settings.api_key.encode()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, wanted):
-            raise ApiError(
-                401,
-                Message("unauthorized", "Expected the key of this service in the header 'Authorization: Bearer KEY'."),
-                {"WWW-Authenticate": "Bearer"},
-            )
-
-
-class _Visit:
+class Visit:
     """One request on its way: counts what comes, dresses what goes."""
 
     def __init__(self, receive: Receive, send: Send, limit: int, headers: list[tuple[bytes, bytes]]) -> None:
@@ -229,12 +140,23 @@ class _Visit:
         self._received = 0
         self._read = False
         self.started = False
-        self.status = _CLIENT_GONE  # until something is sent
+        self.status = CLIENT_GONE  # until something is sent
         self.characters = 0
         self.path = "unknown"  # of the route that serves it; not that of the request, which is a user's text
+        self.client = ""
+        """Its address."""
+        self.key = 0
+        """Number of the key that it came with."""
+        self.code = ""
+        """Of the error that it was answered with."""
+        self.packs = False
+        """Whether the client takes gzip."""
+        self._head: AsgiMessage | None = None
+        """Begin of an answer that waits for its body, to be packed with it."""
         self.id = f"{_PROCESS}-{next(_NUMBERS):x}"
 
     async def receive(self) -> AsgiMessage:
+        """Pass on what comes, unless it becomes too much."""
         message = await self._receive()
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
@@ -244,6 +166,7 @@ class _Visit:
         return message
 
     async def send(self, message: AsgiMessage) -> None:
+        """Pass on what goes, with the headers of all answers, and packed if the client likes."""
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
@@ -252,10 +175,26 @@ class _Visit:
             headers += [pair for pair in self._headers if pair[0] not in given]
             headers.append((b"x-request-id", self.id.encode()))
             message["headers"] = headers
+            if _may_be_packed(message):
+                headers.append((b"vary", b"Accept-Encoding"))
+                if self.packs:
+                    self._head = message
+                    return
+        elif self._head is not None:
+            head, self._head = self._head, None
+            if not message.get("more_body", False) and len(message.get("body", b"")) >= _PACKED_FROM:
+                message = await _pack(head, message)
+            await self._send(head)
         await self._send(message)
+
+    def fault(self, error: Exception) -> ApiError:
+        """Log a fault of the service, and return what its client is told."""
+        log("error", id=self.id, kind=type(error).__name__, places=places(error))
+        return ApiError(500, Message("internal", "The service failed; the error is in its log."))
 
     async def refuse(self, error: ApiError, scope: Scope) -> bool:
         """Answer with an error; return whether that was still possible."""
+        self.code = error.code
         if self.started:
             return False
         response = error_response(error)
@@ -272,10 +211,24 @@ class _Visit:
         return True
 
 
-def _host_name(host: str) -> str:
-    """Return the name in a Host header, without the port."""
-    name, colon, port = host.rpartition(":")
-    return (name if colon and port.isdigit() else host).lower()
+def _may_be_packed(head: AsgiMessage) -> bool:
+    """Tell whether an answer is one that may be packed: whole, and no file, whose tag would be that of the file."""
+    given = dict(head["headers"])
+    kind = given.get(b"content-type", b"").partition(b";")[0]
+    return kind in _PACKED_KINDS and b"etag" not in given and b"content-encoding" not in given
+
+
+async def _pack(head: AsgiMessage, message: AsgiMessage) -> AsgiMessage:
+    """Return the body packed, and say so in the head."""
+    body = message["body"]
+
+    def packed() -> bytes:
+        return gzip.compress(body, 1, mtime=0)
+
+    short = packed() if len(body) < _PACKED_APART else await anyio.to_thread.run_sync(packed)
+    kept = [pair for pair in head["headers"] if pair[0] != b"content-length"]
+    head["headers"] = [*kept, (b"content-encoding", b"gzip"), (b"content-length", str(len(short)).encode())]
+    return {**message, "body": short}
 
 
 def places(error: BaseException) -> list[str]:

@@ -153,7 +153,7 @@ def _line(seconds: float, level: str, fields: dict[str, Any]) -> str:
 
 def log(event: str, **fields: Any) -> None:
     """Write one line about an event. `fields` must hold nothing that a user sent."""
-    level = logging.ERROR if event == "error" else logging.INFO
+    level = {"error": logging.ERROR, "warning": logging.WARNING}.get(event, logging.INFO)
     if _LOGGER.isEnabledFor(level):
         _LOGGER.log(level, event, extra={"fields": {"event": event, **fields}})
 

@@ -29,6 +29,7 @@ _ERRORS = {
     415: "The body is not marked as JSON.",
     421: "The service is not known under this host name.",
     422: "The body is not as described, or asks for what cannot be had.",
+    429: "Too many requests came with this key, or from this address; see Retry-After.",
     431: "The head of the request is too large.",
     500: "The service failed.",
     503: "Too much waits already, or the request took too long; see Retry-After.",

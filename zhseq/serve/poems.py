@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from zhseq.errors import InputError, Message, service
 from zhseq.poetry.request import Ranking, Request, Sampling
 from zhseq.poetry.scoring import positions_to_mend
-from zhseq.serve.http import ApiError, error_body, json_response, say, to_json, too_slow
+from zhseq.serve.http import ApiError, Visit, error_body, json_response, say, to_json, too_slow
 from zhseq.serve.openapi import Endpoint
 from zhseq.serve.queues import Answer, Lane, Work
 from zhseq.serve.reading import finish, read
@@ -58,8 +58,10 @@ async def write(request: HttpRequest) -> Response:
     if wishes.stream:
         answer = here.poems.submit(_translated(lambda: _events(here.poet, wishes)))
         parts = aiter(answer)
-        first = await finish(anext(parts), request.receive, here.settings.timeout)
-        return StreamingResponse(_stream(first, answer, parts, here.settings.timeout), media_type=_STREAM)
+        begun, seconds = anyio.current_time(), here.settings.timeout
+        first = await finish(anext(parts), request.receive, seconds)
+        events = _stream(first, answer, parts, begun, seconds, request.scope["visit"])
+        return StreamingResponse(events, media_type=_STREAM)
     poems = await _all(request, here.poems, lambda: _poems(here.poet, wishes))
     return json_response(b'{"poems":[' + b",".join(poems) + b"]}")
 
@@ -157,19 +159,30 @@ def _translated(work: Work) -> Work:
     return translated
 
 
-async def _stream(first: bytes, answer: Answer, parts: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
-    """Yield the events of an answer; an error in the middle is an event, too, since the status is sent already."""
+async def _stream(
+    first: bytes, answer: Answer, parts: AsyncIterator[bytes], begun: float, seconds: float, visit: Visit
+) -> AsyncIterator[bytes]:
+    """Yield the events of an answer, up to so many seconds after it was begun.
+
+    What goes wrong in the middle is an event, too, since the status is sent already.
+    """
+    error: ApiError | None = None
     try:
         yield first
-        with anyio.fail_after(seconds):
+        with anyio.fail_after(max(0.0, begun + seconds - anyio.current_time())):
             async for part in parts:
                 yield part
-    except ApiError as error:
-        yield to_json(error_body(error.message)) + b"\n"
+    except ApiError as refusal:
+        error = refusal
     except TimeoutError:
-        yield to_json(error_body(too_slow(seconds).message)) + b"\n"
+        error = too_slow(seconds)
+    except Exception as fault:
+        error = visit.fault(fault)
     finally:
         answer.cancelled = True
+    if error is not None:
+        visit.code = error.code
+        yield to_json(error_body(error.message)) + b"\n"
 
 
 def _poems(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:

@@ -21,6 +21,9 @@ HEAD_SECONDS = 10.0
 """In which they must have come."""
 MAX_CONNECTIONS = 1_000
 """Connections that may be open at the same time."""
+READER_SECONDS = 10.0
+"""In which a client must have read `READER_BYTES` of what is sent to it, or all of it."""
+READER_BYTES = 10_240
 _FRAMING = 8  # bytes on the wire for a byte of a body, if it comes in chunks of one byte
 _LINGER_BYTES = 64 * 2**20  # of a body that is too large, read so that its sender sees the answer
 
@@ -36,6 +39,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._bytes = 0
         """Of this request, head and body, as they came."""
         self._late: asyncio.TimerHandle | None = None
+        self._reader: asyncio.TimerHandle | None = None
+        self._unread = 0
+        """Bytes that waited for the client when it was last looked at."""
         self._refusal: ApiError | None = None
         """Of what came behind requests that are still being answered; nothing more is read."""
 
@@ -50,6 +56,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        if self._reader is not None:
+            self._reader.cancel()
         self._unset_keepalive_if_required()  # uvicorn forgets it if the client reset the connection
         super().connection_lost(error)
 
@@ -91,8 +99,14 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Called when a request has been answered."""
         super().on_response_complete()
+        self._watch_reader()
         if self._refusal is not None:
             self._refuse(self._refusal)
+
+    def pause_writing(self) -> None:
+        """Called by the transport when much waits for the client."""
+        super().pause_writing()
+        self._watch_reader()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
@@ -120,6 +134,21 @@ class LimitedProtocol(HttpToolsProtocol):
                     ),
                 )
             )
+
+    def _watch_reader(self) -> None:
+        """Look in a while whether the client has read what waits for it."""
+        if self._reader is not None:
+            self._reader.cancel()
+        self._unread = self.transport.get_write_buffer_size()
+        if self._unread:
+            self._reader = self.loop.call_later(READER_SECONDS, self._judge_reader)
+
+    def _judge_reader(self) -> None:
+        self._reader = None
+        if self.transport.get_write_buffer_size() > max(0, self._unread - READER_BYTES):
+            self.transport.abort()  # it would hold the answer in memory for ever
+        else:
+            self._watch_reader()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

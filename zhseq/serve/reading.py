@@ -38,6 +38,8 @@ async def read(request: Request, model: type[_Body]) -> _Body:
                 "unsupported_media_type", "Expected a body in JSON, with the header 'Content-Type: application/json'."
             ),
         )
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise ApiError(415, Message("packed_body", "Expected a body without 'Content-Encoding'; send it as it is."))
     try:
         with anyio.fail_after(_BODY_SECONDS):
             body = await _body(request.receive)

@@ -190,8 +190,16 @@ class SuggestRequest(ReviewRequest):
 ERROR_CODES = (
     # of any request
     *("http_error", "internal", "not_found", "several_hosts", "unauthorized", "wrong_host", "wrong_method"),
-    *("busy", "queue_still", "thread_ended", "timeout", "too_many_connections"),
-    *("body_timeout", "head_timeout", "head_too_large", "invalid_http", "too_large", "unsupported_media_type"),
+    *("busy", "queue_still", "stopping", "thread_ended", "timeout", "too_many_connections", "too_many_requests"),
+    *(
+        "body_timeout",
+        "head_timeout",
+        "head_too_large",
+        "invalid_http",
+        "packed_body",
+        "too_large",
+        "unsupported_media_type",
+    ),
     *("extreme_json", "invalid_json", "invalid_utf8", "lone_surrogate", "invalid_request", "too_long"),
     # of texts to tag
     *("invalid_word", "too_many_characters", "too_many_texts", "task_not_served"),

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from zhseq.errors import ConfigError
+from zhseq.errors import ConfigError, Message
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 KEY_VARIABLE = "ZHSEQ_API_KEY"
+SHORT_KEY = 16
+"""Characters of a key that can be guessed."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MAX_POEMS = 16
 """Poems in one request."""
@@ -39,10 +44,14 @@ class Settings:
     """File of words that every request is tagged with."""
     threads: int = 2
     """Threads that tag; each of them uses one processor core."""
-    api_key: str = ""
-    """What a request must carry as `Authorization: Bearer`; empty: nothing."""
+    api_keys: tuple[str, ...] = ()
+    """Of which a request must carry one as `Authorization: Bearer`; empty: nothing."""
+    rate_limit: int = 0
+    """Requests a minute that may come with one key, or from one address where there are no keys; 0: any number."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies whose header `X-Forwarded-For` is believed."""
     allowed_origins: tuple[str, ...] = ()
-    """Origins of other pages whose scripts may call the service."""
+    """Origins of other pages whose scripts may call the service; `*`: all."""
     allowed_hosts: tuple[str, ...] = ()
     """Names under which the service is reached, beside those of this computer; only looked at without a key."""
     max_body: int = 1_048_576
@@ -59,6 +68,7 @@ class Settings:
     """Seconds that a request may take, waiting included."""
     grace: float = 10.0
     """Seconds in which a stopping service finishes what it has begun."""
+    trusted_networks: tuple[Network, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         for name in ("threads", "max_body", "max_characters", "max_texts", "queue_characters", "queue_poems"):
@@ -76,11 +86,19 @@ class Settings:
                 )
         if not 0 <= self.port <= 65_535:
             raise ConfigError("no_such_port", "the port must lie in 0 to 65535, but is {port}", port=self.port)
-        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key):
+        if self.rate_limit < 0:
+            raise ConfigError(
+                "negative_limit",
+                "{name} must be 0 (no limit) or more, but is {value}",
+                name="rate_limit",
+                value=self.rate_limit,
+            )
+        object.__setattr__(self, "trusted_networks", tuple(map(_network, self.trusted_proxies)))
+        if not all(key.isascii() and key.isprintable() and key and " " not in key for key in self.api_keys):
             raise ConfigError(
                 "odd_key", "{variable} must be made of printable ASCII characters without blanks", variable=KEY_VARIABLE
             )
-        if not self.is_local and not self.api_key:
+        if not self.is_local and not self.api_keys:
             raise ConfigError(
                 "open_to_others",
                 "listening on {host} opens the service to others; set {variable} to a secret key first, or use "
@@ -98,3 +116,40 @@ class Settings:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    def doubts(self) -> list[Message]:
+        """Return what is allowed and seldom meant."""
+        found = []
+        if "*" in self.allowed_origins:
+            found.append(
+                Message("any_origin", "with --allow-origin '*' the scripts of every page that a visitor opens may call")
+            )
+        short = sum(len(key) < SHORT_KEY for key in self.api_keys)
+        if short:
+            found.append(
+                Message(
+                    "short_key",
+                    "{count} of the keys in {variable} can be guessed; use random ones of {least} characters or more",
+                    {"count": short, "variable": KEY_VARIABLE, "least": SHORT_KEY},
+                )
+            )
+        if any(network.prefixlen == 0 for network in self.trusted_networks):
+            found.append(
+                Message(
+                    "all_trusted",
+                    "with --trusted-proxy {network} any client says itself where it comes from",
+                    {"network": "/0"},
+                )
+            )
+        return found
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise ConfigError(
+            "no_such_network",
+            "expected the address of a proxy, or a network such as 10.0.0.0/8, but got '{text}' for <trusted_proxy>",
+            text=text,
+        ) from error

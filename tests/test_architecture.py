@@ -19,7 +19,7 @@ LAYERS = (
     {"corpus", "nn", "training"},
     {"poetry", "tagging"},
     {"bulk", "recipes"},
-    {"poem", "tag", "train", "evaluate", "serve", "corpus.__main__"},
+    {"poem", "verse", "tag", "train", "evaluate", "serve", "corpus.__main__"},
     {"__main__"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}
@@ -28,7 +28,8 @@ TORCH = {"torch", "torchcrf", "safetensors"}
 # Units and modules that neither import torch nor anything that does, wherever in a file the import stands.
 WITHOUT_TORCH = (
     *("cli", "config", "corpus", "errors", "memory", "messages", "nn.viterbi", "text"),
-    *("poetry.faults", "poetry.forms", "poetry.prosody", "poetry.reading", "poetry.review", "poetry.sense"),
+    *("poetry.faults", "poetry.forms", "poetry.prosody", "poetry.reading"),
+    *("poetry.review", "poetry.sense"),
     *(
         "tagging.decoding",
         "tagging.dictionary",

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zhseq.poetry.lookup import Handbook
     from zhseq.poetry.poet import Poet
     from zhseq.poetry.request import Poem, Request
     from zhseq.tagging.dictionary import UserDictionary
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Document",
     "Entity",
+    "Handbook",
     "Poem",
     "Poet",
     "Request",
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Document": "zhseq.tagging.document",
     "Entity": "zhseq.tagging.document",
+    "Handbook": "zhseq.poetry.lookup",
     "Poem": "zhseq.poetry.request",
     "Poet": "zhseq.poetry.poet",
     "Request": "zhseq.poetry.request",

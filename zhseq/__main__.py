@@ -13,6 +13,7 @@ from zhseq.errors import InputError
 
 DOORS = {
     "poem": ("zhseq.poem", "write classical poems, check and mend one's own"),
+    "verse": ("zhseq.verse", "look up tones, rhymes, tunes, facing words and lines of verse"),
     "tag": ("zhseq.tag", "cut text into words, with parts of speech and names"),
     "train": ("zhseq.train", "train the models"),
     "evaluate": ("zhseq.evaluate", "score a tagger on tagged text"),

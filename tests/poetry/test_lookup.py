@@ -1,0 +1,121 @@
+"""Looking verse up, with tables made by hand."""
+
+import pytest
+
+from tests.poetry.conftest import make_prosody
+from zhseq.errors import CheckpointError, InputError
+from zhseq.poetry import lookup
+from zhseq.poetry.lookup import CharacterUse, Handbook, VerseWords, find_verse
+from zhseq.poetry.sense import Facing
+
+WORDS = VerseWords(
+    {
+        "秋": CharacterUse(30, ("清秋", "悲秋")),
+        "云": CharacterUse(50, ("白云",)),
+        "看": CharacterUse(9, (), 30, 10, ("相看",), ("看花",)),
+    }
+)
+FACING = Facing({"春": {"秋": 5, "夜": 2}, "秋": {"春": 5}, "夜": {"春": 2}}, {"春": 7, "秋": 5, "夜": 2}, {1: 7, 2: 0})
+
+
+@pytest.fixture
+def handbook() -> Handbook:
+    return Handbook(make_prosody(), WORDS, FACING)
+
+
+def test_a_character_of_one_tone_has_one_reading(handbook: Handbook) -> None:
+    entry = handbook.character("雲")
+    assert (entry.character, entry.rhymes, entry.endings, entry.learned) == ("云", 50, ("白云",), True)
+    (reading,) = entry.readings
+    assert (reading.tone, reading.groups, reading.share, reading.words) == ("平", ("春",), 1.0, ())
+    assert handbook.character("春").facing == ("秋", "夜")
+    assert handbook.character("春", num=1).facing == ("秋",)
+
+
+def test_readings_are_told_apart_by_the_words_they_stand_in(handbook: Handbook) -> None:
+    first, second = handbook.character("看").readings
+    assert (first.tone, first.share, first.words) == ("平", 0.75, ("相看",))
+    assert (second.tone, second.share, second.words) == ("仄", 0.25, ("看花",))
+    assert [reading.share for reading in handbook.character("听").readings] == [0.5, 0.5]  # no words: the tone table
+
+
+def test_todays_readings_stand_beside_the_tones(handbook: Handbook) -> None:
+    pytest.importorskip("pypinyin")
+    assert [reading.pinyin for reading in handbook.character("看").readings] == [("kān",), ("kàn",)]
+    assert handbook.character("白" if "白" in make_prosody().table.characters else "月").readings[0].pinyin[0] == "yuè"
+
+
+def test_words_of_a_group_come_by_their_frequency(handbook: Handbook) -> None:
+    group = handbook.group("人", num=2)
+    assert (group.name, group.tone, group.size) == ("春", "平", 6)
+    assert [(word.character, word.rhymes, word.endings) for word in group.words] == [
+        ("云", 50, ("白云",)),
+        ("秋", 30, ("清秋", "悲秋")),
+    ]
+    every = handbook.group("春").words
+    assert {word.character for word in every if not word.certain} == {"听"}
+
+
+def test_a_tune_is_drawn_with_its_rhymes_and_stanzas(handbook: Handbook) -> None:
+    tune = handbook.tune("小令")
+    assert (tune.name, tune.poems, tune.patterns[0].poems, tune.patterns[0].characters) == ("小令", 40, 30, 15)
+    assert tune.patterns[0].rows == ("◎○○△，◎●◎○○△。", "◎○◎●▲，○●●▲。")
+
+
+def test_facing_words_are_those_of_couplets(handbook: Handbook) -> None:
+    assert handbook.facing("春") == [("秋", 5), ("夜", 2)]
+    assert handbook.facing("梅") == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "code"),
+    [
+        (lambda book: book.character("龘"), "unknown_character"),
+        (lambda book: book.character("春天"), "one_character"),
+        (lambda book: book.character(""), "one_character"),
+        (lambda book: book.character("A"), "not_chinese"),
+        (lambda book: book.group("龘"), "unknown_rhyme_group"),
+        (lambda book: book.group("春", "none"), "unknown_book"),
+        (lambda book: book.group("春", "modern"), "no_modern_rhymes"),
+        (lambda book: book.tune("大令"), "unknown_tune"),
+        (lambda book: book.facing("春天来"), "facing_word"),
+        (lambda book: book.facing("a"), "not_chinese"),
+        (lambda book: find_verse("春"), "short_phrase"),
+        (lambda book: find_verse("，。"), "short_phrase"),
+        (lambda book: find_verse("spring"), "not_chinese"),
+    ],
+)
+def test_what_cannot_be_looked_up_is_said(handbook: Handbook, ask, code: str) -> None:
+    with pytest.raises(InputError) as error:
+        ask(handbook)
+    assert error.value.code == code
+
+
+def test_the_table_of_words_is_read_as_it_was_written(tmp_path) -> None:
+    WORDS.save(tmp_path)
+    assert VerseWords.load(tmp_path) == WORDS
+    path = tmp_path / lookup.WORDS_FILE
+    for damaged in ("", "words\t2\n", path.read_text(encoding="utf-8") + "春\t1\n"):
+        path.write_text(damaged, encoding="utf-8")
+        with pytest.raises(CheckpointError, match="not a table of words"):
+            VerseWords.load(tmp_path)
+
+
+def test_lines_are_found_in_poems(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [
+        ("元", "乙", "", "登楼", ["白日依山", "黄河入海", "欲穷千里", "更上一楼"], "，。，。"),
+        ("唐", "甲", "小令", "", ["明月几时", "黄河入海", "欲穷千里"], "，，。"),
+        ("宋", "丙", "", "无", ["春", "秋"], "，。"),
+    ]
+    names = ("dynasty", "author", "tune", "title", "lines", "marks")
+    poems = datasets.Dataset.from_dict({name: [row[i] for row in rows] for i, name in enumerate(names)})
+    monkeypatch.setattr("zhseq.corpus.poems.load_poems", lambda root: poems)
+    count, places = find_verse("黃河入海")
+    assert count == 2
+    assert [(place.author, place.title, place.line) for place in places] == [("甲", "小令", 2), ("乙", "登楼", 2)]
+    assert places[1].text == "白日依山，黄河入海。"
+    assert places[0].text == "明月几时，黄河入海，欲穷千里。"
+    assert [place.author for place in find_verse("日依山，黄河")[1]] == ["乙"]
+    assert find_verse("河入海，欲穷千里，更上")[1][0].text == "白日依山，黄河入海。欲穷千里，更上一楼。"
+    assert find_verse("入海白日") == (0, [])

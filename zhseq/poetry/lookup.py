@@ -1,0 +1,448 @@
+"""Look verse up: tones and rhymes of a character, words of a rhyme, the pattern of a tune, where a line stands.
+
+Everything was learned from verse: the prosody, the words in which poets use a character (`words.tsv`, counted by
+`scripts/learn_words.py`) and those that they set against each other (`zhseq.poetry.sense.Facing`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zhseq import checkpoint
+from zhseq.errors import CheckpointError, ConfigError, InputError, Message
+from zhseq.poetry.forms import not_chinese
+from zhseq.poetry.pinyin import has_tone, readings
+from zhseq.poetry.planning import find_tune
+from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, RhymeGroup, Tone
+from zhseq.poetry.reading import split_lines
+from zhseq.poetry.request import pattern_form
+from zhseq.poetry.sense import FACING_FILE, Facing
+from zhseq.text.normalize import codepoints, is_han, normalize
+
+WORDS_FILE = "words.tsv"
+_HEAD = "words\t1"
+_SIGNS = {LEVEL: "○", OBLIQUE: "●", FREE: "◎"}
+_RHYME_SIGNS = "△▲▽▼◇◆"
+"""Behind the lines of the first rhyme, of the second, and so on."""
+BOOKS = ("classical", "ci", "modern")
+"""Whose rhyme groups are asked for: those of regulated verse, of ci, of today."""
+
+
+@dataclass(frozen=True)
+class CharacterUse:
+    """How verse uses a character."""
+
+    rhymes: int
+    """Lines that rhyme on it in the training poems."""
+    endings: tuple[str, ...]
+    """Words of two characters with which such lines end, the commonest first."""
+    level: int = 0
+    """Places of regulated verse that ask for its level reading, if it has both."""
+    oblique: int = 0
+    """Likewise for its oblique reading."""
+    level_words: tuple[str, ...] = ()
+    """Words in which it is level, the commonest first."""
+    oblique_words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VerseWords:
+    """The words in which verse uses characters."""
+
+    uses: Mapping[str, CharacterUse]
+    """By character, simplified."""
+
+    @classmethod
+    def load(cls, directory: Path) -> VerseWords:
+        """Read `words.tsv` of a model directory.
+
+        Raises:
+            CheckpointError: The file is missing, damaged or something else.
+        """
+        path = directory / WORDS_FILE
+        uses = {}
+        try:
+            head, *rows = path.read_text(encoding="utf-8").splitlines()
+            if head != _HEAD:
+                raise ValueError(head)
+            for row in rows:
+                character, rhymes, endings, level, oblique, level_words, oblique_words = row.split("\t")
+                words = (tuple(listed.split()) for listed in (endings, level_words, oblique_words))
+                endings_of, level_of, oblique_of = words
+                uses[character] = CharacterUse(int(rhymes), endings_of, int(level), int(oblique), level_of, oblique_of)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                "unreadable_words",
+                "{path} is not a table of words ({reason}); fetch it or count it again with scripts/learn_words.py",
+                path=path,
+                reason=error,
+            ) from error
+        return cls(uses)
+
+    def save(self, directory: Path) -> None:
+        """Write `words.tsv` into a directory that is there."""
+        rows = [_HEAD]
+        for character, use in self.uses.items():
+            words = [" ".join(listed) for listed in (use.endings, use.level_words, use.oblique_words)]
+            rows.append(f"{character}\t{use.rhymes}\t{words[0]}\t{use.level}\t{use.oblique}\t{words[1]}\t{words[2]}")
+        (directory / WORDS_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One of the ways in which verse uses a character."""
+
+    tone: str
+    """平 or 仄."""
+    groups: tuple[str, ...]
+    """Rhyme groups of regulated verse with this tone."""
+    ci_groups: tuple[str, ...]
+    """Those of ci."""
+    pinyin: tuple[str, ...]
+    """Today's readings with such a tone; empty without pypinyin. Entering tones are oblique whatever they are today."""
+    share: float
+    """Share of the places that ask for one tone at which it has this one; 1 where it is the only one."""
+    words: tuple[str, ...]
+    """Words in which verse reads it so, where there are several readings."""
+
+
+@dataclass(frozen=True)
+class CharacterEntry:
+    """What verse tells of a character."""
+
+    character: str
+    readings: tuple[Reading, ...]
+    """The commoner first."""
+    learned: bool
+    """Whether verse told the tones; else they are those of today."""
+    rhymes: int
+    """Lines that rhyme on it in the training poems."""
+    endings: tuple[str, ...]
+    """Words with which such lines end."""
+    facing: tuple[str, ...]
+    """Words that poets set against it in couplets."""
+
+
+@dataclass(frozen=True)
+class RhymeWord:
+    """A word that rhymes."""
+
+    character: str
+    rhymes: int
+    """Lines that rhyme on it in the training poems."""
+    endings: tuple[str, ...]
+    """Words that poets make of it at the ends of lines, those that stand out most first."""
+    certain: bool
+    """Whether this is its only reading."""
+
+
+@dataclass(frozen=True)
+class GroupEntry:
+    """A rhyme group."""
+
+    name: str
+    book: str
+    """One of `BOOKS`."""
+    tone: str
+    size: int
+    """Words in it."""
+    words: tuple[RhymeWord, ...]
+    """The first of them, by frequency in verse."""
+
+
+@dataclass(frozen=True)
+class PatternEntry:
+    """One pattern of a tune, drawn."""
+
+    poems: int
+    """Training poems that follow it."""
+    characters: int
+    rows: tuple[str, ...]
+    """A stanza each: ○ level, ● oblique, ◎ either; behind a line its rhyme (△ the first, ▲ the second) and mark."""
+
+
+@dataclass(frozen=True)
+class TuneEntry:
+    """A tune of ci."""
+
+    name: str
+    poems: int
+    """All training poems to it."""
+    patterns: tuple[PatternEntry, ...]
+    """The commonest first."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a line or phrase stands."""
+
+    author: str
+    dynasty: str
+    title: str
+    line: int
+    """Number of the first line that holds it, from 1."""
+    text: str
+    """The lines that hold it, and those about them that make a sentence, with their punctuation."""
+
+
+class Handbook:
+    """Looks verse up: characters, rhymes, tunes, facing words. One object may be used from several threads."""
+
+    def __init__(self, prosody: Prosody, words: VerseWords | None = None, facing: Facing | None = None) -> None:
+        """Wrap tables; see `load`."""
+        self.prosody = prosody
+        self._words = words or VerseWords({})
+        self._facing = facing or Facing({}, {}, {1: 0, 2: 0})
+
+    @classmethod
+    def load(cls, model: str | os.PathLike[str] | None = None) -> Handbook:
+        """Read the tables of a poem model.
+
+        Args:
+            model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
+
+        Raises:
+            CheckpointError: It has no prosody, or a table is damaged.
+        """
+        directory = checkpoint.shipped("poem") if model is None else checkpoint.resolve(model)
+        words = VerseWords.load(directory) if (directory / WORDS_FILE).exists() else None
+        facing = Facing.load(directory) if (directory / FACING_FILE).exists() else None
+        return cls(Prosody.load(directory), words, facing)
+
+    def character(self, character: str, num: int = 8) -> CharacterEntry:
+        """Look a character up.
+
+        Args:
+            character: In any script.
+            num: Words of each kind.
+
+        Raises:
+            InputError: It is not one Chinese character, or verse and dictionaries do not know it.
+        """
+        folded = _one_character(character)
+        prosody = self.prosody
+        known = prosody.table.characters.find(folded)
+        if known < 0:
+            raise InputError(
+                "unknown_character",
+                "nothing is known of '{character}'; it stands in none of the poems that were learned from",
+                character=character,
+            )
+        use = self._words.uses.get(folded, CharacterUse(0, ()))
+        tones = (LEVEL, OBLIQUE) if prosody.tone_class(folded) is Tone.EITHER else (prosody.tone_class(folded).value,)
+        found = [self._reading(folded, tone, use, only=len(tones) == 1, num=num) for tone in tones]
+        return CharacterEntry(
+            character=folded,
+            readings=tuple(sorted(found, key=lambda reading: -reading.share)),
+            learned=bool(prosody.table.learned[known]),
+            rhymes=use.rhymes,
+            endings=use.endings[:num],
+            facing=tuple(word for word, _ in self._facing.facing(folded)[:num]),
+        )
+
+    def _reading(self, character: str, tone: str, use: CharacterUse, *, only: bool, num: int) -> Reading:
+        words, places = (use.level_words, use.level) if tone == LEVEL else (use.oblique_words, use.oblique)
+        level = float(self.prosody.level(character)[0])
+        share = 1.0 if only else level if tone == LEVEL else 1 - level
+        if not only and use.level + use.oblique:
+            share = places / (use.level + use.oblique)
+        return Reading(
+            tone=tone,
+            groups=_names(self.prosody, character, tone),
+            ci_groups=_names(self.prosody.lyric(), character, tone),
+            pinyin=_pinyin(character, tone, only=only),
+            share=round(share, 3),
+            words=() if only else words[:num],
+        )
+
+    def group(self, name: str, book: str = "classical", num: int = 30) -> GroupEntry:
+        """Look a rhyme group up.
+
+        Args:
+            name: One of its words.
+            book: One of `BOOKS`.
+            num: How many of its words.
+
+        Raises:
+            InputError: The word rhymes with nothing, is in several groups, or there is no such book.
+        """
+        group = self._book(book).group(name)
+        uses = self._words.uses
+        certain = set(group.certain)
+        ordered = sorted(group.characters, key=lambda word: -uses.get(word, CharacterUse(0, ())).rhymes)
+        words = [
+            RhymeWord(word, use.rhymes, use.endings[:6], word in certain)
+            for word in ordered[:num]
+            for use in (uses.get(word, CharacterUse(0, ())),)
+        ]
+        return GroupEntry(_name(group), book, group.tone.value, len(group.characters), tuple(words))
+
+    def _book(self, book: str) -> Prosody:
+        views = {"classical": lambda: self.prosody, "ci": self.prosody.lyric, "modern": self.prosody.modern}
+        if book not in views:
+            raise InputError(
+                "unknown_book", "there are no rhymes '{book}'; choose one of {books}", book=book, books=", ".join(BOOKS)
+            )
+        return views[book]()
+
+    def tune(self, name: str) -> TuneEntry:
+        """Look a tune up.
+
+        Raises:
+            InputError: It is not known; the message names those that come near.
+        """
+        tune = find_tune(name, self.prosody)
+        return TuneEntry(tune.name, tune.total, tuple(map(_drawn, (tune, *tune.variants))))
+
+    def facing(self, word: str, num: int = 20) -> list[tuple[str, int]]:
+        """Return what people set against a word of one or two characters in couplets, and how often they did.
+
+        Raises:
+            InputError: It is no such word.
+        """
+        if not 1 <= len(word) <= 2:
+            raise InputError(
+                "facing_word",
+                "expected a word of one or two characters, but '{word}' has {count}",
+                word=word,
+                count=len(word),
+            )
+        for character in word:
+            _one_character(character)
+        return self._facing.facing(word)[:num]
+
+
+def find_verse(text: str, num: int = 10, root: Path | str | None = None) -> tuple[int, list[Place]]:
+    """Find a line or phrase in the poetry corpora.
+
+    Args:
+        text: One or several neighbouring lines, or a part of one, in any script; punctuation parts lines.
+        num: Places to return, the oldest first.
+        root: Directory of the corpora; by default that of `zhseq corpus`.
+
+    Returns:
+        How many poems hold it, and the places in the first of them.
+
+    Raises:
+        InputError: There is nothing to look for.
+        CorpusError: The corpora are not there.
+    """
+    from zhseq.corpus.cleaning import DYNASTIES
+    from zhseq.corpus.poems import load_poems
+
+    wanted = split_lines(normalize(text))
+    if len("".join(wanted)) < _SHORTEST_PHRASE:
+        raise InputError(
+            "short_phrase",
+            "expected at least {least} characters to look for, but '{text}' has fewer",
+            least=2,
+            text=text,
+        )
+    for character in "".join(wanted):
+        _one_character(character)
+    poems = load_poems(root)
+    rows = _holding(poems, wanted)
+    dynasties = [poems[row]["dynasty"] for row in rows] if len(rows) <= _MOST_SORTED else []
+    if dynasties:
+        order = {name: number for number, name in enumerate(DYNASTIES)}
+        rows = [row for _, row in sorted(zip([order.get(name, 99) for name in dynasties], rows, strict=True))]
+    return len(rows), [_place(poems[row], wanted) for row in rows[:num]]
+
+
+_SHORTEST_PHRASE = 2
+_MOST_SORTED = 2000  # poems found: of more, those that the corpora have first are shown
+
+
+def _holding(poems: Any, wanted: Sequence[str]) -> list[int]:
+    """Return the rows of the poems that hold these lines one after the other; the first and last may be parts."""
+    import pyarrow.compute as pc
+
+    longest = max(wanted, key=len)
+    found, first = [], 0
+    for chunk in poems.data.column("lines").chunks:
+        flat = chunk.flatten()
+        lines = np.flatnonzero(pc.match_substring(flat, longest).to_numpy(zero_copy_only=False))
+        ends = chunk.offsets.to_numpy()[1:] - chunk.offsets[0].as_py()
+        rows = np.unique(np.searchsorted(ends, lines, side="right"))
+        found += [first + row for row in rows.tolist() if _where(chunk[row].as_py(), wanted) >= 0]
+        first += len(chunk)
+    return found
+
+
+def _where(lines: Sequence[str], wanted: Sequence[str]) -> int:
+    """Return the number of the line at which the wanted ones begin, -1 if they are not there."""
+    for start in range(len(lines) - len(wanted) + 1):
+        here = lines[start : start + len(wanted)]
+        if len(wanted) == 1:
+            if wanted[0] in here[0]:
+                return start
+        elif here[0].endswith(wanted[0]) and here[-1].startswith(wanted[-1]) and list(here[1:-1]) == list(wanted[1:-1]):
+            return start
+    return -1
+
+
+def _place(poem: Mapping[str, Any], wanted: Sequence[str]) -> Place:
+    lines, marks = poem["lines"], poem["marks"]
+    start = _where(lines, wanted)
+    first, last = start, start + len(wanted) - 1
+    while first and marks[first - 1] not in "。？！":
+        first -= 1
+    while last < len(lines) - 1 and marks[last] not in "。？！":
+        last += 1
+    text = "".join(line + mark for line, mark in zip(lines[first : last + 1], marks[first : last + 1], strict=True))
+    title = "·".join(dict.fromkeys(filter(None, (poem["tune"], poem["title"]))))
+    return Place(poem["author"], poem["dynasty"], title, start + 1, text)
+
+
+def fields_of(entry: Any) -> dict[str, Any]:
+    """Return an entry as values of JSON."""
+    return asdict(entry)
+
+
+def _one_character(character: str) -> str:
+    """Return one character normalised, or refuse what is none."""
+    if len(character) != 1:
+        raise InputError("one_character", "expected one Chinese character, but found '{text}'", text=character[:20])
+    if not bool(is_han(codepoints(character))[0]):
+        raise not_chinese(Message("this_text", "this text"), character)
+    return normalize(character)
+
+
+def _name(group: RhymeGroup) -> str:
+    return group.name
+
+
+def _names(prosody: Prosody, character: str, tone: str) -> tuple[str, ...]:
+    """Return the names of the rhyme groups of a character that have a tone."""
+    groups = (prosody.rhyme_groups[number] for number in prosody.groups(character))
+    return tuple(_name(group) for group in groups if group.tone.value == tone)
+
+
+def _pinyin(character: str, tone: str, *, only: bool) -> tuple[str, ...]:
+    """Return today's readings of a tone; of a character with one reading, the usual one. Nothing without pypinyin."""
+    found: list[str] = []
+    with suppress(ConfigError):
+        found = readings(character)
+    return tuple(found[:1]) if only else tuple(each for each in found if has_tone(each, tone))[:2]
+
+
+def _drawn(pattern: Pattern) -> PatternEntry:
+    """Draw a pattern, a row for each stanza."""
+    marks = pattern_form("", pattern).marks
+    numbers = {rhyme: number for number, rhyme in enumerate(sorted(set(pattern.rhymes) - {0}))}
+    cells = [
+        "".join(_SIGNS[sign] for sign in tones)
+        + (_RHYME_SIGNS[numbers[rhyme] % len(_RHYME_SIGNS)] if rhyme else "")
+        + mark
+        for tones, rhyme, mark in zip(pattern.tones, pattern.rhymes, marks, strict=True)
+    ]
+    starts = (0, *pattern.breaks)
+    rows = tuple("".join(cells[begin:end]) for begin, end in zip(starts, (*pattern.breaks, len(cells)), strict=True))
+    return PatternEntry(pattern.count, sum(pattern.line_lengths), rows)

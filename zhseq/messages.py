@@ -141,7 +141,7 @@ _POETRY: dict[str, str] = {
     "run_is_a_file": "训练须存于目录，而 {path} 是文件；请另给 <out>",
     "too_few_poems": "语料中有 {training} 首训练诗、{dev} 首验证诗，二者都不可为 0",
     # what is counted in verse beside the rules
-    "unreadable_words": "{path} 不是用词表（{reason}），请重新取得，或用 scripts/learn_words.py 重新统计",
+    "unreadable_verse_words": "{path} 不是用词表（{reason}），请重新取得，或用 scripts/learn_words.py 重新统计",
     # looking up
     "no_pinyin": "注音需要 pypinyin，但尚未安装，请运行 `pip install 'zhseq[pinyin]'`",
     "unknown_character": "不认识「{character}」：所学的诗里都没有这个字",

@@ -9,7 +9,8 @@ from typing import Any
 
 from zhseq.cli import program, run_main
 from zhseq.errors import InputError, Message, command_line
-from zhseq.poetry.lookup import BOOKS, CharacterEntry, GroupEntry, Handbook, Place, TuneEntry, fields_of, find_verse
+from zhseq.poetry.lookup import CharacterEntry, GroupEntry, Handbook, Place, TuneEntry, fields_of, find_verse
+from zhseq.poetry.prosody.books import BOOK_NAMES
 from zhseq.text.normalize import normalize
 
 _TASKS = ("group", "tune", "facing", "find")
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--example", action="store_true", help="with a tune: also write a poem to it")
     add("--facing", metavar="WORD", help="what people set against a word of one or two characters in couplets")
     add("--find", metavar="TEXT", help="poems of the corpora that hold this line or phrase")
-    add("--rhyme", default="classical", help=f"rhymes of --group: {', '.join(BOOKS)} (default: classical)")
+    add("--rhyme", default="classical", help=f"rhymes of --group: {', '.join(BOOK_NAMES)} (default: classical)")
     add("--num", type=int, default=20, metavar="N", help="how many words or places (default: 20)")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same example")
     add("--model", metavar="PATH_OR_HUB_NAME", help="another model than the one that comes with zhseq")

@@ -20,7 +20,8 @@ from zhseq.errors import CheckpointError, ConfigError, InputError, Message
 from zhseq.poetry.forms import not_chinese
 from zhseq.poetry.pinyin import has_tone, readings
 from zhseq.poetry.planning import find_tune
-from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, RhymeGroup, Tone
+from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone
+from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL, LYRIC, MODERN, entering
 from zhseq.poetry.reading import split_lines
 from zhseq.poetry.request import pattern_form
 from zhseq.poetry.sense import FACING_FILE, Facing
@@ -31,8 +32,6 @@ _HEAD = "words\t1"
 _SIGNS = {LEVEL: "○", OBLIQUE: "●", FREE: "◎"}
 _RHYME_SIGNS = "△▲▽▼◇◆"
 """Behind the lines of the first rhyme, of the second, and so on."""
-BOOKS = ("classical", "ci", "modern")
-"""Whose rhyme groups are asked for: those of regulated verse, of ci, of today."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class VerseWords:
                 uses[character] = CharacterUse(int(rhymes), endings_of, int(level), int(oblique), level_of, oblique_of)
         except (OSError, ValueError) as error:
             raise CheckpointError(
-                "unreadable_words",
+                "unreadable_verse_words",
                 "{path} is not a table of words ({reason}); fetch it or count it again with scripts/learn_words.py",
                 path=path,
                 reason=error,
@@ -100,9 +99,9 @@ class Reading:
     """One of the ways in which verse uses a character."""
 
     tone: str
-    """平 or 仄."""
+    """平, 仄, or 入 where it is known to be oblique as an entering tone."""
     groups: tuple[str, ...]
-    """Rhyme groups of regulated verse with this tone."""
+    """Rhyme groups of regulated verse with this tone, by their names in the book and here."""
     ci_groups: tuple[str, ...]
     """Those of ci."""
     pinyin: tuple[str, ...]
@@ -149,7 +148,7 @@ class GroupEntry:
 
     name: str
     book: str
-    """One of `BOOKS`."""
+    """One of `zhseq.poetry.prosody.books.BOOK_NAMES`."""
     tone: str
     size: int
     """Words in it."""
@@ -253,21 +252,22 @@ class Handbook:
         share = 1.0 if only else level if tone == LEVEL else 1 - level
         if not only and use.level + use.oblique:
             share = places / (use.level + use.oblique)
+        groups = _names(self.prosody, character, tone)
         return Reading(
-            tone=tone,
-            groups=_names(self.prosody, character, tone),
+            tone="入" if groups and all(map(entering, groups)) else tone,
+            groups=groups,
             ci_groups=_names(self.prosody.lyric(), character, tone),
             pinyin=_pinyin(character, tone, only=only),
             share=round(share, 3),
             words=() if only else words[:num],
         )
 
-    def group(self, name: str, book: str = "classical", num: int = 30) -> GroupEntry:
+    def group(self, name: str, book: str = CLASSICAL, num: int = 30) -> GroupEntry:
         """Look a rhyme group up.
 
         Args:
             name: One of its words.
-            book: One of `BOOKS`.
+            book: `classical` (平水韵), `ci` (词林正韵) or `modern` (中华通韵).
             num: How many of its words.
 
         Raises:
@@ -282,13 +282,16 @@ class Handbook:
             for word in ordered[:num]
             for use in (uses.get(word, CharacterUse(0, ())),)
         ]
-        return GroupEntry(_name(group), book, group.tone.value, len(group.characters), tuple(words))
+        return GroupEntry(group.full_name, book, group.tone.value, len(group.characters), tuple(words))
 
     def _book(self, book: str) -> Prosody:
-        views = {"classical": lambda: self.prosody, "ci": self.prosody.lyric, "modern": self.prosody.modern}
+        views = {CLASSICAL: lambda: self.prosody, LYRIC: self.prosody.lyric, MODERN: self.prosody.modern}
         if book not in views:
             raise InputError(
-                "unknown_book", "there are no rhymes '{book}'; choose one of {books}", book=book, books=", ".join(BOOKS)
+                "unknown_book",
+                "there are no rhymes '{book}'; choose one of {books}",
+                book=book,
+                books=", ".join(BOOK_NAMES),
             )
         return views[book]()
 
@@ -415,14 +418,10 @@ def _one_character(character: str) -> str:
     return normalize(character)
 
 
-def _name(group: RhymeGroup) -> str:
-    return group.name
-
-
 def _names(prosody: Prosody, character: str, tone: str) -> tuple[str, ...]:
     """Return the names of the rhyme groups of a character that have a tone."""
     groups = (prosody.rhyme_groups[number] for number in prosody.groups(character))
-    return tuple(_name(group) for group in groups if group.tone.value == tone)
+    return tuple(group.full_name for group in groups if group.tone.value == tone)
 
 
 def _pinyin(character: str, tone: str, *, only: bool) -> tuple[str, ...]:

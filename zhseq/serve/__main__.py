@@ -29,7 +29,7 @@ _PACKAGES = ("httptools", "prometheus_client", "pydantic", "starlette", "uvicorn
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, load the models, serve until a signal comes, and return the exit status."""
-    settings = _settings(_parser().parse_args(arguments))
+    settings = parse(arguments)
     _check_extra()
     with _listen(settings.host, settings.port) as listener:  # before models are loaded; who connects meanwhile waits
         _serve(settings, listener)
@@ -145,8 +145,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    values = vars(options)
+def parse(arguments: Sequence[str] | None) -> Settings:
+    """Return what a command line asks for.
+
+    Raises:
+        ConfigError: It is impossible, or would open the service to others without a key.
+    """
+    values = vars(_parser().parse_args(arguments))
     origins, hosts = tuple(values.pop("allow_origin")), tuple(values.pop("allow_host"))
     proxies, keys = tuple(values.pop("trusted_proxy")), tuple(os.environ.get(KEY_VARIABLE, "").split())
     return Settings(**values, api_keys=keys, allowed_origins=origins, allowed_hosts=hosts, trusted_proxies=proxies)

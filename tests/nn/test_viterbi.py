@@ -1,9 +1,14 @@
 import itertools
+import shutil
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torchcrf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.nn.test_crf import is_legal
 from zhseq.nn import viterbi
@@ -131,3 +136,114 @@ def test_characters_without_the_choice_of_all_tags() -> None:
     assert [tags[tag] for tag in path[3:6].tolist()] == ["B-b", "M-b", "E-b"]
     _, scores = best_paths(chain, emissions, [9], arcs, Limits(kinds, penalties - np.float32(np.inf)))
     assert scores.tolist() == [-np.inf]
+
+
+def random_chain(rng: np.random.Generator, kind: str) -> Chain:
+    """All transitions, those of BMES or BIO tags, or any."""
+    if kind == "BMES":
+        tags = tuple(scheme_tags("abcdefg"[: rng.integers(1, 7)], "BMES", outside=False))
+    elif kind == "BIOES":
+        tags = HEADS[int(rng.integers(1, 3))]
+    elif kind == "BIO":
+        tags = tuple(scheme_tags("abc", "BIO"))
+    else:
+        tags = tuple(f"B-{number}" for number in range(rng.integers(1, 40)))
+    tables = allowed_transitions(tags)
+    if kind == "any":
+        tables = tuple(rng.random(table.shape) < 0.5 for table in tables)
+    scale = rng.choice([0.1, 1.0, 10.0])
+    scores = [np.where(table, rng.normal(0, scale, table.shape), -np.inf) for table in tables]
+    table = TagTable.build(tags)
+    return Chain(scores[0], scores[1], scores[2], table.tag_ids if table.strict else None)
+
+
+def random_sequences(rng: np.random.Generator, tags: int) -> Sequences:
+    lengths = rng.integers(1, 30, rng.integers(1, 6))
+    emissions = rng.normal(0, rng.choice([0.5, 5.0, 300.0]), (len(lengths), lengths.max(), tags)).astype(np.float32)
+    emissions[np.arange(lengths.max()) >= lengths[:, None]] = np.nan
+    limits = None
+    if rng.random() < 0.5:
+        penalties = np.where(rng.random((3, tags)) < 0.7, np.float32(0.0), np.float32(-np.inf))
+        limits = Limits(rng.integers(-1, 3, lengths.sum()).astype(np.int32), penalties)
+    return Sequences(emissions, lengths, limits)
+
+
+def without_loops(function: Callable[..., Any], *arguments: object) -> Any:
+    """Call a function of the search as it is where nothing was compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(viterbi, "library", lambda: None)
+        return function(*arguments)
+
+
+def test_the_loops_are_compiled_where_there_is_a_compiler() -> None:
+    if any(map(shutil.which, ("cc", "gcc", "clang"))):
+        assert viterbi.library() is not None, "compile them: python hatch_build.py"
+
+
+@pytest.mark.parametrize("kind", ["all", "BMES", "BIOES", "BIO", "any"])
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_compiled_loops_and_numpy_find_the_same(kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chain = random_chain(rng, kind)
+    sequences = random_sequences(rng, chain.tags)
+    arcs = random_arcs(sequences.lengths.tolist(), len(chain.spans), rng) if kind in ("BMES", "BIOES") else None
+    found, scores = viterbi.best_paths(chain, sequences, arcs)
+    expected, expected_scores = without_loops(viterbi.best_paths, chain, sequences, arcs)
+    legal = np.repeat(scores > -np.inf, sequences.lengths)
+    assert found[legal].tolist() == expected[legal].tolist()
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-12)
+    odds = viterbi.tag_probabilities(chain, sequences)
+    np.testing.assert_allclose(odds, without_loops(viterbi.tag_probabilities, chain, sequences), atol=2e-5)
+    np.testing.assert_allclose(odds[legal].sum(1), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["all", "BMES"])
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_both_find_what_pytorch_crf_finds(kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chain = random_chain(rng, kind)
+    lengths = rng.integers(1, 20, 3)
+    emissions = rng.normal(0, 3, (3, lengths.max(), chain.tags)).astype(np.float32)
+    crf = torchcrf.CRF(chain.tags, batch_first=True)
+    with torch.no_grad():
+        for parameter, scores in zip(crf.parameters(), (chain.start, chain.end, chain.transitions), strict=True):
+            parameter.copy_(torch.from_numpy(scores).clamp_min(-1e4))
+    mask = torch.arange(int(lengths.max())) < torch.from_numpy(lengths)[:, None]
+    expected = [tag for path in crf.decode(torch.from_numpy(emissions), mask) for tag in path]
+    for search in (viterbi.best_paths, lambda *arguments: without_loops(viterbi.best_paths, *arguments)):
+        assert search(chain, Sequences(emissions, lengths))[0].tolist() == expected
+
+
+def test_paths_and_probabilities_are_lost_at_no_scale() -> None:
+    """The best path starts and ends badly, and only those ends lead to its good middle."""
+    chain = random_chain(np.random.default_rng(1), "BMES")
+    emissions = np.zeros((1, 32, chain.tags), dtype=np.float32)
+    emissions[..., chain.spans[0, [0, 2]]] = -1000.0
+    emissions[..., chain.spans[0, 1]] = 100.0
+    expected = [chain.spans[0, 0], *[chain.spans[0, 1]] * 30, chain.spans[0, 2]]
+    sequences = Sequences(emissions, np.array([32]))
+    for run in (lambda function, *arguments: function(*arguments), without_loops):
+        assert run(viterbi.best_paths, chain, sequences)[0].tolist() == expected
+        odds = run(viterbi.tag_probabilities, chain, sequences)
+        np.testing.assert_allclose(odds[np.arange(32), expected], 1.0, rtol=1e-6)
+
+
+def test_wrong_sizes_never_reach_the_loops() -> None:
+    chain = random_chain(np.random.default_rng(1), "BMES")
+    emissions = np.zeros((2, 4, chain.tags), dtype=np.float32)
+    with pytest.raises(ValueError, match="expected 2 lengths from 1 to 4"):
+        Sequences(emissions, np.array([5, 1]))
+    with pytest.raises(ValueError, match="expected emissions of"):
+        viterbi.best_paths(chain, Sequences(emissions[..., 1:], np.array([4, 1])))
+    with pytest.raises(ValueError, match="expected kinds of 5 characters"):
+        Sequences(emissions, np.array([4, 1]), Limits(np.zeros(4, np.int32), emissions[0, :1]))
+    for kinds, penalties in (([0, 9, 0, 0, 0], emissions[0, :1]), ([0] * 5, emissions[0, :1, 1:])):
+        limits = Limits(np.array(kinds, dtype=np.int32), penalties)
+        with pytest.raises(ValueError, match="expected penalties of"):
+            viterbi.best_paths(chain, Sequences(emissions, np.array([4, 1]), limits))
+    for start, end, label in ((3, 5, 0), (-1, 1, 0), (2, 2, 0), (4, 6, 0), (0, 2, 99)):
+        arcs = Arcs(np.array([start]), np.array([end]), np.ones(1, np.float32), np.array([label]))
+        with pytest.raises(ValueError, match=r"expected (arcs|a bonus)"):
+            viterbi.best_paths(chain, Sequences(emissions, np.array([4, 1])), arcs)

@@ -5,15 +5,22 @@ at most two followers (B or M of a word) has its transitions listed apart; all o
 only those are added up that can be better than the row of the best tag so far anywhere, which in practice are one or
 two. No back-pointers are stored: on the way back the best predecessor is sought again, for one tag of each character
 instead of all.
+
+The searches run in compiled loops (`zhseq.nn.kernel`) or, where there was no compiler to make them, in the numpy code of
+this file, which finds the same.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+
+from zhseq.nn import kernel
+from zhseq.nn.kernel import library
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -87,6 +94,11 @@ class Chain:
         self.span_columns: Ints = np.where(self.spans < 0, -1, self.column_of[self.spans])
         self.start_by_column: Floats = self.start[self.order]
         self.end_by_column: Floats = self.end[self.order]
+
+    @cached_property
+    def packed(self) -> kernel.Packed:
+        """The same for the compiled loops."""
+        return kernel.pack_chain(self)
 
 
 def _gaps(across: Floats) -> Floats:
@@ -186,9 +198,11 @@ def best_paths(chain: Chain, sequences: Sequences, arcs: Arcs | None = None) -> 
         (batch,): minus infinity where no path is legal, or where emissions are NaN or infinite; the tags mean
         nothing then.
     """
+    loops = library()
+    if loops is not None:
+        return kernel.best_paths(loops, chain, sequences, arcs)
     trellis = _Trellis(chain, sequences, arcs)
-    values = trellis.forward()
-    paths, scores = trellis.walk_back(values)
+    paths, scores = trellis.walk_back(trellis.forward())
     return paths[sequences.mask], scores
 
 
@@ -253,6 +267,9 @@ def tag_probabilities(chain: Chain, sequences: Sequences) -> Floats:
     Returns:
         Float32; NaN for sequences without a legal path.
     """
+    loops = library()
+    if loops is not None:
+        return kernel.tag_probabilities(loops, chain, sequences)
     trellis = _Trellis(chain, sequences, None)
     forward, backward = trellis.sums()
     together = forward + backward

@@ -1,0 +1,57 @@
+"""Compile the kernel (`zhseq/nn/kernel.c`) when zhseq is installed, or with `python hatch_build.py` into a checkout.
+
+It needs a C compiler and nothing else. Without one, the package is what it is without the kernel: pure Python, slower.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent / "zhseq" / "nn"
+FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off")
+
+
+def compile_kernel() -> Path | None:
+    """Compile the kernel beside its source; return the library, or None if that was not possible."""
+    source, library = FOLDER / "kernel.c", FOLDER / "_kernel.so"
+    library.unlink(missing_ok=True)
+    named = os.environ.get("CC") or sysconfig.get_config_var("CC") or ""
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    for compiler in (shlex.split(named)[:1], ["cc"], ["gcc"], ["clang"]):
+        if not compiler or shutil.which(compiler[0]) is None:
+            continue
+        made = library.with_suffix(f".{os.getpid()}")
+        command = [*compiler, *FLAGS, f'-DZHSEQ_SOURCE="{digest}"', "-o", str(made), str(source), "-lm"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            made.replace(library)
+            return library
+        made.unlink(missing_ok=True)
+        print(f"zhseq: {compiler[0]} could not compile the kernel:\n{done.stderr}", file=sys.stderr)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(None if compile_kernel() else "there is no C compiler that can compile the kernel")
+else:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+    class KernelHook(BuildHookInterface):  # type: ignore[type-arg]
+        """Adds the kernel to a wheel, which is one of this platform then."""
+
+        def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+            """Compile the kernel; see the base class."""
+            library = compile_kernel()
+            if library is not None and version != "editable":
+                build_data["force_include"][str(library)] = "zhseq/nn/_kernel.so"
+                build_data["pure_python"] = False
+                platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+                build_data["tag"] = f"py3-none-{platform}"

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent / "zhseq" / "nn"
-FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off")
+FLAGS = (
+    *("-O3", "-std=c11", "-shared", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd"),
+    *("-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"),  # what the results do not depend on
+)
 
 
-def compile_kernel() -> Path | None:
+def compile_kernel(folder: Path = FOLDER) -> Path | None:
     """Compile the kernel beside its source; return the library, or None if that was not possible."""
-    source, library = FOLDER / "kernel.c", FOLDER / "_kernel.so"
-    library.unlink(missing_ok=True)
+    source, library = folder / "kernel.c", folder / "_kernel.so"
     named = os.environ.get("CC") or sysconfig.get_config_var("CC") or ""
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     for compiler in (shlex.split(named)[:1], ["cc"], ["gcc"], ["clang"]):
@@ -36,13 +38,15 @@ def compile_kernel() -> Path | None:
             return library
         made.unlink(missing_ok=True)
         print(f"zhseq: {compiler[0]} could not compile the kernel:\n{done.stderr}", file=sys.stderr)
+    library.unlink(missing_ok=True)  # of an older source
     return None
 
 
-if __name__ == "__main__":
-    sys.exit(None if compile_kernel() else "there is no C compiler that can compile the kernel")
-else:
+try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # run by hand
+    pass
+else:
 
     class KernelHook(BuildHookInterface):  # type: ignore[type-arg]
         """Adds the kernel to a wheel, which is one of this platform then."""
@@ -55,3 +59,7 @@ else:
                 build_data["pure_python"] = False
                 platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
                 build_data["tag"] = f"py3-none-{platform}"
+
+
+if __name__ == "__main__":
+    sys.exit(None if compile_kernel() else "there is no C compiler that can compile the kernel")

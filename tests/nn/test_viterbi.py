@@ -1,6 +1,8 @@
 import itertools
+import runpy
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,6 +180,17 @@ def without_loops(function: Callable[..., Any], *arguments: object) -> Any:
 def test_the_loops_are_compiled_where_there_is_a_compiler() -> None:
     if any(map(shutil.which, ("cc", "gcc", "clang"))):
         assert viterbi.library() is not None, "compile them: python hatch_build.py"
+
+
+def test_without_a_compiler_nothing_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(viterbi.__file__).resolve().parents[2]
+    shutil.copy(root / "zhseq" / "nn" / "kernel.c", tmp_path)
+    (tmp_path / "_kernel.so").write_text("of an older source")
+    compile_kernel = runpy.run_path(str(root / "hatch_build.py"), run_name="build")["compile_kernel"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert compile_kernel(tmp_path) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["kernel.c"]
 
 
 @pytest.mark.parametrize("kind", ["all", "BMES", "BIOES", "BIO", "any"])

@@ -65,19 +65,20 @@ typedef struct {
 INLINE float larger(float a, float b) { return a > b ? a : b; }
 
 INLINE float greatest(const float *values, int padded) {
-    float lanes[LANES];
-    memcpy(lanes, values, sizeof lanes);
-    for (int i = LANES; i < padded; i += LANES)
-        for (int l = 0; l < LANES; l++) lanes[l] = larger(values[i + l], lanes[l]);
-    float found = lanes[0];
-    for (int l = 1; l < LANES; l++) found = larger(lanes[l], found);
+    float found = -INFINITY;
+#pragma omp simd reduction(max : found)
+    for (int i = 0; i < padded; i++) found = larger(values[i], found);
     return found;
 }
 
-INLINE int first_of(const float *values, int count, float wanted) {
-    for (int i = 0; i < count; i++)
-        if (values[i] == wanted) return i;
-    return 0;
+INLINE int first_of(const float *values, int padded, float wanted) {
+    int found = padded;
+#pragma omp simd reduction(min : found)
+    for (int i = 0; i < padded; i++) {
+        const int here = values[i] == wanted ? i : padded;
+        found = here < found ? here : found;
+    }
+    return found < padded ? found : 0;
 }
 
 /* Put what each character of a text adds to a path into own, (length, PADDED(tags)), relative to the best of its tags.
@@ -105,16 +106,17 @@ INLINE double own_scores(const chain_t *chain, const float *emissions, int64_t l
 }
 
 /* The best that the dense table leads to from the scores before, into after, (PADDED(width)). */
-INLINE void dense_step(const chain_t *chain, const float *before, float *closing, float *after) {
+INLINE void dense_step(const chain_t *chain, const float *restrict before, float *restrict closing, float *restrict after) {
     const int rows = chain->rows, padded_rows = PADDED(rows), width = PADDED(chain->width);
     memcpy(closing, before + chain->first_row, sizeof(float) * rows);
     const float top = greatest(closing, padded_rows);
-    const int best = first_of(closing, rows, top);
+    const int best = first_of(closing, padded_rows, top);
     const float *gap = chain->gap + (int64_t)best * padded_rows, *across = chain->across + (int64_t)best * width;
     const float least = larger(top, -1e30f);
     for (int c = 0; c < width; c++) after[c] = across[c] + top;
     for (int block = 0; block < padded_rows; block += LANES) {
         int rivals = 0;
+#pragma omp simd reduction(| : rivals)
         for (int l = 0; l < LANES; l++) rivals |= gap[block + l] + closing[block + l] >= least;
         if (!rivals) continue;
         for (int r = block; r < block + LANES && r < rows; r++) {
@@ -125,7 +127,8 @@ INLINE void dense_step(const chain_t *chain, const float *before, float *closing
     }
 }
 
-INLINE void step(const chain_t *chain, const float *before, const float *own, float *closing, float *after) {
+INLINE void step(const chain_t *chain, const float *restrict before, const float *restrict own, float *restrict closing,
+                 float *restrict after) {
     const int padded = PADDED(chain->tags), begin = chain->inner_begin;
     for (int c = 0; c < padded; c++) after[c] = -INFINITY;
     if (chain->rows) {
@@ -175,7 +178,7 @@ INLINE int source_of(const chain_t *chain, const float *before, int column, floa
         memcpy(closing, before + chain->first_row, sizeof(float) * rows);
         for (int r = 0; r < padded_rows; r++) closing[r] += into[r];
         best = greatest(closing, padded_rows);
-        source = chain->first_row + first_of(closing, rows, best);
+        source = chain->first_row + first_of(closing, padded_rows, best);
         for (int r = rows; r < padded_rows; r++) closing[r] = -INFINITY;
     }
     for (int way = 0; way < chain->ways; way++) {
@@ -232,7 +235,7 @@ EXPORT FOR_EACH_PROCESSOR int zhseq_best_paths(const chain_t *chain, const seque
         float *final = own; /* of no use any more */
         for (int c = 0; c < padded; c++) final[c] = values[(length - 1) * padded + c] + chain->end[c];
         const float best = greatest(final, padded);
-        int column = first_of(final, chain->tags, best);
+        int column = first_of(final, padded, best);
         scores[text] = (double)best + peaks;
         for (int64_t at = length - 1; at >= 0; at--) {
             tags[offset + at] = chain->order[column];

@@ -1,7 +1,7 @@
 """Call the compiled loops of `kernel.c`, where there are any: the one place that hands memory to them.
 
-The library is compiled when zhseq is installed and a C compiler is there (`hatch_build.py`), and loaded only if it is of
-the source that lies beside it. While it computes, other threads of Python run.
+The library is compiled when zhseq is installed and a C compiler is there (`hatch_build.py`), and loaded only if it is
+of the source that lies beside it. While it computes, other threads of Python run.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ only those are added up that can be better than the row of the best tag so far a
 two. No back-pointers are stored: on the way back the best predecessor is sought again, for one tag of each character
 instead of all.
 
-The searches run in compiled loops (`zhseq.nn.kernel`) or, where there was no compiler to make them, in the numpy code of
-this file, which finds the same.
+The searches run in compiled loops (`zhseq.nn.kernel`) or, where there was no compiler to make them, in the numpy code
+of this file, which finds the same.
 """
 
 from __future__ import annotations
@@ -381,7 +381,7 @@ class _Trellis:
         """Return the logarithms of the sums over partial paths up to and behind each cell, (batch, length, tags)."""
         chain, own = self._chain, self.own.astype(np.float64)
         batch, length, tags = own.shape
-        forward, backward = np.empty((2, batch, length, tags))
+        forward, backward = np.zeros((2, batch, length, tags))
         by_column = chain.transitions[chain.order][:, chain.order].astype(np.float64)
         forward[:, 0] = own[:, 0] + chain.start_by_column
         for position in range(1, length):

@@ -146,3 +146,17 @@ def test_a_closed_pipe_is_no_error(tiny_model_dir):
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=120, check=False)
     assert done.stderr == b""
     assert len(done.stdout.decode().splitlines()) == 1
+
+
+def test_poems_are_drawn_and_read_aloud(front_door, tmp_path):
+    pytest.importorskip("pypinyin")
+    arguments = ("--start", "春风", "--form", "五绝", "--num", "2", "--picture", tmp_path / "poem.svg", "--pinyin")
+    status, output, _ = front_door(*arguments)
+    assert status == 0
+    assert output.startswith("chūn fēng ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["poem-2.svg", "poem.svg"]
+    _, output, _ = front_door(*arguments, "--json")
+    assert json.loads(output.splitlines()[0])["pinyin"][0][:2] == ["chūn", "fēng"]
+    for wrong in (["--picture", "poem.jpg"], ["--picture", "a.svg", "--layout", "up"], ["--check", "-", "--pinyin"]):
+        status, output, message = front_door(*wrong)
+        assert (status, output, message.count("\n")) == (2, "", 1)

@@ -143,6 +143,10 @@ _POETRY: dict[str, str] = {
     # what is counted in verse beside the rules
     "unreadable_verse_words": "{path} 不是用词表（{reason}），请重新取得，或用 scripts/learn_words.py 重新统计",
     # looking up
+    "unknown_layout": "诗的版式为 {layouts} 之一，而非「{layout}」",
+    "unknown_picture": "图的文件名应以 {suffixes} 结尾，而 {path} 不是",
+    "no_pillow": "存为 PNG 需要 Pillow，但尚未安装，请运行 `pip install 'zhseq[picture]'`，或存为 SVG",
+    "no_chinese_font": "存为 PNG 需要中文字体，而本机没有，请安装一种（如 Noto Serif CJK），或存为 SVG",
     "no_pinyin": "注音需要 pypinyin，但尚未安装，请运行 `pip install 'zhseq[pinyin]'`",
     "unknown_character": "不认识「{character}」：所学的诗里都没有这个字",
     "unknown_book": "没有「{book}」这种韵书，可选 {books}",

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from zhseq.cli import add_device, add_threads, note, open_input, program, run_main
 from zhseq.errors import InputError, Message, command_line
 from zhseq.poetry.faults import explain
+from zhseq.poetry.picture import check_picture, marks_of, numbered
+from zhseq.poetry.pinyin import spaced
 from zhseq.poetry.reading import WrittenPoem, named_tune, read_poem, read_poems, read_records, split_lines
 from zhseq.poetry.request import RHYMES, Poem, Ranking, Request, Sampling
 from zhseq.text.encoding import decode_lines, decode_text
@@ -43,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_device(output)
     add_threads(output)
     output.add_argument("--traditional", action="store_true", help="write in traditional characters")
+    output.add_argument("--pinyin", action="store_true", help="print pinyin over each character")
+    output.add_argument("--picture", type=Path, metavar="FILE", help="also draw the poem into FILE, .png or .svg")
+    output.add_argument("--layout", default="down", metavar="down|across", help="of the picture (default: down)")
     output.add_argument("--json", action="store_true", help="print one JSON object a poem")
     output.add_argument(
         "--explain", action="store_true", help="show tones, pattern, rhyme and the surprise of each character"
@@ -131,9 +136,11 @@ def validate(options: argparse.Namespace) -> None:
             first=chosen[0],
             second=chosen[1],
         )
+    if options.picture is not None:
+        check_picture(options.picture, options.layout)
     if options.title and options.about:
         raise InputError("title_and_about", "<title> and <about> both give the subject; give one of them")
-    for name in ("acrostic", "start"):
+    for name in ("acrostic", "start", "pinyin", "picture"):
         if chosen and chosen != ["--continue"] and getattr(options, name):
             raise InputError(
                 "only_for_writing",
@@ -210,12 +217,15 @@ def _print_json(fields: dict[str, Any]) -> None:
 def _write(poet: Poet, options: argparse.Namespace) -> None:
     rhyme = "modern" if options.rhyme == "modern" else "classical"
     for index, poem in enumerate(poet.stream(request_of(options), options.num)):
+        if options.picture is not None:
+            poem.picture(numbered(options.picture, index + 1), layout=options.layout)
         if options.json:
-            _print_json(_fields(poem, options.seed))
+            _print_json({**_fields(poem, options.seed), **({"pinyin": poem.pinyin} if options.pinyin else {})})
             continue
         if poem.note and not index:
             print(_say(Message("note_on_poem", "note: {note}", {"note": poem.note})), file=sys.stderr, flush=True)
-        print(("\n" if index else "") + poem.text)
+        spoken = "\n".join(spaced(poem.lines, poem.pinyin, marks_of(poem.text))) if options.pinyin else poem.text
+        print(("\n" if index else "") + spoken)
         if options.explain:
             print()
             _explain(poet, poet.check(poem.text, tune=poem.tune, rhyme=rhyme), rhyme)

@@ -6,10 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Literal, get_args
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.forms import FORMS, Form, long_form
+from zhseq.poetry.picture import heading_of, write_picture
+from zhseq.poetry.pinyin import pinyin_of
 from zhseq.poetry.prosody import Pattern
 
 Rhyme = Literal["auto", "classical", "modern", "none"]
@@ -183,6 +186,20 @@ class Poem:
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def pinyin(self) -> list[list[str]]:
+        """Pinyin of each character, as a list for each line; of several readings the one that tone and rhyme decide.
+
+        Raises:
+            ConfigError: pypinyin is not installed.
+        """
+        return pinyin_of(self.lines, self.pattern)
+
+    def picture(self, path: Path | str, *, layout: str = "down") -> None:
+        """Draw the poem into a file: see `zhseq.poetry.picture.write_picture`."""
+        heading = heading_of(self.title or self.tune, self.author)
+        write_picture(path, self.text, heading, layout=layout, stanzas=bool(self.tune))
 
     @property
     def text(self) -> str:

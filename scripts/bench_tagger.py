@@ -22,7 +22,8 @@ import torch
 from zhseq.cli import run_main
 from zhseq.corpus.tagging import read_tagged
 from zhseq.device import autocast, tune_process
-from zhseq.tagging.tagger import Tagger, load_parts
+from zhseq.tagging.model import load_parts
+from zhseq.tagging.tagger import Tagger
 
 if TYPE_CHECKING:
     from zhseq.batching import Array, Batch

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from zhseq.cli import run_main
+from zhseq.cli import add_backend, run_main
 from zhseq.corpus.tagging import TaggedText, drop_repeats, read_tagged, split_dev
 from zhseq.recipes.tagger import TaggerDataConfig
 from zhseq.tagging.metrics import SpanCounts
@@ -60,11 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", default=["tagger"], metavar="PATH_OR_NAME")
+    add_backend(parser)
     parser.add_argument("--documents", action="store_true", help="modern text by its sources, too")
     options = parser.parse_args(arguments)
     sets = dev_sets()
     for name in options.model:
-        tagger = Tagger.load(name)
+        tagger = Tagger.load(name, backend=options.backend)
         print(f"\n{name}\n\n| dev set | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}")
         for title, texts in sets.items():
             print(row(title, score(tagger, texts)), flush=True)

@@ -15,11 +15,11 @@ LAYERS = (
     {"messages", "memory"},
     {"errors"},
     {"config"},
-    {"batching", "checkpoint", "cli", "device", "text"},
+    {"batching", "checkpoint", "cli", "device", "graph", "text"},
     {"corpus", "nn", "training"},
     {"poetry", "tagging"},
     {"bulk", "recipes"},
-    {"poem", "verse", "tag", "train", "evaluate", "serve", "corpus.__main__"},
+    {"poem", "verse", "tag", "train", "evaluate", "export", "serve", "corpus.__main__"},
     {"__main__"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}

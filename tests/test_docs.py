@@ -37,7 +37,7 @@ LONG = {
     *(name for name in NAMES if name.startswith("checkpoints/")),
 }
 FOREIGN = {"--nproc_per_node", "--no-deps", "--check"}  # of torchrun, pip, ruff
-DOORS = ("poem", "tag", "train", "evaluate", "corpus", "serve")
+DOORS = ("poem", "tag", "train", "evaluate", "export", "corpus", "serve")
 COMMAND = re.compile(rf"(?:-m zhseq\.|(?:^|[ /=])zhseq )({'|'.join(DOORS)})(?= |$)(.*)")
 
 

@@ -17,6 +17,7 @@ DOORS = {
     "tag": ("zhseq.tag", "cut text into words, with parts of speech and names"),
     "train": ("zhseq.train", "train the models"),
     "evaluate": ("zhseq.evaluate", "score a tagger on tagged text"),
+    "export": ("zhseq.export", "write a tagger with its network as an ONNX graph"),
     "corpus": ("zhseq.corpus.__main__", "list, fetch and count corpora"),
     "serve": ("zhseq.serve.__main__", "serve both over HTTP, with a page"),
 }

@@ -19,6 +19,8 @@ Array = npt.NDArray[Any]
 T = TypeVar("T")
 IGNORED = -100
 """Target of a position that is not scored, as in `torch.nn.functional.cross_entropy`."""
+WORD_SETS = 4
+"""SoftLexicon sets of a character: words that begin at it, contain it, end at it, are it."""
 _ONE_BLOCK = 48  # rows
 
 

@@ -40,6 +40,16 @@ def add_device(group: argparse._ActionsContainer) -> None:
     group.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (default: cpu)")
 
 
+def add_backend(group: argparse._ActionsContainer) -> None:
+    """Add `--backend`."""
+    group.add_argument(
+        "--backend",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="what computes the network: PyTorch or onnxruntime (default: auto, onnxruntime where it is installed)",
+    )
+
+
 def add_threads(group: argparse._ActionsContainer) -> None:
     """Add `--threads`; without it, a user's OMP_NUM_THREADS counts, see `zhseq.device.set_threads`."""
     group.add_argument("--threads", type=int, metavar="N", help="processor threads (default: 1)")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from zhseq.cli import add_device, add_threads, program, run_main
+from zhseq.cli import add_backend, add_device, add_threads, program, run_main
 from zhseq.corpus.tagging import FORMATS, read_tagged
 from zhseq.errors import InputError, command_line
 from zhseq.tagging.evaluation import LabelChoice, as_text, evaluate, spread, unknown_labels
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[..., Tagger] | N
         load = Tagger.load
     reports = []
     for name in options.model or [None]:
-        tagger = load(name, device=options.device, threads=options.threads)
+        tagger = load(name, backend=options.backend, device=options.device, threads=options.threads)
         progress = _progress_bar(len(corpus.texts))
         report = evaluate(tagger, corpus.texts, choice=choice, confusions=options.confusions, progress=progress)
         for note in unknown_labels(report, tagger):
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "--confusions", type=int, default=10, metavar="N", help="show the N most frequent (default: 10)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_backend(parser)
     add_device(parser)
     add_threads(parser)
     return parser

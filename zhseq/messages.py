@@ -332,6 +332,17 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "model_not_saved": "{directory} 未能保存：{reason}；先前的状态完好",
     # device
     "device_unavailable": "设备“{name}”不可用；本机有：{there}",
+    # networks as graphs
+    "unknown_backend": "<backend> 只能是 {known}，现为“{found}”",
+    "no_torch": "此处需要 PyTorch，尚未安装；可用此命令安装：pip install torch",
+    "onnx_on_device": "onnxruntime 在处理器上计算，而所求的是 <device={device}>；那需要 PyTorch 和 <backend=torch>",
+    "no_onnxruntime": "此处需要 onnxruntime，{trouble}；可用此命令安装：pip install 'zhseq[onnx]'",
+    "graph_written": "{path}：{size:,} 字节，opset {opset}，{precision}",
+    "runtime_missing": "尚未安装",
+    "runtime_too_old": "所装版本 {version} 过旧（须 {oldest} 或更新）",
+    "graph_not_run": "{path} 不是此 onnxruntime 能运行的图（{reason}）；请用 zhseq export 重新生成",
+    "graph_of_other_weights": "按 {config} 中的校验和，{path} 并非由旁边的权重生成；请重新生成：{again}",
+    "graph_of_another_opset": "{path} 是 opset {found} 的图，而此 zhseq 运行 opset {expected}；请重新生成：{again}",
     # training
     "state_not_saved": "{path} 未能保存（{reason}）；先前的状态完好",
     "state_does_not_fit": "{path} 与此模型及其设置不符：{detail}",

@@ -11,7 +11,7 @@ from zhseq.bulk.chunks import TaggingJob
 from zhseq.bulk.inputs import discover
 from zhseq.bulk.records import DEFAULT_COLUMN, Reading
 from zhseq.bulk.run import Run, ended_by_sigterm
-from zhseq.cli import is_standard_output, note, program, run_main
+from zhseq.cli import add_backend, is_standard_output, note, program, run_main
 from zhseq.errors import InputError
 from zhseq.tagging.formats import FORMATS, make_writer
 from zhseq.text.encoding import ENCODINGS
@@ -69,6 +69,7 @@ def _run(options: argparse.Namespace, load: Callable[..., Tagger] | None) -> Run
     )
     job = TaggingJob(
         model=options.model,
+        backend=options.backend,
         device=options.device,
         threads=options.threads,
         tasks=asked,
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="go on with the same command after it was interrupted; needs --output")
     add("--engine", choices=ENGINES, default=ENGINES[0], help="ray: on a Ray cluster, with --workers actors")
     add("--model", metavar="PATH_OR_HUB_NAME", help="another model than the one that comes with zhseq")
+    add_backend(parser)
     add("--device", default="cpu", help="cpu, cuda, mps or auto (default: cpu)")
     add("--threads", type=int, default=1, metavar="N", help="threads of each process (default: 1; see --workers)")
     return parser

@@ -17,7 +17,8 @@ from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.bulk.chunks import LINES, TaggingJob
 from zhseq.errors import ConfigError, InputError
 from zhseq.tag import main
-from zhseq.tagging.tagger import Tagger, save
+from zhseq.tagging.model import save
+from zhseq.tagging.tagger import Tagger
 
 ray = pytest.importorskip("ray")
 pytest.importorskip("ray.data")

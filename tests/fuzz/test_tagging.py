@@ -15,6 +15,7 @@ from zhseq.errors import InputError
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.document import Document
 from zhseq.tagging.formats import FORMATS, make_writer
+from zhseq.tagging.model import TorchNetwork
 from zhseq.tagging.tagger import Tagger
 
 pytestmark = pytest.mark.fuzz
@@ -24,7 +25,7 @@ DICTIONARY = "云计算 5\n李小福 2 nr\nNew York\t100\tns\tLOC\n中国人 for
 
 @pytest.fixture(scope="module")
 def tagger() -> Tagger:
-    return Tagger(tiny_model(), tiny_features())
+    return Tagger(TorchNetwork(tiny_model(), tiny_features()))
 
 
 def check(document: Document, text: str) -> None:

@@ -13,7 +13,8 @@ from zhseq.config import override
 from zhseq.errors import ConfigError, InputError
 from zhseq.recipes.distill import DistillRecipe, HeldOut, Teachers
 from zhseq.recipes.tagger import RECIPES, Named, Source
-from zhseq.tagging.tagger import Tagger, load_parts
+from zhseq.tagging.model import load_parts
+from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import codepoints
 from zhseq.train import main
 

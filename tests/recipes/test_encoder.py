@@ -14,7 +14,7 @@ from zhseq.config import override
 from zhseq.errors import ConfigError
 from zhseq.recipes.encoder import EncoderRecipe, MaskedBatches, read_raw, train_encoder
 from zhseq.recipes.tagger import RECIPES, Named, Source, Sources, Start
-from zhseq.tagging.tagger import Tagger
+from zhseq.tagging.model import load_parts
 from zhseq.train import main as train_main
 
 SETTINGS = (*(setting for setting in SMALL if "tokens" not in setting), "data.tokens_per_batch=512", "characters=0")
@@ -38,7 +38,7 @@ def sources(tagged: Path) -> Sources:
 def test_hidden_characters_leave_no_trace_in_the_features(files: tuple[Path, Path], tmp_path: Path) -> None:
     recipe = override(EncoderRecipe(), [*SETTINGS, "training.max_steps=1"])
     train_encoder(recipe, sources(files[0]), str(files[1]), tmp_path, Start())
-    features = Tagger.load(tmp_path / "best").features
+    features = load_parts(tmp_path / "best")[1]
     _, texts = read_raw(str(files[1]), recipe)
     batches = MaskedBatches(texts, features, 512, 0.2, (1, 0))
     batch = batches[0]

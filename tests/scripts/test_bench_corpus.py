@@ -8,7 +8,7 @@ import pytest
 from scripts.bench_corpus import main, make_text, timed
 from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.errors import ZhseqError
-from zhseq.tagging.tagger import save
+from zhseq.tagging.model import save
 
 
 def test_the_text_is_as_large_as_was_asked_for() -> None:

@@ -5,7 +5,7 @@ import pytest
 from scripts.bench_dictionary import main, make_lines
 from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.errors import InputError
-from zhseq.tagging.tagger import save
+from zhseq.tagging.model import save
 
 
 def test_a_small_run_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

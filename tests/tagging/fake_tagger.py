@@ -18,6 +18,7 @@ class Tagger:
     def load(
         cls,
         model: str | None = None,
+        backend: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
         dictionary: object = None,

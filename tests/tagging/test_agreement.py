@@ -20,7 +20,7 @@ from zhseq.text.tags import scheme_tags
 
 POS = tuple(scheme_tags(["n", "nx", "m", "q", "t", "v", "w"], "BMES", outside=False))
 MODEL = tiny_model({"pos": POS, "ner": NER}, seed=3)
-TAGGER = Tagger(MODEL, tiny_features())
+TAGGER = Tagger(TorchNetwork(MODEL, tiny_features()))
 TEXT = st.text(st.sampled_from("中国人民在北京大学 abA1.,@#\n😀"), max_size=40)
 WORDS = st.lists(
     st.builds(
@@ -60,7 +60,9 @@ def test_names_of_long_lines_agree_where_the_line_is_cut() -> None:
 
 
 def test_tags_that_do_not_mark_ends_agree_too() -> None:
-    tagger = Tagger(tiny_model({"pos": POS, "ner": tuple(scheme_tags(["PER", "LOC"], "BIO"))}), tiny_features())
+    tagger = Tagger(
+        TorchNetwork(tiny_model({"pos": POS, "ner": tuple(scheme_tags(["PER", "LOC"], "BIO"))}), tiny_features())
+    )
     for line in ("中国人民在北京大学学习上海", "北京大学的了中国人,和民"):
         assert agrees(tagger(line))
         assert all(map(agrees, tagger(line, nbest=3).alternatives))

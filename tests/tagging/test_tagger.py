@@ -12,9 +12,10 @@ from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.document import Document
-from zhseq.tagging.tagger import SECTION_MARGIN, Tagger, save
+from zhseq.tagging.model import TorchNetwork, save
+from zhseq.tagging.tagger import SECTION_MARGIN, Tagger
 
-TAGGER = Tagger(tiny_model(), tiny_features())
+TAGGER = Tagger(TorchNetwork(tiny_model(), tiny_features()))
 ANY_TEXT = st.text(
     st.one_of(st.characters(), st.sampled_from("中国人民 北京\n\u3000\ud800𠮷。,1a\u200d\u0301")), max_size=60
 )
@@ -123,7 +124,7 @@ def test_long_lines() -> None:
 def test_tasks() -> None:
     words_only = next(TAGGER.stream(["中国人民"], tasks=["pos"]))
     assert words_only == Document("中国人民", TAGGER("中国人民").words, ())
-    ner = Tagger(tiny_model({"ner": NER}), tiny_features())
+    ner = Tagger(TorchNetwork(tiny_model({"ner": NER}), tiny_features()))
     assert ner.tasks == ("ner",)
     assert ner("中国人民").words == ()
     with pytest.raises(InputError, match="this model does ner, but pos was asked for"):

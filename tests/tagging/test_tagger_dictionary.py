@@ -13,10 +13,11 @@ from zhseq.tagging import decoding as tag_decoding
 from zhseq.tagging.decoding import PIECE
 from zhseq.tagging.dictionary import Entry, UserDictionary
 from zhseq.tagging.document import Document
-from zhseq.tagging.tagger import Tagger, save
+from zhseq.tagging.model import TorchNetwork, save
+from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import normalize
 
-TAGGER = Tagger(tiny_model(), tiny_features())
+TAGGER = Tagger(TorchNetwork(tiny_model(), tiny_features()))
 ANY_TEXT = st.text(st.one_of(st.characters(), st.sampled_from("中国人民 北京\n\u3000\ud800𠮷。,1aAB")), max_size=60)
 WORDS = st.lists(
     st.builds(
@@ -179,7 +180,7 @@ def test_how_many_texts_are_decoded_together_changes_nothing(mode: str, monkeypa
 
 
 def test_words_added_at_run_time_count_at_once() -> None:
-    tagger = Tagger(tiny_model(), tiny_features())
+    tagger = Tagger(TorchNetwork(tiny_model(), tiny_features()))
     before = texts(tagger("在人民学"))
     tagger.dictionary.add("人民学", mode="force")
     assert texts(tagger("在人民学")) == ["在", "人民学"]
@@ -188,7 +189,7 @@ def test_words_added_at_run_time_count_at_once() -> None:
 
 
 def test_words_change_while_others_tag() -> None:
-    tagger = Tagger(tiny_model(), tiny_features(), dictionary=UserDictionary(["北京大学"], mode="force"))
+    tagger = Tagger(TorchNetwork(tiny_model(), tiny_features()), dictionary=UserDictionary(["北京大学"], mode="force"))
     wrong: list[str] = []
     stop = threading.Event()
 
@@ -225,18 +226,20 @@ def test_loaded_with_a_dictionary(tmp_path: Path) -> None:
 
 def test_a_tagger_can_be_sent_to_another_process() -> None:
     """`copy` asks for the same state as what sends objects to processes; a lock would refuse."""
-    tagger = Tagger(tiny_model(), tiny_features(), dictionary=UserDictionary([Entry("人民学", mode="force")]))
+    tagger = Tagger(
+        TorchNetwork(tiny_model(), tiny_features()), dictionary=UserDictionary([Entry("人民学", mode="force")])
+    )
     assert texts(copy.deepcopy(tagger)("在人民学")) == ["在", "人民学"]
 
 
 def test_a_model_of_entities_only() -> None:
-    tagger = Tagger(tiny_model({"ner": NER}), tiny_features())
+    tagger = Tagger(TorchNetwork(tiny_model({"ner": NER}), tiny_features()))
     tagger.dictionary.update([Entry("人民学", label="PER", mode="force"), Entry("北京", mode="force")])
     assert ("人民学", "PER") in {(entity.text, entity.label) for entity in tagger("在人民学北京").entities}
 
 
 def test_a_word_that_the_model_has_no_tags_for_is_left_to_it() -> None:
     """A model that knows words of one character only cannot make one of two."""
-    tagger = Tagger(tiny_model({"pos": ("S-n", "S-v")}), tiny_features())
+    tagger = Tagger(TorchNetwork(tiny_model({"pos": ("S-n", "S-v")}), tiny_features()))
     document = tagger("人民学", dictionary=UserDictionary(["人民", "学"], mode="force"))
     assert texts(document) == ["人", "民", "学"]

@@ -12,13 +12,14 @@ from zhseq.errors import InputError
 from zhseq.tagging import matching
 from zhseq.tagging.dictionary import Entry, UserDictionary
 from zhseq.tagging.document import Document
+from zhseq.tagging.model import TorchNetwork
 from zhseq.tagging.patterns import find_patterns
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.tags import scheme_tags
 
 POS = tuple(scheme_tags(["n", "nx", "m", "q", "t", "v", "w"], "BMES", outside=False))
 MODEL = tiny_model({"pos": POS, "ner": NER})
-TAGGER = Tagger(MODEL, tiny_features())
+TAGGER = Tagger(TorchNetwork(MODEL, tiny_features()))
 TEXT = "中国人民在https://example.org/a看到３，５００元、PM2.5和👍🏽[doge]"
 SIGNS = st.text(st.sampled_from("中国人民在 abAB019.,:-/@#[]()_~%' \n年月日…—ω^👍🏽１"), max_size=40)
 
@@ -33,7 +34,7 @@ def test_pieces_are_words_with_their_part_of_speech() -> None:
 
 
 def test_they_can_be_left_to_the_model() -> None:
-    plain = Tagger(MODEL, tiny_features(), patterns=False)
+    plain = Tagger(TorchNetwork(MODEL, tiny_features()), patterns=False)
     assert "https://example.org/a" not in texts(plain(TEXT))
     assert TAGGER.patterns
     assert not plain.patterns
@@ -41,7 +42,9 @@ def test_they_can_be_left_to_the_model() -> None:
 
 @pytest.mark.parametrize("labels", [["n", "nx", "m", "w"], ["NOUN", "X", "NUM"]])
 def test_a_model_without_these_parts_of_speech_does_without(labels: list[str]) -> None:
-    tagger = Tagger(tiny_model({"pos": tuple(scheme_tags(labels, "BMES", outside=False))}), tiny_features())
+    tagger = Tagger(
+        TorchNetwork(tiny_model({"pos": tuple(scheme_tags(labels, "BMES", outside=False))}), tiny_features())
+    )
     assert not tagger.patterns
     assert "https://example.org/a" not in texts(tagger(TEXT))
 

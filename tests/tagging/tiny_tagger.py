@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from zhseq.tagging.checkpoint import SequenceTaggerConfig
 from zhseq.tagging.features import TaggerFeatures
 from zhseq.tagging.lexicon import Lexicon
-from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig
+from zhseq.tagging.model import SequenceTagger
 from zhseq.text.tags import scheme_tags
 from zhseq.text.vocab import SPECIALS, Vocab
 
@@ -27,12 +28,11 @@ def tiny_features() -> TaggerFeatures:
 def tiny_model(heads: dict[str, tuple[str, ...]] | None = None, seed: int = 0, **sizes: int) -> SequenceTagger:
     torch.manual_seed(seed)
     features = tiny_features()
-    settings = {"embedding_dim": 8, "bigram_dim": 4, "word_dim": 4, "hidden_size": 12, "channels": 8, **sizes}
+    settings = {"embedding_dim": 8, "bigram_dim": 4, "word_dim": 4, "hidden_size": 12, "channels": 8}
+    settings |= {"bigram_vocab_size": len(features.bigrams) + 1, "word_vocab_size": len(features.lexicon) + 1, **sizes}
     model = SequenceTagger(
         SequenceTaggerConfig(
             vocab_size=len(features.vocab),
-            bigram_vocab_size=len(features.bigrams) + 1,
-            word_vocab_size=len(features.lexicon) + 1,
             heads={"pos": POS, "ner": NER} if heads is None else heads,
             **settings,  # type: ignore[arg-type]
         )

@@ -143,6 +143,7 @@ class TaggingJob:
 
     Attributes:
         model: As in `Tagger.load`.
+        backend: As in `Tagger.load`.
         device: As in `Tagger.load`.
         threads: As in `Tagger.load`; several processes are the better way to use several cores.
         tasks: `pos`, `ner`, both; None for all that the model can do.
@@ -155,6 +156,7 @@ class TaggingJob:
     """
 
     model: str | None = None
+    backend: str = "auto"
     device: str = "cpu"
     threads: int = 1
     tasks: tuple[str, ...] | None = None
@@ -180,6 +182,7 @@ class TaggingJob:
             load = Tagger.load
         tagger = load(
             self.model,
+            backend=self.backend,
             device=self.device,
             threads=self.threads,
             dictionary=self.dictionary,

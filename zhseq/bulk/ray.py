@@ -92,7 +92,12 @@ class _ColumnTagger:
 
         self._column, self._job = column, job
         self._tagger = Tagger.load(
-            job.model, device=job.device, threads=job.threads, dictionary=job.dictionary, patterns=job.patterns
+            job.model,
+            backend=job.backend,
+            device=job.device,
+            threads=job.threads,
+            dictionary=job.dictionary,
+            patterns=job.patterns,
         )
         self._tasks = job.tasks or self._tagger.tasks
 
@@ -139,7 +144,7 @@ def execute(run: Run) -> None:
         ZhseqError: As `Run.execute`; or the cluster is too small.
     """
     run.note_dictionary()
-    with run.open_folder() as output, cluster(run.workers), progress_bar(run.inputs.sources) as bar:
+    with run.open_folder() as output, cluster(run.workers), progress_bar(run.inputs.sources) as moved:
         summary = hashlib.blake2b(digest_size=16)
         rows = list(_rows(run, output.progress.chunks, output.progress.digest, summary))
         if rows:
@@ -151,7 +156,7 @@ def execute(run: Run) -> None:
                 summary.update(row["digest"])
                 sent = Sent(list(zip(row["sources"], row["results"], strict=True)), row["packed"])
                 output.write(sent.unpacked(), summary.hexdigest())
-                bar.update(row["moved"])
+                moved(row["moved"])
         output.finish()
 
 

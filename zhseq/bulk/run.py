@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 import zhseq
 from zhseq.bulk.chunks import Chunk, Part, Sent, SentJob, TaggingJob, read_chunks
@@ -29,9 +29,6 @@ from zhseq.bulk.outputs import (
 from zhseq.bulk.records import Reading
 from zhseq.cli import note
 from zhseq.errors import InputError
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,8 @@ class Run:
         self.note_dictionary()
         with ExitStack() as stack:
             output, together = stack.enter_context(self._open_output())
-            bar = stack.enter_context(progress_bar(self.inputs.sources))
-            chunks = read_chunks(self.inputs.sources, self.reading, together=together, notify=note, moved=bar.update)
+            moved = stack.enter_context(progress_bar(self.inputs.sources))
+            chunks = read_chunks(self.inputs.sources, self.reading, together=together, notify=note, moved=moved)
             digests: deque[str] = deque()
             todo = _skip(_hashed(chunks, digests), digests, output)
             for parts in self._tagged(todo):
@@ -232,10 +229,13 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(sources: Sequence[Source]) -> Iterator[tqdm[NoReturn]]:
-    """Show on a terminal how many bytes were read."""
+def progress_bar(sources: Sequence[Source]) -> Iterator[Callable[[int], object]]:
+    """Show on a terminal how many bytes were read; to be told of more of them."""
+    if not sys.stderr.isatty():
+        yield lambda moved: None
+        return
     from tqdm import tqdm
 
     size = sum(source.size for source in sources)
-    with tqdm(total=size or None, unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
-        yield bar
+    with tqdm(total=size or None, unit="B", unit_scale=True, unit_divisor=1024) as bar:
+        yield bar.update

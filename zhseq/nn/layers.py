@@ -11,11 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from zhseq.batching import Batch
+from zhseq.batching import WORD_SETS, Batch
 from zhseq.errors import CheckpointError, ConfigError
 
-WORD_SETS = 4
-"""SoftLexicon sets of a character: words that begin at it, contain it, end at it, are it."""
 State = list[tuple[Tensor, Tensor]]
 """State of a stacked LSTM: for each layer the pair (h, c), each (1, batch, hidden)."""
 HEAD_SIZE = 64

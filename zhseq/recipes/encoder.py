@@ -26,7 +26,7 @@ from zhseq.recipes.tagger import (
     read_sources,
     to_json,
 )
-from zhseq.tagging.model import TaggerModelConfig
+from zhseq.tagging.checkpoint import TaggerModelConfig
 from zhseq.training.loop import Evaluation, TrainingConfig
 from zhseq.training.state import PRODUCTS
 
@@ -157,8 +157,7 @@ def train_encoder(
 
     from zhseq.recipes.tagged_texts import concatenate
     from zhseq.recipes.tagger import build
-    from zhseq.tagging.model import MaskedLanguageModel
-    from zhseq.tagging.tagger import save
+    from zhseq.tagging.model import MaskedLanguageModel, save
     from zhseq.training import train
 
     parts = read_sources(sources, recipe.data)

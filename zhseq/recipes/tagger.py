@@ -24,10 +24,11 @@ from zhseq.errors import CheckpointError, ConfigError, CorpusError
 from zhseq.recipes.card import write_card
 from zhseq.recipes.tagged_texts import EncodedTexts, concatenate
 from zhseq.recipes.vectors import load_vectors
+from zhseq.tagging.checkpoint import SequenceTaggerConfig, TaggerModelConfig
 from zhseq.tagging.features import MAX_WORD_LENGTH, TaggerFeatures, most_frequent_bigrams
 from zhseq.tagging.lexicon import Lexicon, choose_words, jieba_frequencies, read_word_list
 from zhseq.tagging.metrics import Score
-from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig, TaggerModelConfig
+from zhseq.tagging.model import SequenceTagger
 from zhseq.text.normalize import from_codepoints
 from zhseq.text.tags import OUTSIDE, TASKS, TagTable, scheme_tags, spans_from_ids
 from zhseq.text.vocab import SPECIALS, Vocab
@@ -142,7 +143,7 @@ def _continue(
     Its shape stays as it is; of the recipe's model only the rates of dropout count.
     """
     from zhseq.checkpoint import resolve
-    from zhseq.tagging.tagger import load_parts
+    from zhseq.tagging.model import load_parts
 
     old, features = load_parts(resolve(name))
     rates = {rate: getattr(recipe.model, rate) for rate in ("unknown_rate", "input_dropout", "output_dropout")}
@@ -500,7 +501,7 @@ def train_tagger(
     import torch
 
     from zhseq.recipes.tagged_texts import TaggerBatches
-    from zhseq.tagging.tagger import save
+    from zhseq.tagging.model import save
     from zhseq.training import train
 
     parts = read_sources(sources, recipe.data, format)

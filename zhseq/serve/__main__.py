@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from zhseq import memory
-from zhseq.cli import program, run_main
+from zhseq.cli import add_backend, program, run_main
 from zhseq.errors import ConfigError, InputError, command_line
 from zhseq.serve.settings import KEY_VARIABLE, Settings
 
@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="another tagger than the one that comes along")
     models.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="another poem model than the one that comes along")
     models.add_argument("--dict", dest="dictionary", metavar="FILE", help="words of your own, as for zhseq.tag")
+    add_backend(models)
     limits = parser.add_argument_group("limits")
     for name, kind, text in (
         ("threads", int, "threads that tag, each on one core"),

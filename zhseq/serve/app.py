@@ -75,7 +75,7 @@ def options_of(tagger: Tagger, poet: Poet) -> dict[str, Any]:
 
 def _named(tagger: Tagger, task: str, names: dict[str, tuple[str, str]]) -> list[dict[str, str]]:
     """Return the labels of a task with their names, in the order of the names."""
-    labels = {tag.partition("-")[2] for tag in tagger.model.config.heads.get(task, ())} - {""}
+    labels = {tag.partition("-")[2] for tag in tagger.network.heads.get(task, ())} - {""}
     order = [label for label in names if label in labels] + sorted(labels - set(names))
     rows = [(label, *names.get(label, (label, label))) for label in order]
     return [{"tag": label, "chinese": chinese, "english": english} for label, chinese, english in rows]
@@ -98,7 +98,7 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
         CheckpointError: A model cannot be loaded.
         InputError: The dictionary cannot be read.
     """
-    tagger = tagger or zhseq.Tagger.load(settings.tagger, dictionary=settings.dictionary)
+    tagger = tagger or zhseq.Tagger.load(settings.tagger, backend=settings.backend, dictionary=settings.dictionary)
     here = Services(settings, tagger, poet or zhseq.Poet.load(settings.poet))
     here.metrics.watch("zhseq_queue_requests", "Requests that wait to be tagged.", lambda: here.tags.depth)
     here.metrics.watch("zhseq_queue_characters", "Characters that wait to be tagged.", lambda: here.tags.waiting)

@@ -40,6 +40,8 @@ class Settings:
     """Directory or name of the tagger; None: the one that comes with zhseq."""
     poet: str | None = None
     """Likewise of the poem model."""
+    backend: str = "auto"
+    """What computes the networks, see `zhseq.graph.BACKENDS`."""
     dictionary: str | None = None
     """File of words that every request is tagged with."""
     threads: int = 2

@@ -155,7 +155,7 @@ class Lexicon:
         if len(words) and not 1 <= lengths.min() <= lengths.max() <= max_length:
             raise ValueError(f"words must have 1 to {max_length} characters")
         self._tables: dict[int, NgramTable] = {}
-        for length in np.unique(lengths).tolist():
+        for length in np.flatnonzero(np.bincount(lengths)).tolist():
             rows = np.flatnonzero(lengths == length)
             self._tables[length] = NgramTable([words[row] for row in rows.tolist()], rows + 1)
 

@@ -4,91 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zhseq import checkpoint
 from zhseq.batching import IGNORED, Batch, filling_rows_for_lstm
-from zhseq.errors import ConfigError
+from zhseq.config import to_dict
+from zhseq.device import cpu_has_bfloat16, pick_device
 from zhseq.nn.crf import CRF
-from zhseq.nn.layers import BiLSTM, EmbeddingConfig, LockedDropout, SequenceEmbedding, WindowCNN
+from zhseq.nn.layers import BiLSTM, EmbeddingConfig, LockedDropout, SequenceEmbedding, WindowCNN, uninitialized
 from zhseq.nn.loss import linear_cross_entropy
+from zhseq.tagging.checkpoint import KIND, SequenceTaggerConfig, read_features, read_settings
 from zhseq.tagging.decoding import Floats, Ints, chain_of
 from zhseq.tagging.features import TaggerFeatures
 from zhseq.text.normalize import CodePoints
 from zhseq.text.tags import allowed_transitions
 from zhseq.text.vocab import Vocab
-
-MAX_UNITS = 1 << 16
-"""Most units of a layer: larger ones fit no machine."""
-
-
-@dataclass(frozen=True)
-class TaggerModelConfig:
-    """Shape of the tagger that a training may choose; vocabularies and tags come from the corpora."""
-
-    embedding_dim: int = 64
-    """Numbers in the embedding of a character."""
-    bigram_dim: int = 32
-    """Numbers in the embedding of a bigram."""
-    word_dim: int = 32
-    """Numbers in the embedding of a word of the dictionary."""
-    hidden_size: int = 192
-    """Units of the LSTM in each direction."""
-    num_layers: int = 1
-    """Layers of the LSTM."""
-    channels: int = 128
-    """Filters of the window CNN; 0 leaves it out."""
-    width: int = 3
-    """Characters that a filter sees; odd."""
-    unknown_rate: float = 0.01
-    """Share of the characters that are read as unknown in training."""
-    input_dropout: float = 0.4
-    """Dropout of what the encoder reads."""
-    output_dropout: float = 0.4
-    """Dropout of what the encoder gives."""
-
-    def __post_init__(self) -> None:
-        if self.hidden_size < 1 or self.num_layers < 1 or self.channels < 0 or self.width % 2 == 0:
-            raise ConfigError(
-                "tagger_sizes", "hidden_size and num_layers must be at least 1, channels at least 0, and width odd"
-            )
-        for name, value in (("hidden_size", self.hidden_size), ("channels", self.channels)):
-            if value > MAX_UNITS:
-                raise ConfigError(
-                    "layer_too_large",
-                    "{name} must be at most {most}, but is {value}",
-                    name=name,
-                    most=MAX_UNITS,
-                    value=value,
-                )
-        for name in ("unknown_rate", "input_dropout", "output_dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ConfigError(
-                    "impossible_rate", "{name} must lie in [0, 1), but is {value}", name=name, value=value
-                )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequenceTaggerConfig(TaggerModelConfig):
-    """Shape of a tagger, sizes of its vocabularies included, and the tags of its heads."""
-
-    vocab_size: int
-    bigram_vocab_size: int
-    word_vocab_size: int
-    heads: dict[str, tuple[str, ...]]
-    """Tags of each head; a tag's id is its position."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "heads", {head: tuple(tags) for head, tags in self.heads.items()})
-        if not self.heads or not all(self.heads.values()):
-            raise ConfigError(
-                "no_heads", "a tagger needs at least one head, each with tags, but has {heads}", heads=self.heads
-            )
 
 
 class SequenceTagger(nn.Module):
@@ -167,13 +102,19 @@ class TorchNetwork:
 
     def __init__(self, model: SequenceTagger, features: TaggerFeatures) -> None:
         """Wrap a model in evaluation mode, as its parameters are now, and its features."""
-        self.heads = model.config.heads
+        self.model, self.features, self.heads = model, features, model.config.heads
         self.chains = {}
         for head, tags in self.heads.items():
             crf = model.crf(head)
             parameters = (crf.transitions, crf.start_transitions, crf.end_transitions)
             self.chains[head] = chain_of(tags, *(scores.detach().float().cpu().numpy() for scores in parameters))
-        self._model, self._features = model, features
+
+    def __str__(self) -> str:
+        return f"torch on {self._device}"
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
     @torch.inference_mode()
     def emissions(self, points: CodePoints, lengths: Ints, heads: Sequence[str]) -> dict[str, Floats]:
@@ -181,8 +122,8 @@ class TorchNetwork:
         texts = len(lengths)
         spare = filling_rows_for_lstm(texts)  # pad with copies of the last row; their results are discarded
         points = np.concatenate([points, np.tile(points[len(points) - int(lengths[-1]) :], spare)])
-        batch = self._features.assemble(points, np.pad(lengths, (0, spare), mode="edge"))
-        found = self._model.emissions(batch.to(self._model.crf(heads[0]).transitions.device), tuple(heads))
+        batch = self.features.assemble(points, np.pad(lengths, (0, spare), mode="edge"))
+        found = self.model.emissions(batch.to(self._device), tuple(heads))
         return {head: scores[:texts].float().cpu().numpy() for head, scores in found.items()}
 
 
@@ -218,3 +159,37 @@ class MaskedLanguageModel(nn.Module):
         assert batch.targets is not None, "a loss needs targets"
         hidden = batch.targets != IGNORED
         return self.projection(self.tagger.encode(batch)[hidden]), batch.targets[hidden]
+
+
+def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
+    """Read model and features of a checkpoint directory.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or no tagger.
+    """
+    settings = read_settings(directory)
+    features = read_features(directory, settings)
+    with uninitialized():
+        model = checkpoint.build(directory, lambda: SequenceTagger(settings))
+    return model, features
+
+
+def load_network(directory: Path, device: str) -> TorchNetwork:
+    """Read a checkpoint directory for tagging on a device, in the precision that is fastest there.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or no tagger.
+        ConfigError: The device is not available.
+    """
+    place = pick_device(device)
+    model, features = load_parts(directory)
+    model = model.to(place).eval()
+    if place.type == "cpu" and cpu_has_bfloat16():
+        model.lower_precision()
+    return TorchNetwork(model, features)
+
+
+def save(directory: Path, model: SequenceTagger, features: TaggerFeatures, training: dict[str, Any]) -> None:
+    """Write a tagger as a checkpoint directory; `training` records how it was made."""
+    config = {"kind": KIND, "version": 1, "model": to_dict(model.config), "training": training}
+    checkpoint.save(directory, config=config, tensors=model.state_dict(), files=features.files())

@@ -6,25 +6,20 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise, repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zhseq import checkpoint, memory
-from zhseq.config import from_dict, to_dict
-from zhseq.device import cpu_has_bfloat16, pick_device, set_threads
-from zhseq.errors import CheckpointError, ConfigError, InputError, Message
-from zhseq.nn.layers import uninitialized
-from zhseq.tagging.decoding import Spans, TextBlock, find_spans, tag_table
+from zhseq.device import set_threads
+from zhseq.errors import InputError, Message
+from zhseq.graph import pick_backend
+from zhseq.tagging.decoding import Network, Spans, TextBlock, find_spans, tag_table
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.document import Document, Entity, Word
-from zhseq.tagging.features import Ints, TaggerFeatures
-from zhseq.tagging.model import SequenceTagger, SequenceTaggerConfig, TorchNetwork
+from zhseq.tagging.features import Ints
 from zhseq.tagging.patterns import PATTERN_TAGS
 from zhseq.text.tags import TASKS
-
-KIND = "sequence-tagger"
 
 SECTION_MARGIN = 512
 """Characters behind a section of a long text that are looked at to find its end."""
@@ -43,40 +38,35 @@ class Tagger:
         dictionary: The user's own words; what is added or removed counts from the next texts on.
         patterns: Whether what is a word by its spelling (addresses, numbers, codes, emoji) is one here, see
             `zhseq.tagging.patterns`; only where the model has the parts of speech of these.
+        network: What scores the tags.
     """
 
     def __init__(
         self,
-        model: SequenceTagger,
-        features: TaggerFeatures,
-        device: str = "cpu",
+        network: Network,
         *,
         dictionary: UserDictionary | None = None,
         patterns: bool = True,
         name: str = "",
     ) -> None:
-        """Wrap a model and its features; `Tagger.load` is the usual way to get one. `name` is for people."""
+        """Wrap what scores tags; `Tagger.load` is the usual way to get a tagger. `name` is for people."""
         self.name = name
-        self.device = pick_device(device)
-        self.model = model.to(self.device).eval()
-        if self.device.type == "cpu" and cpu_has_bfloat16():
-            self.model.lower_precision()
-        self.features = features
-        self._network = TorchNetwork(self.model, features)
-        self.tasks = tuple(task for task in TASKS if task in model.config.heads)
+        self.network = network
+        self.tasks = tuple(task for task in TASKS if task in network.heads)
         self.dictionary = UserDictionary() if dictionary is None else dictionary
-        self.labels = {task: tag_table(model.config.heads[task]).labels for task in self.tasks}
+        self.labels = {task: tag_table(network.heads[task]).labels for task in self.tasks}
         self.patterns = patterns and "pos" in self.tasks and set(self.labels["pos"]) >= PATTERN_TAGS
 
     def __repr__(self) -> str:
         heads = ", ".join(f"{task}: {len(labels)} labels" for task, labels in self.labels.items())
-        return f"<Tagger {self.name or 'without a name'} ({heads}) on {self.device}>"
+        return f"<Tagger {self.name or 'without a name'} ({heads}) by {self.network}>"
 
     @classmethod
     def load(
         cls,
         model: str | os.PathLike[str] | None = None,
         *,
+        backend: str = "auto",
         device: str = "cpu",
         threads: int | None = None,
         dictionary: UserDictionary | str | os.PathLike[str] | None = None,
@@ -84,28 +74,39 @@ class Tagger:
     ) -> Tagger:
         """Load a model.
 
-        A process that has not computed anything yet will keep less for the shapes of its batches on a CPU than PyTorch
-        does by itself, see `zhseq.memory.limit_cached_shapes`.
+        With PyTorch, a process that has not computed anything yet will keep less for the shapes of its batches on a CPU
+        than PyTorch does by itself, see `zhseq.memory.limit_cached_shapes`.
 
         Args:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
+            backend: What computes the network: `torch`, `onnx` (onnxruntime, on a processor, with weights of 8 bits),
+                or `auto`, which takes onnxruntime on a processor where it is installed.
             device: `cpu`, `cuda`, `mps` or `auto`.
-            threads: Processor threads for all of PyTorch in this process. By default one, unless OMP_NUM_THREADS or
-                `torch.set_num_threads` has asked for another number, see `zhseq.device.set_threads`.
+            threads: Processor threads. By default one, unless OMP_NUM_THREADS or `torch.set_num_threads` has asked for
+                another number; those of PyTorch are of the whole process, see `zhseq.device.set_threads`.
             dictionary: The user's own words, or a file of them; see `UserDictionary`.
             patterns: Take what is a word by its spelling for one, see `zhseq.tagging.patterns`.
 
         Raises:
             CheckpointError: It is missing, damaged, or no tagger.
-            ConfigError: The device is not available, or there are less than 1 threads.
+            ConfigError: The backend or the device is not available, or there are less than 1 threads.
             InputError: The dictionary cannot be read.
         """
-        set_threads(threads)
-        memory.limit_cached_shapes(_CACHED_SHAPES)
         if dictionary is not None and not isinstance(dictionary, UserDictionary):
             dictionary = UserDictionary.read(dictionary)
         directory = checkpoint.shipped("tagger") if model is None else checkpoint.resolve(model)
-        return cls(*load_parts(directory), device, dictionary=dictionary, patterns=patterns, name=str(directory))
+        network: Network
+        if pick_backend(backend, device) == "onnx":
+            from zhseq.tagging.graph import OnnxNetwork
+
+            network = OnnxNetwork.load(directory, threads)
+        else:
+            from zhseq.tagging.model import load_network
+
+            set_threads(threads)
+            memory.limit_cached_shapes(_CACHED_SHAPES)
+            network = load_network(directory, device)
+        return cls(network, dictionary=dictionary, patterns=patterns, name=str(directory))
 
     def __call__(
         self, text: str, *, scores: bool = False, nbest: int = 1, dictionary: UserDictionary | None = None
@@ -161,7 +162,7 @@ class Tagger:
         words = self.dictionary if dictionary is None else dictionary
         for batch in _blocks(lines):
             block = TextBlock.of(batch, words.tables(), patterns=self.patterns)
-            found = find_spans(self._network, block, wanted, scores=scores, nbest=nbest)
+            found = find_spans(self.network, block, wanted, scores=scores, nbest=nbest)
             readings = self._readings(batch, block, found)
             if nbest == 1:
                 yield from readings[0]
@@ -245,49 +246,3 @@ def _parts(
     fields = zip(texts, starts, ends, names, scores, strict=True)
     made = list(map(tuple.__new__, repeat(kind), fields))  # as `kind._make` does, without a call in Python for each
     return [tuple(made[first:last]) for first, last in pairwise(bounds)]
-
-
-def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
-    """Read model and features of a checkpoint directory.
-
-    Raises:
-        CheckpointError: It is missing, damaged, or no tagger.
-    """
-    config = checkpoint.read_config(directory, KIND)
-    source = str(directory / checkpoint.CONFIG_FILE)
-    try:
-        settings = from_dict(SequenceTaggerConfig, config.get("model", {}), source=source)
-    except ConfigError as error:
-        raise CheckpointError(
-            "impossible_settings",
-            "{path} does not describe a model: {reason}; fetch or train it again",
-            path=source,
-            reason=error.message,
-        ) from error
-    features = TaggerFeatures.load(directory)
-    found = (len(features.vocab), len(features.bigrams), len(features.lexicon))
-    sizes = (settings.vocab_size, max(0, settings.bigram_vocab_size - 1), max(0, settings.word_vocab_size - 1))
-    if found != sizes:
-        raise CheckpointError(
-            "tables_of_another_model",
-            "{directory} holds {found} characters, bigrams and words, but {source} speaks of {sizes}; "
-            "they are not of the same model",
-            directory=directory,
-            found=found,
-            source=source,
-            sizes=sizes,
-        )
-    try:
-        with uninitialized():
-            model = checkpoint.build(directory, lambda: SequenceTagger(settings))
-    except ValueError as error:  # tags that are none, or stand there twice
-        raise CheckpointError(
-            "no_tagger", "{source} describes no tagger: {error}; fetch the checkpoint again", source=source, error=error
-        ) from error
-    return model, features
-
-
-def save(directory: Path, model: SequenceTagger, features: TaggerFeatures, training: dict[str, Any]) -> None:
-    """Write a tagger as a checkpoint directory; `training` records how it was made."""
-    config = {"kind": KIND, "version": 1, "model": to_dict(model.config), "training": training}
-    checkpoint.save(directory, config=config, tensors=model.state_dict(), files=features.files())

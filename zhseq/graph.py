@@ -1,0 +1,321 @@
+"""Write ONNX graphs without the package `onnx`, and run them with onnxruntime: networks without PyTorch.
+
+The format is Protocol Buffers: fields with a number each, one after the other; see `onnx.proto` of the specification.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.errors import CheckpointError, ConfigError, Message
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+BACKENDS = ("auto", "torch", "onnx")
+"""What can compute a network."""
+GRAPH_FILE = "model.onnx"
+"""Name of the graph in a checkpoint that carries one."""
+OPSET = 17
+"""Version of ONNX's own operators that graphs are written in."""
+CONTRIBUTED = "com.microsoft"
+"""Domain of the operators that onnxruntime adds: those with weights of 8 bits."""
+FLOAT, BOOL, INT64 = 1, 9, 7
+"""Numbers of types, for `Cast`."""
+
+_OLDEST_RUNTIME = (1, 17)
+_IR_VERSION = 8  # that of opset 17
+_TYPES = {"float32": FLOAT, "int8": 3, "int32": 6, "int64": INT64, "bool": BOOL, "float16": 10}
+_GATES = (0, 3, 1, 2)  # ONNX takes input, output, forget, cell; PyTorch has input, forget, cell, output
+_LARGEST = 64  # of a weight in 8 bits: processors without VNNI add pairs of products in 16 bits, and these must fit
+
+
+class Graph:
+    """A graph that is written node by node; what a node gives is known by its name."""
+
+    def __init__(self) -> None:
+        self._nodes: list[bytes] = []
+        self._constants: list[bytes] = []
+        self._inputs: list[bytes] = []
+        self._outputs: list[bytes] = []
+        self._count = 0
+
+    def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
+        """Declare an input; sizes that are known at run time only have names."""
+        self._inputs.append(_value_info(name, dtype, shape))
+        return name
+
+    def output(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
+        """Declare an output, which a node or a constant has."""
+        self._outputs.append(_value_info(name, dtype, shape))
+        return name
+
+    def constant(self, values: Array, name: str = "") -> str:
+        """Add an array, and return its name."""
+        name = name or self._name("constant")
+        fields = [_number(1, size) for size in values.shape]
+        fields += [_number(2, _TYPES[values.dtype.name]), _text(8, name), _bytes(9, np.ascontiguousarray(values).data)]
+        self._constants.append(b"".join(fields))
+        return name
+
+    def ints(self, *values: int) -> str:
+        """Add whole numbers as an array, (values,)."""
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def node(self, kind: str, *inputs: str, name: str = "", domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output, and return its name."""
+        name = name or self._name(kind)
+        fields = [_text(1, source) for source in inputs]
+        fields += [_text(2, name), _text(4, kind)]
+        fields += [_bytes(5, _attribute(key, value)) for key, value in attributes.items()]
+        self._nodes.append(b"".join([*fields, _text(7, domain)] if domain else fields))
+        return name
+
+    def dump(self, metadata: Mapping[str, str]) -> bytes:
+        """Return the file of the graph."""
+        graph = [_bytes(1, node) for node in self._nodes]
+        graph += [_text(2, "zhseq")]
+        graph += [_bytes(5, constant) for constant in self._constants]
+        graph += [_bytes(11, value) for value in self._inputs]
+        graph += [_bytes(12, value) for value in self._outputs]
+        domains = [_text(1, "") + _number(2, OPSET), _text(1, CONTRIBUTED) + _number(2, 1)]
+        fields = [_number(1, _IR_VERSION), _text(2, "zhseq"), _bytes(7, b"".join(graph))]
+        fields += [_bytes(8, domain) for domain in domains]
+        fields += [_bytes(14, _text(1, key) + _text(2, value)) for key, value in metadata.items()]
+        return b"".join(fields)
+
+    def linear(self, source: str, weights: Floats, bias: Floats) -> str:
+        """Add a linear layer with weights of 32 bits, (outputs, inputs), and return its name."""
+        product = self.node("MatMul", source, self.constant(np.ascontiguousarray(weights.T)))
+        return self.node("Add", product, self.constant(bias))
+
+    def lstm(self, source: str, lengths: str, weights: Mapping[str, Floats], *, small: bool) -> str:
+        """Add an LSTM layer that reads in both directions, each text within its own length, and return its name.
+
+        Args:
+            source: (length, texts, inputs).
+            lengths: (texts,) int32.
+            weights: `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh` as PyTorch has them, those of both directions
+                one after the other, (2, 4 * units, ...).
+            small: Whether weights have 8 bits, and what they are multiplied with likewise.
+
+        Returns:
+            (length, 2, texts, units), 0 behind the end of a text.
+        """
+        inputs, states, *biases = (_in_onnx_order(weights[name]) for name in _LSTM_WEIGHTS)
+        bias = self.constant(np.concatenate(biases, axis=1))
+        options = {"direction": "bidirectional", "hidden_size": states.shape[2]}
+        if not small:
+            return self.node("LSTM", source, self.constant(inputs), self.constant(states), bias, lengths, **options)
+        tables, scales = [], []
+        for values in (inputs, states):
+            quantized, scale = _quantized(values)
+            tables.append(self.constant(np.ascontiguousarray(quantized.transpose(0, 2, 1))))
+            scales += [self.constant(scale), self.constant(np.zeros(scale.shape, dtype=np.int8))]
+        names = (source, *tables, bias, lengths, "", "", "", *scales)
+        return self.node("DynamicQuantizeLSTM", *names, domain=CONTRIBUTED, **options)
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}_{self._count}"
+
+
+_LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def _in_onnx_order(values: Floats) -> Floats:
+    """Reorder the gates, the second dimension."""
+    gates = values.reshape(len(values), 4, -1, *values.shape[2:])
+    return np.ascontiguousarray(gates[:, list(_GATES)].reshape(values.shape))
+
+
+def _quantized(values: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Round weights to 8 bits, and return them with the scale of each row."""
+    scale = np.maximum(np.abs(values).max(axis=-1), np.float32(1e-12)) / _LARGEST
+    return np.rint(values / scale[..., None]).astype(np.int8), scale.astype(np.float32)
+
+
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field: int, value: bytes | memoryview) -> bytes:
+    size = value.nbytes if isinstance(value, memoryview) else len(value)
+    return b"".join([_varint(field << 3 | 2), _varint(size), value])
+
+
+def _text(field: int, value: str) -> bytes:
+    return _bytes(field, value.encode())
+
+
+def _attribute(name: str, value: object) -> bytes:
+    """Encode an attribute: a whole number, a text, or a list of whole numbers or of texts."""
+    if isinstance(value, int):
+        return _text(1, name) + _number(3, value) + _number(20, 2)
+    if isinstance(value, str):
+        return _text(1, name) + _text(4, value) + _number(20, 3)
+    assert isinstance(value, (list, tuple))
+    if all(isinstance(item, int) for item in value):
+        return b"".join([_text(1, name), *(_number(8, item) for item in value), _number(20, 7)])
+    return b"".join([_text(1, name), *(_text(9, item) for item in value), _number(20, 8)])
+
+
+def _value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
+    sizes = [_number(1, size) if isinstance(size, int) else _text(2, size) for size in shape]
+    tensor = _number(1, _TYPES[dtype]) + _bytes(2, b"".join(_bytes(1, size) for size in sizes))
+    return _text(1, name) + _bytes(2, _bytes(1, tensor))
+
+
+def pick_backend(backend: str, device: str) -> str:
+    """Return what is to compute on a device, `torch` or `onnx`.
+
+    Raises:
+        ConfigError: There is no such backend, it does not compute there, or it is not installed.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(
+            "unknown_backend",
+            "<backend> must be one of {known}, but is '{found}'",
+            known=", ".join(BACKENDS),
+            found=backend,
+        )
+    has_torch = find_spec("torch") is not None
+    if backend == "torch" or (backend == "auto" and has_torch and device != "cpu"):
+        if not has_torch:
+            raise ConfigError(
+                "no_torch", "this needs PyTorch, which is not installed; install it with: pip install torch"
+            )
+        return "torch"
+    if device not in ("cpu", "auto"):
+        raise ConfigError(
+            "onnx_on_device",
+            "onnxruntime computes on the processor, but <device={device}> was asked for; that needs PyTorch and "
+            "<backend=torch>",
+            device=device,
+        )
+    trouble = _trouble_with_runtime()
+    if trouble is not None and backend == "auto" and has_torch:
+        return "torch"
+    if trouble is not None:
+        raise ConfigError(
+            "no_onnxruntime",
+            "this needs onnxruntime, {trouble}; install it with: pip install 'zhseq[onnx]'",
+            trouble=trouble,
+        )
+    return "onnx"
+
+
+def _trouble_with_runtime() -> Message | None:
+    """Return why onnxruntime cannot be used, or None."""
+    try:
+        from onnxruntime import __version__ as version
+    except ImportError:
+        return Message("runtime_missing", "which is not installed")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < _OLDEST_RUNTIME:
+        oldest = ".".join(map(str, _OLDEST_RUNTIME))
+        return Message(
+            "runtime_too_old",
+            "whose version {version} is too old ({oldest} or later is needed)",
+            {"version": version, "oldest": oldest},
+        )
+    return None
+
+
+class Session:
+    """A graph that onnxruntime runs. Several threads may use it, and processes that are forked from this one."""
+
+    def __init__(self, graph: bytes, threads: int, *, source: str) -> None:
+        """Prepare a graph.
+
+        Args:
+            graph: The file.
+            threads: Processor threads for each run.
+            source: Where it came from, for messages.
+
+        Raises:
+            CheckpointError: It is damaged, or this onnxruntime cannot run it.
+        """
+        self._graph, self._threads, self._source = graph, threads, source
+        self._session: InferenceSession | None = self._start()
+
+    def __getstate__(self) -> tuple[bytes, int, str]:
+        """Return what is sent to another process, where the graph is prepared again."""
+        return self._graph, self._threads, self._source
+
+    def __setstate__(self, state: tuple[bytes, int, str]) -> None:
+        self._graph, self._threads, self._source = state
+        self._session = self._start()
+
+    def _start(self) -> InferenceSession:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # it would keep a plan for each shape
+        options.log_severity_level = 4  # what goes wrong is raised, too
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait sleep
+        if self._threads > 1:
+            _with_threads().add(self)
+        try:
+            return onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises many kinds
+            raise CheckpointError(
+                "graph_not_run",
+                "{path} is no graph that this onnxruntime can run ({reason}); make it again with zhseq export",
+                path=self._source,
+                reason=" ".join(str(error).split())[:200],
+            ) from error
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
+        """Return some outputs for some inputs."""
+        if self._session is None:
+            self._session = self._start()
+        found: list[Array] = self._session.run(list(outputs), dict(inputs))
+        return found
+
+    def forget(self) -> None:
+        """Prepare the graph again before the next run: in a forked process, where the threads of this one are not.
+
+        What was prepared is never freed: that would wait for these threads without end.
+        """
+        if self._session is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
+            self._session = None
+
+
+@lru_cache(maxsize=1)
+def _with_threads() -> weakref.WeakSet[Session]:
+    """Return the sessions with more than one thread, which a forked process forgets."""
+    sessions = weakref.WeakSet[Session]()
+
+    def forget_all() -> None:
+        for session in sessions:
+            session.forget()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forget_all)
+    return sessions

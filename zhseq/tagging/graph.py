@@ -1,0 +1,296 @@
+"""The tagger's network as an ONNX graph, built of the weights of a checkpoint, and run without PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq import checkpoint
+from zhseq.batching import WORD_SETS
+from zhseq.device import wanted_threads
+from zhseq.errors import CheckpointError
+from zhseq.graph import FLOAT, GRAPH_FILE, INT64, OPSET, Graph, Session
+from zhseq.tagging.checkpoint import KIND, SequenceTaggerConfig, read_features, read_settings, weight_shapes
+from zhseq.tagging.decoding import Floats, Ints, chain_of
+from zhseq.tagging.features import MAX_WORD_LENGTH, TaggerFeatures
+from zhseq.tagging.lexicon import slots_per_set
+from zhseq.text.normalize import CodePoints
+
+PRECISIONS = ("int8", "float32")
+"""How exactly a graph computes: with weights of 8 bits in its LSTM, or as PyTorch does."""
+_WORD_WEIGHT = 2  # of a set of words, hardly ever more; those of a character have 4 together
+_PARTS = ("transitions", "start_transitions", "end_transitions")
+
+
+class OnnxNetwork:
+    """Scores tags with onnxruntime, see `zhseq.tagging.decoding.Network`."""
+
+    def __init__(self, session: Session, features: TaggerFeatures, heads: Mapping[str, tuple[str, ...]]) -> None:
+        """Wrap a graph as `network_graph` builds it, what it reads, and the tags of its heads."""
+        self.features, self.heads = features, heads
+        self._session = session
+        self.chains = {}
+        for head, tags in heads.items():
+            self.chains[head] = chain_of(tags, *session.run([f"{part}:{head}" for part in _PARTS], _nothing(features)))
+
+    def __str__(self) -> str:
+        return "onnx on cpu"
+
+    @classmethod
+    def load(cls, directory: Path, threads: int | None = None) -> OnnxNetwork:
+        """Read a checkpoint directory: the graph that it carries, or else one that is built of its weights.
+
+        Raises:
+            CheckpointError: It is missing, damaged, or no tagger, or the graph is not of these weights.
+            ConfigError: There are less than 1 threads.
+        """
+        count = wanted_threads(threads)
+        settings = read_settings(directory)
+        features = read_features(directory, settings)
+        path = directory / GRAPH_FILE
+        carried = _carried_graph(directory)
+        graph = network_graph(read_weights(directory, settings), settings) if carried is None else carried
+        return cls(Session(graph, count, source=str(path)), features, settings.heads)
+
+    def emissions(self, points: CodePoints, lengths: Ints, heads: Sequence[str]) -> dict[str, Floats]:
+        """Score the tags of some texts; see `Network.emissions`."""
+        inputs = _inputs(self.features, points, lengths)
+        found = self._session.run([f"emissions:{head}" for head in heads], inputs)
+        return dict(zip(heads, found, strict=True))
+
+
+def _inputs(features: TaggerFeatures, points: CodePoints, lengths: Ints) -> dict[str, npt.NDArray[Any]]:
+    batch = features.assemble(points, lengths)
+    inputs = {
+        "ids": batch.ids,
+        "bigram_ids": batch.bigram_ids,
+        "word_ids": batch.word_ids,
+        "word_weights": batch.word_weights,
+        "lengths": lengths.astype(np.int32),
+    }
+    return {name: values for name, values in inputs.items() if values is not None}
+
+
+def _nothing(features: TaggerFeatures) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs of one text of one character, for outputs that are the same for all."""
+    return _inputs(features, np.zeros(1, dtype=np.uint32), np.ones(1, dtype=np.int64))
+
+
+def read_weights(directory: Path, settings: SequenceTaggerConfig) -> dict[str, Floats]:
+    """Read the weights of a tagger.
+
+    Raises:
+        CheckpointError: They are missing, damaged, do not fit the shape, or hold what is no finite number.
+    """
+    path = directory / checkpoint.WEIGHTS_FILE
+    arrays, shapes = checkpoint.read_arrays(path), weight_shapes(settings)
+    odd = sorted(arrays.keys() ^ shapes.keys()) or [name for name in shapes if arrays[name].shape != shapes[name]]
+    if odd:
+        raise CheckpointError(
+            "weights_do_not_fit",
+            "{path} does not fit {config} beside it: {detail}",
+            path=path,
+            config=checkpoint.CONFIG_FILE,
+            detail=", ".join(odd)[:200],
+        )
+    for name, values in arrays.items():
+        if values.dtype.kind != "f" or not np.isfinite(values).all():
+            raise CheckpointError(
+                "weights_not_finite",
+                "{path}: {name} holds what is no weight: numbers that are whole, infinite or none at all; fetch or "
+                "train the model again",
+                path=path,
+                name=name,
+            )
+    return arrays
+
+
+def network_graph(weights: Mapping[str, Floats], settings: SequenceTaggerConfig, precision: str = "int8") -> bytes:
+    """Return the network as the file of an ONNX graph; docs/runtime.md says what it reads and gives.
+
+    Args:
+        weights: By their names in a checkpoint, in any float type.
+        settings: The shape.
+        precision: One of `PRECISIONS`.
+    """
+    graph, small = Graph(), precision == "int8"
+    if small:
+        weights = _balanced(weights, settings)
+    vectors = _vectors(graph, weights, settings)  # (length, texts, inputs), as all that follows
+    parts = [_bilstm(graph, weights, settings, vectors, small=small)]
+    if settings.channels:
+        parts.append(_window_cnn(graph, weights, settings, vectors))
+    encoded = graph.node("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
+    for head, tags in settings.heads.items():
+        scores = graph.linear(encoded, *(_single(weights, f"projections.{head}.{part}") for part in ("weight", "bias")))
+        name = graph.node("Transpose", scores, perm=[1, 0, 2], name=f"emissions:{head}")
+        graph.output(name, "float32", ["texts", "length", len(tags)])
+        for part in _PARTS:
+            values = _single(weights, f"crfs.{head}.{part}")
+            graph.output(graph.constant(values, f"{part}:{head}"), "float32", values.shape)
+    return graph.dump({"precision": precision})
+
+
+def _balanced(weights: Mapping[str, Floats], settings: SequenceTaggerConfig) -> dict[str, Floats]:
+    """Move size between vectors and what they are multiplied with, so that 8 bits hold more of both.
+
+    Source: Xiao et al. (2023), "SmoothQuant". Differs: how large vectors become is read from their tables.
+    """
+    balanced = {name: values.astype(np.float32) for name, values in weights.items()}
+    readers = [balanced[f"lstm.{direction}.0.weight_ih_l0"] for direction in ("forwards", "backwards")]
+    filters = balanced.get("cnn.convolution.weight")
+    largest = np.maximum(*(np.abs(reader).max(axis=0) for reader in readers))
+    first = 0
+    for name in ("characters", "bigrams", "words"):
+        table = balanced.get(f"embedding.{name}.weight")
+        if table is None:
+            continue
+        copies, width = WORD_SETS if name == "words" else 1, table.shape[1]
+        size = np.abs(table).max(axis=0) * (_WORD_WEIGHT if name == "words" else 1)
+        read = largest[first : first + copies * width].reshape(copies, width).min(axis=0)
+        scale = np.sqrt(np.maximum(size, 1e-6) / np.maximum(read, 1e-6))
+        table /= scale
+        for start in range(first, first + copies * width, width):
+            for reader in readers:
+                reader[:, start : start + width] *= scale
+            if filters is not None:
+                filters[:, start : start + width] *= scale[:, None]
+        first += copies * width
+    return balanced
+
+
+def _single(weights: Mapping[str, Floats], name: str) -> Floats:
+    return np.ascontiguousarray(weights[name], dtype=np.float32)
+
+
+def _vectors(graph: Graph, weights: Mapping[str, Floats], settings: SequenceTaggerConfig) -> str:
+    """Declare the inputs and look up their vectors, (length, texts, inputs)."""
+
+    def looked_up(table: str, ids: str) -> str:
+        name = f"embedding.{table}.weight"
+        rows = graph.node("Cast", graph.constant(weights[name].astype(np.float16), name), to=FLOAT)
+        return graph.node("Gather", rows, ids)
+
+    def input(name: str, dtype: str, *slots: int) -> str:
+        declared = graph.input(name, dtype, ["texts", "length", *slots])
+        return graph.node("Transpose", declared, perm=[1, 0, 2][: 2 + len(slots)])
+
+    parts = [looked_up("characters", input("ids", "int64"))]
+    if settings.bigram_vocab_size:
+        parts.append(looked_up("bigrams", input("bigram_ids", "int64")))
+    if settings.word_vocab_size:
+        each = slots_per_set(MAX_WORD_LENGTH)
+        ids, shares = (input(name, kind, WORD_SETS * each) for name, kind in _WORD_INPUTS)
+        words = looked_up("words", graph.node("Reshape", ids, graph.ints(0, 0, WORD_SETS, each)))
+        shares = graph.node("Reshape", shares, graph.ints(0, 0, WORD_SETS, each, 1))
+        sets = graph.node("ReduceSum", graph.node("Mul", words, shares), graph.ints(3), keepdims=0)
+        parts.append(graph.node("Reshape", sets, graph.ints(0, 0, WORD_SETS * settings.word_dim)))
+    graph.input("lengths", "int32", ["texts"])
+    return graph.node("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
+
+
+_WORD_INPUTS = (("word_ids", "int64"), ("word_weights", "float32"))
+
+
+def _bilstm(
+    graph: Graph, weights: Mapping[str, Floats], settings: SequenceTaggerConfig, vectors: str, *, small: bool
+) -> str:
+    """Add all layers of the LSTM, and return what they give, (length, texts, 2 * units)."""
+    for layer in range(settings.num_layers):
+        stacked = {}
+        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            both = [_single(weights, f"lstm.{name}.{layer}.{part}_l0") for name in ("forwards", "backwards")]
+            stacked[part] = np.stack(both)
+        read = graph.lstm(vectors, "lengths", stacked, small=small)
+        side_by_side = graph.node("Transpose", read, perm=[0, 2, 1, 3])
+        vectors = graph.node("Reshape", side_by_side, graph.ints(0, 0, 2 * settings.hidden_size))
+    return vectors
+
+
+def _window_cnn(graph: Graph, weights: Mapping[str, Floats], settings: SequenceTaggerConfig, vectors: str) -> str:
+    """Add the window CNN as a product with shifted copies of what it reads; return its (length, texts, channels)."""
+    length = graph.node("Squeeze", graph.node("Shape", "ids", start=1, end=2), graph.ints(0))
+    zero, one = (graph.constant(np.array(value, dtype=np.int64)) for value in (0, 1))
+    places = graph.node("Unsqueeze", graph.node("Range", zero, length, one), graph.ints(1))
+    real = graph.node("Less", places, graph.node("Cast", "lengths", to=INT64))
+    masked = graph.node("Mul", vectors, graph.node("Unsqueeze", graph.node("Cast", real, to=FLOAT), graph.ints(2)))
+    side = settings.width // 2
+    padded = graph.node("Pad", masked, graph.ints(side, 0, 0, side, 0, 0))
+    ends = [shift - 2 * side for shift in range(2 * side)] + [np.iinfo(np.int64).max]
+    shifted = [
+        graph.node("Slice", padded, graph.ints(shift), graph.ints(end), graph.ints(0)) for shift, end in enumerate(ends)
+    ]
+    window = graph.node("Concat", *shifted, axis=2) if side else masked
+    filters = _single(weights, "cnn.convolution.weight").transpose(0, 2, 1).reshape(settings.channels, -1)
+    return graph.node("Relu", graph.linear(window, filters, _single(weights, "cnn.convolution.bias")))
+
+
+def export(source: Path, directory: Path, precision: str = "int8") -> None:
+    """Write a tagger's checkpoint with its graph.
+
+    Args:
+        source: A checkpoint.
+        directory: Where it goes, which may be `source` itself.
+        precision: One of `PRECISIONS`.
+
+    Raises:
+        CheckpointError: The source is no tagger, or the place cannot be written.
+    """
+    settings = read_settings(source)
+    read_features(source, settings)
+    graph = network_graph(read_weights(source, settings), settings, precision)
+    config = checkpoint.read_config(source, KIND)
+    config["graph"] = {"opset": OPSET, "precision": precision, **_checksums(source, graph)}
+    with checkpoint.staged(directory) as stage:
+        if source.resolve() != directory.resolve():
+            for path in source.iterdir():
+                if path.is_file() and path.name != GRAPH_FILE:
+                    shutil.copyfile(path, stage / path.name)
+        (stage / checkpoint.CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        (stage / GRAPH_FILE).write_bytes(graph)
+
+
+def _checksums(directory: Path, graph: bytes) -> dict[str, str]:
+    path = directory / checkpoint.WEIGHTS_FILE
+    weights = path.read_bytes() if path.is_file() else b""
+    return {"sha256": hashlib.sha256(graph).hexdigest(), "weights": hashlib.sha256(weights).hexdigest()}
+
+
+def _carried_graph(directory: Path) -> bytes | None:
+    """Return the graph that a checkpoint carries, None where it carries none.
+
+    Raises:
+        CheckpointError: It is of other weights than those beside it, or of another opset.
+    """
+    path = directory / GRAPH_FILE
+    if not path.is_file():
+        return None
+    graph = path.read_bytes()
+    said = checkpoint.read_config(directory, KIND).get("graph")
+    said = said if isinstance(said, dict) else {}
+    again = f"zhseq export {directory} --output {directory}"
+    if any(said.get(name) != value for name, value in _checksums(directory, graph).items()):
+        raise CheckpointError(
+            "graph_of_other_weights",
+            "{path} was not made of the weights beside it, by the checksums in {config}; make it again with: {again}",
+            path=path,
+            config=checkpoint.CONFIG_FILE,
+            again=again,
+        )
+    if said.get("opset") != OPSET:
+        raise CheckpointError(
+            "graph_of_another_opset",
+            "{path} is a graph of opset {found}, but this zhseq runs opset {expected}; make it again with: {again}",
+            path=path,
+            found=said.get("opset"),
+            expected=OPSET,
+            again=again,
+        )
+    return graph

@@ -39,12 +39,27 @@ WITHOUT_TORCH = (
         "tagging.glossary",
         "tagging.lexicon",
         "tagging.matching",
-        "tagging.metrics",
         "tagging.patterns",
     ),
     *("bulk.inputs", "bulk.records"),
     *("serve.gate", "serve.http", "serve.metrics", "serve.openapi", "serve.protocol", "serve.reading"),
     *("serve.schemas", "serve.settings"),
+)
+# Modules that import it, if at all, where a function is asked for what needs it.
+LOADED_WITHOUT_TORCH = (
+    *(
+        "batching",
+        "bulk.chunks",
+        "bulk.run",
+        "bulk.workers",
+        "checkpoint",
+        "device",
+        "evaluate",
+        "export",
+        "graph",
+        "tag",
+    ),
+    *("tagging.checkpoint", "tagging.evaluation", "tagging.features", "tagging.graph", "tagging.tagger"),
 )
 
 
@@ -152,6 +167,12 @@ def test_light_modules_never_reach_torch(place: str) -> None:
     for module in inside:
         for reached in {module, *reached_from(module)}:
             assert not {name for name in MODULES[reached] if name.partition(".")[0] in TORCH}, f"{module}: {reached}"
+
+
+def test_what_can_do_without_torch_loads_none() -> None:
+    modules = loaded_by(f"import {', '.join(f'zhseq.{module}' for module in LOADED_WITHOUT_TORCH)}")
+    assert "numpy" in modules
+    assert not modules & {*TORCH, "jieba", "datasets", "opencc", "huggingface_hub", "tqdm", "onnxruntime"}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics import classification_report, f1_score
 
-from zhseq.tagging.metrics import NOTHING, Score, SpanCounts
+from zhseq.tagging.evaluation import NOTHING, Score, SpanCounts
 from zhseq.text.tags import Span, spans_to_tags, tags_to_spans
 
 

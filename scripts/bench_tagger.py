@@ -1,6 +1,6 @@
-"""Time the tagger on one thread: against jieba.posseg on many lines, on one sentence alone, and in training.
+"""Time the tagger on one thread: its backends and jieba.posseg on many lines, on one sentence alone, and in training.
 
-Lines of 40 characters are tagged by both in the same process, in turns, round after round. Times are processor times,
+Lines of 40 characters are tagged by all in the same process, in turns, round after round. Times are processor times,
 which on an idle machine are those of the clock and on a busy one leave out the waiting; the table shows medians.
 
     python scripts/bench_tagger.py --model checkpoints/tagger
@@ -21,7 +21,8 @@ import torch
 
 from zhseq.cli import run_main
 from zhseq.corpus.tagging import read_tagged
-from zhseq.device import autocast, tune_process
+from zhseq.device import autocast, processor, tune_process
+from zhseq.graph import BACKENDS
 from zhseq.tagging.model import load_parts
 from zhseq.tagging.tagger import Tagger
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from zhseq.batching import Array, Batch
 
 LINE = 40
+_SINGLE = 50  # lines that are tagged one by one
 _BATCHES = 8  # of a head, in one round of training
 
 
@@ -87,30 +89,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="directory of the tagger (default: the one that comes with zhseq)")
+    parser.add_argument("--backend", nargs="+", default=list(BACKENDS[1:]), choices=BACKENDS[1:], help="default: all")
     parser.add_argument("--text", default="pfr199801", metavar="FILE|CORPUS", help="tagged texts to take lines from")
     parser.add_argument("--characters", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-training", action="store_true", help="leave out the training")
     options = parser.parse_args(arguments)
     jieba.setLogLevel(logging.WARNING)
-    tagger = Tagger.load(options.model, threads=1)
+    taggers = {name: Tagger.load(options.model, backend=name, threads=1) for name in options.backend}
     lines = make_lines(options.text, options.characters)
-    jobs: list[Callable[[], object]] = [
-        lambda: list(tagger.stream(lines)),
-        lambda: [jieba.posseg.lcut(line) for line in lines],
-        lambda: [tagger(line) for line in lines[:50]],
-    ]
-    ours, theirs, single = alternating_medians(jobs, options.rounds)
+    jobs: list[Callable[[], object]] = [lambda: [jieba.posseg.lcut(line) for line in lines]]
+    for tagger in taggers.values():
+        jobs.append(lambda tagger=tagger: list(tagger.stream(lines)))
+        jobs.append(lambda tagger=tagger: [tagger(line) for line in lines[:_SINGLE]])
+    theirs, *ours = alternating_medians(jobs, options.rounds)
     size = sum(map(len, lines))
-    print(f"zhseq, {' and '.join(tagger.tasks)}, batched: {size / ours:,.0f} characters/s")
-    print(f"jieba.posseg: {size / theirs:,.0f} characters/s; zhseq is {theirs / ours:.2f} times as fast")
-    print(f"one line of {LINE} characters, warm: {1000 * single / 50:.2f} ms")
+    print(f"on {processor()}")
+    print(f"jieba.posseg: {size / theirs:,.0f} characters/s")
+    for name, batched, single in zip(taggers, ours[::2], ours[1::2], strict=True):
+        tasks = " and ".join(taggers[name].tasks)
+        print(
+            f"zhseq, {name}, {tasks}, batched: {size / batched:,.0f} characters/s, {theirs / batched:.2f} x jieba.posseg"
+        )
+        print(f"zhseq, {name}, one line of {LINE} characters, warm: {1000 * single / _SINGLE:.2f} ms")
     if not options.no_training:
         directory = Path(options.model) if options.model else Path("checkpoints/tagger")
         tune_process(torch.device("cpu"))
         step = training_step(directory, lines)
         (seconds,) = alternating_medians([step], options.rounds)
-        trained = len(tagger.tasks) * _BATCHES * 75 * LINE
+        trained = len(next(iter(taggers.values())).tasks) * _BATCHES * 75 * LINE
         print(f"training: {trained / seconds:,.0f} characters/s")
     return 0
 

@@ -11,6 +11,7 @@ from zhseq.device import (
     autocast,
     cpu_has_bfloat16,
     pick_device,
+    processor,
     set_threads,
     tune_process,
     usable_cores,
@@ -215,3 +216,12 @@ def test_threads_without_torch_are_those_asked_for_or_one(
     assert wanted_threads(asked) == expected
     with pytest.raises(ConfigError, match="threads must be at least 1"):
         wanted_threads(0)
+
+
+def test_the_processor_is_named_with_what_networks_gain_by(tmp_path: Path) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text("model name\t: Some CPU @ 2 GHz\nflags\t\t: fpu avx2 avx512_vnni sse\n", encoding="utf-8")
+    assert processor(told) == "Some CPU @ 2 GHz (avx2 avx512_vnni)"
+    told.write_text("CPU architecture: 8\n", encoding="utf-8")
+    assert processor(told).endswith(" (no AVX2)")
+    assert processor(tmp_path / "nothing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
@@ -163,6 +164,18 @@ def tune_process(device: torch.device, threads: int = 0) -> None:
         keep_freed()
     if threads or "OMP_NUM_THREADS" not in os.environ:  # PyTorch has read the variable itself
         torch.set_num_threads(threads or usable_cores())
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the name of this processor and the instructions that networks gain by, for what benchmarks print."""
+    try:
+        lines = [line.partition(":") for line in cpuinfo.read_text(encoding="utf-8").splitlines()]
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    told = {name.strip(): value.strip() for name, _, value in lines}
+    flags = set(told.get("flags", "").split())
+    gains = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if flag in flags]
+    return f"{told.get('model name') or platform.machine()} ({' '.join(gains) or 'no AVX2'})"
 
 
 def usable_cores(system: Path = Path("/")) -> int:

@@ -152,10 +152,10 @@ def test_what_are_no_texts_is_a_type_error(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_tagger_says_what_it_is(tmp_path: Path) -> None:
     assert TAGGER.labels == {"pos": ("n", "v", "w"), "ner": ("LOC", "PER")}
-    assert repr(TAGGER) == "<Tagger without a name (pos: 3 labels, ner: 2 labels) on cpu>"
+    assert repr(TAGGER) == "<Tagger without a name (pos: 3 labels, ner: 2 labels) by torch on cpu>"
     save(tmp_path / "names", tiny_model({"ner": NER}), tiny_features(), {})
-    loaded = Tagger.load(tmp_path / "names")
-    assert repr(loaded) == f"<Tagger {tmp_path / 'names'} (ner: 2 labels) on cpu>"
+    loaded = Tagger.load(tmp_path / "names", backend="torch")
+    assert repr(loaded) == f"<Tagger {tmp_path / 'names'} (ner: 2 labels) by torch on cpu>"
     assert loaded.labels == {"ner": ("LOC", "PER")}
 
 

@@ -107,10 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"on {processor()}")
     print(f"jieba.posseg: {size / theirs:,.0f} characters/s")
     for name, batched, single in zip(taggers, ours[::2], ours[1::2], strict=True):
-        tasks = " and ".join(taggers[name].tasks)
-        print(
-            f"zhseq, {name}, {tasks}, batched: {size / batched:,.0f} characters/s, {theirs / batched:.2f} x jieba.posseg"
-        )
+        speed = f"{size / batched:,.0f} characters/s, {theirs / batched:.2f} x jieba.posseg"
+        print(f"zhseq, {name}, {' and '.join(taggers[name].tasks)}, batched: {speed}")
         print(f"zhseq, {name}, one line of {LINE} characters, warm: {1000 * single / _SINGLE:.2f} ms")
     if not options.no_training:
         directory = Path(options.model) if options.model else Path("checkpoints/tagger")

@@ -26,6 +26,10 @@ _POETRY: dict[str, str] = {
     "form_and_tune": "词牌自有体式，<form={form}> 与 <tune={tune}> 不能并用，请去其一",
     "unknown_tune": "所知 {count} 个词牌中没有「{name}」，相近的有：{near}",
     "unknown_author": "模型不知作者「{name}」；所知有 {count} 位，相近的有：{near}",
+    "author_by_words": "模型不识 {name} 之名，今取其 {poems} 首诗词的用字{like}",
+    "and_nearest_author": "，并仿与之最近的{near}",
+    "words_unknown_to_verse": "诗中不见「{words}」，请换作诗人用的词",
+    "two_notes": "{first}；{rest}",
     "unknown_dynasty": "模型不知朝代「{name}」；所知有 {count} 个，相近的有：{near}",
     "unknown_rhyme": "没有「{rhyme}」这种用韵，可选 {rhymes}",
     "unknown_rhyme_group": "没有韵部「{name}」，请给一个韵字，如：{groups}",
@@ -163,6 +167,7 @@ _POETRY: dict[str, str] = {
     "signs_of_tones": "（○平 ●仄 ◎可平可仄，△▲ 为韵）",
     "unreadable_sense": "无法读取 {path}（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
     "no_sense_file": "{path} 不是版本 {version} 的词义表，请重新取得，或用 scripts/learn_sense.py 重新统计",
+    "unreadable_subjects": "{path} 不是题材表（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
     "unreadable_facing": "{path} 不是对仗词表（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
 }
 

@@ -17,6 +17,7 @@ from zhseq.poetry.picture import check_picture, marks_of, numbered
 from zhseq.poetry.pinyin import spaced
 from zhseq.poetry.reading import WrittenPoem, named_tune, read_poem, read_poems, read_records, split_lines
 from zhseq.poetry.request import RHYMES, Poem, Ranking, Request, Sampling
+from zhseq.poetry.wishes import other_names
 from zhseq.text.encoding import decode_lines, decode_text
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from zhseq.poetry.scoring import Suggestion
 
 _EXIT_FAULTS = 1
-_ONLY_ONE = ("score", "check", "couplet", "list_tunes")
+_ONLY_ONE = ("score", "check", "couplet", "list_tunes", "list_authors")
 """Each of these is a task of its own."""
 _BLOCK = 256  # poems scored side by side
 
@@ -66,8 +67,9 @@ def _add_wishes(group: argparse._ArgumentGroup) -> None:
     add("--tune", default="", help="write ci to this tune, 浣溪沙 for example")
     add("--list-tunes", action="store_true", help="list the tunes with the poems they were learned from")
     add("--title", default="", help="title of the poem")
-    add("--about", default="", metavar="SUBJECT", help="subject; pulls the poem harder than a title")
-    add("--author", default="", help="in whose manner, 李白 for example")
+    add("--about", default="", metavar="SUBJECT", help="subject, words or a sentence; pulls harder than a title")
+    add("--author", default="", help="in whose manner, 李白 or 苏东坡 for example")
+    add("--list-authors", action="store_true", help="list the authors with their other names")
     add("--dynasty", default="", help="in the manner of which time, 唐 for example")
     add("--acrostic", default="", metavar="TEXT", help="one character for each line (藏头)")
     add("--acrostic-at", default="start", metavar="start|end", help="where in the lines: start, or end (藏尾)")
@@ -196,6 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _score(poet, options.score)
     elif options.list_tunes:
         _list_tunes(poet, options)
+    elif options.list_authors:
+        _list_authors(poet, options)
     elif options.couplet is not None:
         _couplet(poet, options)
     elif options.check is not None or options.suggest is not None:
@@ -269,6 +273,18 @@ def _list_tunes(poet: Poet, options: argparse.Namespace) -> None:
             _print_json(fields)
         else:
             print(*fields.values(), sep="\t")
+
+
+def _list_authors(poet: Poet, options: argparse.Namespace) -> None:
+    """Print each author, by what the model follows them, and other names."""
+    others = other_names()
+    for name in poet.authors:
+        kind = "words" if name in poet.manners else "name"
+        fields = {"author": name, "by": kind, "other_names": others.get(name, [])}
+        if options.json:
+            _print_json(fields)
+        else:
+            print(name, kind, *([" ".join(others[name])] if name in others else []), sep="\t")
 
 
 def _review(poet: Poet, options: argparse.Namespace) -> int:

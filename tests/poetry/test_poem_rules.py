@@ -109,6 +109,13 @@ def test_tunes_are_listed(front_door):
     assert json.loads(front_door("--list-tunes", "--json")[1]) == {"tune": "小令", "poems": 40, "lines": 4, "han": 15}
 
 
+def test_authors_are_listed_with_their_other_names(front_door):
+    rows = front_door("--list-authors")[1].splitlines()
+    assert rows[0].startswith("李白\tname\t太白 李太白")
+    first = json.loads(front_door("--list-authors", "--json")[1].splitlines()[0])
+    assert (first["author"], first["by"], first["other_names"][0]) == ("李白", "name", "太白")
+
+
 def test_couplets_are_answered(front_door):
     status, output, _ = front_door("--couplet", "春风来去月", "--num", "2")
     assert status == 0
@@ -177,6 +184,7 @@ def test_modern_rhyme_needs_modern_readings(front_door):
         ["--couplet", "abc"],
         ["--couplet", "春风来去月", "--num", "0"],
         ["--couplet", "春风来去月", "--list-tunes"],
+        ["--list-authors", "--list-tunes"],
         ["--couplet", "春风来去月", "--start", "春"],
         ["--suggest"],
         ["--check", "missing.txt"],

@@ -10,9 +10,16 @@ import pytest
 
 from zhseq.checkpoint import shipped
 from zhseq.errors import CheckpointError
-from zhseq.poetry.sense import FACING_FILE, SENSE_FILE, Facing, Sense
+from zhseq.poetry.sense import FACING_FILE, SENSE_FILE, Facing, Manner, Sense, Subject, Subjects
 
-SENSE = Sense("悠萧", {"春": ("春", "东风", "莺"), "秋": ("秋", "西风"), "夜": ("三更",)}, {"春秋": 0.5})
+SENSE = Sense(
+    "悠萧",
+    {"春": ("春", "东风", "莺"), "秋": ("秋", "西风"), "夜": ("三更",)},
+    {"春秋": 0.5},
+    {"崔颢": Manner("李白", "唐", 46, {"云": 1.2, "𫖯": 0.3})},
+    {"沁园春": (3, 11), "八声甘州": (0,)},
+    {"望": 2.0, "渐": 2.2},
+)
 
 
 def test_words_are_found_within_lines_and_in_any_script() -> None:
@@ -40,6 +47,9 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
         {"apart": {"春冬": 1}},
         {"doublings": None},
         {"apart": {"春秋": "much"}},
+        {"manners": {"崔颢": {"near": "李白"}}},
+        {"leads": {"沁园春": "some"}},
+        {"leaders": "望12 渐"},
     ],
 )
 def test_another_file_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
@@ -113,3 +123,12 @@ def test_the_shipped_table_knows_what_people_set_against_each_other() -> None:
     assert facing.facing("白")[0][0] == "青"
     assert "天上" in dict(facing.facing("人间"))
     assert facing.lift("南", "北") > facing.lift("南", "山")
+
+
+def test_subjects_are_read_back(tmp_path: Path) -> None:
+    subjects = Subjects({"梅花": Subject(2566, 40, 0.81, "梅枝香"), "月": Subject(90, 0, 0.5, "光")})
+    subjects.save(tmp_path)
+    assert Subjects.load(tmp_path) == subjects
+    assert Sense("", directory=tmp_path).subjects == subjects
+    assert Sense("", directory=tmp_path).facing is None
+    assert Sense("").subjects is None

@@ -11,9 +11,9 @@ import pytest
 from zhseq.batching import Ints
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.request import Ranking, Request, Sampling
-from zhseq.poetry.rules import SenseTables
+from zhseq.poetry.rules import FacingTables, SenseTables
 from zhseq.poetry.sampling import largest
-from zhseq.poetry.sense import Sense
+from zhseq.poetry.sense import Facing, Sense
 from zhseq.text.vocab import SPECIALS, Vocab
 
 SENSE = Sense("山", {"春": ("春", "东风"), "秋": ("秋", "雁来"), "夜": ("夜",)}, {"春秋": 2.0})
@@ -103,3 +103,53 @@ def test_the_largest_scores_are_those_of_a_sort(size: int, count: int) -> None:
     assert (best == -np.sort(-scores, axis=1)[:, :count]).all()
     assert (np.take_along_axis(scores, ids, axis=1) == best).all()
     assert all(len(set(row)) == len(row) for row in ids.tolist())
+
+
+FACING = Facing(
+    {"春": {"秋": 9, "夜": 4}, "秋": {"春": 9}, "夜": {"春": 4}, "龘": {"山": 2}, "山": {"龘": 2}, "春风": {"秋人": 2}},
+    {"春": 20, "秋": 10, "夜": 10, "龘": 2, "山": 4, "春风": 2, "秋人": 2},
+    {1: 100, 2: 50},
+)
+
+
+def test_arrays_of_facing_characters_tell_what_the_table_tells() -> None:
+    tables = FacingTables(FACING, VOCAB)
+    upper, lower = lines("春春山"), lines("秋人人", "夜秋山")
+    expected = [[FACING.lift(a, b) for a, b in zip("春春山", text, strict=True)] for text in ("秋人人", "夜秋山")]
+    assert tables.lift(upper, lower) == pytest.approx(np.mean(expected, axis=1))
+    others, lifts = tables.partners(int(VOCAB.id("春")))
+    assert {VOCAB.symbol(index): float(nats) for index, nats in zip(others.tolist(), lifts, strict=True)} == {
+        other: pytest.approx(FACING.lift("春", other)) for other in "秋夜"
+    }
+    assert len(tables.partners(int(VOCAB.id("山")))[0]) == 0, "a character that the vocabulary lacks"
+
+
+def test_without_facing_words_nothing_is_lifted() -> None:
+    tables = FacingTables(Facing({}, {}, {1: 0, 2: 0}), VOCAB)
+    assert tables.lift(lines("春山"), lines("秋人")).tolist() == [0]
+
+
+def test_couplets_set_against_each_other_what_people_do(ruled_poet: Poet, tmp_path: Path) -> None:
+    pairs = {"春": {"雪": 9}, "雪": {"春": 9}, "来": {"去": 9}, "去": {"来": 9}}
+    Facing(pairs, dict.fromkeys("春雪来去", 9), {1: 1000, 2: 0}).save(tmp_path)
+    poet = Poet(ruled_poet.network, ruled_poet.vocab, prosody=ruled_poet.prosody, sense=Sense("", directory=tmp_path))
+    answers = poet.couplet("春风来月", 8)
+    plain = ruled_poet.couplet("春风来月", 8)
+    assert sum(lower[0] == "雪" for lower in answers) > sum(lower[0] == "雪" for lower in plain)
+
+
+@pytest.mark.parametrize("upper", ["春春风来日", "春风来春日", "春风来日，春来月日"])
+def test_what_an_upper_line_repeats_its_answer_repeats(ruled_poet: Poet, upper: str) -> None:
+    def places(text: str) -> list[int]:
+        bare = text.replace("，", "").replace("。", "")
+        return [bare.index(character) for character in bare]
+
+    for lower in ruled_poet.couplet(upper, 5):
+        assert places(lower) == places(upper)
+
+
+def test_characters_lead_the_lines_that_are_cut_behind_them(ruled_poet: Poet) -> None:
+    sense = Sense("", leads={"小令": (1, 2)}, leaders={"看": 50.0})
+    poet = Poet(ruled_poet.network, ruled_poet.vocab, prosody=ruled_poet.prosody, sense=sense)
+    for poem in write(poet, 20, tune="小令"):
+        assert {poem[1][0], poem[2][0]} == {"看"}

@@ -6,6 +6,8 @@ import pytest
 from datasets import Dataset
 
 from scripts import learn_sense
+from tests.poetry.conftest import make_prosody
+from zhseq.poetry.prosody import Prosody, TunePattern
 from zhseq.poetry.sense import Sense
 
 
@@ -80,3 +82,37 @@ def test_words_that_face_each_other_often_are_listed() -> None:
 def test_without_regulated_poems_nothing_faces_anything() -> None:
     facing = learn_sense.learn_facing(poems([("春日", "五绝", ["东风吹绿草"])]))
     assert (facing.counts, facing.total) == ({}, {1: 0, 2: 0})
+
+
+def test_characters_tell_of_a_subject_where_its_poems_have_them_and_others_do_not() -> None:
+    plum, other = [("梅花", "五绝", ["雪里一枝香", "人在水边行"])], [("登楼", "五绝", ["人在水边行", "山上看云归"])]
+    found = learn_sense.learn_subjects(poems(plum * 80 + other * 400)).words
+    assert {"雪", "枝", "香"} <= set(found["梅花"].characters)
+    assert not set("人水") & set(found["梅花"].characters)
+    assert (found["梅花"].titles, found["梅花"].whole, found["梅"].whole) == (80, 80, 0)
+    assert found["梅花"].share == 1
+    assert "登楼" not in learn_sense.learn_subjects(poems(other * 59)).words, "too few titles"
+
+
+def test_an_author_is_told_by_the_words_that_others_of_the_time_have_less() -> None:
+    rows = (
+        [("甲", "宋", "帘卷西风人瘦")] * 30 + [("乙", "宋", "帘卷东风人在")] * 30 + [("丙", "宋", "山高水远天长")] * 300
+    )
+    names, times, texts = zip(*[*rows, ("丁", "唐", "帘外")], strict=True)
+    dataset = Dataset.from_dict({"author": list(names), "dynasty": list(times), "lines": [[text] for text in texts]})
+    found = learn_sense.learn_manners(dataset, ["乙", "丙", "丁"], ["甲", "戊"])
+    assert list(found) == ["甲"]
+    assert (found["甲"].near, found["甲"].dynasty, found["甲"].poems) == ("乙", "宋", 30)
+    assert set(list(found["甲"].words)[:3]) == {"瘦", "西", "人"}
+    assert not set("山高水远") & set(found["甲"].words)
+
+
+def test_lines_are_led_where_the_first_character_stands_alone() -> None:
+    pairs = [("山水", "春风"), ("明月", "落花"), ("白云", "流水"), ("芳草", "斜阳")]
+    led = [(f"{lead}{a}{b}", f"{b}{lead}{a}") for lead in "望看对念渐" for a, b in pairs]
+    tune = TunePattern((5, 5), ("中" * 5,) * 2, (0, 1), "，。", (), 30, "小令", 40)
+    prosody = Prosody(make_prosody().table, [], {"小令": tune})
+    dataset = Dataset.from_dict({"tune": ["小令"] * len(led), "lines": [list(lines) for lines in led]})
+    leads, leaders = learn_sense.learn_leads(dataset, prosody)
+    assert leads == {"小令": (0,)}
+    assert set(leaders) == set("望看对念渐")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.fitting import PatternChoice, choose_for_form, choose_for_tune, choose_only
@@ -23,6 +23,8 @@ from zhseq.poetry.forms import (
 from zhseq.poetry.prosody import CI, FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone, TunePattern
 from zhseq.poetry.reading import BETWEEN_LINES, split_lines
 from zhseq.poetry.request import RHYMES, Request, pattern_form
+from zhseq.poetry.sense import Sense
+from zhseq.poetry.wishes import control_values, read_author, read_subject
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
@@ -35,6 +37,18 @@ LONGEST_COUPLET = 24
 """Characters that an upper line of a couplet may have."""
 
 
+Given = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a model knows: the vocabulary lists its authors and dynasties."""
+
+    vocab: Vocab
+    sense: Sense | None = None
+    """What verse takes for granted; it holds subjects, and authors whom the model does not know by name."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A poem before it is written."""
@@ -42,7 +56,7 @@ class Plan:
     request: Request
     form: Form
     """Its shape; the name is that of the form, 词 for a poem to a tune."""
-    given: tuple[tuple[str, ...], ...]
+    given: Given
     """For each line and position the character that must stand there as the user wrote it, or an empty string."""
     controls: Controls
     """What the model is told, in names that it knows."""
@@ -53,14 +67,24 @@ class Plan:
     tune: str = ""
     answers: Mapping[int, int] = field(default_factory=dict)
     """Number of a line that answers another word for word (对仗) -> number of the line it answers."""
+    echoes: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    """Line and position that repeat a character -> where it stands first: the answer to a line repeats as it does."""
+    subject: str = ""
+    """Characters one of which people's poems on such a subject hold."""
+    manner: Mapping[str, float] = field(default_factory=dict)
+    """Character -> nats by which it is favoured when one is drawn."""
+    leads: frozenset[int] = frozenset()
+    """Numbers of lines that are cut after their first character (领字)."""
+    notes: tuple[Message, ...] = ()
+    """Which rules were relaxed, and which wishes can be followed in part only."""
 
 
-def plan_poem(request: Request, vocab: Vocab, prosody: Prosody | None) -> Plan:
+def plan_poem(request: Request, model: Known, prosody: Prosody | None) -> Plan:
     """Plan the first shape that a request fits into.
 
     Args:
         request: What is asked for.
-        vocab: The model's; it lists the authors and dynasties that the model knows.
+        model: What the model knows.
         prosody: What `wanted_prosody` returns.
 
     Raises:
@@ -69,15 +93,15 @@ def plan_poem(request: Request, vocab: Vocab, prosody: Prosody | None) -> Plan:
     _check(request, prosody)
     if request.tune:
         assert prosody is not None, "a tune needs a prosody"
-        return _plan_tune(request, vocab, prosody, find_tune(request.tune, prosody))
+        return _plan_tune(request, model, prosody, find_tune(request.tune, prosody))
     if request.form != "auto":
-        return _plan_form(request, vocab, request.form, prosody, lenient=True)
+        return _plan_form(request, model, request.form, prosody, lenient=True)
     last: InputError | None = None
     # A pattern that allows everything is better than one that must leave what is given as it is.
     for lenient in (False, True) if prosody is not None and request.rhyme == "auto" else (False,):
         for form in LONG_FORMS if len(request.acrostic) > _MOST_LINES else AUTO_FORMS:
             try:
-                return _plan_form(request, vocab, form, prosody, lenient=lenient)
+                return _plan_form(request, model, form, prosody, lenient=lenient)
             except InputError as error:  # noqa: PERF203 - four forms, and the largest says best why nothing fits
                 last = error if last is None or form == "七律" else last
     assert last is not None
@@ -140,13 +164,13 @@ def _check(request: Request, prosody: Prosody | None) -> None:
             raise not_chinese(Message("the_acrostic", "the acrostic"), character)
 
 
-def _plan_form(request: Request, vocab: Vocab, name: str, prosody: Prosody | None, *, lenient: bool) -> Plan:
+def _plan_form(request: Request, model: Known, name: str, prosody: Prosody | None, *, lenient: bool) -> Plan:
     form = FORMS.get(name) or long_form(name, _lines_wanted(request, LONG_FORMS[name]))
     given = given_characters(request, form)
     choice = None
     if prosody is not None:
         choice = _choose(request, form, None, given, prosody, lenient=lenient)
-    return _regulated(request, form, given, vocab, prosody, choice)
+    return _regulated(request, form, given, model, prosody, choice)
 
 
 def _lines_wanted(request: Request, length: int) -> int:
@@ -155,11 +179,11 @@ def _lines_wanted(request: Request, length: int) -> int:
     return max(len(request.acrostic), len(request.lines), -(-start // length))
 
 
-def _plan_tune(request: Request, vocab: Vocab, prosody: Prosody, tune: TunePattern) -> Plan:
+def _plan_tune(request: Request, model: Known, prosody: Prosody, tune: TunePattern) -> Plan:
     form = pattern_form(tune.name, tune)
     given = given_characters(request, form)
     choice = _choose(request, form, tune, given, prosody, lenient=True)
-    return _ci(request, tune, given, vocab, prosody, choice)
+    return _ci(request, tune, given, model, prosody, choice)
 
 
 def _choose(
@@ -190,60 +214,73 @@ def _without_rules(pattern: Pattern) -> Pattern:
 
 
 def _regulated(
-    request: Request,
-    form: Form,
-    given: tuple[tuple[str, ...], ...],
-    vocab: Vocab,
-    prosody: Prosody | None,
-    choice: PatternChoice | None,
+    request: Request, form: Form, given: Given, model: Known, prosody: Prosody | None, choice: PatternChoice | None
 ) -> Plan:
     count, length = len(form.line_lengths), form.line_lengths[0]
     # All couplets but the first and the last answer each other word for word (对仗).
     answers = {number: number - 1 for number in range(3, count - 2, 2)} if count >= _MOST_LINES else {}
     known = f"{'五' if length == 5 else '七'}言" if form.name in LONG_FORMS else form.name  # as the model calls it
-    return Plan(request, form, given, _controls(request, known, "", vocab), prosody, choice, answers=answers)
+    plan = _plan(request, form, known, given, model, prosody, choice)
+    return replace(plan, answers=answers)
 
 
 def _ci(
     request: Request,
     tune: TunePattern,
-    given: tuple[tuple[str, ...], ...],
-    vocab: Vocab,
+    given: Given,
+    model: Known,
     prosody: Prosody | None,
     choice: PatternChoice | None,
 ) -> Plan:
-    shape = pattern_form(CI, tune)
-    return Plan(request, shape, given, _controls(request, CI, tune.name, vocab), prosody, choice, tune.name)
+    plan = _plan(request, pattern_form(CI, tune), CI, given, model, prosody, choice, tune.name)
+    leads = model.sense.leads.get(tune.name, ()) if model.sense is not None else ()
+    return replace(plan, leads=frozenset(leads))
 
 
-def _controls(request: Request, form: str, tune: str, vocab: Vocab) -> Controls:
-    author = _known_name("author", request.author, vocab)
-    dynasty = _known_name("dynasty", request.dynasty, vocab)
-    return Controls(form, dynasty, author, tune + (request.about or request.title))
+def _plan(
+    request: Request,
+    shape: Form,
+    form: str,
+    given: Given,
+    model: Known,
+    prosody: Prosody | None,
+    choice: PatternChoice | None,
+    tune: str = "",
+) -> Plan:
+    """Put subject and author into the model's words."""
+    about = read_subject(request.about, model.vocab, model.sense)
+    named = read_author(request.author, model.vocab, model.sense)
+    dynasty = _known_dynasty(request.dynasty, model.vocab) or named.dynasty
+    notes = [choice.note if choice is not None else None, about.note, named.note]
+    return Plan(
+        request,
+        shape,
+        given,
+        Controls(form, dynasty, named.author, tune + (about.title or request.title)),
+        prosody,
+        choice,
+        tune,
+        subject=about.characters,
+        manner=named.words,
+        notes=tuple(note for note in notes if note is not None),
+    )
 
 
-def control_values(vocab: Vocab, kind: str) -> tuple[str, ...]:
-    """Return what a control symbol can say, all authors for example, in the order of the vocabulary."""
-    head = f"<{kind}:"
-    return tuple(symbol[len(head) : -1] for symbol in vocab.symbols if symbol.startswith(head))
-
-
-def _known_name(kind: str, value: str, vocab: Vocab) -> str:
-    """Return the model's spelling of an author or dynasty, or say which ones come near."""
+def _known_dynasty(value: str, vocab: Vocab) -> str:
+    """Return the model's spelling of a dynasty, or say which ones come near."""
     if not value:
         return ""
     folded = normalize(value)
-    by_fold = {normalize(name): name for name in control_values(vocab, kind)}
+    by_fold = {normalize(name): name for name in control_values(vocab, "dynasty")}
     if folded in by_fold:
         return by_fold[folded]
     near = difflib.get_close_matches(folded, by_fold, n=3, cutoff=0.3) or list(by_fold)[:3]
-    values = {"name": value, "count": len(by_fold), "near": "、".join(near)}
-    if kind == "author":
-        raise InputError(
-            "unknown_author", "the model knows no author '{name}'; it knows {count}, among them {near}", **values
-        )
     raise InputError(
-        "unknown_dynasty", "the model knows no dynasty '{name}'; it knows {count}, among them {near}", **values
+        "unknown_dynasty",
+        "the model knows no dynasty '{name}'; it knows {count}, among them {near}",
+        name=value,
+        count=len(by_fold),
+        near="、".join(near),
     )
 
 
@@ -267,7 +304,7 @@ def find_tune(name: str, prosody: Prosody) -> TunePattern:
     )
 
 
-def given_characters(request: Request, form: Form) -> tuple[tuple[str, ...], ...]:
+def given_characters(request: Request, form: Form) -> Given:
     """Lay the given characters of a request out in a form; see `Plan.given`.
 
     Raises:
@@ -328,14 +365,14 @@ def _joined(lines: Sequence[str], form: Form) -> str:
     return place_start("".join(lines), form)
 
 
-def plan_rewriting(request: Request, lines: Sequence[str], index: int, vocab: Vocab, prosody: Prosody | None) -> Plan:
+def plan_rewriting(request: Request, lines: Sequence[str], index: int, model: Known, prosody: Prosody | None) -> Plan:
     """Plan a poem of which one line is open.
 
     Args:
         request: As the poem was asked for; characters of its start and acrostic stay in the open line.
         lines: The poem, without punctuation.
         index: Number of the open line, from 0.
-        vocab: As for `plan_poem`.
+        model: As for `plan_poem`.
         prosody: As for `plan_poem`.
 
     Raises:
@@ -369,8 +406,8 @@ def plan_rewriting(request: Request, lines: Sequence[str], index: int, vocab: Vo
         except InputError:
             choice = _choose(asked, form, tune, given, prosody, lenient=True)
     if tune is not None:
-        return _ci(request, tune, given, vocab, prosody, choice)
-    return _regulated(request, form, given, vocab, prosody, choice)
+        return _ci(request, tune, given, model, prosody, choice)
+    return _regulated(request, form, given, model, prosody, choice)
 
 
 def _form_but_for(lines: Sequence[str], index: int, request: Request, tune: TunePattern | None) -> Form:
@@ -419,6 +456,9 @@ def plan_couplet(request: Request, upper: str, prosody: Prosody) -> Plan:
     tones = [_opposite_tones(normalize(clause), prosody) for clause in clauses]
     if tones[-1][-1] == FREE:
         tones[-1] = tones[-1][:-1] + LEVEL
+    echoes = _echoes(clauses)
+    for later, first in echoes.items():
+        tones[first[0]] = _place(tones[first[0]], first[1], tones[later[0]][later[1]])
     lengths = tuple(map(len, clauses)) * 2
     pattern = Pattern(lengths, (*(FREE * len(clause) for clause in clauses), *tones), (0,) * len(lengths))
     read_in = {5: "五律", 7: "七律"}.get(len(clauses[0]), "") if len(clauses) == 1 else ""
@@ -430,7 +470,28 @@ def plan_couplet(request: Request, upper: str, prosody: Prosody) -> Plan:
         prosody,
         choose_only(pattern),
         answers={len(clauses) + number: number for number in range(len(clauses))},
+        echoes={
+            (len(clauses) + line, position): (len(clauses) + first, place)
+            for (line, position), (first, place) in echoes.items()
+        },
     )
+
+
+def _echoes(clauses: Sequence[str]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return the places, clause and position, at which clauses repeat a character -> where it stands first."""
+    first: dict[str, tuple[int, int]] = {}
+    result = {}
+    for line, clause in enumerate(clauses):
+        for position, character in enumerate(normalize(clause)):
+            place = first.setdefault(character, (line, position))
+            if place != (line, position):
+                result[line, position] = place
+    return result
+
+
+def _place(tones: str, position: int, tone: str) -> str:
+    """Return tones with one that a later place asks for at a position that leaves it open."""
+    return tones if tones[position] != FREE else tones[:position] + tone + tones[position + 1 :]
 
 
 def answer_marks(upper: str) -> list[str]:

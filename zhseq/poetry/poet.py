@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from zhseq.poetry.forms import FORMS, LINE
 from zhseq.poetry.model import LanguageModel, LanguageModelConfig, TorchNetwork
 from zhseq.poetry.network import Network
 from zhseq.poetry.planning import (
-    control_values,
+    Known,
     find_tune,
     plan_couplet,
     plan_poem,
@@ -29,7 +29,8 @@ from zhseq.poetry.reading import named_tune, read_poem
 from zhseq.poetry.request import COUPLET_RANKING, Poem, Ranking, Request, Sampling, expect
 from zhseq.poetry.review import review
 from zhseq.poetry.scoring import Score, Suggestion, score_poems, suggest, surprise
-from zhseq.poetry.sense import SENSE_FILE, Sense
+from zhseq.poetry.sense import SENSE_FILE, Manner, Sense
+from zhseq.poetry.wishes import control_values
 from zhseq.poetry.writer import Writer
 from zhseq.text.vocab import Vocab
 
@@ -55,6 +56,8 @@ class Poet:
         self.network = network
         self.vocab = vocab
         self._prosody = prosody
+        self.sense = sense
+        self._known = Known(vocab, sense)
         self._writer = Writer(network, vocab, sense)
 
     def __repr__(self) -> str:
@@ -86,8 +89,16 @@ class Poet:
 
     @property
     def authors(self) -> tuple[str, ...]:
-        """Authors in whose manner the model can write, those with the most poems first."""
-        return control_values(self.vocab, "author")
+        """Authors in whose manner the model can write, those with the most poems first.
+
+        Behind them stand those whom it does not know by name: it follows their words, see `manners`.
+        """
+        return (*control_values(self.vocab, "author"), *self.manners)
+
+    @property
+    def manners(self) -> Mapping[str, Manner]:
+        """Authors of whom the model has read too little to know the name, and how they write."""
+        return self.sense.manners if self.sense is not None else {}
 
     @property
     def dynasties(self) -> tuple[str, ...]:
@@ -237,7 +248,7 @@ class Poet:
             InputError: As for `write_many`, when the first poem is asked for.
         """
         _expect_count(num)
-        yield from self._writer.poems(plan_poem(request, self.vocab, self._prosody_for(request)), num)
+        yield from self._writer.poems(plan_poem(request, self._known, self._prosody_for(request)), num)
 
     def steps(self, request: Request, num: int) -> Iterator[Poem | None]:
         """Yield what `stream` yields, and None after each line, so that a caller can do something else in between.
@@ -246,7 +257,7 @@ class Poet:
             InputError: As for `write_many`, when the first poem is asked for.
         """
         _expect_count(num)
-        yield from self._writer.steps(plan_poem(request, self.vocab, self._prosody_for(request)), num)
+        yield from self._writer.steps(plan_poem(request, self._known, self._prosody_for(request)), num)
 
     def lines(self, request: Request, number: int = 0) -> Iterator[Poem]:
         """Yield one poem after each of its lines, as far as it is written; the last time it is whole.
@@ -256,7 +267,7 @@ class Poet:
         Raises:
             InputError: As for `write_many`, when the first line is asked for.
         """
-        yield from self._writer.lines(plan_poem(request, self.vocab, self._prosody_for(request)), number)
+        yield from self._writer.lines(plan_poem(request, self._known, self._prosody_for(request)), number)
 
     def rewrite(
         self,
@@ -339,7 +350,7 @@ class Poet:
         expect("index", index, "int")
         expect("num", num, "int")
         poem = _listed(lines)
-        plan = plan_rewriting(request, poem, index, self.vocab, self._prosody_for(request))
+        plan = plan_rewriting(request, poem, index, self._known, self._prosody_for(request))
         yield from self._writer.versions(plan, index, poem[index], num)
 
     def couplet(

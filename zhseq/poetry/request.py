@@ -57,7 +57,7 @@ class Sampling:
         TypeError: A value is of a wrong type.
     """
 
-    temperature: float = 0.8
+    temperature: float = 0.9
     """Below 1 the model's favourites win more often, above 1 less; 0 always takes the best."""
     top_p: float = 0.95
     """Draw only from the smallest set of characters that holds this much probability."""
@@ -107,7 +107,13 @@ class Ranking:
     guidance: float = 1.5
     """How strongly subject and author pull: this share of the difference they make is added to the scores."""
     parallel: float = 2.0
-    """Weight of the likeness of facing characters in a couplet whose lines answer each other."""
+    """Weight of the likeness of facing characters in a couplet whose lines answer each other, for a model that comes
+    without a table of facing words."""
+    facing: float = 0.1
+    """Weight of the nats by which characters face each other oftener than by chance in people's couplets, when a
+    character of such a line is drawn and when the line is judged."""
+    subject: float = 3.0
+    """Nats for the first line that holds a word of the subject, more with each line that has none."""
 
     def __post_init__(self) -> None:
         _expect_fields(self)
@@ -120,7 +126,7 @@ class Ranking:
             )
 
 
-COUPLET_RANKING = Ranking(best_of=96, typical=4.2, rarity=0.1)
+COUPLET_RANKING = Ranking(best_of=96, typical=4.2, rarity=0.1, facing=1.0)
 """A single answer can be chosen with more care than the lines of a poem, and need not be varied."""
 
 

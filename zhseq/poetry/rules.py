@@ -14,7 +14,7 @@ from zhseq.batching import Ints
 from zhseq.errors import InputError
 from zhseq.poetry.network import Booleans, Floats
 from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, UNASSIGNED, Pattern, Prosody
-from zhseq.poetry.sense import Sense
+from zhseq.poetry.sense import Facing, Sense
 from zhseq.text.vocab import Vocab
 
 _DEMANDS = {FREE: 0, LEVEL: 1, OBLIQUE: 2}
@@ -166,6 +166,41 @@ class SenseTables:
         pairs = (own[..., :, None] & every[..., None, :]) * self.apart  # (poems, candidates, names, names)
         nats: Floats = pairs.max(axis=(2, 3), initial=0)
         return nats
+
+
+class FacingTables:
+    """How far above chance characters face each other, in nats."""
+
+    def __init__(self, facing: Facing, vocab: Vocab) -> None:
+        listed = [(one, other) for one, others in facing.counts.items() if len(one) == 1 for other in others]
+        ones, others = (vocab.encode("".join(pair[side] for pair in listed)) for side in (0, 1))
+        lifts = np.array([facing.lift(*pair) for pair in listed], dtype=np.float32)
+        known = (ones != vocab.unk_id) & (others != vocab.unk_id)
+        self.size = len(vocab)
+        keys = ones[known] * self.size + others[known]
+        order = np.argsort(keys)
+        self.keys, self.lifts = keys[order], lifts[known][order]
+        self.begins = np.searchsorted(self.keys, np.arange(self.size + 1) * self.size)
+
+    def partners(self, character: int) -> tuple[Ints, Floats]:
+        """Return the characters that face one, and how far above chance, (partners,) twice."""
+        part = slice(self.begins[character], self.begins[character + 1])
+        return self.keys[part] % self.size, self.lifts[part]
+
+    def lift(self, upper: Ints, lower: Ints) -> Floats:
+        """Return how far above chance lines face each other, the mean of their characters; a pair not listed counts 0.
+
+        Args:
+            upper: Character ids, (..., length).
+            lower: What answers them, of a shape that goes with it.
+        """
+        wanted = upper * self.size + lower
+        index = np.minimum(np.searchsorted(self.keys, wanted), max(len(self.keys) - 1, 0))
+        if not len(self.keys):
+            return np.zeros(wanted.shape[:-1], dtype=np.float32)
+        found = np.where(self.keys[index] == wanted, self.lifts[index], np.float32(0))
+        mean: Floats = found.mean(axis=-1)
+        return mean
 
 
 def _known(vocab: Vocab, characters: str) -> list[int]:

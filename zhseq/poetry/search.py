@@ -14,11 +14,11 @@ import numpy as np
 
 from zhseq.batching import Ints
 from zhseq.poetry.fitting import PatternChoice
-from zhseq.poetry.network import Floats, Network, log_total
+from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.planning import Plan
 from zhseq.poetry.prosody import UNASSIGNED
 from zhseq.poetry.request import Ranking, Sampling
-from zhseq.poetry.rules import CharacterMasks, SenseTables, tone_demands
+from zhseq.poetry.rules import CharacterMasks, FacingTables, SenseTables, tone_demands
 from zhseq.poetry.sampling import draw, random_streams
 
 USED = 1e4
@@ -49,9 +49,14 @@ class Task:
         first_words: Words with which a rhyme may begin, shape (patterns, rhymes, output_size).
         repeated: Nats against a character that the poem has already.
         answers: Line that answers another word for word (对仗) -> the line it answers.
-        rarity: How far the commonest characters are held back, see `Ranking`.
+        favour: Nats by which characters are favoured when one is drawn, shape (output_size,).
+        lead: The same at the first place of lines that are cut behind it, shape (output_size,).
+        leads: Those lines.
+        subject: Characters one of which poems on the subject hold, shape (vocab_size,), or None.
         sense: What verse takes for granted, or None.
         title: Ids of title or subject, which speaks of a season or hour as lines do, shape (length,).
+        facing: Which characters face each other, or None.
+        echoes: Place, a line and a position, that repeats the character of an earlier one -> the earlier one.
     """
 
     forced: Sequence[Sequence[int]]
@@ -66,9 +71,14 @@ class Task:
     first_words: Floats
     repeated: float
     answers: Mapping[int, int]
-    rarity: float
+    favour: Floats
+    lead: Floats
+    leads: frozenset[int]
+    subject: Booleans | None
     sense: SenseTables | None
     title: Ints
+    facing: FacingTables | None
+    echoes: Mapping[tuple[int, int], tuple[int, int]]
 
     @classmethod
     def build(
@@ -81,8 +91,12 @@ class Task:
         prefix: Ints,
         background: Ints | None,
         line_id: int,
+        favour: Floats,
+        lead: Floats,
+        subject: Booleans | None,
         sense: SenseTables | None,
         title: Ints,
+        facing: FacingTables | None,
     ) -> Task:
         """Turn a plan into arrays.
 
@@ -94,12 +108,19 @@ class Task:
             prefix: See there.
             background: See there.
             line_id: See there.
+            favour: See there, but for what holds the commonest back.
+            lead: See there.
+            subject: See there.
             sense: See there.
             title: See there.
+            facing: See there.
 
         Raises:
             InputError: A rhyme has more words than any rhyme group.
         """
+        # Vocabularies list characters by frequency, and frequency falls with rank as Zipf and Mandelbrot describe.
+        ranks = np.minimum(np.arange(len(favour), dtype=np.float32), _TAIL)
+        rarity = np.float32(plan.request.ranking.rarity) * np.log(ranks + np.float32(_HEAD))
         patterns = choice.patterns
         lengths = patterns[0].line_lengths
         slots = [pattern.rhyme_slots for pattern in patterns]
@@ -129,9 +150,14 @@ class Task:
             first_words=first_words,
             repeated=_REPEATED_IN_CI if plan.tune else USED,
             answers=plan.answers,
-            rarity=plan.request.ranking.rarity,
+            favour=favour + rarity,
+            lead=lead,
+            leads=plan.leads,
+            subject=subject,
             sense=sense,
             title=title,
+            facing=facing,
+            echoes=plan.echoes,
         )
 
     def allowed(self, pattern: Ints, groups: Ints, line: int, position: int) -> Floats:
@@ -182,10 +208,7 @@ class _Search:
 
     def __init__(self, network: Network, task: Task, sampling: Sampling, ranking: Ranking, numbers: range) -> None:
         self.task, self.sampling, self.ranking = task, sampling, ranking
-        self.score = LineScore(network.vectors, ranking)
-        # Vocabularies list characters by frequency, and frequency falls with rank as Zipf and Mandelbrot describe.
-        ranks = np.minimum(np.arange(task.masks.by_demand.shape[1], dtype=np.float32), _TAIL)
-        self.rarity = np.float32(task.rarity) * np.log(ranks + np.float32(_HEAD))
+        self.score = LineScore(network.vectors, ranking, task.facing)
         count = len(numbers)
         free = sum(character < 0 for characters in task.forced for character in characters)
         chances = random_streams(sampling.seed, numbers, 1 + free * ranking.best_of)
@@ -201,6 +224,7 @@ class _Search:
         self.sense = task.sense
         if self.sense is not None:
             self.spoken = np.tile(self.sense.times(task.title), (count, 1))
+        self.carried = np.zeros(count, dtype=bool)  # whether each poem has a word of its subject
         self.readers = [_Reader(network, task.prefix, count)]
         if task.background is not None:
             self.readers.append(_Reader(network, task.background, count))
@@ -221,7 +245,10 @@ class _Search:
                 for reader in self.readers:
                     reader.read(candidates[:, position - 1 : position])
             logits = self._logits()
-            if character < 0:
+            if (line, position) in self.task.echoes:
+                earlier, place = self.task.echoes[line, position]
+                candidates[:, position] = candidates[:, place] if earlier == line else self.poems[rows, earlier, place]
+            elif character < 0:
                 scores = self._masked(logits, rows, candidates, line, position)
                 chances = self.chances[:, self.drawn, :width].ravel()
                 candidates[:, position] = draw(scores, self.sampling, chances, _BRANCHES)
@@ -253,7 +280,14 @@ class _Search:
     def _masked(self, logits: Floats, rows: Ints, candidates: Ints, line: int, position: int) -> Floats:
         """Apply tone, rhyme and repetition to the scores, (rows, output_size)."""
         allowed = self.task.allowed(self.pattern, self.groups, line, position)
-        allowed += self.rarity
+        allowed += self.task.favour
+        if not position and line in self.task.leads:
+            allowed += self.task.lead
+        if self.task.facing is not None and line in self.task.answers:
+            for poem, upper in enumerate(self.poems[:, self.task.answers[line], position].tolist()):
+                others, lifts = self.task.facing.partners(upper)
+                writable = others < allowed.shape[1]
+                allowed[poem, others[writable]] += np.float32(self.ranking.facing) * lifts[writable]
         size = logits.shape[1]
         scores = (logits.reshape(len(self.poems), -1, size) + allowed[:, None]).reshape(-1)
         begins = np.arange(0, scores.size, size)[:, None]  # where each row begins
@@ -266,15 +300,30 @@ class _Search:
         # A word of two characters may double one (悠悠); words begin at even positions, or fill the end of the line.
         current = candidates[:, : max(position - 1, 0) if position % 2 or last else position]
         subtract(np.concatenate([before, current], axis=1), USED if last else self.task.repeated)
-        if self.sense is not None and position:
+        if position:
             # Worse than a character that returns.
             twice = candidates[:, position - 1]
-            subtract(twice[:, None], np.where(self.sense.doubled[twice], np.float32(0), np.float32(2 * USED)))
+            subtract(twice[:, None], self._against_doubling(twice, rows, line, position))
         if last and line:
             # Words that have ended a line are the last resort of all: a rhyme word is not its own rhyme.
             ends = np.stack([self.poems[:, n, len(p) - 1] for n, p in enumerate(self.task.forced[:line])], axis=1)
             subtract(ends[rows], _NEVER)
         return scores.reshape(-1, size)
+
+    def _against_doubling(self, characters: Ints, rows: Ints, line: int, position: int) -> Floats:
+        """Return the nats against a character that follows itself where poets, or what it answers, do not double one.
+
+        Args:
+            characters: At the place before, (rows,).
+            rows: The poem of each row, (rows,).
+            line: Number of the line.
+            position: Position in the line, from 1.
+        """
+        doubled = self.sense.doubled[characters] if self.sense is not None else np.ones(len(rows), dtype=bool)
+        if line in self.task.answers:
+            upper = self.poems[rows, self.task.answers[line]]
+            doubled = doubled & (upper[:, position] == upper[:, position - 1])
+        return np.where(doubled, np.float32(0), np.float32(2 * USED))
 
     def _choose(self, line: int, candidates: Ints, surprise: Floats) -> None:
         """Keep the best candidate of each poem: (poems, candidates, length) twice."""
@@ -284,9 +333,16 @@ class _Search:
         score = self.score(candidates, surprise, answered) - np.float32(USED) * self._repeats(line, candidates)
         if self.sense is not None:
             score -= np.float32(self.ranking.seasons / length) * self.sense.clash(self.spoken, candidates)
+        subject = self.task.subject
+        if subject is not None:
+            missed = (line + 1) / len(self.task.forced)
+            gain = np.where(self.carried, np.float32(0), np.float32(self.ranking.subject * missed / length))
+            score += gain[:, None] * subject[candidates].any(axis=2)
         best = score.argmax(axis=1)
         poems = np.arange(count)
         chosen = candidates[poems, best]
+        if subject is not None:
+            self.carried |= subject[chosen].any(axis=1)
         self.poems[:, line, :length] = chosen
         if self.sense is not None:
             self.spoken = self.spoken | self.sense.times(chosen)
@@ -311,9 +367,10 @@ class _Search:
 class LineScore:
     """Judge candidates for a line; higher is better."""
 
-    def __init__(self, vectors: Floats, ranking: Ranking) -> None:
+    def __init__(self, vectors: Floats, ranking: Ranking, facing: FacingTables | None = None) -> None:
         self.vectors = vectors
         self.ranking = ranking
+        self.facing = facing
 
     def __call__(self, candidates: Ints, surprise: Floats, answered: Ints | None) -> Floats:
         """Return scores in nats a character, (poems, candidates).
@@ -327,9 +384,12 @@ class LineScore:
         typical = np.float32(self.ranking.typical)
         score: Floats = -np.maximum(surprise.mean(axis=2), typical) - np.float32(0.1) * surprise.max(axis=2)
         if answered is not None:
-            facing = self._directions(answered[:, None, : candidates.shape[2]])  # (poems, 1, length, embed)
-            alike = (self._directions(candidates) * facing).sum(axis=3).mean(axis=2)
-            score += np.float32(self.ranking.parallel) * alike
+            upper = answered[:, None, : candidates.shape[2]]  # (poems, 1, length)
+            if self.facing is not None:
+                score += np.float32(self.ranking.facing) * self.facing.lift(upper, candidates)
+            else:
+                alike = (self._directions(candidates) * self._directions(upper)).sum(axis=3).mean(axis=2)
+                score += np.float32(self.ranking.parallel) * alike
         return score
 
     def _directions(self, ids: Ints) -> Floats:

@@ -1,4 +1,4 @@
-"""What verse takes for granted and a list can hold: doublings, words of a season or hour, words that face each other.
+"""What verse takes for granted and a list can hold: doublings, words of a season, a subject or an author, facing words.
 
 All of it is counted in the training poems by `scripts/learn_sense.py`. Imports no torch.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,10 +18,25 @@ from zhseq.errors import CheckpointError
 from zhseq.text.normalize import normalize
 
 SENSE_FILE = "sense.json"
-KIND, VERSION = "sense", 1
+KIND, VERSION = "sense", 2
+SUBJECTS_FILE = "subjects.tsv"
+SUBJECTS_HEAD = ("subjects", "1")
 FACING_FILE = "facing.tsv"
 FACING_HEAD = ("facing", "1")
-"""What the first line of a table of facing words begins with: its kind and version."""
+"""What the first line of a table begins with: its kind and version."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How an author writes of whom the model has read too little to know the name."""
+
+    near: str
+    """The author known to the model, of the same time, who writes most like it; empty if there is none."""
+    dynasty: str
+    poems: int
+    """Poems from which it was learned."""
+    words: Mapping[str, float]
+    """Character -> how much oftener this author writes it than others of the time, in nats."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,14 @@ class Sense:
     """Season or hour -> words of one or two characters that stand in its poems far more than in those of others."""
     apart: Mapping[str, float] = field(default_factory=dict)
     """Two seasons or two hours, 春秋 for example -> how much rarer than chance their words meet in a poem, in nats."""
+    manners: Mapping[str, Manner] = field(default_factory=dict)
+    """Author -> manner."""
+    leads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Tune -> numbers of the lines that are cut after their first character (领字), from 0."""
+    leaders: Mapping[str, float] = field(default_factory=dict)
+    """Character -> how much oftener it leads a line than it stands elsewhere in ci, in nats."""
+    directory: Path | None = field(default=None, compare=False)
+    """Where the larger tables lie, which are read when first needed; None: there are none."""
 
     @classmethod
     def load(cls, directory: Path) -> Sense:
@@ -58,7 +82,13 @@ class Sense:
             apart = {pair: float(nats) for pair, nats in content["apart"].items()}
             if not set("".join(apart)) <= set(words) or any(len(pair) != 2 for pair in apart):
                 raise ValueError(sorted(apart))
-            return cls("".join(content["doublings"].split()), words, apart)
+            manners = {
+                name: Manner(own["near"], own["dynasty"], int(own["poems"]), _weights(own["words"]))
+                for name, own in content["manners"].items()
+            }
+            leads = {tune: tuple(map(int, lines.split())) for tune, lines in content["leads"].items()}
+            leaders = _weights(content["leaders"])
+            return cls("".join(content["doublings"].split()), words, apart, manners, leads, leaders, directory)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(
                 "no_sense_file",
@@ -76,9 +106,35 @@ class Sense:
             "doublings": self.doublings,
             "words": {name: " ".join(words) for name, words in self.words.items()},
             "apart": {pair: round(nats, 2) for pair, nats in self.apart.items()},
+            "manners": {
+                name: {"near": own.near, "dynasty": own.dynasty, "poems": own.poems, "words": _written(own.words)}
+                for name, own in self.manners.items()
+            },
+            "leads": {tune: " ".join(map(str, lines)) for tune, lines in self.leads.items()},
+            "leaders": _written(self.leaders),
         }
         text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
         (directory / SENSE_FILE).write_text(text, encoding="utf-8")
+
+    @cached_property
+    def facing(self) -> Facing | None:
+        """Which words face each other, or None without such a table.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        there = self.directory is not None and (self.directory / FACING_FILE).exists()
+        return Facing.load(self.directory) if self.directory is not None and there else None
+
+    @cached_property
+    def subjects(self) -> Subjects | None:
+        """What subjects verse knows, or None without such a table.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        there = self.directory is not None and (self.directory / SUBJECTS_FILE).exists()
+        return Subjects.load(self.directory) if self.directory is not None and there else None
 
     @cached_property
     def owners(self) -> dict[str, str]:
@@ -102,6 +158,60 @@ class Sense:
         """Return the pairs of `apart` that meet in these lines."""
         found = self.times(lines)
         return [pair for pair in self.apart if pair[0] in found and pair[1] in found]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What verse says of a subject."""
+
+    titles: int
+    """Titles that hold the word."""
+    whole: int
+    """Titles that are the word."""
+    share: float
+    """Share of the poems under such titles that hold one of the characters."""
+    characters: str
+    """Characters that tell of it: in many poems under such titles, in few others; those that tell most first."""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The words that titles speak of, and what stands in the poems under them."""
+
+    words: Mapping[str, Subject]
+    """Word of one or two characters, simplified, those of the most titles first -> what verse says of it."""
+
+    @classmethod
+    def load(cls, directory: Path) -> Subjects:
+        """Read `subjects.tsv` of a model directory.
+
+        Raises:
+            CheckpointError: The file is missing, damaged or something else.
+        """
+        path = directory / SUBJECTS_FILE
+        try:
+            head, *rows = path.read_text(encoding="utf-8").splitlines()
+            if tuple(head.split("\t")) != SUBJECTS_HEAD:
+                raise ValueError(head)
+            words = {}
+            for row in rows:
+                word, titles, whole, share, characters = row.split("\t")
+                words[word] = Subject(int(titles), int(whole), float(share), characters)
+            return cls(words)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                "unreadable_subjects",
+                "{path} is not a table of subjects ({reason}); fetch it or count it again with scripts/learn_sense.py",
+                path=path,
+                reason=error,
+            ) from error
+
+    def save(self, directory: Path) -> None:
+        """Write `subjects.tsv` into a directory that is there."""
+        rows = ["\t".join(SUBJECTS_HEAD)]
+        for word, each in self.words.items():
+            rows.append(f"{word}\t{each.titles}\t{each.whole}\t{each.share:.2f}\t{each.characters}")
+        (directory / SUBJECTS_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -174,6 +284,23 @@ class Facing:
             return 0.0
         chance = self.uses[one] * self.uses[other] / (2 * self.total[len(one)])
         return math.log((count + 1) / (chance * (0.5 if one == other else 1.0) + 1))
+
+
+_WEIGHT = re.compile(r"(\D)(\d+)")
+
+
+def _weights(text: str) -> dict[str, float]:
+    """Return character -> nats of what `_written` wrote."""
+    listed = text.split()
+    found = [_WEIGHT.fullmatch(each) for each in listed]
+    if not all(found):
+        raise ValueError(text[:40])
+    return {match[1]: int(match[2]) / 10 for match in found if match}
+
+
+def _written(weights: Mapping[str, float]) -> str:
+    """Write nats as tenths behind their characters: 卷12 梧9."""
+    return " ".join(f"{character}{round(10 * nats)}" for character, nats in weights.items())
 
 
 def _words(line: str) -> Iterator[str]:

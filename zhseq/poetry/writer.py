@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from zhseq.batching import Ints
-from zhseq.errors import InputError
+from zhseq.errors import InputError, Message
 from zhseq.poetry.forms import LINE, Controls, encode_prefix
-from zhseq.poetry.network import Network
+from zhseq.poetry.network import Booleans, Floats, Network
 from zhseq.poetry.planning import Plan, answer_marks
 from zhseq.poetry.prosody import Prosody
 from zhseq.poetry.request import Poem
-from zhseq.poetry.rules import CharacterMasks, SenseTables
+from zhseq.poetry.rules import CharacterMasks, FacingTables, SenseTables
 from zhseq.poetry.sampling import sample
 from zhseq.poetry.scoring import score_poems
 from zhseq.poetry.search import Task, search
@@ -49,6 +49,12 @@ class Writer:
     def sense(self) -> SenseTables | None:
         """What verse takes for granted, as arrays; None where the model comes without."""
         return SenseTables(self._sense, self.vocab) if self._sense is not None else None
+
+    @cached_property
+    def facing(self) -> FacingTables | None:
+        """Which characters people set against each other, as arrays; None where the model comes without."""
+        facing = self._sense.facing if self._sense is not None else None
+        return FacingTables(facing, self.vocab) if facing is not None else None
 
     def poems(self, plan: Plan, num: int) -> Iterator[Poem]:
         """Yield `num` poems; number i is the same whatever `num` is."""
@@ -127,7 +133,7 @@ class Writer:
         request = plan.request
         if plan.choice is not None:
             assert plan.prosody is not None, "patterns come from a prosody"
-            general = replace(plan.controls, author="", title=plan.tune)
+            general = replace(plan.controls, author="", title=plan.tune)  # of a time, but of nobody and about nothing
             task = Task.build(
                 plan,
                 plan.choice,
@@ -136,8 +142,12 @@ class Writer:
                 prefix=self._prefix(plan.controls),
                 background=self._prefix(general) if request.about or request.author else None,
                 line_id=self.vocab.id(LINE),
+                favour=self._nats(plan.manner),
+                lead=self._nats(self._sense.leaders if self._sense is not None and plan.leads else {}),
+                subject=self._holds(plan.subject) if plan.subject else None,
                 sense=self.sense,
                 title=self.vocab.encode(normalize(plan.controls.title)),
+                facing=self.facing if plan.answers else None,
             )
             yield from search(self.network, task, request.sampling, request.ranking, numbers)
             return
@@ -175,7 +185,7 @@ class Writer:
             author=request.author,
             tune=plan.tune,
             pattern=choice.patterns[pattern] if choice else None,
-            note=choice.note if choice else None,
+            note=_joined(plan.notes),
         )
 
     def _masks_of(self, prosody: Prosody) -> CharacterMasks:
@@ -188,9 +198,31 @@ class Writer:
         """Return what the model reads first, (length,)."""
         return np.array(encode_prefix(self.vocab, controls), dtype=np.int64)
 
+    def _nats(self, weights: Mapping[str, float]) -> Floats:
+        """Return nats of characters that can be written, (output_size,); 0 where there are none."""
+        result = np.zeros(self.network.output_size, dtype=np.float32)
+        ids = self.vocab.encode("".join(weights))
+        known = (ids != self.vocab.unk_id) & (ids < len(result))
+        result[ids[known]] = np.array(list(weights.values()), dtype=np.float32)[known]
+        return result
+
+    def _holds(self, characters: str) -> Booleans:
+        """Tell which symbols are among some characters, (vocab_size,)."""
+        result = np.zeros(len(self.vocab), dtype=bool)
+        result[self.vocab.encode(characters)] = True
+        result[self.vocab.unk_id] = False
+        return result
+
     def _ids(self, given: Sequence[Sequence[str]]) -> list[list[int]]:
         """Return the ids of given characters, -1 where there is none."""
         return [[self.vocab.id(normalize(character)) if character else -1 for character in line] for line in given]
+
+
+def _joined(notes: Sequence[Message]) -> Message | None:
+    """Return several notes as one."""
+    if len(notes) < 2:
+        return notes[0] if notes else None
+    return Message("two_notes", "{first}; {rest}", {"first": notes[0], "rest": _joined(notes[1:])})
 
 
 def to_traditional(lines: Sequence[str]) -> list[str]:

@@ -20,7 +20,8 @@ from torch import nn
 
 from zhseq.config import to_dict
 from zhseq.device import autocast, pick_device, tune_process
-from zhseq.poetry.model import LanguageModel, LanguageModelConfig
+from zhseq.poetry.model import LanguageModel
+from zhseq.poetry.network import LanguageModelConfig
 from zhseq.poetry.scoring import EncodedPoems
 from zhseq.recipes.poem import PoemBatches, PoemRecipe
 from zhseq.training import Evaluation, train

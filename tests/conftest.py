@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from zhseq.poetry.forms import LINE
-from zhseq.poetry.model import LanguageModel, LanguageModelConfig
+from zhseq.poetry.model import LanguageModel
+from zhseq.poetry.network import LanguageModelConfig
 from zhseq.poetry.poet import Poet
 from zhseq.recipes.poem import save
 from zhseq.text.vocab import SPECIALS, Vocab

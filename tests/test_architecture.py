@@ -28,7 +28,7 @@ TORCH = {"torch", "torchcrf", "safetensors"}
 # Units and modules that neither import torch nor anything that does, wherever in a file the import stands.
 WITHOUT_TORCH = (
     *("cli", "config", "corpus", "errors", "memory", "messages", "nn.viterbi", "text"),
-    *("poetry.faults", "poetry.forms", "poetry.prosody", "poetry.reading"),
+    *("poetry.faults", "poetry.fitting", "poetry.forms", "poetry.prosody", "poetry.reading"),
     *("poetry.review", "poetry.sense"),
     *(
         "tagging.decoding",
@@ -57,8 +57,11 @@ LOADED_WITHOUT_TORCH = (
         "evaluate",
         "export",
         "graph",
+        "poem",
         "tag",
     ),
+    *("poetry.network", "poetry.poet", "poetry.rules", "poetry.sampling", "poetry.scoring", "poetry.search"),
+    "poetry.writer",
     *("tagging.checkpoint", "tagging.evaluation", "tagging.features", "tagging.graph", "tagging.tagger"),
 )
 

@@ -14,8 +14,7 @@ import pytest
 
 from zhseq import Poet, checkpoint
 from zhseq.config import to_dict
-from zhseq.poetry.model import LanguageModelShape
-from zhseq.poetry.poet import KIND
+from zhseq.poetry.network import KIND, LanguageModelShape
 from zhseq.recipes.poem import PoemRecipe
 from zhseq.text.normalize import codepoints, is_han
 

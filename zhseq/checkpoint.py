@@ -286,13 +286,7 @@ def read_weights(directory: Path, model: nn.Module) -> None:
     own = model.state_dict()
     for name, tensor in tensors.items():
         if tensor.is_floating_point() != own[name].is_floating_point() or not bool(own[name].isfinite().all()):
-            raise CheckpointError(
-                "weights_not_finite",
-                "{path}: {name} holds what is no weight: numbers that are whole, infinite or none at all; fetch or "
-                "train the model again",
-                path=path,
-                name=name,
-            )
+            raise _no_weight(path, name)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -335,6 +329,39 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         return arrays
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(path, error) from error
+
+
+def read_fitting(directory: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[Any]]:
+    """Read `model.safetensors` as arrays of NumPy, and see to it that they are weights of these shapes.
+
+    Raises:
+        CheckpointError: The file is missing, truncated, does not fit, or holds what is no finite number.
+    """
+    path = directory / WEIGHTS_FILE
+    arrays = read_arrays(path)
+    odd = sorted(arrays.keys() ^ shapes.keys()) or [name for name in shapes if arrays[name].shape != shapes[name]]
+    if odd:
+        raise CheckpointError(
+            "weights_do_not_fit",
+            "{path} does not fit {config} beside it: {detail}",
+            path=path,
+            config=CONFIG_FILE,
+            detail=", ".join(odd)[:200],
+        )
+    for name, values in arrays.items():
+        if values.dtype.kind != "f" or not np.isfinite(values).all():
+            raise _no_weight(path, name)
+    return arrays
+
+
+def _no_weight(path: Path, name: str) -> CheckpointError:
+    return CheckpointError(
+        "weights_not_finite",
+        "{path}: {name} holds what is no weight: numbers that are whole, infinite or none at all; fetch or train the "
+        "model again",
+        path=path,
+        name=name,
+    )
 
 
 def _missing(path: Path) -> CheckpointError:

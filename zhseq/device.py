@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from zhseq.errors import ConfigError
 from zhseq.memory import keep_freed
@@ -82,6 +86,39 @@ def wanted_threads(threads: int | None = None) -> int:
         raise ConfigError("few_threads", "the number of threads must be at least 1, but is {threads}", threads=threads)
     chosen = os.environ.get(_THREAD_VARIABLES[0], "").partition(",")[0].strip()
     return threads or (int(chosen) if chosen.isascii() and chosen.isdigit() and int(chosen) else 1)
+
+
+def set_blas_threads(threads: int | None = None) -> None:
+    """Set how many processor threads the matrix products of NumPy use, for all of the process, where that is OpenBLAS.
+
+    Like PyTorch, it would take every core.
+
+    Args:
+        threads: How many; None for one, unless OPENBLAS_NUM_THREADS or OMP_NUM_THREADS says another number.
+
+    Raises:
+        ConfigError: There are less than 1 threads.
+    """
+    count = wanted_threads(threads)
+    if threads is None and os.environ.get("OPENBLAS_NUM_THREADS"):
+        return
+    if (setter := _openblas_setter()) is not None:
+        setter(count)
+
+
+@lru_cache(maxsize=1)
+def _openblas_setter() -> Callable[[int], object] | None:
+    """Return the function of the OpenBLAS that came with NumPy, or None if there is none."""
+    package = Path(np.__file__).parent
+    folders = (package.parent / "numpy.libs", package / ".dylibs", package / ".libs")
+    for path in (path for folder in folders for path in sorted(folder.glob("*openblas*"))):
+        with suppress(OSError):
+            library = ctypes.CDLL(str(path))
+            for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_"):
+                if hasattr(library, name):
+                    setter: Callable[[int], object] = getattr(library, name)
+                    return setter
+    return None
 
 
 def _threads_are_chosen() -> bool:

@@ -188,8 +188,13 @@ def _value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
     return _text(1, name) + _bytes(2, _bytes(1, tensor))
 
 
-def pick_backend(backend: str, device: str) -> str:
+def pick_backend(backend: str, device: str, *, runtime: bool = True) -> str:
     """Return what is to compute on a device, `torch` or `onnx`.
+
+    Args:
+        backend: One of `BACKENDS`.
+        device: As for `zhseq.device.pick_device`.
+        runtime: Whether the way without PyTorch needs onnxruntime.
 
     Raises:
         ConfigError: There is no such backend, it does not compute there, or it is not installed.
@@ -215,7 +220,7 @@ def pick_backend(backend: str, device: str) -> str:
             "<backend=torch>",
             device=device,
         )
-    trouble = _trouble_with_runtime()
+    trouble = _trouble_with_runtime() if runtime else None
     if trouble is not None and backend == "auto" and has_torch:
         return "torch"
     if trouble is not None:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zhseq.cli import add_device, add_threads, note, open_input, program, run_main
+from zhseq.cli import add_backend, add_device, add_threads, note, open_input, program, run_main
 from zhseq.errors import InputError, Message, command_line
 from zhseq.poetry.faults import explain
 from zhseq.poetry.picture import check_picture, marks_of, numbered
@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_own_lines(parser.add_argument_group("for one's own lines"))
     output = parser.add_argument_group("model and output")
     output.add_argument("--model", metavar="PATH_OR_HUB_NAME", help="another model than the one that comes with zhseq")
+    add_backend(output)
     add_device(output)
     add_threads(output)
     output.add_argument("--traditional", action="store_true", help="write in traditional characters")
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     validate(options)
     from zhseq.poetry.poet import Poet
 
-    poet = Poet.load(options.model, device=options.device, threads=options.threads)
+    poet = Poet.load(options.model, backend=options.backend, device=options.device, threads=options.threads)
     if options.score is not None:
         _score(poet, options.score)
     elif options.list_tunes:

@@ -17,7 +17,7 @@ from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.checkpoint import shipped
 from zhseq.config import from_dict, override
 from zhseq.errors import CheckpointError, ConfigError
-from zhseq.poetry.model import LanguageModelConfig
+from zhseq.poetry.network import LanguageModelConfig
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.prosody import Prosody
 from zhseq.recipes.poem import PoemRecipe

@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from zhseq.batching import IGNORED, Batch
 from zhseq.errors import ConfigError
-from zhseq.poetry.model import LanguageModel, LanguageModelConfig
+from zhseq.poetry.model import LanguageModel
+from zhseq.poetry.network import LanguageModelConfig
 
 VOCAB, OUTPUT = 23, 17
 LENGTHS = [9, 1, 5, 9, 3]

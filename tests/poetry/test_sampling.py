@@ -3,7 +3,20 @@ import pytest
 
 from zhseq.errors import InputError
 from zhseq.poetry.request import Ranking, Request, Sampling
-from zhseq.poetry.sampling import draw, forbid_repeated_line
+from zhseq.poetry.sampling import draw, forbid_repeated_line, random_streams
+
+
+def test_numbers_are_spread_evenly_and_depend_on_seed_and_poem():
+    numbers = random_streams(3, range(200), 500)
+    assert numbers.dtype == np.float32
+    assert 0 <= numbers.min() < numbers.max() < 1
+    counts = np.histogram(numbers, bins=20, range=(0, 1))[0]
+    assert abs(counts / 5000 - 1).max() < 0.06
+    neighbours = [numbers[:, :-1], numbers[:, 1:]], [numbers[:-1], numbers[1:]]
+    assert all(abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.01 for one, other in neighbours)
+    assert (random_streams(3, range(7, 9), 5) == numbers[7:9, :5]).all()
+    others = [random_streams(seed, range(1), 5) for seed in (0, 1, 2, 4, 2**64 + 3, 3 + 2**70)]
+    assert not any((other == numbers[0, :5]).any() for other in others)
 
 
 def test_draws_follow_the_distribution():

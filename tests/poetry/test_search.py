@@ -235,8 +235,8 @@ def test_many_poems_have_the_wishes_of_one(ruled_poet):
 
 
 def test_a_poet_and_what_it_writes_show_themselves(ruled_poet, tiny_poet, tiny_model_dir):
-    assert repr(ruled_poet) == "<Poet without a name (4 forms, 1 tunes, 2 authors)>"
-    assert repr(Poet.load(tiny_model_dir)) == "<Poet tiny (4 forms, 0 tunes, 2 authors)>"
+    assert repr(ruled_poet) == "<Poet without a name (4 forms, 1 tunes, 2 authors) by numpy>"
+    assert repr(Poet.load(tiny_model_dir)) == "<Poet tiny (4 forms, 0 tunes, 2 authors) by numpy>"
     poem = ruled_poet.write(form="五绝")
     assert str(poem) == poem.text
 

@@ -17,7 +17,8 @@ from tests.recipes.conftest import verses
 from tests.training.toy import log
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
-from zhseq.poetry.poet import Poet, load_model
+from zhseq.poetry.model import load_model
+from zhseq.poetry.poet import Poet
 from zhseq.recipes.poem import PoemBatches, select_dev
 
 Train = Callable[..., tuple[int, str, str]]

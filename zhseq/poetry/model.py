@@ -2,75 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zhseq import checkpoint
 from zhseq.batching import IGNORED, Array, Batch, Ints
-from zhseq.device import autocast
-from zhseq.errors import ConfigError
-from zhseq.nn.layers import BackwardAttention, EmbeddingConfig, LockedDropout, SequenceEmbedding, StackedLSTM, State
+from zhseq.device import autocast, pick_device, set_threads
+from zhseq.nn.layers import (
+    BackwardAttention,
+    EmbeddingConfig,
+    LockedDropout,
+    SequenceEmbedding,
+    StackedLSTM,
+    State,
+    uninitialized,
+)
 from zhseq.nn.loss import linear_cross_entropy
-from zhseq.poetry.network import Floats
-
-
-@dataclass(frozen=True)
-class LanguageModelShape:
-    """Sizes and dropout of a language model; the defaults are those of the shipped poem model."""
-
-    embedding_dim: int = 224
-    """Numbers in the embedding of a character."""
-    hidden_sizes: tuple[int, ...] = (640, 640)
-    """Units of each layer of the LSTM, from the input up; their number is the depth."""
-    input_dropout: float = 0.05
-    """Dropout of the embeddings."""
-    hidden_dropout: float = 0.05
-    """Dropout between the layers."""
-    output_dropout: float = 0.1
-    """Dropout of what the last layer gives."""
-    attention_heads: int = 0
-    """Heads, of 64 numbers each, with which the last layer looks back over the poem so far; 0: no attention."""
-
-    def __post_init__(self) -> None:
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ConfigError(
-                "bad_hidden_sizes",
-                "hidden_sizes must be one or more sizes of at least 1, but is {hidden_sizes}",
-                hidden_sizes=self.hidden_sizes,
-            )
-        if self.attention_heads < 0:
-            raise ConfigError(
-                "attention_heads_negative",
-                "attention_heads must not be negative, but is {value}",
-                value=self.attention_heads,
-            )
-        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(
-                    "bad_dropout", "{name} must lie in [0, 1), but is {value}", name=name, value=getattr(self, name)
-                )
-
-
-@dataclass(frozen=True)
-class LanguageModelConfig(LanguageModelShape):
-    """Shape of a language model over a vocabulary."""
-
-    vocab_size: int = field(kw_only=True)
-    """Symbols that can be read: characters and control symbols."""
-    output_size: int = field(kw_only=True)
-    """Symbols that can be written: the first `output_size` of the vocabulary."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.output_size <= self.vocab_size:
-            raise ConfigError(
-                "bad_output_size",
-                "output_size must lie in 1 to vocab_size {vocab_size}, but is {output_size}",
-                vocab_size=self.vocab_size,
-                output_size=self.output_size,
-            )
+from zhseq.poetry.network import Floats, LanguageModelConfig, read_settings
+from zhseq.text.vocab import Vocab
 
 
 class LanguageModel(nn.Module):
@@ -147,6 +99,18 @@ class LanguageModel(nn.Module):
         return result
 
 
+def load_model(directory: Path) -> tuple[LanguageModel, Vocab]:
+    """Read the language model of a checkpoint, and its vocabulary.
+
+    Raises:
+        CheckpointError: They are missing or damaged, or it is no poem model.
+    """
+    settings, vocab = read_settings(directory)
+    with uninitialized():
+        model = checkpoint.build(directory, lambda: LanguageModel(settings))
+    return model, vocab
+
+
 class TorchNetwork:
     """A language model of PyTorch as a `zhseq.poetry.network.Network`."""
 
@@ -154,6 +118,26 @@ class TorchNetwork:
         """Wrap a model in evaluation mode, where it is; `precision` is that of `TrainingConfig`."""
         self.model = model
         self.precision = precision
+
+    @classmethod
+    def load(cls, directory: Path, device: str = "cpu", threads: int | None = None) -> TorchNetwork:
+        """Read the weights of a checkpoint.
+
+        Args:
+            directory: The checkpoint.
+            device: `cpu`, `cuda`, `mps` or `auto`.
+            threads: Processor threads, see `zhseq.device.set_threads`.
+
+        Raises:
+            CheckpointError: They are missing or damaged, or it is no poem model.
+            ConfigError: The device is not available, or there are less than 1 threads.
+        """
+        set_threads(threads)
+        model, _ = load_model(directory)
+        return cls(model.to(pick_device(device)).eval())
+
+    def __str__(self) -> str:
+        return f"torch on {self.device}"
 
     @property
     def output_size(self) -> int:

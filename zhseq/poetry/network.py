@@ -1,13 +1,22 @@
-"""The language model as search, scores and suggestions see it: symbols in, scores out, in numpy. Imports no torch."""
+"""The language model as search, scores and suggestions see it, and its computation by numpy alone. Imports no torch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.batching import Array, Batch, Ints
+from zhseq import checkpoint
+from zhseq.batching import IGNORED, Array, Batch, Ints
+from zhseq.config import from_dict
+from zhseq.errors import CheckpointError, ConfigError
+from zhseq.poetry.forms import LINE
+from zhseq.text.vocab import Vocab
 
 Floats = npt.NDArray[np.float32]
 Booleans = npt.NDArray[np.bool_]
@@ -15,7 +24,101 @@ Booleans = npt.NDArray[np.bool_]
 State = Any
 """What a network remembers of each row of a batch; its own affair."""
 
+KIND = "poem-language-model"
+VOCAB_FILE = "vocab.txt"
+HEAD_SIZE = 64
+"""Numbers of an attention head's queries, keys and values."""
+
 _ROWS = 16  # of scores at a time: half a megabyte, which stays in the cache of a core
+_POSITIONS = 4096  # of whole sequences that are read at a time
+_ROOM = 16  # positions that attention may remember before its memory is copied into a larger one
+
+
+@dataclass(frozen=True)
+class LanguageModelShape:
+    """Sizes and dropout of a language model; the defaults are those of the shipped poem model."""
+
+    embedding_dim: int = 224
+    """Numbers in the embedding of a character."""
+    hidden_sizes: tuple[int, ...] = (640, 640)
+    """Units of each layer of the LSTM, from the input up; their number is the depth."""
+    input_dropout: float = 0.05
+    """Dropout of the embeddings."""
+    hidden_dropout: float = 0.05
+    """Dropout between the layers."""
+    output_dropout: float = 0.1
+    """Dropout of what the last layer gives."""
+    attention_heads: int = 0
+    """Heads, of 64 numbers each, with which the last layer looks back over the poem so far; 0: no attention."""
+
+    def __post_init__(self) -> None:
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise ConfigError(
+                "bad_hidden_sizes",
+                "hidden_sizes must be one or more sizes of at least 1, but is {hidden_sizes}",
+                hidden_sizes=self.hidden_sizes,
+            )
+        if self.attention_heads < 0:
+            raise ConfigError(
+                "attention_heads_negative",
+                "attention_heads must not be negative, but is {value}",
+                value=self.attention_heads,
+            )
+        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    "bad_dropout", "{name} must lie in [0, 1), but is {value}", name=name, value=getattr(self, name)
+                )
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig(LanguageModelShape):
+    """Shape of a language model over a vocabulary."""
+
+    vocab_size: int = field(kw_only=True)
+    """Symbols that can be read: characters and control symbols."""
+    output_size: int = field(kw_only=True)
+    """Symbols that can be written: the first `output_size` of the vocabulary."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.output_size <= self.vocab_size:
+            raise ConfigError(
+                "bad_output_size",
+                "output_size must lie in 1 to vocab_size {vocab_size}, but is {output_size}",
+                vocab_size=self.vocab_size,
+                output_size=self.output_size,
+            )
+
+
+def read_settings(directory: Path) -> tuple[LanguageModelConfig, Vocab]:
+    """Read the shape of a poem model and its vocabulary.
+
+    Raises:
+        CheckpointError: They are missing or damaged, or it is no poem model.
+    """
+    config = checkpoint.read_config(directory, KIND)
+    source = str(directory / checkpoint.CONFIG_FILE)
+    try:
+        settings = from_dict(LanguageModelConfig, config.get("model", {}), source=source)
+    except ConfigError as error:
+        raise CheckpointError(
+            "impossible_settings",
+            "{path} does not describe a model: {reason}; fetch or train it again",
+            path=source,
+            reason=error.message,
+        ) from error
+    vocab = Vocab.load(directory / VOCAB_FILE)
+    if len(vocab) != settings.vocab_size or LINE not in vocab:
+        raise CheckpointError(
+            "other_vocabulary",
+            "{vocab} has {count} symbols, but {config} speaks of {expected}; they are not of the same model",
+            vocab=directory / VOCAB_FILE,
+            count=len(vocab),
+            config=source,
+            expected=settings.vocab_size,
+        )
+    return settings, vocab
 
 
 class Network(Protocol):
@@ -61,3 +164,248 @@ def log_total(scores: Floats) -> Floats:
         np.exp(part, out=part)
         result[begin : begin + _ROWS] = np.log(part.sum(axis=1)) + peak[:, 0]
     return result
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """An LSTM layer, its gates in the order of PyTorch: input, forget, cell, output."""
+
+    reading: Floats
+    """Weights of what is read, (4 * hidden, input)."""
+    recurrent: Floats
+    """Weights of the hidden state, (4 * hidden, hidden)."""
+    bias: Floats
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Array], prefix: str) -> _Layer:
+        """Return the layer whose weights have such names, in any float type.
+
+        sigmoid(x) is (tanh(x / 2) + 1) / 2, so with halves of three gates' weights one tanh serves all four.
+        """
+        scale = np.full((4, 1), 0.5, dtype=np.float32)
+        scale[2] = 1
+        one, other = (weights[f"{prefix}.bias_{name}_l0"].astype(np.float32) for name in ("ih", "hh"))
+        scale = scale.repeat(len(one) // 4, axis=0)
+        reading, recurrent = (
+            np.multiply(weights[f"{prefix}.weight_{name}_l0"], scale, dtype=np.float32) for name in ("ih", "hh")
+        )
+        return cls(reading, recurrent, (one + other) * scale[:, 0])
+
+    def read(self, vectors: Floats, state: tuple[Floats, Floats]) -> tuple[Floats, tuple[Floats, Floats]]:
+        """Read (rows, length, input).
+
+        Args:
+            vectors: What is read.
+            state: Hidden state and cell, (rows, hidden) each.
+
+        Returns:
+            The outputs, (rows, length, hidden), and the state after them.
+        """
+        hidden, cell = state
+        rows, length, width = vectors.shape
+        units = hidden.shape[1]
+        read = vectors.reshape(-1, width) @ self.reading.T
+        read += self.bias
+        read = read.reshape(rows, length, 4 * units)
+        outputs = np.empty((rows, length, units), dtype=np.float32)
+        for position in range(length):
+            gates = hidden @ self.recurrent.T
+            gates += read[:, position]
+            np.tanh(gates, out=gates)
+            opened, kept, new, shown = (gates[:, units * gate : units * (gate + 1)] for gate in range(4))
+            for gate in (opened, kept, shown):
+                gate += 1
+            opened *= new
+            kept *= cell
+            cell = opened + kept
+            cell *= np.float32(0.5)
+            hidden = np.tanh(cell)
+            hidden *= shown
+            hidden *= np.float32(0.5)
+            outputs[:, position] = hidden
+        return outputs, (hidden, cell)
+
+
+class _Memory:
+    """Keys and values of the positions that attention has seen, with room for more.
+
+    A state is a memory and a number of positions. Whoever goes on from the last position writes into the free room;
+    whoever goes on from an earlier one, and finds it taken, gets a copy.
+    """
+
+    def __init__(self, rows: int, room: int, width: int) -> None:
+        self.keys, self.values = np.empty((2, rows, room, width), dtype=np.float32)
+        self.filled = 0
+
+    def extended(self, length: int, keys: Floats, values: Floats) -> _Memory:
+        """Return a memory in which these, (rows, new, width), stand behind the first `length` positions."""
+        rows, new, width = keys.shape
+        memory = self
+        if self.filled != length or length + new > self.keys.shape[1]:
+            memory = _Memory(rows, length + new + _ROOM, width)
+            memory.keys[:, :length], memory.values[:, :length] = self.keys[:, :length], self.values[:, :length]
+        memory.keys[:, length : length + new], memory.values[:, length : length + new] = keys, values
+        memory.filled = length + new
+        return memory
+
+    def select(self, rows: Ints, length: int) -> _Memory:
+        """Return a memory of the first `length` positions of some rows."""
+        memory = _Memory(len(rows), length + _ROOM, self.keys.shape[2])
+        memory.keys[:, :length], memory.values[:, :length] = self.keys[rows, :length], self.values[rows, :length]
+        memory.filled = length
+        return memory
+
+
+@dataclass(frozen=True)
+class _NumpyState:
+    layers: Sequence[tuple[Floats, Floats]]
+    memory: _Memory | None
+    """None without attention."""
+    length: int
+    """Positions in the memory that are of this state."""
+
+
+class NumpyNetwork:
+    """The language model computed by numpy alone; what it computes is said at `zhseq.poetry.model.LanguageModel`."""
+
+    def __init__(self, config: LanguageModelConfig, weights: Mapping[str, Array]) -> None:
+        """Take the weights of a checkpoint, of any float type, in shapes as `weight_shapes` gives them."""
+
+        def taken(name: str) -> Floats:
+            return weights[name].astype(np.float32)
+
+        self.config = config
+        self._vectors = taken("embedding.characters.weight")
+        self._layers = [_Layer.of(weights, f"encoder.layers.{index}") for index in range(len(config.hidden_sizes))]
+        self._projection = taken("projection.weight")
+        attention = ("project", "output") if config.attention_heads else ()
+        self._attention = [taken(f"attention.{name}.weight") for name in attention]
+        self._bias = taken("output_bias")
+
+    @classmethod
+    def load(cls, directory: Path, settings: LanguageModelConfig) -> NumpyNetwork:
+        """Read the weights of a checkpoint.
+
+        Raises:
+            CheckpointError: They are missing or damaged, or do not fit these settings.
+        """
+        return cls(settings, checkpoint.read_fitting(directory, weight_shapes(settings)))
+
+    def __str__(self) -> str:
+        return "numpy"
+
+    @property
+    def output_size(self) -> int:
+        """Symbols that can be written."""
+        return self.config.output_size
+
+    @property
+    def vectors(self) -> Floats:
+        """The embedding of each symbol, (vocab_size, embedding_dim)."""
+        return self._vectors
+
+    def step(self, ids: Ints, state: State | None = None) -> tuple[Floats, State]:
+        """Read some symbols and predict the one after them, see `Network`."""
+        hidden, state = self._read(ids, self._nothing(len(ids)) if state is None else state)
+        return self._logits(hidden[:, -1]), state
+
+    def select(self, state: State, rows: Ints) -> State:
+        """Return the state of some rows."""
+        layers = [(hidden[rows], cell[rows]) for hidden, cell in state.layers]
+        memory = None if state.memory is None else state.memory.select(rows, state.length)
+        return _NumpyState(layers, memory, state.length)
+
+    def token_losses(self, batch: Batch[Array]) -> Floats:
+        """Return the cross-entropy of each position, see `Network`."""
+        assert batch.targets is not None
+        losses = np.zeros(batch.ids.shape, dtype=np.float32)
+        rows = max(1, _POSITIONS // batch.ids.shape[1])
+        for begin in range(0, len(losses), rows):
+            ids, targets = batch.ids[begin : begin + rows], batch.targets[begin : begin + rows]
+            hidden, _ = self._read(ids, self._nothing(len(ids)))
+            scored = targets != IGNORED
+            losses[begin : begin + rows][scored] = self._losses(hidden[scored], targets[scored])
+        return losses
+
+    def _losses(self, hidden: Floats, targets: Ints) -> Floats:
+        """Return the cross-entropy of (positions, embedding_dim), some hundred positions at a time."""
+        losses = np.empty(len(targets), dtype=np.float32)
+        for begin in range(0, len(targets), _ROWS * _ROWS):
+            logits = self._logits(hidden[begin : begin + _ROWS * _ROWS])
+            chosen = logits[np.arange(len(logits)), targets[begin : begin + _ROWS * _ROWS]]
+            losses[begin : begin + _ROWS * _ROWS] = log_total(logits) - chosen
+        return losses
+
+    def _nothing(self, rows: int) -> _NumpyState:
+        zeros = [np.zeros((rows, size), dtype=np.float32) for size in self.config.hidden_sizes]
+        memory = _Memory(rows, _ROOM, self.config.attention_heads * HEAD_SIZE) if self._attention else None
+        return _NumpyState([(zero, zero) for zero in zeros], memory, 0)
+
+    def _read(self, ids: Ints, state: _NumpyState) -> tuple[Floats, _NumpyState]:
+        """Return the projected outputs, (rows, length, embedding_dim), and the state after the last column."""
+        vectors = self._vectors[ids]
+        layers = []
+        for layer, before in zip(self._layers, state.layers, strict=True):
+            vectors, after = layer.read(vectors, before)
+            layers.append(after)
+        rows, length, width = vectors.shape
+        hidden = vectors.reshape(-1, width) @ self._projection.T
+        memory = state.memory
+        if memory is not None:
+            found, memory = self._look_back(vectors.reshape(-1, width), memory, state.length)
+            hidden += found
+        return hidden.reshape(rows, length, -1), _NumpyState(layers, memory, state.length + length)
+
+    def _look_back(self, vectors: Floats, memory: _Memory, earlier: int) -> tuple[Floats, _Memory]:
+        """Let each position look at itself and at all before it.
+
+        Args:
+            vectors: Outputs of the last layer, (rows * length, hidden).
+            memory: What was seen before.
+            earlier: Positions that were seen before.
+
+        Returns:
+            What was found, (rows * length, embedding_dim), and the memory with these positions.
+        """
+        project, output = self._attention
+        rows, heads = len(memory.keys), self.config.attention_heads
+        queries, keys, values = np.split((vectors @ project.T).reshape(rows, -1, len(project)), 3, axis=2)
+        length, end = queries.shape[1], earlier + queries.shape[1]
+        memory = memory.extended(earlier, keys, values)
+
+        def by_head(part: Floats) -> Floats:
+            return part.reshape(rows, part.shape[1], heads, HEAD_SIZE).transpose(0, 2, 1, 3)
+
+        scores = by_head(queries) @ by_head(memory.keys[:, :end]).swapaxes(2, 3)  # (rows, heads, length, end)
+        scores *= np.float32(HEAD_SIZE**-0.5)
+        if length > 1:
+            scores[..., ~np.tri(length, end, earlier, dtype=bool)] = -np.inf
+        scores -= scores.max(axis=3, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=3, keepdims=True)
+        found = (scores @ by_head(memory.values[:, :end])).transpose(0, 2, 1, 3).reshape(rows * length, -1)
+        return np.matmul(found, output.T), memory
+
+    def _logits(self, hidden: Floats) -> Floats:
+        """Return the logits of (positions, embedding_dim)."""
+        logits: Floats = hidden @ self._vectors[: self.config.output_size].T
+        logits += self._bias
+        return logits
+
+
+def weight_shapes(config: LanguageModelConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights of a language model, by their names in its checkpoint."""
+    dim, sizes, last = config.embedding_dim, config.hidden_sizes, config.hidden_sizes[-1]
+    shapes: dict[str, tuple[int, ...]] = {
+        "embedding.characters.weight": (config.vocab_size, dim),
+        "projection.weight": (dim, last),
+        "output_bias": (config.output_size,),
+    }
+    for index, (width, units) in enumerate(pairwise([dim, *sizes])):
+        prefix = f"encoder.layers.{index}."
+        shapes |= {f"{prefix}weight_ih_l0": (4 * units, width), f"{prefix}weight_hh_l0": (4 * units, units)}
+        shapes |= {f"{prefix}bias_{name}_l0": (4 * units,) for name in ("ih", "hh")}
+    if config.attention_heads:
+        width = config.attention_heads * HEAD_SIZE
+        shapes |= {"attention.project.weight": (3 * width, last), "attention.output.weight": (dim, width)}
+    return shapes

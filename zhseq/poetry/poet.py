@@ -8,14 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from zhseq import checkpoint
-from zhseq.config import from_dict
-from zhseq.device import pick_device, set_threads
-from zhseq.errors import CheckpointError, ConfigError, InputError
-from zhseq.nn.layers import uninitialized
+from zhseq.device import set_blas_threads
+from zhseq.errors import InputError
+from zhseq.graph import pick_backend
 from zhseq.poetry.faults import Review
-from zhseq.poetry.forms import FORMS, LINE
-from zhseq.poetry.model import LanguageModel, LanguageModelConfig, TorchNetwork
-from zhseq.poetry.network import Network
+from zhseq.poetry.forms import FORMS
+from zhseq.poetry.network import Network, NumpyNetwork, read_settings
 from zhseq.poetry.planning import (
     Known,
     find_tune,
@@ -34,10 +32,7 @@ from zhseq.poetry.wishes import control_values
 from zhseq.poetry.writer import Writer
 from zhseq.text.vocab import Vocab
 
-__all__ = ["KIND", "VOCAB_FILE", "Poem", "Poet", "Request"]
-
-KIND = "poem-language-model"
-VOCAB_FILE = "vocab.txt"
+__all__ = ["Poem", "Poet", "Request"]
 
 
 class Poet:
@@ -62,30 +57,45 @@ class Poet:
 
     def __repr__(self) -> str:
         holds = f"{len(FORMS)} forms, {len(self.tunes)} tunes, {len(self.authors)} authors"
-        return f"<Poet {self.name or 'without a name'} ({holds})>"
+        return f"<Poet {self.name or 'without a name'} ({holds}) by {self.network}>"
 
     @classmethod
     def load(
-        cls, model: str | os.PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        backend: str = "auto",
+        device: str = "cpu",
+        threads: int | None = None,
     ) -> Poet:
         """Load a model.
 
         Args:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
+            backend: What computes the network: `torch`; `onnx`, the way without PyTorch, for which this network needs
+                no onnxruntime, because numpy is as quick; or `auto`: without PyTorch on a processor.
             device: `cpu`, `cuda`, `mps` or `auto`.
-            threads: Processor threads for all of PyTorch in this process. By default one, unless OMP_NUM_THREADS or
-                `torch.set_num_threads` has asked for another number, see `zhseq.device.set_threads`.
+            threads: Processor threads for all of PyTorch, or for the matrix products of all of numpy, in this process.
+                By default one, unless OMP_NUM_THREADS has asked for another number, see `zhseq.device.set_threads`.
 
         Raises:
             CheckpointError: It is missing, damaged, or no poem model.
-            ConfigError: The device is not available, or there are less than 1 threads.
+            ConfigError: The backend or the device is not available, or there are less than 1 threads.
         """
-        set_threads(threads)
+        computing = pick_backend(backend, device, runtime=False)
         directory = checkpoint.shipped("poem") if model is None else checkpoint.resolve(model)
-        network, vocab = load_model(directory)
+        settings, vocab = read_settings(directory)
+        network: Network
+        if computing == "torch":
+            from zhseq.poetry.model import TorchNetwork
+
+            network = TorchNetwork.load(directory, device, threads)
+        else:
+            set_blas_threads(threads)
+            network = NumpyNetwork.load(directory, settings)
         prosody = directory if (directory / PROSODY_FILE).exists() else None
         sense = Sense.load(directory) if (directory / SENSE_FILE).exists() else None
-        return cls(TorchNetwork(network.to(pick_device(device)).eval()), vocab, prosody, directory.name, sense)
+        return cls(network, vocab, prosody, directory.name, sense)
 
     @property
     def authors(self) -> tuple[str, ...]:
@@ -480,35 +490,3 @@ def _expect_count(num: int) -> None:
     expect("num", num, "int")
     if num < 1:
         raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=num)
-
-
-def load_model(directory: Path) -> tuple[LanguageModel, Vocab]:
-    """Read the language model of a checkpoint, and its vocabulary.
-
-    Raises:
-        CheckpointError: They are missing or damaged, or it is no poem model.
-    """
-    config = checkpoint.read_config(directory, KIND)
-    source = str(directory / checkpoint.CONFIG_FILE)
-    try:
-        settings = from_dict(LanguageModelConfig, config.get("model", {}), source=source)
-    except ConfigError as error:
-        raise CheckpointError(
-            "impossible_settings",
-            "{path} does not describe a model: {reason}; fetch or train it again",
-            path=source,
-            reason=error.message,
-        ) from error
-    vocab = Vocab.load(directory / VOCAB_FILE)
-    if len(vocab) != settings.vocab_size or LINE not in vocab:
-        raise CheckpointError(
-            "other_vocabulary",
-            "{vocab} has {count} symbols, but {config} speaks of {expected}; they are not of the same model",
-            vocab=directory / VOCAB_FILE,
-            count=len(vocab),
-            config=source,
-            expected=settings.vocab_size,
-        )
-    with uninitialized():
-        network = checkpoint.build(directory, lambda: LanguageModel(settings))
-    return network, vocab

@@ -18,8 +18,8 @@ from zhseq.batching import Batch, length_buckets
 from zhseq.config import to_dict
 from zhseq.errors import ConfigError, CorpusError
 from zhseq.poetry.forms import FORMS, LINE, LINE_MARK, MAX_TITLE, control_symbol, encode_texts
-from zhseq.poetry.model import LanguageModel, LanguageModelConfig, LanguageModelShape, TorchNetwork
-from zhseq.poetry.poet import KIND, VOCAB_FILE, load_model
+from zhseq.poetry.model import LanguageModel, TorchNetwork, load_model
+from zhseq.poetry.network import KIND, VOCAB_FILE, LanguageModelConfig, LanguageModelShape
 from zhseq.poetry.scoring import EncodedPoems, make_batch, score_poems
 from zhseq.recipes.card import write_card
 from zhseq.text.normalize import normalize

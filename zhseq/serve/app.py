@@ -99,7 +99,7 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
         InputError: The dictionary cannot be read.
     """
     tagger = tagger or zhseq.Tagger.load(settings.tagger, backend=settings.backend, dictionary=settings.dictionary)
-    here = Services(settings, tagger, poet or zhseq.Poet.load(settings.poet))
+    here = Services(settings, tagger, poet or zhseq.Poet.load(settings.poet, backend=settings.backend))
     here.metrics.watch("zhseq_queue_requests", "Requests that wait to be tagged.", lambda: here.tags.depth)
     here.metrics.watch("zhseq_queue_characters", "Characters that wait to be tagged.", lambda: here.tags.waiting)
     here.metrics.watch("zhseq_queue_poems", "Requests to write poems under way.", lambda: here.poems.depth)

@@ -19,7 +19,7 @@ LAYERS = (
     {"corpus", "nn", "training"},
     {"poetry", "tagging"},
     {"bulk", "recipes"},
-    {"poem", "verse", "tag", "train", "evaluate", "export", "serve", "corpus.__main__"},
+    {"poem", "verse", "tag", "train", "evaluate", "export", "mcp", "serve", "corpus.__main__"},
     {"__main__"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}

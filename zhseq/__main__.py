@@ -18,6 +18,7 @@ DOORS = {
     "train": ("zhseq.train", "train the models"),
     "evaluate": ("zhseq.evaluate", "score a tagger on tagged text"),
     "export": ("zhseq.export", "write a tagger with its network as an ONNX graph"),
+    "mcp": ("zhseq.mcp", "serve writing, checking, looking up and tagging to language models (MCP)"),
     "corpus": ("zhseq.corpus.__main__", "list, fetch and count corpora"),
     "serve": ("zhseq.serve.__main__", "serve both over HTTP, with a page"),
 }

@@ -151,6 +151,7 @@ _POETRY: dict[str, str] = {
     "unknown_picture": "图的文件名应以 {suffixes} 结尾，而 {path} 不是",
     "no_pillow": "存为 PNG 需要 Pillow，但尚未安装，请运行 `pip install 'zhseq[picture]'`，或存为 SVG",
     "no_chinese_font": "存为 PNG 需要中文字体，而本机没有，请安装一种（如 Noto Serif CJK），或存为 SVG",
+    "no_mcp": "此功能需要 MCP 的 SDK（第 2 版），但尚未安装，请运行 `pip install 'zhseq[mcp]'`",
     "no_pinyin": "注音需要 pypinyin，但尚未安装，请运行 `pip install 'zhseq[pinyin]'`",
     "unknown_character": "不认识「{character}」：所学的诗里都没有这个字",
     "unknown_book": "没有「{book}」这种韵书，可选 {books}",

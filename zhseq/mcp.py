@@ -1,0 +1,216 @@
+"""Front door for language models: `zhseq mcp`, a server of the Model Context Protocol on standard input and output.
+
+Its tools are functions of the library: write, check, suggest, look up, tag. Needs the SDK of the protocol, extra `mcp`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import zhseq
+from zhseq.cli import program, run_main
+from zhseq.errors import ConfigError, ZhseqError, service
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+    from zhseq.poetry.lookup import Handbook
+    from zhseq.poetry.poet import Poem, Poet
+    from zhseq.tagging.tagger import Tagger
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MOST_POEMS = 8
+_INSTRUCTIONS = (
+    "Classical Chinese verse and Chinese text. Tones and rhymes of verse cannot be guessed from modern pronunciation: "
+    "look characters, rhymes and tunes up before writing, and check what was written."
+)
+
+
+class Models:
+    """What the tools work with, each loaded when it is first needed."""
+
+    def __init__(self, poet: str | None = None, tagger: str | None = None) -> None:
+        """Take directories or Hugging Face repository names; None for what comes with zhseq."""
+        self._poet, self._tagger = poet, tagger
+
+    @cached_property
+    def poet(self) -> Poet:
+        """The poem model."""
+        return zhseq.Poet.load(self._poet)
+
+    @cached_property
+    def handbook(self) -> Handbook:
+        """Its tables."""
+        return zhseq.Handbook.load(self._poet)
+
+    @cached_property
+    def tagger(self) -> Tagger:
+        """The tagger."""
+        return zhseq.Tagger.load(self._tagger)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and serve until the client leaves."""
+    parser = argparse.ArgumentParser(
+        prog=program("mcp"), description="Serve the tools of zhseq to language models, on standard input and output."
+    )
+    parser.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="another poem model than the one that ships")
+    parser.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="another tagger than the one that ships")
+    options = parser.parse_args(arguments)
+    create_server(Models(options.poet, options.tagger)).run()
+    return 0
+
+
+def create_server(models: Models) -> MCPServer:
+    """Return the server with its tools.
+
+    Raises:
+        ConfigError: The SDK of the protocol is not installed.
+    """
+    try:
+        from mcp.server.mcpserver import MCPServer
+    except ImportError as error:
+        raise ConfigError(
+            "no_mcp", "this needs the SDK of MCP, version 2, which is not installed; run `pip install 'zhseq[mcp]'`"
+        ) from error
+    server = MCPServer("zhseq", version=zhseq.__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
+    _add_poems(server, models)
+    _add_handbook(server, models)
+
+    @server.tool()
+    @_spoken
+    def tag_text(text: str) -> dict[str, Any]:
+        """Cut Chinese text into words with parts of speech (Peking University tags), and find names (PER, LOC, ORG)."""
+        found = models.tagger(text)
+        words = [{"text": word.text, "start": word.start, "end": word.end, "pos": word.pos} for word in found.words]
+        names = [
+            {"text": name.text, "start": name.start, "end": name.end, "label": name.label} for name in found.entities
+        ]
+        return {"tagged": str(found), "words": words, "entities": names}
+
+    return server
+
+
+def _add_poems(server: MCPServer, models: Models) -> None:
+    """Add the tools that write, check and mend poems."""
+
+    @server.tool()
+    @_spoken
+    def write_poem(
+        start: str = "",
+        form: str = "auto",
+        tune: str = "",
+        about: str = "",
+        author: str = "",
+        acrostic: str = "",
+        rhyme_with: str = "",
+        num: int = 1,
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Write classical Chinese poems that keep form, tones and rhyme.
+
+        form: auto, 五绝, 七绝, 五律, 七律, 五言排律, 七言排律. tune: a ci to this tune (浣溪沙). about: subject.
+        author: in whose manner (李白). acrostic: one character for the head of each line. rhyme_with: rhyme with this
+        character. num: how many, at most 8. The same seed gives the same poems.
+        """
+        poems = models.poet.write_many(
+            min(num, _MOST_POEMS),
+            start=start,
+            form=form,
+            tune=tune,
+            about=about,
+            author=author,
+            acrostic=acrostic,
+            rhyme_with=rhyme_with,
+            seed=seed,
+        )
+        return {"poems": [_poem(poem) for poem in poems]}
+
+    @server.tool()
+    @_spoken
+    def check_poem(text: str, tune: str = "", form: str = "") -> dict[str, Any]:
+        """Judge a classical Chinese poem: each fault of form, tone, rhyme and repetition with its place and reason.
+
+        text: the poem, in any script; its title may stand above. tune: the tune of a ci, if the title does not say it.
+        form: 五绝, 七绝, 五律 or 七律 to hold old-style verse to the rules of regulated verse.
+        """
+        return models.poet.check(text, tune=tune, form=form).fields(service, "en")
+
+    @server.tool()
+    @_spoken
+    def suggest_characters(text: str, tune: str = "", num: int = 8) -> dict[str, Any]:
+        """Propose characters that keep tone and rhyme for the places marked ？ in a poem, or else for its faults."""
+        marks = models.poet.suggest(text, tune=tune, num=min(num, 64))
+        return {"places": [mark.fields() for mark in marks]}
+
+    @server.tool()
+    @_spoken
+    def answer_couplet(upper: str, num: int = 3, seed: int = 0) -> dict[str, Any]:
+        """Answer an upper line of a couplet (上联) with lower lines whose tones are opposed."""
+        return {"lower": models.poet.couplet(upper, min(num, _MOST_POEMS), seed=seed)}
+
+
+def _add_handbook(server: MCPServer, models: Models) -> None:
+    """Add the tools that look things up."""
+    from zhseq.poetry.lookup import fields_of, find_verse
+
+    @server.tool()
+    @_spoken
+    def look_up_character(character: str) -> dict[str, Any]:
+        """Look up how verse uses a character: tones (平 level, 仄 oblique, 入 entering), rhyme groups, words."""
+        return fields_of(models.handbook.character(character))
+
+    @server.tool()
+    @_spoken
+    def look_up_rhyme(word: str, book: str = "classical", num: int = 30) -> dict[str, Any]:
+        """List words that rhyme with a character, the most frequent in verse first. book: classical, ci or modern."""
+        return fields_of(models.handbook.group(word, book, num))
+
+    @server.tool()
+    @_spoken
+    def look_up_tune(name: str) -> dict[str, Any]:
+        """Draw the pattern of a ci tune: ○ level, ● oblique, ◎ either, △ ▲ behind the lines that rhyme."""
+        return fields_of(models.handbook.tune(name))
+
+    @server.tool()
+    @_spoken
+    def facing_words(word: str, num: int = 20) -> dict[str, Any]:
+        """List what poets set against a word of one or two characters in parallel couplets (对仗), with counts."""
+        found = models.handbook.facing(word, num)
+        return {"word": word, "facing": [{"word": other, "count": count} for other, count in found]}
+
+    @server.tool()
+    @_spoken
+    def find_line(text: str, num: int = 5) -> dict[str, Any]:
+        """Find in which classical poems a line or phrase stands: author, title, context. Needs the corpora."""
+        count, places = find_verse(text, num)
+        return {"poems": count, "places": [fields_of(place) for place in places]}
+
+
+def _poem(poem: Poem) -> dict[str, Any]:
+    note = {} if poem.note is None else {"note": poem.note.render(service, "en")}
+    return {"text": poem.text, "form": poem.form, "tune": poem.tune, "lines": list(poem.lines), **note}
+
+
+def _spoken(tool: F) -> F:
+    """Let what cannot be done be said to the client in one sentence."""
+
+    @functools.wraps(tool)
+    def spoken(*arguments: Any, **wishes: Any) -> Any:
+        from mcp.server.mcpserver.exceptions import ToolError
+
+        try:
+            return tool(*arguments, **wishes)
+        except ZhseqError as error:
+            raise ToolError(error.message.render(service, "en")) from None
+
+    return spoken  # type: ignore[return-value]
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -37,7 +37,6 @@ WITHOUT_TORCH = (
         "tagging.dictionary_decoding",
         "tagging.document",
         "tagging.formats",
-        "tagging.glossary",
         "tagging.lexicon",
         "tagging.matching",
         "tagging.patterns",
@@ -63,7 +62,7 @@ LOADED_WITHOUT_TORCH = (
     ),
     *("poetry.network", "poetry.poet", "poetry.rules", "poetry.sampling", "poetry.scoring", "poetry.search"),
     "poetry.writer",
-    *("tagging.checkpoint", "tagging.evaluation", "tagging.features", "tagging.graph", "tagging.tagger"),
+    *("tagging.evaluation", "tagging.features", "tagging.graph", "tagging.tagger"),
 )
 
 

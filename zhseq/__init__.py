@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from zhseq.poetry.poet import Poet
     from zhseq.poetry.request import Poem, Request
     from zhseq.tagging.dictionary import UserDictionary
-    from zhseq.tagging.document import Document, Entity, Word
-    from zhseq.tagging.glossary import explain
+    from zhseq.tagging.document import Document, Entity, Word, explain
     from zhseq.tagging.tagger import Tagger
 
 __all__ = [
@@ -43,7 +42,7 @@ _HOMES = {
     "Tagger": "zhseq.tagging.tagger",
     "UserDictionary": "zhseq.tagging.dictionary",
     "Word": "zhseq.tagging.document",
-    "explain": "zhseq.tagging.glossary",
+    "explain": "zhseq.tagging.document",
 }
 
 

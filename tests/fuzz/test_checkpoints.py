@@ -23,7 +23,7 @@ from zhseq.poetry.prosody import Prosody
 from zhseq.recipes.poem import PoemRecipe
 from zhseq.recipes.tagger import TaggerRecipe
 from zhseq.tagging import tagger
-from zhseq.tagging.checkpoint import SequenceTaggerConfig
+from zhseq.tagging.features import SequenceTaggerConfig
 from zhseq.tagging.tagger import Tagger
 from zhseq.training.loop import TrainingConfig
 

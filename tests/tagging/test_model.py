@@ -7,7 +7,7 @@ import torch
 from tests.tagging.tiny_tagger import NER, POS, tiny_features, tiny_model
 from zhseq.batching import Batch
 from zhseq.errors import ConfigError
-from zhseq.tagging.checkpoint import SequenceTaggerConfig
+from zhseq.tagging.features import SequenceTaggerConfig
 from zhseq.tagging.model import SequenceTagger
 
 TEXTS = ["北京大学", "中国", "人", "中国人民在北京大学学习。"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zhseq import checkpoint
-from zhseq.tagging.checkpoint import KIND
+from zhseq.tagging.features import KIND
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 TAGGERS = ("tagger", "tagger-ud")

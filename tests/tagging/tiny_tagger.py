@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from zhseq.tagging.checkpoint import SequenceTaggerConfig
-from zhseq.tagging.features import TaggerFeatures
+from zhseq.tagging.features import SequenceTaggerConfig, TaggerFeatures
 from zhseq.tagging.lexicon import Lexicon
 from zhseq.tagging.model import SequenceTagger
 from zhseq.text.tags import scheme_tags

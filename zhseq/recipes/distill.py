@@ -43,8 +43,7 @@ from zhseq.recipes.tagger import (
     train_tagger,
 )
 from zhseq.recipes.vectors import VectorsRecipe, find_files, sample_lines
-from zhseq.tagging.checkpoint import TaggerModelConfig
-from zhseq.tagging.features import TaggerFeatures
+from zhseq.tagging.features import TaggerFeatures, TaggerModelConfig
 from zhseq.tagging.model import SequenceTagger, load_parts
 from zhseq.text.normalize import from_codepoints, normalize
 from zhseq.text.tags import TASKS, TagTable, spans_from_ids

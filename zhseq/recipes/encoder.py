@@ -26,7 +26,7 @@ from zhseq.recipes.tagger import (
     read_sources,
     to_json,
 )
-from zhseq.tagging.checkpoint import TaggerModelConfig
+from zhseq.tagging.features import TaggerModelConfig
 from zhseq.training.loop import Evaluation, TrainingConfig
 from zhseq.training.state import PRODUCTS
 

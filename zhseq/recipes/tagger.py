@@ -24,9 +24,14 @@ from zhseq.errors import CheckpointError, ConfigError, CorpusError
 from zhseq.recipes.card import write_card
 from zhseq.recipes.tagged_texts import EncodedTexts, concatenate
 from zhseq.recipes.vectors import load_vectors
-from zhseq.tagging.checkpoint import SequenceTaggerConfig, TaggerModelConfig
 from zhseq.tagging.evaluation import Score
-from zhseq.tagging.features import MAX_WORD_LENGTH, TaggerFeatures, most_frequent_bigrams
+from zhseq.tagging.features import (
+    MAX_WORD_LENGTH,
+    SequenceTaggerConfig,
+    TaggerFeatures,
+    TaggerModelConfig,
+    most_frequent_bigrams,
+)
 from zhseq.tagging.lexicon import Lexicon, choose_words, jieba_frequencies, read_word_list
 from zhseq.tagging.model import SequenceTagger
 from zhseq.text.normalize import from_codepoints

@@ -17,9 +17,16 @@ from zhseq.batching import WORD_SETS
 from zhseq.device import wanted_threads
 from zhseq.errors import CheckpointError
 from zhseq.graph import FLOAT, GRAPH_FILE, INT64, OPSET, Graph, Session
-from zhseq.tagging.checkpoint import KIND, SequenceTaggerConfig, read_features, read_settings, weight_shapes
 from zhseq.tagging.decoding import Floats, Ints, chain_of
-from zhseq.tagging.features import MAX_WORD_LENGTH, TaggerFeatures
+from zhseq.tagging.features import (
+    KIND,
+    MAX_WORD_LENGTH,
+    SequenceTaggerConfig,
+    TaggerFeatures,
+    read_features,
+    read_settings,
+    weight_shapes,
+)
 from zhseq.tagging.lexicon import slots_per_set
 from zhseq.text.normalize import CodePoints
 

@@ -18,9 +18,8 @@ from zhseq.device import cpu_has_bfloat16, pick_device
 from zhseq.nn.crf import CRF
 from zhseq.nn.layers import BiLSTM, EmbeddingConfig, LockedDropout, SequenceEmbedding, WindowCNN, uninitialized
 from zhseq.nn.loss import linear_cross_entropy
-from zhseq.tagging.checkpoint import KIND, SequenceTaggerConfig, read_features, read_settings
 from zhseq.tagging.decoding import Floats, Ints, chain_of
-from zhseq.tagging.features import TaggerFeatures
+from zhseq.tagging.features import KIND, SequenceTaggerConfig, TaggerFeatures, read_features, read_settings
 from zhseq.text.normalize import CodePoints
 from zhseq.text.tags import allowed_transitions
 from zhseq.text.vocab import Vocab

@@ -26,12 +26,42 @@ from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.errors import InputError
 from zhseq.poetry.faults import Review
 from zhseq.poetry.prosody import CI, FREE, OPPOSITE, Prosody, Tone
+from zhseq.poetry.reading import read_poem
 from zhseq.poetry.review import review
 from zhseq.text.normalize import normalize
 
 KEYS = Path(__file__).with_suffix(".txt")
 """Authors and opening words: regulated verse, a blank line, ci."""
-IRREGULAR: dict[str, str] = {}
+IRREGULAR = {
+    "八月湖水平": "拗: 仄仄平仄平",
+    "单车欲问边": "失粘",
+    "积雨空林烟火迟": "失粘",
+    "中岁颇好道": "in the old style but for its parallel lines",
+    "人闲桂花落": "三平调 in lines 2",
+    "绛帻鸡人送晓筹": "失粘",
+    "故人西辞黄鹤楼": "拗 in line 1",
+    "摇落深知宋玉悲": "失粘",
+    "黄四娘家花满蹊": "拗 in line 2",
+    "昔日龌龊不足夸": "拗 in lines 1 and 4",
+    "寥落古行宫": "宗 is of 上平二冬, the others of 上平一东",
+    "千锤万凿出深山": "this text has 粉身碎骨 where others have 粉骨碎身",
+    "闲来无事不从容": "this text has 舆 for 与",
+    "东城渐觉风光好": "this text lacks a character in line 2",
+    "冰肌玉骨": "this text lacks a character in line 6",
+    "明月如霜": "this text lacks a character in line 7",
+    "山抹微云": "this text lacks a character in line 17",
+    "章台路": "this text lacks two characters in line 4",
+    "芦叶满汀洲": "this text has 不在 for 在不, which rhymes",
+    "香冷金猊": "this text has 明朝 for 休休, which rhymes",
+    "四十年来家国": "an early form, before the tune was fixed",
+    "洞庭青草": "mixes 第十七部 and 第十八部",
+    "昨夜寒蛩不住鸣": "琴 is of 第十三部, the others of 第十一部",
+    "绕床饥鼠": "南 is of 第十四部, the others of 第七部",
+    "楚江空晚": "苒 is of 第十四部, the others of 第七部",
+    "渐新痕悬柳": "mixes 第六部 and 第十一部",
+    "明月多情应笑我": "line 1 begins 仄起 where the tune begins 平起",
+    "世情薄": "turns to level rhymes in the middle of each stanza",
+}
 """Opening words of poems that break a rule by the handbooks as well, or whose text is bad -> which and where."""
 
 
@@ -90,7 +120,7 @@ def _texts(wanted: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
 def judge(poem: Famous, prosody: Prosody) -> Review | InputError:
     """Judge a poem as it stands; nobody says what its tune is."""
     try:
-        return review(poem.text, prosody)
+        return review(read_poem(poem.text, prosody.tunes).verse, prosody)
     except InputError as error:
         return error
 

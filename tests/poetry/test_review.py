@@ -1,11 +1,14 @@
 """The critic, on poems whose faults are known; tones and rhymes are told by hand here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from zhseq.errors import InputError, command_line
 from zhseq.poetry.faults import LICENCES, REASONS, Fault, Finding
-from zhseq.poetry.prosody import Prosody, RhymeGroup, Tone, TunePattern
+from zhseq.poetry.prosody import Pattern, Prosody, RhymeGroup, Tone, TunePattern
+from zhseq.poetry.prosody.patterns import Echo
 from zhseq.poetry.prosody.prosody import ToneTable
 from zhseq.poetry.reading import read_lines
 from zhseq.poetry.review import review
@@ -256,3 +259,68 @@ def test_candidates_keep_tone_and_rhyme_and_do_not_repeat():
     level = candidates(found, 2, 1, alphabet, prosody())
     assert "穷" in level
     assert not set(level) & set(OBLIQUE + EITHER + "依山黄河")
+
+
+def sung(*patterns, name="新令"):
+    """A prosody with one more tune."""
+    main, *variants = patterns
+    found = prosody()
+    tune = TunePattern(**vars(main), name=name, total=9, variants=tuple(variants))
+    return Prosody(found.table, found.rhyme_groups, {**found.tunes, name: tune})
+
+
+def test_a_pause_within_a_line_is_no_line():
+    known = sung(Pattern((7, 5), ("中中中中中平平", "中仄仄平平"), (1, 1)))
+    for text in ("白日雪、依山河流，欲上一层楼。", "白日雪，依山河流，欲上一层楼。", "白日雪依山河流。欲上一层楼。"):
+        found = review(text, known)
+        assert (found.tune, found.faults) == ("新令", ())
+    assert review("白日雪、依山河流，欲上一层楼。", known).lines == ("白日雪依山河流", "欲上一层楼")
+
+
+def test_a_variant_of_a_tune_is_told_by_its_length():
+    known = sung(Pattern((3, 5), ("中仄平", "中仄仄平平"), (1, 1)), Pattern((4, 5), ("中仄中平", "中仄仄平平"), (1, 1)))
+    assert review("白日依流，欲上一层楼。", known).faults == ()
+    assert [(fault.line, fault.position) for fault in review("白依月流，欲上一层楼。", known).faults] == [(1, 2)]
+
+
+def test_what_a_tune_repeats_is_demanded():
+    known = sung(Pattern((2, 2, 5), ("平仄", "平仄", "中仄仄平平"), (0, 0, 1), echoes=(Echo(2, 0, 2),)))
+    tune = known.tunes["新令"]
+    assert review("黄月，黄月，欲上一层楼。", known, tune).faults == ()
+    assert [
+        (fault.code, fault.line, fault.text) for fault in review("黄月，无雪，欲上一层楼。", known, tune).faults
+    ] == [("no_repetition", 2, "黄月")]
+
+
+def test_what_some_poets_leave_is_no_fault():
+    strict = Pattern((3, 3, 5), ("中仄平", "中仄平", "中仄仄平平"), (1, 1, 1))
+    known = sung(replace(strict, loose=(1, 5)))
+    tune = known.tunes["新令"]
+    assert review("黄河流，白日尽，欲上一层楼。", known, tune).faults == ()
+    assert [(fault.line, fault.position) for fault in review("黄日流，白河楼，欲上一层秋。", known, tune).faults] == [
+        (2, 2)
+    ]
+
+
+def test_a_line_too_many_is_said_with_the_tune_that_it_was_taken_for():
+    lines = ("中仄平", "中仄仄平平", "中平仄", "平平仄仄平")
+    known = sung(Pattern((3, 5, 3, 5), lines, (1, 1, 0, 1)))
+    found = review("白日流，欲上一层楼，黄河月，无人，黄河白日秋。", known)
+    assert found.tune == "新令"
+    assert [fault.code for fault in found.faults] == ["surplus_line"]
+    assert str(found.note) == "taken for 新令, to which it comes nearest; tune= says otherwise"
+
+
+def test_verse_of_mixed_lengths_and_poems_run_together_are_told():
+    mixed = review("白日流，欲上一层楼，黄河日月入海流，白日依山，更上秋楼。", prosody())
+    assert (mixed.form, mixed.pattern) == ("杂言", "古体")
+    second = "夜雪无人地，长江月目光。思乡千里目，白日一山霜。"
+    assert str(review(CRANE + second, prosody()).note).startswith("reads as two 五绝 run together")
+
+
+def test_long_regulated_verse_is_read():
+    one, two = CRANE.split("。")[:2]
+    parts = [one, two, "白日无山月，长江入地秋", "思乡穷里目，夜雪一层楼", "月夜依人尽，无风月目流"]
+    found = review("。".join(parts), prosody())
+    assert found.form == "五言排律"
+    assert found.pattern == "仄起 首句不入韵"

@@ -32,6 +32,11 @@ REASONS: dict[str, tuple[str, Message]] = {
         "form",
         Message("surplus_lines", "the poem goes on to here, but {tune} has {expected_count} lines", _LATER),
     ),
+    "missing_line": (
+        "form",
+        Message("missing_line", "{tune} has a line of {expected_count} characters after it", _LATER),
+    ),
+    "surplus_line": ("form", Message("surplus_line", "{tune} has no such line here", _LATER)),
     "wrong_tone": ("tone", Message("wrong_tone", "its tone is {tone}, but {expected} is due here", _LATER)),
     "three_level_tones": (
         "tone",
@@ -48,6 +53,7 @@ REASONS: dict[str, tuple[str, Message]] = {
     ),
     "no_rhyme": ("rhyme", Message("no_rhyme", "it does not rhyme with the others (group {group})", _LATER)),
     "repeated_line": ("repetition", Message("repeated_line", "the line stands already in line {other_line}", _LATER)),
+    "no_repetition": ("repetition", Message("no_repetition", "'{text}' has to be repeated here (叠句)", _LATER)),
     "repeated_rhyme_word": (
         "repetition",
         Message("repeated_rhyme_word", "the rhyme word stands already in line {other_line}", _LATER),
@@ -89,6 +95,10 @@ LICENCES: dict[str, tuple[str, Message]] = {
         Message(
             "neighbouring_rhyme", "it rhymes on {text}, a neighbour of {group}, as a first line may (首句邻韵)", _LATER
         ),
+    ),
+    "rhyme_word_again": (
+        "licence",
+        Message("rhyme_word_again", "the rhyme word stands already in line {other_line}, as it may in ci", _LATER),
     ),
     "repeated_pair": (
         "licence",
@@ -162,9 +172,11 @@ class Finding:
 class Fault(Finding):
     """Something that a rule does not allow.
 
-    The codes are `line_length`, `line_length_of_tune`, `missing_lines` and `surplus_lines` (form); `wrong_tone`,
+    The codes are `line_length`, `line_length_of_tune`, `missing_line`, `missing_lines`, `surplus_line` and
+    `surplus_lines` (form); `wrong_tone`,
     `three_level_tones` (三平调), `lonely_level_tone` (孤平), `not_opposed` (失对) and `not_linked` (失粘); `no_rhyme`
-    (出韵); `repeated_line` and `repeated_rhyme_word`. The kinds are `form`, `tone`, `rhyme` and `repetition`.
+    (出韵); `repeated_line`, `repeated_rhyme_word` and `no_repetition` (叠句). The kinds are `form`,
+    `tone`, `rhyme` and `repetition`.
     """
 
 
@@ -173,7 +185,7 @@ class Remark(Finding):
 
     Of the kind `rescue` are `turned_end` (平平仄平仄), `rescued_within` (本句自救), `rescued_by_next` and
     `lonely_rescued` (对句相救) and `lonely_open`; of the kind `licence` are `broken_waist` (折腰体),
-    `neighbouring_rhyme` (首句邻韵) and `repeated_pair`.
+    `neighbouring_rhyme` (首句邻韵), `rhyme_word_again` and `repeated_pair`.
     """
 
 

@@ -21,6 +21,7 @@ from zhseq.poetry.forms import (
     unknown_shape,
 )
 from zhseq.poetry.prosody import CI, FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone, TunePattern
+from zhseq.poetry.prosody.books import SONGS, standard_name
 from zhseq.poetry.reading import BETWEEN_LINES, split_lines
 from zhseq.poetry.request import RHYMES, Request, pattern_form
 from zhseq.poetry.sense import Sense
@@ -138,7 +139,7 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
         return prosody
     if request.rhyme == "modern":
         return prosody.modern()
-    return prosody.lyric() if request.tune else prosody
+    return prosody.lyric() if request.rhyme == "ci" or (request.tune and request.rhyme == "auto") else prosody
 
 
 def _check(request: Request, prosody: Prosody | None) -> None:
@@ -291,8 +292,13 @@ def find_tune(name: str, prosody: Prosody) -> TunePattern:
         InputError: It is not known; the message names those that come near.
     """
     folded = normalize(name)
-    if folded in prosody.tunes:
-        return prosody.tunes[folded]
+    for known_as in (folded, standard_name(folded)):
+        if known_as in prosody.tunes:
+            return prosody.tunes[known_as]
+    if folded in SONGS:
+        raise InputError(
+            "tune_of_songs", "'{name}' is a tune of songs (曲) and none of ci; choose a tune of ci", name=name
+        )
     known = list(prosody.tunes)
     near = difflib.get_close_matches(folded, known, n=3, cutoff=0.3) or known[:3]
     raise InputError(

@@ -418,7 +418,7 @@ class Poet:
             tune: The tune it follows; by default that of the title, or else told by its lines.
             form: The regulated form to whose rules it is held; by default told by its lines, and verse in the old
                 style (古体) is judged as such.
-            rhyme: `classical` or `modern`.
+            rhyme: `classical`, `ci` or `modern`; ci to a tune are always judged by the rhymes of ci or of today.
 
         Raises:
             InputError: It is no poem of a known shape, or the model has no prosody.

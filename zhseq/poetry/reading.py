@@ -16,6 +16,7 @@ from typing import Any
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.forms import MARKS, QUOTES, form_of, not_chinese
+from zhseq.poetry.prosody.books import standard_name
 from zhseq.poetry.prosody.patterns import TunePattern
 from zhseq.text.normalize import codepoints, is_han, normalize
 
@@ -146,7 +147,8 @@ def named_tune(poem: WrittenPoem, tunes: Mapping[str, TunePattern]) -> str:
 
     Regulated poems were sung, too, and may be called by the song (浪淘沙): they follow a tune if they have its lines.
     """
-    tune = tunes.get(normalize(poem.tune))
+    name = normalize(poem.tune)
+    tune = tunes.get(name) or tunes.get(standard_name(name))
     if tune is None:
         return ""
     try:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from zhseq.errors import Message
 from zhseq.poetry.faults import Fault, Finding, Remark, Review
 from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, OPPOSITE, Prosody
-from zhseq.poetry.prosody.books import CLASSICAL, neighbours
+from zhseq.poetry.prosody.books import CLASSICAL, LYRIC, neighbours
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.poetry.reading import BLANK
 
@@ -30,6 +31,7 @@ _MOST_BREACHES = {5: {4: 1, 8: 3}, 7: {4: 2, 8: 4}}
 verse in the old style. Short lines were written in the old style most often."""
 _BEGINNINGS = {LEVEL: "平起", OBLIQUE: "仄起"}
 _NUMERALS = {5: "五", 7: "七"}
+_FEWEST, _LONGEST_LINE, _RHYMED = 4, 12, 0.4  # lines, characters and rhyming lines of verse of mixed lengths
 _SHORTEST, _LONG = 4, 10  # lines of a quatrain, and from which on regulated verse is long (排律)
 
 
@@ -97,7 +99,7 @@ def _judge_regulated(
 ) -> Review:
     """Judge a poem as regulated verse; `faults` are those of its line lengths."""
     whole = [len(line) == length for line in lines]
-    rhyme_tone = _tone_of_rhyme(tones)
+    rhyme_tone = tone_of_rhyme(tones)
     starts = [_possible_starts(tones, number) if fits else set() for number, fits in enumerate(whole)]
     first = _first_start(starts)
     dues, between = _due_starts(starts, first)
@@ -135,7 +137,8 @@ def _judge_regulated(
     )
 
 
-def _tone_of_rhyme(tones: Sequence[str]) -> str:
+def tone_of_rhyme(tones: Sequence[str]) -> str:
+    """Return the tone on which the even lines of a poem end."""
     ends = [line[-1] for line in tones[1::2]]
     return OBLIQUE if ends.count(OBLIQUE) > len(ends) / 2 else LEVEL
 
@@ -282,6 +285,30 @@ def _old_style(lines: Sequence[str], tones: Sequence[str], prosody: Prosody) -> 
     )
 
 
+def judge_mixed(lines: Sequence[str], prosody: Prosody) -> Review | None:
+    """Judge verse of lines of different lengths (杂言), or return None if so little rhymes that it is none."""
+    if not len(lines) >= _FEWEST or max(map(len, lines)) > _LONGEST_LINE:
+        return None
+    wide = prosody.lyric()
+    ends = [set(wide.groups(line[-1])) for line in lines]
+    rhymed = sum(any(ends[n] & other for other in ends[max(0, n - 3) : n]) for n in range(1, len(lines)))
+    if rhymed < _RHYMED * (len(lines) - 1):
+        return None
+    return Review(
+        lines=tuple(lines),
+        form="杂言",
+        tune="",
+        pattern=OLD_STYLE,
+        tones=tuple(prosody.sounds(line) for line in lines),
+        expected=tuple(FREE * len(line) for line in lines),
+        rhymes=(-1,) * len(lines),
+        rhyming=(0,) * len(lines),
+        faults=(),
+        note=Message("mixed_lengths", "taken for verse of mixed lengths (杂言), whose tones and rhymes are free"),
+        book=prosody.book,
+    )
+
+
 def _reason_for_old_style(tones: Sequence[str]) -> Message | None:
     """Return why a poem reads as old-style verse, or None if it reads as regulated verse.
 
@@ -289,7 +316,7 @@ def _reason_for_old_style(tones: Sequence[str]) -> Message | None:
         tones: Tone of each character, a string of 平, 仄 and 中 for each of an even number of lines.
     """
     breaches = _count_breaches(tones)
-    if _tone_of_rhyme(tones) == OBLIQUE and (breaches or any(line[-1] == OBLIQUE for line in tones[2::2])):
+    if tone_of_rhyme(tones) == OBLIQUE and (breaches or any(line[-1] == OBLIQUE for line in tones[2::2])):
         return Message("oblique_rhymes", "it rhymes on oblique words")
     known, length = _MOST_BREACHES[len(tones[0])], len(tones)
     if breaches > known.get(length, known[8] * length // 8):
@@ -336,17 +363,18 @@ def find_rhymes(
     for rhyme in sorted(set(rhyming) - {0}):
         members = [number for number, class_ in enumerate(rhyming) if class_ == rhyme]
         known = [number for number in members if lines[number][-1] != BLANK and prosody.groups(lines[number][-1])]
-        votes = Counter(group for number in known for group in prosody.groups(lines[number][-1]))
+        parts = _parts(prosody)
+        votes = Counter(group for number in known for group in _readings(lines[number][-1], prosody))
         if not votes:
             continue
         if opening and len(known) > 2:  # the first line is held to the others, not they to it
-            votes.subtract(prosody.groups(lines[known[0]][-1]) if known[0] == 0 else ())
+            votes.subtract(_readings(lines[known[0]][-1], prosody) if known[0] == 0 else ())
         due = prosody.rhyme_groups[votes.most_common(1)[0][0]]
         for number in known:
             word = lines[number][-1]
             own = prosody.groups(word)
-            groups[number] = due.id if due.id in own else own[0]
-            if groups[number] == due.id:
+            groups[number] = next((group for group in own if parts[group] == parts[due.id]), own[0])
+            if parts[groups[number]] == parts[due.id]:
                 continue
             place: dict[str, Any] = {"line": number + 1, "position": len(lines[number]), "character": word}
             place["group"] = due.full_name
@@ -357,6 +385,21 @@ def find_rhymes(
                 groups[number] = near
                 findings.append(Remark("neighbouring_rhyme", **place, text=prosody.rhyme_groups[near].full_name))
     return groups, findings
+
+
+@lru_cache(maxsize=8)
+def _parts(prosody: Prosody) -> tuple[str, ...]:
+    """Return for each group what it counts as: ci have parts that several learned groups may belong to."""
+    return tuple(
+        group.title.split(" ")[0] if prosody.book == LYRIC and group.title else str(group.id)
+        for group in prosody.rhyme_groups
+    )
+
+
+def _readings(word: str, prosody: Prosody) -> set[int]:
+    """Return the groups that a rhyme word votes for, one of each part."""
+    parts = _parts(prosody)
+    return set({parts[group]: parts.index(parts[group]) for group in prosody.groups(word)}.values())
 
 
 def _near(prosody: Prosody, one: int, other: int) -> bool:

@@ -15,7 +15,7 @@ from zhseq.poetry.picture import heading_of, write_picture
 from zhseq.poetry.pinyin import pinyin_of
 from zhseq.poetry.prosody import Pattern
 
-Rhyme = Literal["auto", "classical", "modern", "none"]
+Rhyme = Literal["auto", "classical", "ci", "modern", "none"]
 RHYMES: tuple[str, ...] = get_args(Rhyme)
 """What `Request.rhyme` may be."""
 MOST_CANDIDATES = 256
@@ -155,8 +155,10 @@ class Request:
     traditional: bool = False
     """Write in traditional characters."""
     rhyme: str = "auto"
-    """`classical` or `modern` tones and rhymes, or `none`. `auto` is classical where the model comes with a prosody,
-    and leaves a start as it is where that breaks the rules; the others refuse it."""
+    """`classical` (平水韵), `ci` (词林正韵) or `modern` (中华通韵) tones and rhymes, or `none`.
+
+    `auto` is `ci` for a tune and else `classical` where the model comes with a prosody, and leaves a start as it is
+    where that breaks the rules; the others refuse it."""
     tune: str = ""
     """Write ci to this tune; one of `Poet.tunes`."""
     acrostic: str = ""

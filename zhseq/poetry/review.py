@@ -3,20 +3,38 @@
 A regulated poem is judged by the alternation of tones that its own lines begin, a ci by the pattern of its tune. A poem
 of regulated shape that breaks the alternation too often for slips reads as verse in the old style (古体): its tones are
 free.
+
+A text keeps the pattern of a tune if it has as many characters and pauses wherever the pattern rhymes; where else it
+pauses is the poet's choice. A text that keeps none is laid beside the nearest one, line by line.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import accumulate
 
-from zhseq.errors import InputError
-from zhseq.poetry.faults import Fault, Review
+from zhseq.errors import InputError, Message
+from zhseq.poetry.faults import Fault, Finding, Remark, Review
 from zhseq.poetry.forms import form_and_tune, unknown_form, unknown_shape
-from zhseq.poetry.prosody import CI, FREE, Pattern, Prosody, TunePattern
+from zhseq.poetry.prosody import CI, FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone, TunePattern
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
-from zhseq.poetry.reading import cut_lines, fold_verse, read_lines, regular_length
-from zhseq.poetry.regulated import find_rhymes, in_order, judge_lines, repeated_lines, tone_faults
+from zhseq.poetry.reading import BLANK, cut_lines, fold_verse, read_lines, regular_length
+from zhseq.poetry.regulated import find_rhymes, in_order, judge_lines, judge_mixed, tone_faults, tone_of_rhyme
+
+_FEWEST_LINES = 4
+_PAUSE = "、"
+_REGROUPED, _OTHER_LENGTH, _MISSING = 0.1, 1.0, 1.2  # what it costs to lay a line of the text beside one of the pattern
+_MOST_JOINED = 3  # lines that may be joined or parted
+_MOST_CHANGED = 0.25  # share of the lines that may differ in a text that is taken for a tune
+_MOST_FAULTS = 0.12  # share of the characters that may be out of place in a text that is taken for a tune
+_MOST_JUDGED = 4  # patterns that a text keeps, those against which fewest tones speak, that it is judged by
+_RARE_SHARE, _RARE_PAUSES, _RARE_FAULTS = 0.2, 1000, 1.5  # a rare variant has to be better by more than one fault
+_MOST_TRIED = 40  # patterns that a text is laid beside
+_MOST_LAID = 5  # patterns of its tune that a text is laid beside
+_FAR = 9  # characters that a text may have more or less than a pattern
 
 
 def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: str = "") -> Review:
@@ -40,89 +58,388 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
     if not lines:
         raise InputError("no_verse", "there is no Chinese character in this text; expected a poem")
     if tune is not None:
-        return _review_tune(folded, [tune], prosody)
-    if not regular_length(lines):
-        exact = [each for each in prosody.tunes.values() if _distance_to_tune(folded, each) == 0]
-        if exact:
-            return _review_tune(folded, exact, prosody)
-        if not _nearly_regular(lines):
-            raise unknown_shape(lines)
-    if form and len(lines) != FORM_SHAPES[form][0]:
+        return review_tune(folded, tune, prosody)
+    if form:
+        return _review_form(lines, form, prosody)
+    length = _common_length(lines)
+    if length and {len(line) for line in lines} == {length}:
+        return _review_even(folded, lines, prosody)
+    found = find_tune_of(folded, prosody)
+    if found is not None:
+        return found
+    nearly = bool(length) and len(lines) in (4, 8)
+    near = None if nearly else find_near_tune(folded, prosody)
+    if near is not None:
+        return near
+    if nearly:
+        return judge_lines(lines, prosody, strict=False)
+    mixed = judge_mixed(lines, prosody)
+    if mixed is None:
+        raise unknown_shape(lines)
+    return mixed
+
+
+def _review_form(lines: Sequence[str], form: str, prosody: Prosody) -> Review:
+    """Hold a poem to the rules of a regulated form."""
+    expected, length = FORM_SHAPES[form]
+    if len(lines) != expected:
         raise InputError(
             "other_form",
             "a {form} has {expected} lines, but here are {count}; leave <form> out",
             form=form,
-            expected=FORM_SHAPES[form][0],
+            expected=expected,
             count=len(lines),
         )
-    return judge_lines(lines, prosody, strict=bool(form))
+    if not regular_length(lines) and _common_length(lines) != length:
+        raise unknown_shape(lines)
+    return judge_lines(lines, prosody, strict=True)
 
 
-def _nearly_regular(lines: Sequence[str]) -> bool:
-    """Tell whether some lines of a regulated poem are only too long or too short."""
+def _common_length(lines: Sequence[str]) -> int:
+    """Return 5 or 7 if at least half of at least four lines have so many characters, else 0."""
     length, count = Counter(map(len, lines)).most_common(1)[0]
-    return len(lines) in (4, 8) and length in (5, 7) and 2 * count >= len(lines)
+    return length if len(lines) >= _FEWEST_LINES and length in (5, 7) and 2 * count >= len(lines) else 0
 
 
-# Ci.
+def _review_even(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
+    """Judge a poem whose lines are all of 5 or all of 7 characters; a few tunes have such lines as well."""
+    found = judge_lines(lines, prosody, strict=False)
+    if len(lines) > _FEWEST_LINES and (tone_of_rhyme(found.tones) == OBLIQUE or len(lines) % 4):
+        sung = find_tune_of(folded, prosody)
+        if sung is not None and not sung.faults:
+            return sung
+    if len(lines) == 2 * _FEWEST_LINES and any(fault.kind == "rhyme" for fault in found.faults):
+        halves = [judge_lines(half, prosody, strict=False) for half in (lines[:4], lines[4:])]
+        if not any(half.faults for half in halves):
+            note = Message(
+                "two_poems",
+                "reads as two {form} run together; part them by a blank line",
+                {"form": halves[0].form},
+            )
+            return replace(found, note=note)
+    return found
 
 
-def _review_tune(folded: str, tunes: Sequence[TunePattern], prosody: Prosody) -> Review:
-    """Judge a ci by the nearest pattern of some tunes: that of its line lengths, and of those the one it keeps best."""
-    readings = [
-        (cut_lines(folded, pattern.line_lengths), pattern, tune.name) for tune in tunes for pattern in _patterns(tune)
-    ]
-    distances = [_distance(lines, pattern) for lines, pattern, _ in readings]
-    least = min(distances)
-    found = [
-        _review_pattern(lines, pattern, name, prosody.lyric())
-        for (lines, pattern, name), distance in zip(readings, distances, strict=True)
-        if distance == least
-    ]
-    return min(found, key=lambda each: len(each.faults))
+# Ci: which pattern of which tune.
 
 
-def _patterns(tune: TunePattern) -> tuple[Pattern, ...]:
+@dataclass(frozen=True)
+class _Text:
+    """A poem as its characters and its pauses."""
+
+    characters: str
+    ends: tuple[int, ...]
+    """Characters up to each pause, the end of the text among them."""
+    light: frozenset[int]
+    """Those pauses that are marked by 、 only."""
+
+
+@lru_cache(maxsize=4)
+def _patterns_by_size(prosody: Prosody) -> dict[int, list[tuple[TunePattern, Pattern]]]:
+    """Return all patterns of all tunes by their number of characters, common tunes first."""
+    result: dict[int, list[tuple[TunePattern, Pattern]]] = {}
+    for tune in prosody.tunes.values():
+        for pattern in patterns_of(tune):
+            result.setdefault(sum(pattern.line_lengths), []).append((tune, pattern))
+    return result
+
+
+def patterns_of(tune: TunePattern) -> tuple[Pattern, ...]:
+    """Return the commonest pattern of a tune and its variants."""
     return (tune, *tune.variants)
 
 
-def _distance_to_tune(folded: str, tune: TunePattern) -> int:
-    return min(_distance(cut_lines(folded, pattern.line_lengths), pattern) for pattern in _patterns(tune))
+def review_tune(folded: str, tune: TunePattern, prosody: Prosody) -> Review:
+    """Judge a ci by the pattern of its tune that it keeps best.
+
+    Args:
+        folded: What `fold_verse` returns.
+        tune: The tune.
+        prosody: Tones and rhymes.
+    """
+    pairs = [(tune, pattern) for pattern in patterns_of(tune)]
+    exact = _best(_exact(folded, pairs, prosody))
+    if exact is not None:
+        return exact
+    size = len(_read(folded, ()).characters)
+    pairs.sort(key=lambda pair: abs(sum(pair[1].line_lengths) - size))
+    return min(
+        (review for _, review in _near(folded, pairs[:_MOST_LAID], prosody, float("inf"))),
+        key=lambda review: len(review.faults),
+    )
 
 
-def _distance(lines: Sequence[str], pattern: Pattern) -> int:
-    """Count the lines that have not the length of a pattern, those that are missing or too many among them."""
-    lengths = [len(line) for line in lines]
-    shared = zip(lengths, pattern.line_lengths, strict=False)
-    return sum(a != b for a, b in shared) + abs(len(lengths) - len(pattern.line_lengths))
+def find_tune_of(folded: str, prosody: Prosody) -> Review | None:
+    """Judge a text by the tune whose pattern it keeps; None if it keeps none well."""
+    size = len(_read(folded, ()).characters)
+    sizes = {size} if BLANK not in folded else {size - folded.count(BLANK) + n for n in range(folded.count(BLANK) + 1)}
+    pairs = [pair for each in sizes for pair in _patterns_by_size(prosody).get(each, ())]
+    found = _best(_exact(folded, pairs, prosody))
+    return found if found is not None and len(found.faults) <= max(2, _MOST_FAULTS * size) else None
 
 
-def _review_pattern(lines: Sequence[str], pattern: Pattern, tune: str, prosody: Prosody) -> Review:
-    """Judge lines by one pattern of a tune."""
+def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
+    """Judge a text by the tune to which it comes nearest, and say so in a note; None if it comes near none."""
+    text = _read(folded, ())
+    lengths = _lengths(text.ends)
+    size = len(text.characters)
+    pairs = [
+        pair
+        for each in sorted(range(size - _FAR, size + _FAR + 1), key=lambda each: abs(each - size))
+        for pair in _patterns_by_size(prosody).get(each, ())
+        if pair[1].line_lengths[:2] == lengths[:2] or pair[1].line_lengths[-2:] == lengths[-2:]
+    ]
+    found = _best(_near(folded, pairs[:_MOST_TRIED], prosody, _MOST_CHANGED))
+    if found is None or len(found.faults) > max(3, _MOST_FAULTS * size):
+        return None
+    note = Message(
+        "taken_for_tune", "taken for {tune}, to which it comes nearest; <tune> says otherwise", {"tune": found.tune}
+    )
+    return replace(found, note=note)
+
+
+def _best(found: Iterable[tuple[float, Review]]) -> Review | None:
+    """Return the reading with the fewest faults, of those the one whose pauses are the pattern's."""
+    ranked = sorted(found, key=lambda each: (len(each[1].faults) + (each[0] >= _RARE_PAUSES) * _RARE_FAULTS, each[0]))
+    return ranked[0][1] if ranked else None
+
+
+def _read(folded: str, lengths: Sequence[int]) -> _Text:
+    """Read a text; with the lengths of lines given, `BLANK` is a pause where a line is full, else always."""
+    if lengths and BLANK in folded:
+        lines = cut_lines(folded, lengths)
+        return _Text("".join(lines), tuple(accumulate(map(len, lines))), frozenset())
+    characters: list[str] = []
+    ends: list[int] = []
+    light: set[int] = set()
+    for character in folded:
+        if character in "，。、；：！,.;:!|" or character == BLANK or character.isspace():
+            place = len(characters)
+            if place and (not ends or ends[-1] != place):
+                ends.append(place)
+                if character == _PAUSE:
+                    light.add(place)
+            elif character != _PAUSE:
+                light.discard(place)
+        else:
+            characters.append(character)
+    if characters and (not ends or ends[-1] != len(characters)):
+        ends.append(len(characters))
+    return _Text("".join(characters), tuple(ends), frozenset(light))
+
+
+def _readings(folded: str, pattern: Pattern) -> list[_Text]:
+    every = [_read(folded, ())]
+    return [*every, _read(folded, pattern.line_lengths)] if BLANK in folded else every
+
+
+def _lengths(ends: Sequence[int]) -> tuple[int, ...]:
+    return tuple(end - start for start, end in zip((0, *ends[:-1]), ends, strict=True))
+
+
+# A text that keeps a pattern.
+
+
+def _exact(
+    folded: str, pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
+) -> Iterable[tuple[float, Review]]:
+    """Yield, with how much their pauses differ, the reviews by the patterns that a text keeps."""
+    kept: list[tuple[int, int, int, _Text, TunePattern, Pattern]] = []
+    for tune, pattern in pairs:
+        for text in _readings(folded, pattern):
+            ends = set(text.ends)
+            if len(text.characters) == sum(pattern.line_lengths) and ends >= pattern.due_rhymes.keys():
+                due = set(accumulate(pattern.line_lengths))
+                tones = zip(prosody.sounds(text.characters), "".join(pattern.tones), strict=True)
+                against = sum(FREE not in pair and pair[0] != pair[1] for pair in tones)
+                kept.append((against, len(due ^ (ends - (text.light - due))), len(kept), text, tune, pattern))
+    common = max((each[-1].count for each in kept), default=0)
+    for _, pauses, _, text, tune, pattern in sorted(kept, key=lambda each: each[:3])[:_MOST_JUDGED]:
+        rare = pattern.count < _RARE_SHARE * common
+        yield pauses + _RARE_PAUSES * rare, _review_exact(text, tune, pattern, prosody)
+
+
+def _review_exact(text: _Text, tune: TunePattern, pattern: Pattern, prosody: Prosody) -> Review:
+    """Judge a text that has the length and the rhymes of a pattern; a 、 within its lines does not part them."""
+    due = set(accumulate(pattern.line_lengths))
+    ends = [end for end in text.ends if end not in text.light or end in due]
+    demanded = _demanded(pattern)
+    starts = (0, *ends[:-1])
+    lines = [text.characters[start:end] for start, end in zip(starts, ends, strict=True)]
+    expected = [demanded[start:end] for start, end in zip(starts, ends, strict=True)]
+    rhyming = [pattern.due_rhymes.get(end, 0) for end in ends]
+    return _judged(lines, expected, rhyming, _missing_echoes(text.characters, pattern, ends), tune, prosody)
+
+
+def _demanded(pattern: Pattern) -> str:
+    """Return the tones that are due, without those that many poets leave."""
+    loose = set(pattern.loose)
+    return "".join(FREE if place in loose else tone for place, tone in enumerate("".join(pattern.tones)))
+
+
+def _missing_echoes(characters: str, pattern: Pattern, ends: Sequence[int]) -> list[Finding]:
+    """Return what should be repeated and is not."""
+    findings: list[Finding] = []
+    for echo in pattern.echoes:
+        own = characters[echo.place : echo.place + echo.length]
+        due = characters[echo.source : echo.source + echo.length]
+        if own != due and BLANK not in own + due:
+            line = sum(end <= echo.place for end in ends)
+            place = echo.place - (ends[line - 1] if line else 0)
+            findings.append(Fault("no_repetition", line + 1, place + 1, own[0], text=due))
+    return findings
+
+
+def _judged(
+    lines: Sequence[str],
+    expected: Sequence[str],
+    rhyming: Sequence[int],
+    findings: list[Finding],
+    tune: TunePattern,
+    prosody: Prosody,
+) -> Review:
+    """Return the review of lines by the tones and rhymes that are due; `findings` are those of form and repetition."""
+    lyric = prosody.lyric()
     tones = [prosody.sounds(line) for line in lines]
-    lengths = pattern.line_lengths
-    faults, expected, rhyming = [], [], []
-    if len(lines) != len(lengths):
-        code = "missing_lines" if len(lines) < len(lengths) else "surplus_lines"
-        faults.append(Fault(code, len(lines), count=len(lines), expected_count=len(lengths), tune=tune))
     for number, line in enumerate(lines):
-        due = lengths[number] if number < len(lengths) else 0
-        expected.append(pattern.tones[number] if due == len(line) else FREE * len(line))
-        rhyming.append(pattern.rhymes[number] if due else 0)
-        if due == len(line):
-            faults += tone_faults(number, line, tones[number], expected[-1])
-        elif due:
-            faults.append(Fault("line_length_of_tune", number + 1, count=len(line), expected_count=due, tune=tune))
-    groups, found = find_rhymes(lines, rhyming, prosody)
+        findings += _tone_findings(number, line, tones[number], expected[number], prosody)
+    groups, of_rhyme = find_rhymes(lines, rhyming, lyric)
+    findings = in_order([*findings, *of_rhyme, *_repeated(lines, rhyming)])
     return Review(
         lines=tuple(lines),
         form=CI,
-        tune=tune,
-        pattern=tune,
+        tune=tune.name,
+        pattern=tune.name,
         tones=tuple(tones),
         expected=tuple(expected),
         rhymes=tuple(groups),
         rhyming=tuple(rhyming),
-        faults=tuple(in_order([*faults, *(f for f in found if isinstance(f, Fault)), *repeated_lines(lines, rhyming)])),
-        book=prosody.book,
+        faults=tuple(each for each in findings if isinstance(each, Fault)),
+        remarks=tuple(each for each in findings if isinstance(each, Remark)),
+        book=lyric.book,
     )
+
+
+def _tone_findings(number: int, line: str, tones: str, expected: str, prosody: Prosody) -> list[Finding]:
+    """Return the faults of tone of a line; 平平仄平仄 stands for 平平平仄仄 here, too, and 不 for either tone."""
+    faults = [
+        fault
+        for fault in tone_faults(number, line, tones, expected)
+        if prosody.tone_class(fault.character) is not Tone.EITHER
+    ]
+    turned = len(line) - 2  # the place, from 1, of the oblique tone of 平平仄平仄
+    places = [fault.position for fault in faults]
+    if tones[-3:-1] == "仄平" and tones[-1] != LEVEL and places[-2:] == [turned, turned + 1]:
+        return [*faults[:-2], Remark("turned_end", number + 1, turned + 1, line[-2])]
+    return [*faults]
+
+
+def _repeated(lines: Sequence[str], rhyming: Sequence[int]) -> list[Remark]:
+    """Return rhyme words that stand twice, not in neighbouring lines, where that is an ornament."""
+    remarks = []
+    for number, line in enumerate(lines):
+        same = [
+            n for n in range(number - 1) if rhyming[n] and rhyming[n] == rhyming[number] and lines[n][-1] == line[-1]
+        ]
+        if same and line[-1] != BLANK and lines[same[-1]] != line:
+            remarks.append(Remark("rhyme_word_again", number + 1, len(line), line[-1], other_line=same[0] + 1))
+    return remarks
+
+
+# A text that keeps none.
+
+
+def _near(
+    folded: str, pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody, most: float
+) -> Iterable[tuple[float, Review]]:
+    """Yield the reviews by the nearest patterns with their distance, if few enough lines differ."""
+    laid: list[tuple[float, int, _Text, TunePattern, Pattern, list[_Group]]] = []
+    for tune, pattern in pairs:
+        for text in _readings(folded, pattern):
+            cost, groups = _align(_lengths(text.ends), pattern.line_lengths)
+            laid.append((cost, len(laid), text, tune, pattern, groups))
+    laid.sort(key=lambda each: each[:2])
+    for cost, _, text, tune, pattern, groups in laid[:3]:
+        if cost == laid[0][0] and cost <= max(1.5, most * len(pattern.line_lengths)):
+            yield cost, _review_near(text, tune, pattern, groups, prosody)
+
+
+_Group = tuple[int, int, int, int]
+"""Lines of the text from and to, lines of the pattern from and to."""
+
+
+def _align(own: Sequence[int], due: Sequence[int]) -> tuple[float, list[_Group]]:
+    """Lay lines of these lengths beside those of a pattern at the least cost; return it and what stands beside what."""
+    best: list[list[tuple[float, _Group | None]]] = [
+        [(float("inf"), None)] * (len(due) + 1) for _ in range(len(own) + 1)
+    ]
+    best[0][0] = (0.0, None)
+    for i in range(len(own) + 1):
+        for j in range(len(due) + 1):
+            cost = best[i][j][0]
+            if cost == float("inf"):
+                continue
+            for more, i2, j2 in _steps(own, due, i, j):
+                if cost + more < best[i2][j2][0]:
+                    best[i2][j2] = (cost + more, (i, i2, j, j2))
+    groups: list[_Group] = []
+    i, j = len(own), len(due)
+    while (step := best[i][j][1]) is not None:
+        groups.append(step)
+        i, j = step[0], step[2]
+    return best[-1][-1][0], groups[::-1]
+
+
+def _steps(own: Sequence[int], due: Sequence[int], i: int, j: int) -> Iterable[tuple[float, int, int]]:
+    """Yield what the next lines may stand beside: cost, and how far both have then come."""
+    if i < len(own):
+        yield _MISSING, i + 1, j
+    if j < len(due):
+        yield _MISSING, i, j + 1
+    if i < len(own) and j < len(due):
+        yield (0.0 if own[i] == due[j] else _OTHER_LENGTH + 0.05 * abs(own[i] - due[j])), i + 1, j + 1
+    for many in range(1, _MOST_JOINED + 1):
+        for few in range(1, _MOST_JOINED + 1):
+            here = own[i : i + many], due[j : j + few]
+            if many + few > 2 and len(here[0]) == many and len(here[1]) == few and sum(here[0]) == sum(here[1]):
+                yield _REGROUPED * (many + few - 2), i + many, j + few
+
+
+def _review_near(
+    text: _Text, tune: TunePattern, pattern: Pattern, groups: Sequence[_Group], prosody: Prosody
+) -> Review:
+    """Judge a text that does not keep the lines of a pattern."""
+    starts = (0, *text.ends[:-1])
+    lines = [text.characters[start:end] for start, end in zip(starts, text.ends, strict=True)]
+    places = (0, *accumulate(pattern.line_lengths))
+    demanded = _demanded(pattern)
+    expected = [FREE * len(line) for line in lines]
+    rhyming = [0] * len(lines)
+    findings: list[Finding] = []
+    for first, last, start, end in groups:
+        if first == last:
+            code = "missing_line" if last < len(lines) else "missing_lines"
+            shown = pattern.line_lengths[start] if last < len(lines) else len(pattern.line_lengths)
+            findings.append(Fault(code, max(last, 1), count=len(lines), expected_count=shown, tune=tune.name))
+            continue
+        if start == end:
+            code = "surplus_line" if last < len(lines) else "surplus_lines"
+            shown = len(pattern.line_lengths)
+            findings.append(Fault(code, last, count=len(lines), expected_count=shown, tune=tune.name))
+            continue
+        rhyming[last - 1] = pattern.due_rhymes.get(places[end], 0)
+        due = demanded[places[start] : places[end]]
+        if sum(map(len, lines[first:last])) != len(due):
+            count = len(lines[first])
+            findings.append(
+                Fault("line_length_of_tune", first + 1, count=count, expected_count=len(due), tune=tune.name)
+            )
+            continue
+        for number in range(first, last):
+            expected[number], due = due[: len(lines[number])], due[len(lines[number]) :]
+    return _judged(lines, expected, rhyming, _once(findings), tune, prosody)
+
+
+def _once(findings: Sequence[Finding]) -> list[Finding]:
+    """Keep one of the findings that say the same of the end of a poem."""
+    return list(dict.fromkeys(findings))

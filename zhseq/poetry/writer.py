@@ -15,7 +15,7 @@ from zhseq.errors import InputError, Message
 from zhseq.poetry.forms import LINE, Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network
 from zhseq.poetry.planning import Plan, answer_marks
-from zhseq.poetry.prosody import Prosody
+from zhseq.poetry.prosody import Pattern, Prosody
 from zhseq.poetry.request import Poem
 from zhseq.poetry.rules import CharacterMasks, FacingTables, SenseTables
 from zhseq.poetry.sampling import sample
@@ -178,6 +178,8 @@ class Writer:
 
     def _poem(self, plan: Plan, ids: Ints, pattern: int, count: int) -> Poem:
         request, choice = plan.request, plan.choice
+        if choice:
+            ids = _repeated(ids, choice.patterns[pattern], plan.given)
         return Poem(
             lines=self.text(plan, ids, count),
             form=plan.form.name,
@@ -223,6 +225,27 @@ def _joined(notes: Sequence[Message]) -> Message | None:
     if len(notes) < 2:
         return notes[0] if notes else None
     return Message("two_notes", "{first}; {rest}", {"first": notes[0], "rest": _joined(notes[1:])})
+
+
+def _repeated(ids: Ints, pattern: Pattern, given: Sequence[Sequence[str]]) -> Ints:
+    """Return a poem, (lines, longest line), with what its tune wants repeated (叠句) where nothing is given.
+
+    The words that rhyme stay: a place repeats the earlier one, unless it alone rhymes, then the earlier one gives way.
+    """
+    if not pattern.echoes:
+        return ids
+    places = [(line, place) for line, length in enumerate(pattern.line_lengths) for place in range(length)]
+    ids = ids.copy()
+    for echo in pattern.echoes:
+        for step in range(echo.length):
+            own, source = places[echo.place + step], places[echo.source + step]
+            gives_way = echo.place + step + 1 in pattern.rhyme_places and (
+                echo.source + step + 1 not in pattern.rhyme_places
+            )
+            target, taken = (source, own) if gives_way else (own, source)
+            if ids[taken] and not given[target[0]][target[1]]:  # a poem that is not whole yet ends in zeros
+                ids[target] = ids[taken]
+    return ids
 
 
 def to_traditional(lines: Sequence[str]) -> list[str]:

@@ -173,7 +173,9 @@ class ReviewRequest(Body):
     form: Annotated[
         str, Field(max_length=20, description="the form to whose rules it is held; auto: told by its lines and tones")
     ] = "auto"
-    rhyme: Annotated[Literal["classical", "modern"], Field(description="tones and rhymes to judge by")] = "classical"
+    rhyme: Annotated[Literal["classical", "ci", "modern"], Field(description="tones and rhymes to judge by")] = (
+        "classical"
+    )
     surprise: Annotated[bool, Field(description="say how many bits each character costs the model")] = False
 
 
@@ -218,7 +220,14 @@ ERROR_CODES = (
         "unknown_acrostic_place",
     ),
     *("unknown_author", "unknown_dynasty", "unknown_form", "unknown_rhyme", "unknown_rhyme_group", "unknown_shape"),
-    *("two_rhyme_groups", "unknown_tune", "unused_rhyme_group", "upper_line_length", "wrong_line_length"),
+    *(
+        "two_rhyme_groups",
+        "unknown_tune",
+        "tune_of_songs",
+        "unused_rhyme_group",
+        "upper_line_length",
+        "wrong_line_length",
+    ),
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from zhseq.errors import CheckpointError, InputError
 from zhseq.poetry.prosody import PROSODY_FILE, Pattern, Prosody, RhymeGroup, Tone, TunePattern
+from zhseq.poetry.prosody.patterns import Echo
 from zhseq.poetry.prosody.prosody import ToneTable
 from zhseq.text.vocab import SPECIALS, Vocab
 
@@ -21,7 +22,12 @@ def small() -> Prosody:
         RhymeGroup(2, "叹", Tone.OBLIQUE, "看叹", "叹"),
     ]
     variant = Pattern((2, 3), ("平中", "仄仄平"), (0, 1), "，。", count=2)
-    tune = TunePattern((3, 3), ("中平平", "仄仄平"), (1, 1), "，。", (1,), 7, "花间", 10, (variant,))
+    tune = TunePattern(
+        *((3, 3), ("中平平", "仄仄平"), (1, 1), "，。", (1,), 7, (2,), (Echo(3, 0, 2),)),
+        name="花间",
+        total=10,
+        variants=(variant,),
+    )
     modern = Prosody(ToneTable("月", np.array([0], np.float32), "仄", np.array([False])), [], {tune.name: tune})
     lyric = Prosody(table, [RhymeGroup(0, "东", Tone.LEVEL, "东风看", "东")], {tune.name: tune})
     return Prosody(table, groups, {tune.name: tune}, lyric=lyric, modern=modern)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from zhseq.errors import ConfigError, CorpusError
 from zhseq.poetry.prosody import rhymes, tones, tunes
+from zhseq.poetry.prosody.books import standard_name
 from zhseq.poetry.prosody.patterns import TunePattern
 from zhseq.poetry.prosody.prosody import Prosody, RhymeGroup, Tone, ToneTable
 from zhseq.poetry.prosody.verse_table import VerseTable
@@ -26,6 +27,7 @@ Ids = npt.NDArray[np.int64]
 _CLASSES = (Tone.LEVEL, Tone.OBLIQUE, Tone.EITHER)
 _SURE = 0.9  # a character is level or oblique when its probability is higher; else it counts as either
 _AMPLE, _SURE_AMPLE = 200, 0.5  # with so much evidence from verse the likelier class is taken
+_NOT_INSIDE = 0.04  # a character with a smaller share of level uses inside of lines is level at their ends only
 _CERTAIN = 0.99  # so sure must be the tone of a rhyme word a writer can rely on
 _MIN_EVIDENCE = 3  # a character with less evidence from verse is marked as known from its modern reading
 _MIN_USES = 3  # rarer characters are left out, they are mostly slips and private notations
@@ -42,13 +44,17 @@ LYRIC_CLUSTERS = rhymes.ClusterSettings(min_count=40, merge_above=2.5, split_bel
 class LearnedTones:
     """Tones of the characters of a table: model, strict counts, class probabilities (characters, 3).
 
-    `rhyming` are characters that rhyme on a level tone again and again, whatever their tone elsewhere, (characters,).
+    `rhyming` are characters that rhyme on a level tone again and again, whatever their tone elsewhere, (characters,);
+    `only_at_ends` are those of them that are level nowhere else; `words` are words in which a character has another
+    tone than elsewhere, see `tones.turned_words`.
     """
 
     model: tones.ToneModel
     counts: tones.ToneCounts
     probabilities: Floats
     rhyming: Booleans
+    only_at_ends: Booleans
+    words: tuple[tuple[int, int, int], ...]
 
     @property
     def level(self) -> Floats:
@@ -82,6 +88,7 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
         raise CorpusError(
             "no_regulated_verse", "there is no regulated verse among the poems; tones cannot be learned without it"
         )
+    table = replace(table, tunes=np.array([standard_name(name) if name else "" for name in table.tunes.tolist()]))
     size, uses = len(table.characters), np.bincount(table.ids, minlength=len(table.characters))
     modern = read(table.characters)
     learned = learn_tones(table, modern)
@@ -89,6 +96,10 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
     lyric = rhymes.learn(rhymes.level_runs(table, learned.level), size, LYRIC_CLUSTERS)
     oblique = rhymes.learn(rhymes.oblique_segments(table, learned.level), size, LYRIC_CLUSTERS)
     learned, level, lyric = _with_guests(table, learned, level, lyric)
+    both = tone_classes(learned) == 2
+    closed = rhymes.closed_ends(table)
+    lyric = _with_second_readings(lyric, closed, both)
+    oblique = _with_second_readings(oblique, closed, both)
     groups, lyric_groups = rhyme_groups(table.characters, learned, modern, (level, lyric, oblique))
     kept = np.flatnonzero(uses >= _MIN_USES)
     tone_table = _tone_table(table.characters, learned, modern, kept)
@@ -111,7 +122,25 @@ def learn_tones(table: VerseTable, modern: Readings) -> LearnedTones:
     flat = np.full((len(table.characters), 3), 1 / 3)
     alone = tones.class_probabilities(counts, flat).argmax(axis=1)
     prior = class_prior(modern.kinds, counts.level + counts.oblique, alone)
-    return LearnedTones(model, counts, tones.class_probabilities(counts, prior), np.zeros(len(prior), dtype=bool))
+    inside = tones.count_inside(verse, model.level)
+    seen = inside.level + inside.oblique
+    only_at_ends = (inside.level < _NOT_INSIDE * seen) & (seen >= _AMPLE)
+    level = (counts.level + 0.02) / (counts.level + counts.oblique + 0.04)
+    return LearnedTones(
+        model,
+        counts,
+        tones.class_probabilities(counts, prior),
+        np.zeros(len(prior), dtype=bool),
+        only_at_ends,
+        tuple(tones.turned_words(verse, level)),
+    )
+
+
+def _with_second_readings(found: rhymes.Rhymes, segments: Ids, both: Booleans) -> rhymes.Rhymes:
+    """Give characters of both tones their readings in ci that only the company of certain words tells (思, 听)."""
+    few = np.zeros(len(both), dtype=np.int64)  # a character that is known to have both tones needs few proofs
+    readings = rhymes.guests(segments, found.certain, few) & both[:, None]
+    return replace(found, members=found.members | readings)
 
 
 def _with_guests(
@@ -152,6 +181,10 @@ def _tone_table(characters: str, learned: LearnedTones, modern: Readings, rows: 
         level[rows].astype(np.float32),
         "".join(signs[rows].tolist()),
         counts[rows] >= _MIN_EVIDENCE,
+        "".join(
+            characters[row] for row in rows.tolist() if learned.only_at_ends[row] and signs[row] == Tone.EITHER.value
+        ),
+        {characters[one] + characters[other]: turned for one, other, turned in learned.words},
     )
 
 

@@ -8,7 +8,8 @@ tunes are learned, see `zhseq.poetry.prosody.tunes`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import accumulate
 
 from zhseq.errors import InputError
 
@@ -38,6 +39,15 @@ UNASSIGNED = -1
 
 
 @dataclass(frozen=True)
+class Echo:
+    """Characters that repeat earlier ones (叠句, 叠字): 争渡，争渡; places are counted from 0 through all lines."""
+
+    place: int
+    source: int
+    length: int
+
+
+@dataclass(frozen=True)
 class Pattern:
     """One way in which a poem of some form may be built.
 
@@ -57,6 +67,10 @@ class Pattern:
     """Lines after which a stanza ends, counted from 1; the end of the poem is not among them."""
     count: int = 0
     """Training poems that follow it; 0 if it was not counted."""
+    loose: tuple[int, ...] = ()
+    """Places, counted from 0 through all lines, whose tone (and at the end of a line rhyme) some poets do not keep."""
+    echoes: tuple[Echo, ...] = ()
+    """What has to be repeated."""
 
     def __post_init__(self) -> None:
         if tuple(len(line) for line in self.tones) != self.line_lengths or len(self.rhymes) != len(self.tones):
@@ -65,6 +79,17 @@ class Pattern:
             raise ValueError(f"a pattern is made of {LEVEL}, {OBLIQUE} and {FREE}")
         if self.marks and len(self.marks) != len(self.tones):
             raise ValueError("a pattern needs one punctuation mark for each line")
+
+    @cached_property
+    def rhyme_places(self) -> dict[int, int]:
+        """Rhyme class by the number of characters up to the end of a line that rhymes."""
+        ends = accumulate(self.line_lengths)
+        return {end: rhyme for end, rhyme in zip(ends, self.rhymes, strict=True) if rhyme}
+
+    @cached_property
+    def due_rhymes(self) -> dict[int, int]:
+        """Those of `rhyme_places` that no poet leaves."""
+        return {end: rhyme for end, rhyme in self.rhyme_places.items() if end - 1 not in self.loose}
 
     @property
     def rhyme_slots(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import enum
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,13 @@ import numpy.typing as npt
 
 from zhseq.errors import CheckpointError, InputError
 from zhseq.poetry.prosody.books import CLASSICAL, LYRIC, MODERN, named
-from zhseq.poetry.prosody.patterns import Pattern, TunePattern
+from zhseq.poetry.prosody.patterns import Echo, Pattern, TunePattern
 from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
 Booleans = npt.NDArray[np.bool_]
 
 PROSODY_FILE = "prosody.json"
-_HARDLY_LEVEL = 0.05  # a character with a smaller share of level uses is level at the ends of lines only
 _RARE = 0.1  # a reading with a smaller share of a character's uses is not taken where nobody says which is meant
 
 
@@ -76,12 +75,16 @@ class ToneTable:
         level: Probability of a level tone, shape (characters,), dtype float32; NaN where nothing is known.
         classes: One of 平, 仄 and 中 for each character.
         learned: Whether verse told it; the others have the tone of their modern reading. Shape (characters,), bool.
+        only_at_ends: Characters that are level at the ends of lines only, 不 for example.
+        words: Words of two characters in which one has another tone than elsewhere -> its place (太华: 1).
     """
 
     characters: str
     level: npt.NDArray[np.float32]
     classes: str
     learned: Booleans
+    only_at_ends: str = ""
+    words: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.characters) == len(self.level) == len(self.classes) == len(self.learned):
@@ -113,8 +116,8 @@ class Prosody:
         self._lyric, self._modern = lyric, modern
         self._index = {character: row for row, character in enumerate(table.characters)}
         self._sounds = dict(zip(table.characters, table.classes, strict=True))
-        hardly = np.flatnonzero((table.level < _HARDLY_LEVEL) & table.learned).tolist()
-        self._sounds_inside = self._sounds | {table.characters[row]: Tone.OBLIQUE.value for row in hardly}
+        self._sounds_inside = self._sounds | dict.fromkeys(table.only_at_ends, Tone.OBLIQUE.value)
+        self._first_of_words = frozenset(word[0] for word in table.words)
         self._groups: dict[str, tuple[int, ...]] = {}
         self._certain: dict[str, tuple[int, ...]] = {}
         for group in self.rhyme_groups:
@@ -175,10 +178,17 @@ class Prosody:
     def sounds(self, line: str) -> str:
         """Return the tones of a normalised line of verse, 平, 仄 or 中 for each character.
 
-        不 and a few others are level at the ends of lines only; inside of a line they are oblique.
+        不 and a few others are level at the ends of lines only; inside of a line they are oblique. A few words have a
+        tone of their own: 华 may be oblique in 太华.
         """
         inside, end = self._sounds_inside, self._sounds
-        return "".join([*(inside.get(c, "中") for c in line[:-1]), *(end.get(c, "中") for c in line[-1:])])
+        signs = [*(inside.get(c, "中") for c in line[:-1]), *(end.get(c, "中") for c in line[-1:])]
+        if not self._first_of_words.isdisjoint(line):
+            for place in range(len(line) - 1):
+                turned = self.table.words.get(line[place : place + 2])
+                if turned is not None:
+                    signs[place + turned] = Tone.EITHER.value
+        return "".join(signs)
 
     def masks(self, vocab: Vocab, *, strict: bool = False) -> ToneMasks:
         """Tell which symbols may stand at a level and at an oblique place.
@@ -345,6 +355,8 @@ def _tables(prosody: Prosody) -> dict[str, Any]:
         "characters": table.characters,
         "classes": table.classes,
         "level": level.tolist(),
+        "only_at_ends": table.only_at_ends,
+        "words": dict(table.words),
         "fallback": "".join(c for c, learned in zip(table.characters, table.learned, strict=True) if not learned),
         "groups": _group_records(prosody),
     }
@@ -366,6 +378,8 @@ def _table(content: dict[str, Any]) -> ToneTable:
         level=np.where(level < 0, np.float32(np.nan), level / np.float32(_SCALE)),
         classes=str(content["classes"]),
         learned=np.array([character not in fallback for character in content["characters"]], dtype=bool),
+        only_at_ends=str(content.get("only_at_ends", "")),
+        words={str(word): int(place) for word, place in content.get("words", {}).items()},
     )
 
 
@@ -380,6 +394,8 @@ def _groups(records: list[dict[str, Any]], book: str) -> list[RhymeGroup]:
 def _pattern_record(pattern: Pattern) -> dict[str, Any]:
     record: dict[str, Any] = {"count": pattern.count, "tones": " ".join(pattern.tones)}
     record |= {"rhymes": list(pattern.rhymes), "marks": pattern.marks, "breaks": list(pattern.breaks)}
+    record |= {"loose": list(pattern.loose)} if pattern.loose else {}
+    record |= {"echoes": [[*vars(echo).values()] for echo in pattern.echoes]} if pattern.echoes else {}
     return record
 
 
@@ -397,6 +413,8 @@ def _pattern_fields(row: dict[str, Any]) -> dict[str, Any]:
         "marks": str(row["marks"]),
         "breaks": tuple(int(line) for line in row["breaks"]),
         "count": int(row["count"]),
+        "loose": tuple(int(place) for place in row.get("loose", ())),
+        "echoes": tuple(Echo(*map(int, echo)) for echo in row.get("echoes", ())),
     }
 
 

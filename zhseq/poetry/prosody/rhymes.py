@@ -204,6 +204,12 @@ def oblique_segments(table: VerseTable, level: Floats) -> Ids:
     )
 
 
+def closed_ends(table: VerseTable) -> Ids:
+    """Return runs of words of either tone at the closed lines of ci, as `level_runs` does of level ones."""
+    lyric = table.select(table.forms == CI)
+    return _runs(lyric, closed(lyric), np.ones(len(table.characters), dtype=bool))
+
+
 def level_runs(table: VerseTable, level: Floats) -> Ids:
     """Return runs of level rhyme words at the closed lines of ci, as `oblique_segments` does of oblique ones."""
     lyric = table.select(table.forms == CI)

@@ -60,6 +60,10 @@ class ToneCounts:
     oblique: Floats
 
 
+_ONE_TONE = 0.1  # a character with a smaller share of the other tone has one tone
+_TURNED_COUNT, _TURNED_SHARE = 10, 0.6  # uses of a word against that tone, and their share, that make it an exception
+
+
 def pattern_signs(form: str) -> npt.NDArray[np.int64]:
     """Return the patterns of a form as numbers: 1 level, -1 oblique, 0 either; shape (4, lines, length)."""
     lines, length = FORM_SHAPES[form]
@@ -149,6 +153,58 @@ def count(verse: Verse, level: Floats, rounds: int = 3) -> ToneCounts:
                     counts[row] += np.bincount(block[counted & (wanted == sign)], minlength=len(level))
         level = (counts[0] + 0.02) / (counts.sum(axis=0) + 0.04)
     return ToneCounts(counts[0], counts[1])
+
+
+def count_inside(verse: Verse, level: Floats) -> ToneCounts:
+    """Count as `count` does, but not at the ends of lines: some characters are level there and nowhere else."""
+    counts = np.zeros((2, len(level)))
+    for block, wanted, counted, last in _counted_blocks(verse, level):
+        for row, sign in ((0, 1), (1, -1)):
+            counts[row] += np.bincount(block[counted & ~last & (wanted == sign)], minlength=len(level))
+    return ToneCounts(counts[0], counts[1])
+
+
+def turned_words(verse: Verse, level: Floats) -> list[tuple[int, int, int]]:
+    """Find words of two characters in which one of them has not the tone that it has elsewhere (华 in 太华).
+
+    Args:
+        verse: Regulated verse.
+        level: Probability of a level tone of each character.
+
+    Returns:
+        First and second character, and which of them (0 or 1) it is.
+    """
+    size = len(level)
+    clear = np.where(level > 1 - _ONE_TONE, 1, np.where(level < _ONE_TONE, -1, 0))
+    every: list[Ids] = []
+    against: list[Ids] = []
+    for block, wanted, counted, last in _counted_blocks(verse, level):
+        rows, columns = np.nonzero(counted & (clear[block] != 0) & (wanted != 0))
+        one_tone = clear[block[rows, columns]] != wanted[rows, columns]
+        for turned, (first, second) in enumerate(((columns, columns + 1), (columns - 1, columns))):
+            inside = (first >= 0) & (second < block.shape[1]) & ~last[0, np.maximum(first, 0)]
+            words = (block[rows[inside], first[inside]] * size + block[rows[inside], second[inside]]) * 2 + turned
+            every.append(words)
+            against.append(words[one_tone[inside]])
+    keys, counts = np.unique(np.concatenate(against), return_counts=True)
+    keys, counts = keys[counts >= _TURNED_COUNT], counts[counts >= _TURNED_COUNT]
+    pool = np.concatenate(every)
+    pool = pool[np.isin(pool, keys)]
+    totals = np.bincount(np.searchsorted(keys, pool), minlength=len(keys))
+    chosen = keys[counts >= _TURNED_SHARE * totals]
+    return [(int(key) // 2 // size, int(key) // 2 % size, int(key) % 2) for key in chosen.tolist()]
+
+
+def _counted_blocks(
+    verse: Verse, level: Floats
+) -> Iterator[tuple[Ids, npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    """Yield blocks of poems, the tones they demand, which places may be counted, and which end a line, (1, places)."""
+    for form in verse:
+        shape, signs = FORM_SHAPES[form], _demanding(form)
+        last = (np.arange(shape[0] * shape[1]) % shape[1] == shape[1] - 1)[None, :]
+        for block in _blocks(verse[form]):
+            wanted, counted = _clean_places(level[block].astype(np.float32), signs, shape)
+            yield block, wanted, counted, last
 
 
 def _demanding(form: str) -> npt.NDArray[np.float32]:

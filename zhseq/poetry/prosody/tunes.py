@@ -1,15 +1,19 @@
-"""Patterns of ci tunes (词牌): line lengths, tones, rhymes, marks and stanzas, from all ci to a tune."""
+"""Patterns of ci tunes (词牌): line lengths, tones, rhymes, repetitions, marks and stanzas, from all ci to a tune.
+
+Poems whose rhymes stand at the same places of a poem of the same length are of one pattern, wherever else they pause;
+others are variants of the tune (又一体).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.poetry.prosody.patterns import FREE, LEVEL, OBLIQUE, Pattern, TunePattern
+from zhseq.poetry.prosody.patterns import FREE, LEVEL, OBLIQUE, Echo, Pattern, TunePattern
 from zhseq.poetry.prosody.verse_table import VerseTable
 
 Floats = npt.NDArray[np.float64]
@@ -20,9 +24,15 @@ Stanzas = Mapping[str, tuple[int, ...]]
 """Id of a poem -> characters after which its stanzas end, the last one left out."""
 
 _FIXED = 0.85  # a place has a tone when so large a share of the poems agree on it
+_LICENCE = 0.015  # and it is demanded of others when no larger share of the poems has the other one
+_MOST_SLIPS = 8  # poems of any number that may have the other tone before it is a licence
+_ALWAYS = 0.75  # and a rhyme is demanded when so large a share do (a tenth of the true ones are not recognised)
 _RHYMING = 0.45  # two lines rhyme when so large a share of the poems rhyme there; by chance it is about a tenth
-_MOST_VARIANTS = 4
-_VARIANT_SHARE = 0.04
+_FEW, _RHYMING_IN_FEW = 6, 0.7  # of few poems more have to rhyme
+_MOST_VARIANTS = 12
+_FEWEST = 2  # poems of a variant
+_CLEAR = 0.6  # the end of a line that rhymes has a tone when so large a share of the poems agree
+_ECHO, _FEWEST_ECHOES, _REACH = 0.8, 5, 12  # share, poems and distance in characters of a repetition that is demanded
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class WordTable:
     rhymes: Booleans
 
 
-def learn_tunes(table: VerseTable, words: WordTable, stanzas: Stanzas, min_count: int = 5) -> dict[str, TunePattern]:
+def learn_tunes(table: VerseTable, words: WordTable, stanzas: Stanzas, min_count: int = 3) -> dict[str, TunePattern]:
     """Learn the patterns of all tunes.
 
     Args:
@@ -65,18 +75,23 @@ def learn_tunes(table: VerseTable, words: WordTable, stanzas: Stanzas, min_count
 def _learn_tune(name: str, table: VerseTable, words: WordTable, stanzas: Stanzas) -> TunePattern | None:
     """Learn one tune from the poems to it."""
     shapes = _shapes(table)
-    common = Counter(shapes).most_common(_MOST_VARIANTS + 1)
     patterns: list[Pattern] = []
-    for shape, count in common:
-        if count < max(3, _VARIANT_SHARE * len(table)) and patterns:
+    joined: dict[int, list[Ids]] = {}
+    for shape, count in Counter(shapes).most_common():
+        if count < _FEWEST and patterns:
             break
         chosen = table.select(np.array([other == shape for other in shapes]))
-        patterns += _patterns(chosen, shape, words, stanzas)
+        for pattern, poems in _patterns(chosen, shape, words, stanzas):
+            same = next((n for n, other in enumerate(patterns) if _is_same(other, pattern)), None)
+            if same is not None:
+                joined[same].append(poems)
+            elif len(poems) >= _FEWEST or not patterns:
+                joined[len(patterns)] = [poems]
+                patterns.append(pattern)
     if not patterns:
         return None
-    main = patterns[0]
-    enough = max(3.0, _VARIANT_SHARE * len(table))
-    variants = sorted((p for p in patterns[1:] if p.count >= enough), key=lambda pattern: -pattern.count)
+    full = [_with_tones(pattern, np.concatenate(joined[n]), words) for n, pattern in enumerate(patterns)]
+    main, *variants = sorted(full, key=lambda pattern: -pattern.count)
     return TunePattern(**vars(main), name=name, total=len(table), variants=tuple(variants[:_MOST_VARIANTS]))
 
 
@@ -85,8 +100,19 @@ def _shapes(table: VerseTable) -> list[tuple[int, ...]]:
     return [tuple(lengths[start:end]) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def _patterns(table: VerseTable, shape: tuple[int, ...], words: WordTable, stanzas: Stanzas) -> list[Pattern]:
-    """Return the patterns of the poems of one shape, the commoner first: one if they end level, one if oblique."""
+def _is_same(one: Pattern, other: Pattern) -> bool:
+    """Tell whether poems of the second pattern keep the first one, but for other pauses."""
+    return (
+        sum(one.line_lengths) == sum(other.line_lengths)
+        and one.tones[-1][-1] == other.tones[-1][-1]
+        and one.rhyme_places.keys() <= set(np.cumsum(other.line_lengths).tolist())
+    )
+
+
+def _patterns(
+    table: VerseTable, shape: tuple[int, ...], words: WordTable, stanzas: Stanzas
+) -> list[tuple[Pattern, Ids]]:
+    """Return the patterns of the poems of one shape with their poems: one if they end level, one if oblique."""
     poems = table.ids.reshape(len(table), -1)
     ends_level = words.level[poems[:, -1]] > 0.5
     kinds = sorted((ends_level, ~ends_level), key=lambda kind: -int(kind.sum()))
@@ -95,25 +121,82 @@ def _patterns(table: VerseTable, shape: tuple[int, ...], words: WordTable, stanz
     result = []
     for kind in kinds:
         if kind.any():
-            signs = _tones(words.tones[poems[kind]])
-            ends = np.cumsum(shape)
-            lines = tuple(signs[end - length : end] for end, length in zip(ends.tolist(), shape, strict=True))
-            rhymes = _rhymes(words.rhymes[poems[kind][:, ends - 1]])
-            result.append(Pattern(shape, _rhyme_tones(lines, rhymes), rhymes, marks, breaks, int(kind.sum())))
+            ends = poems[kind][:, np.cumsum(shape) - 1]
+            rhymes = _rhymes(words.rhymes[ends])
+            last = LEVEL if ends_level[kind][0] else OBLIQUE
+            tones = (*(FREE * length for length in shape[:-1]), FREE * (shape[-1] - 1) + last)
+            result.append((Pattern(shape, tones, rhymes, marks, breaks, int(kind.sum())), poems[kind]))
     return result
 
 
-def _tones(tones: npt.NDArray[np.int64]) -> str:
-    """Return one sign for each place from tones of shape (poems, places)."""
-    level, oblique = (tones > 0).sum(axis=0), (tones < 0).sum(axis=0)
-    share = (level + 0.5) / (level + oblique + 1)
-    return "".join(LEVEL if part >= _FIXED else OBLIQUE if part <= 1 - _FIXED else FREE for part in share.tolist())
+def _with_tones(pattern: Pattern, poems: Ids, words: WordTable) -> Pattern:
+    """Return a pattern with the tones and repetitions of its poems, shape (poems, characters).
+
+    Args:
+        pattern: Line lengths and rhymes.
+        poems: All poems that keep it.
+        words: Tones of the characters.
+    """
+    signs = words.tones[poems]
+    level, oblique = (signs > 0).sum(axis=0) + 0.5, (signs < 0).sum(axis=0) + 0.5
+    ends = np.cumsum(pattern.line_lengths)
+    share = level / (level + oblique)
+    needed = np.full(len(share), _FIXED)
+    needed[[place - 1 for place in pattern.rhyme_places]] = _CLEAR
+    sure = np.maximum(share, 1 - share)
+    signs_of_places = np.where(sure < needed, FREE, np.where(share > 0.5, LEVEL, OBLIQUE))
+    tones = "".join(signs_of_places.tolist())
+    lines = tuple(tones[end - length : end] for end, length in zip(ends.tolist(), pattern.line_lengths, strict=True))
+    lines = _rhyme_tones(lines, pattern.rhymes)
+    flat = "".join(lines)
+    optional = _optional_rhymes(words.rhymes[poems[:, ends - 1]], pattern)
+    licences = np.minimum(level, oblique) - 0.5 > min(_LICENCE * len(poems), _MOST_SLIPS)
+    loose = tuple(
+        place
+        for place, sign in enumerate(flat)
+        if sign != FREE and (place in optional or (licences[place] and place + 1 not in pattern.rhyme_places))
+    )
+    return replace(pattern, tones=lines, count=len(poems), loose=loose, echoes=_echoes(poems))
+
+
+def _optional_rhymes(classes: Booleans, pattern: Pattern) -> set[int]:
+    """Return the last places of lines that many poets leave without rhyme, from classes (poems, lines, classes)."""
+    members = classes.astype(np.float32)
+    together = (members @ members.transpose(0, 2, 1) > 0).mean(axis=0)
+    ends = np.cumsum(pattern.line_lengths).tolist()
+    optional = set()
+    for line, rhyme in enumerate(pattern.rhymes):
+        partners = [n for n, other in enumerate(pattern.rhymes) if rhyme and other == rhyme and n != line]
+        if partners and max(together[line, partners]) < _ALWAYS:
+            optional.add(ends[line] - 1)
+    return optional
+
+
+def _echoes(poems: Ids) -> tuple[Echo, ...]:
+    """Return the repetitions (叠句) that nearly all poems have, from shape (poems, characters)."""
+    if len(poems) < _FEWEST_ECHOES:
+        return ()
+    size = poems.shape[1]
+    source = np.full(size, -1)
+    for distance in range(1, min(_REACH, size - 1) + 1):
+        share = (poems[:, distance:] == poems[:, :-distance]).mean(axis=0)
+        places = np.flatnonzero(share >= _ECHO) + distance
+        source[places[source[places] < 0]] = places[source[places] < 0] - distance
+    echoes: list[Echo] = []
+    for place in np.flatnonzero(source >= 0).tolist():
+        before = echoes[-1] if echoes else None
+        if before and before.place + before.length == place and before.source + before.length == source[place]:
+            echoes[-1] = replace(before, length=before.length + 1)
+        else:
+            echoes.append(Echo(place, int(source[place]), 1))
+    return tuple(echoes)
 
 
 def _rhymes(classes: Booleans) -> tuple[int, ...]:
     """Number the rhymes from the rhyme classes of line ends, shape (poems, lines, classes)."""
     members = classes.astype(np.float32)
-    together = (members @ members.transpose(0, 2, 1) > 0).mean(axis=0) >= _RHYMING
+    needed = _RHYMING if len(classes) >= _FEW else _RHYMING_IN_FEW
+    together = (members @ members.transpose(0, 2, 1) > 0).mean(axis=0) >= needed
     result = [0] * len(together)
     for line in range(len(together)):
         partners = [other for other in range(line) if together[line, other]]

@@ -163,7 +163,7 @@ def read_subject(about: str, vocab: Vocab, sense: Sense | None) -> About:
         return About(about)
     parts = _WORDS.findall(normalize(about[:LONGEST_SUBJECT]))
     cut = [word for part in parts for word in ([part] if len(part) <= _WHOLE else _cut(part, sense))]
-    words = [word for word in dict.fromkeys(cut) if word not in _FUNCTION_WORDS] or parts
+    words = [_bare(word, vocab, sense) for word in dict.fromkeys(cut) if word not in _FUNCTION_WORDS] or parts
     unknown = [word for word in words if not _knows(word, vocab, sense)]
     known = [word for word in words if word not in unknown]
     # A title is followed to the letter; of a sentence, of several words and of what verse does not know, the words are.
@@ -189,6 +189,14 @@ def _cut(part: str, sense: Sense) -> list[str]:
 
     jieba.setLogLevel(logging.WARNING)
     return list(jieba.cut(part))
+
+
+def _bare(word: str, vocab: Vocab, sense: Sense) -> str:
+    """Return a word, or what is left of one that verse does not know without what modern words are made up with."""
+    if _knows(word, vocab, sense):
+        return word
+    left = "".join(character for character in word if character not in _FUNCTION_WORDS)
+    return left if left and _knows(left, vocab, sense) else word
 
 
 def _knows(word: str, vocab: Vocab, sense: Sense) -> bool:

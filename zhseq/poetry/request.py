@@ -104,7 +104,7 @@ class Ranking:
     beyond what people do; this gives back the variety."""
     seasons: float = 3.0
     """Weight of the nats by which seasons and hours are kept apart in verse, for a line that brings them together."""
-    guidance: float = 1.5
+    guidance: float = 1.0
     """How strongly subject and author pull: this share of the difference they make is added to the scores."""
     parallel: float = 2.0
     """Weight of the likeness of facing characters in a couplet whose lines answer each other, for a model that comes
@@ -112,7 +112,7 @@ class Ranking:
     facing: float = 0.1
     """Weight of the nats by which characters face each other oftener than by chance in people's couplets, when a
     character of such a line is drawn and when the line is judged."""
-    subject: float = 3.0
+    subject: float = 2.0
     """Nats for the first line that holds a word of the subject, more with each line that has none."""
 
     def __post_init__(self) -> None:

@@ -31,7 +31,7 @@ import numpy.typing as npt
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.poetry.forms import FORMS, LINE_MARK
-from zhseq.poetry.poet import VOCAB_FILE
+from zhseq.poetry.network import VOCAB_FILE
 from zhseq.poetry.prosody import Prosody
 from zhseq.poetry.sense import (
     FACING_FILE,

@@ -1,4 +1,6 @@
+import copy
 import itertools
+import pickle
 import runpy
 import shutil
 from collections.abc import Callable
@@ -241,6 +243,18 @@ def test_paths_and_probabilities_are_lost_at_no_scale() -> None:
         assert run(viterbi.best_paths, chain, sequences)[0].tolist() == expected
         odds = run(viterbi.tag_probabilities, chain, sequences)
         np.testing.assert_allclose(odds[np.arange(32), expected], 1.0, rtol=1e-6)
+
+
+def test_a_copy_holds_no_addresses_of_what_it_was_copied_from() -> None:
+    rng = np.random.default_rng(4)
+    chain = random_chain(rng, "BMES")
+    sequences = random_sequences(rng, chain.tags)
+    expected = viterbi.best_paths(chain, sequences)[0].tolist()
+    twin = copy.deepcopy(chain)
+    assert twin.packed.address != chain.packed.address
+    assert "packed" not in pickle.loads(pickle.dumps(chain)).__dict__
+    del chain
+    assert viterbi.best_paths(twin, sequences)[0].tolist() == expected
 
 
 def test_wrong_sizes_never_reach_the_loops() -> None:

@@ -173,9 +173,8 @@ def test_a_line_is_tagged_the_same_in_any_company() -> None:
 def test_how_many_texts_are_decoded_together_changes_nothing(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = UserDictionary(["中国人", "人民", "学习"], mode=mode)
     lines = [f"中国人民{'在北京' * number}学习" for number in range(9)]
-    monkeypatch.setattr(tag_decoding, "_BATCH", 40)
     together = list(TAGGER.stream(lines, dictionary=words))
-    monkeypatch.setattr(tag_decoding, "_CHUNK", 70)
+    monkeypatch.setattr(tag_decoding, "_BATCH", 40)
     assert list(TAGGER.stream(lines, dictionary=words)) == together
 
 

@@ -105,7 +105,7 @@ def _pack_sequences(chain: Chain, sequences: Sequences) -> Packed:
 
 def _pack_arcs(chain: Chain, sequences: Sequences, arcs: Arcs | None) -> Packed:
     if arcs is None or not len(arcs):
-        return Packed(0, None, None, None, None)
+        return _NO_ARCS
     order = np.argsort(arcs.ends, kind="stable")
     starts, lasts, labels = arcs.starts[order], arcs.ends[order] - 1, arcs.labels[order]
     ends = np.cumsum(sequences.lengths)
@@ -118,6 +118,9 @@ def _pack_arcs(chain: Chain, sequences: Sequences, arcs: Arcs | None) -> Packed:
     columns = (np.ascontiguousarray(column, dtype=np.int64) for column in (starts, lasts, labels))
     starts, lasts, labels = columns
     return Packed(len(order), starts, lasts, bonus, labels)
+
+
+_NO_ARCS = Packed(0, None, None, None, None)
 
 
 def best_paths(

@@ -95,6 +95,10 @@ class Chain:
         self.start_by_column: Floats = self.start[self.order]
         self.end_by_column: Floats = self.end[self.order]
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what holds addresses, so that a copy or another process makes its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "packed"}
+
     @cached_property
     def packed(self) -> kernel.Packed:
         """The same for the compiled loops."""

@@ -322,9 +322,11 @@ class _Head:
         self.name, self.table = name, table
         self._chain, self._block = chain, block
         self._marks = Marks.none() if block.matches is None else Marks.of(block.matches, table)
-        self._cuts = np.zeros(len(block.points) + 1, dtype=np.bool_)
-        if block.matches is not None and table.outside_id < 0:
+        self._cuts: Bools | None = None
+        if block.matches is not None and table.outside_id < 0 and len(block.matches.cuts):
+            self._cuts = np.zeros(len(block.points) + 1, dtype=np.bool_)
             self._cuts[block.matches.cuts] = True
+        self._found: tuple[_PieceBatch, Ints, Marks] | None = None
 
     @property
     def of_words(self) -> bool:
@@ -332,15 +334,19 @@ class _Head:
         return self.table.outside_id < 0
 
     def _marks_within(self, batch: _PieceBatch) -> tuple[Ints, Marks]:
-        """Return the piece of each mark of a batch, and the marks, by places in its characters."""
-        reads, stops = self._block.pieces[batch.pieces, 2:].T
-        rows, marks = self._marks.within(reads, stops)
-        return rows, marks.moved((np.cumsum(batch.lengths) - batch.lengths)[rows])
+        """Return the piece of each mark of a batch, and the marks, by places in its characters; sought once a batch."""
+        if self._found is None or self._found[0] is not batch:
+            if len(self._marks):
+                reads, stops = self._block.pieces[batch.pieces, 2:].T
+                rows, marks = self._marks.within(reads, stops)
+                marks = marks.moved((np.cumsum(batch.lengths) - batch.lengths)[rows])
+            else:
+                rows, marks = self._marks.starts, self._marks
+            self._found = batch, rows, marks
+        return self._found[1:]
 
-    def _possible(self, marks: Marks, edges: Bools | None) -> Bools:
+    def _possible(self, marks: Marks, edges: Bools) -> Bools:
         """Tell which marks agree with borders: words that no border cuts, or names that begin and end at one."""
-        if edges is None or not len(marks):
-            return np.ones(len(marks), dtype=np.bool_)
         if not self.of_words:
             return np.asarray(edges[marks.starts] & edges[marks.ends])
         before = np.cumsum(edges)
@@ -353,7 +359,7 @@ class _Head:
             read: Characters of the block, piece after piece, (characters read,).
             borders: Those that the other head asks for, (characters read + 1,).
         """
-        if not self.of_words or not self._cuts.any():
+        if self._cuts is None:
             return borders
         own = np.append(self._cuts[read], True)
         own[1:] |= self._cuts[read + 1]  # behind the last character of a piece the next one does not follow
@@ -376,8 +382,10 @@ class _Head:
         """Return the n best paths of a batch, (nbest, characters read), and their scores, (batch, nbest)."""
         edges = self.edges(batch.read, borders) if self.table.strict else None
         rows, marks = self._marks_within(batch)
-        kept = self._possible(marks, edges)
-        return self._marked(batch, rows[kept], marks[kept], edges).paths(nbest)
+        if edges is not None and len(marks):
+            kept = self._possible(marks, edges)
+            rows, marks = rows[kept], marks[kept]
+        return self._marked(batch, rows, marks, edges).paths(nbest)
 
     def probabilities(self, batch: _PieceBatch) -> Floats:
         """Return the probability of each tag given the forced words, (characters read, tags)."""

@@ -159,9 +159,12 @@ def limits_of(table: TagTable, marks: Marks, edges: Bools | None, size: int) -> 
             goes across one, and there may be more; a name begins and ends at one, and may go across.
         size: Characters.
     """
-    if edges is None and not marks.force.any():
+    forced = marks.force.any()
+    if edges is None and not forced:
         return None
     kinds = np.full(size, -1, dtype=np.int32) if edges is None else 2 * edges[:-1] + edges[1:].astype(np.int32)
+    if not forced:
+        return Limits(kinds, _penalties(table.tags))
     marks = marks[marks.force]
     sizes = marks.ends - marks.starts
     owner = np.repeat(np.arange(len(sizes)), sizes)

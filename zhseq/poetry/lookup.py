@@ -18,7 +18,7 @@ import numpy as np
 from zhseq import checkpoint
 from zhseq.errors import CheckpointError, ConfigError, InputError, Message
 from zhseq.poetry.forms import not_chinese
-from zhseq.poetry.pinyin import has_tone, readings
+from zhseq.poetry.pinyin import of_tone, readings
 from zhseq.poetry.planning import find_tune
 from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone
 from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL, LYRIC, MODERN, entering
@@ -428,8 +428,8 @@ def _pinyin(character: str, tone: str, *, only: bool) -> tuple[str, ...]:
     """Return today's readings of a tone; of a character with one reading, the usual one. Nothing without pypinyin."""
     found: list[str] = []
     with suppress(ConfigError):
-        found = readings(character)
-    return tuple(found[:1]) if only else tuple(each for each in found if has_tone(each, tone))[:2]
+        found = readings(character) if only else of_tone(character, tone)
+    return tuple(found[:1])
 
 
 def _drawn(pattern: Pattern) -> PatternEntry:

@@ -62,6 +62,19 @@ def readings(character: str) -> list[str]:
     return list(found[0]) if found else []
 
 
+def of_tone(character: str, due: str) -> list[str]:
+    """Return the readings of a character that have a tone, those first that differ from the usual one in tone alone.
+
+    Raises:
+        ConfigError: pypinyin is not installed.
+    """
+    from pypinyin.contrib.tone_convert import to_normal
+
+    known = readings(character)
+    fitting = [reading for reading in known if has_tone(reading, due)]
+    return sorted(fitting, key=lambda reading: to_normal(reading) != to_normal(known[0]))
+
+
 def has_tone(reading: str, due: str) -> bool:
     """Tell whether a reading has a tone that is level (平) or oblique (仄) today."""
     return _tone(reading) in (_LEVEL_TONES if due == LEVEL else _OBLIQUE_TONES)
@@ -95,7 +108,7 @@ def _of_tone(character: str, usual: str, due: str) -> str:
     """Return the reading that has the tone that is due, the usual one if none has."""
     if has_tone(usual, due):
         return usual
-    return next((reading for reading in readings(character) if has_tone(reading, due)), usual)
+    return next(iter(of_tone(character, due)), usual)
 
 
 def _of_rhyme(character: str, usual: str, rhyme: str) -> str:

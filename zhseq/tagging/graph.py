@@ -222,21 +222,22 @@ def _bilstm(
 
 
 def _window_cnn(graph: Graph, weights: Mapping[str, Floats], settings: SequenceTaggerConfig, vectors: str) -> str:
-    """Add the window CNN as a product with shifted copies of what it reads; return its (length, texts, channels)."""
+    """Add the window CNN as one product whose parts are shifted and summed; return its (length, texts, channels)."""
     length = graph.node("Squeeze", graph.node("Shape", "ids", start=1, end=2), graph.ints(0))
     zero, one = (graph.constant(np.array(value, dtype=np.int64)) for value in (0, 1))
     places = graph.node("Unsqueeze", graph.node("Range", zero, length, one), graph.ints(1))
     real = graph.node("Less", places, graph.node("Cast", "lengths", to=INT64))
     masked = graph.node("Mul", vectors, graph.node("Unsqueeze", graph.node("Cast", real, to=FLOAT), graph.ints(2)))
-    side = settings.width // 2
-    padded = graph.node("Pad", masked, graph.ints(side, 0, 0, side, 0, 0))
-    ends = [shift - 2 * side for shift in range(2 * side)] + [np.iinfo(np.int64).max]
-    shifted = [
-        graph.node("Slice", padded, graph.ints(shift), graph.ints(end), graph.ints(0)) for shift, end in enumerate(ends)
-    ]
-    window = graph.node("Concat", *shifted, axis=2) if side else masked
-    filters = _single(weights, "cnn.convolution.weight").transpose(0, 2, 1).reshape(settings.channels, -1)
-    return graph.node("Relu", graph.linear(window, filters, _single(weights, "cnn.convolution.bias")))
+    side, channels = settings.width // 2, settings.channels
+    filters = _single(weights, "cnn.convolution.weight").transpose(1, 2, 0)  # (inputs, width, channels)
+    products = graph.node("MatMul", masked, graph.constant(filters.reshape(len(filters), -1)))
+    padded = graph.node("Pad", products, graph.ints(side, 0, 0, side, 0, 0))
+    total = graph.constant(_single(weights, "cnn.convolution.bias"))
+    for shift in range(settings.width):  # what a filter sees of its neighbour at this distance
+        end = shift - 2 * side or int(np.iinfo(np.int64).max)
+        bounds = ((shift, shift * channels), (end, (shift + 1) * channels), (0, 2))
+        total = graph.node("Add", total, graph.node("Slice", padded, *(graph.ints(*bound) for bound in bounds)))
+    return graph.node("Relu", total)
 
 
 def export(source: Path, directory: Path, precision: str = "int8") -> None:

@@ -225,3 +225,28 @@ def test_the_processor_is_named_with_what_networks_gain_by(tmp_path: Path) -> No
     told.write_text("CPU architecture: 8\n", encoding="utf-8")
     assert processor(told).endswith(" (no AVX2)")
     assert processor(tmp_path / "nothing")
+
+
+@pytest.mark.skipif(
+    device._openblas_setter() is None or sys.platform != "linux", reason="told by Linux, of the OpenBLAS of NumPy"
+)
+@pytest.mark.parametrize(
+    ("asked", "variables", "expected"),
+    [(None, {}, 1), (2, {}, 2), (None, {"OMP_NUM_THREADS": "2"}, 2), (None, {"OPENBLAS_NUM_THREADS": "2"}, 2)],
+)
+def test_matrix_products_of_numpy_have_one_thread_or_as_many_as_asked_for(
+    asked: int | None, variables: dict[str, str], expected: int
+) -> None:
+    program = f"""
+import ctypes
+from zhseq.device import _openblas_setter, set_blas_threads
+set_blas_threads({asked})
+name = _openblas_setter().__name__.replace("_set_", "_get_")
+paths = {{line.split()[-1] for line in open("/proc/self/maps") if "openblas" in line}}
+print(getattr(ctypes.CDLL(paths.pop()), name)())
+"""
+    others = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**others, **variables}, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == min(expected, os.cpu_count() or 1)

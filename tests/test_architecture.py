@@ -42,7 +42,15 @@ WITHOUT_TORCH = (
         "tagging.patterns",
     ),
     *("bulk.inputs", "bulk.records"),
-    *("serve.gate", "serve.http", "serve.metrics", "serve.openapi", "serve.protocol", "serve.reading"),
+    *(
+        "serve.gate",
+        "serve.http",
+        "serve.metrics",
+        "serve.openapi",
+        "serve.processes",
+        "serve.protocol",
+        "serve.reading",
+    ),
     *("serve.schemas", "serve.settings"),
 )
 # Modules that import it, if at all, where a function is asked for what needs it.

@@ -571,6 +571,8 @@ _SERVICE: dict[str, str] = {
     "no_such_port": "端口号应在 0 至 65535 之间，而所给的是 {port}",
     "not_above": "{field} 须大于 {bound}",
     "not_found": "此路径下没有内容。",
+    "one_process": "此系统不支持多个进程共用一个端口，请用 <processes=1>",
+    "process_silent": "第 {process} 个进程没有应答；若一直如此，请重启服务。",
     "odd_key": "{variable} 中的密钥须由可见的 ASCII 字符组成，不含空格",
     "open_to_others": "在 {host} 监听会使他人也能访问此服务；请先在 {variable} 中设置密钥，或用 <host=127.0.0.1>",
     "packed_body": "正文不应带 “Content-Encoding”，请不经压缩直接发送。",

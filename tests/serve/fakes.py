@@ -17,7 +17,7 @@ POISON = "毒"
 class FakeTagger(fake_tagger.Tagger):
     """Cuts as `tests.tagging.fake_tagger` does; remembers what it was asked, and waits while `go` is not set."""
 
-    model = SimpleNamespace(config=SimpleNamespace(heads={"pos": ("B-n", "E-n", "S-w"), "ner": ("O", "S-LOC")}))
+    network = SimpleNamespace(heads={"pos": ("B-n", "E-n", "S-w"), "ner": ("O", "S-LOC")})
 
     def __init__(self) -> None:
         self.go = threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+import zhseq
 from zhseq.cli import run_main
 from zhseq.serve.__main__ import main
+from zhseq.serve.processes import summed
 from zhseq.serve.protocol import HEAD_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -271,3 +274,73 @@ def main_with(
     with pytest.raises(SystemExit) as caught:
         run_main(main)
     return subprocess.CompletedProcess([], caught.value.code, *capsys.readouterr())  # type: ignore[arg-type]
+
+
+def test_several_processes_answer_as_one() -> None:
+    with server("--processes", "3", "--timeout", "5") as running:
+        total = 40
+        for _ in range(total):
+            with running.connect() as connection:  # each time a process that the kernel chooses
+                connection.sendall(post("北京"))
+                assert answer(connection)[0] == 200
+        with running.connect() as connection:
+            connection.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert answer(connection) == (200, {"status": "ready", "version": zhseq.__version__, "processes": 3})
+        found = metrics(running)
+        assert found['zhseq_requests_total{method="POST",path="/v1/tag",status="200"}'] == total
+        assert found["zhseq_characters_total"] == 2 * total
+        assert found["zhseq_processes"] == 3
+        assert abs(found["process_start_time_seconds"] - time.time()) < 3_600
+        code, logged = running.stop()
+        assert code == 0
+        starts = [line for line in logged if line["event"] == "start"]
+        assert sorted(line["process"] for line in starts) == [1, 2, 3]  # type: ignore[type-var]
+        requests = [line for line in logged if line["event"] == "request"]
+        assert len({line["id"] for line in requests}) == len(requests)
+        assert len({str(line["id"]).partition("-")[0] for line in requests}) > 1
+        assert sum(line["event"] == "stop" for line in logged) == 3
+
+
+def metrics(running: Server) -> dict[str, float]:
+    with running.connect() as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        with connection.makefile("rb") as stream:
+            lines = stream.read().decode().partition("\r\n\r\n")[2].splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[:1] != "#")}
+
+
+def children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def test_a_process_that_ends_is_replaced_and_none_is_left_behind() -> None:
+    with server("--processes", "2") as running:
+        end = time.monotonic() + 60
+        while len(children(running.process.pid)) < 2:
+            assert time.monotonic() < end
+        first = children(running.process.pid)[0]
+        os.kill(first, signal.SIGKILL)
+        while len(set(children(running.process.pid)) - {first}) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        for _ in range(10):
+            with running.connect() as connection:
+                connection.sendall(post("北京"))
+                assert answer(connection)[0] == 200
+        left = children(running.process.pid)
+        running.process.kill()  # nobody tells them
+        while any(Path(f"/proc/{child}/cmdline").exists() for child in left):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        _, logged = running.end()
+        assert [line["ended"] for line in logged if "ended" in line] == [-signal.SIGKILL]
+
+
+def test_metrics_of_several_processes_are_summed() -> None:
+    head = "# HELP a_total Some.\n# TYPE a_total counter\n"
+    tail = "# HELP process_start_time_seconds Begin.\n# TYPE process_start_time_seconds gauge\n"
+    first = f'{head}a_total{{p="x y"}} 1.0\n{tail}process_start_time_seconds 9.0\n'
+    second = f'{head}a_total{{p="x y"}} 2.0\na_total{{p="z"}} 4.0\n{tail}process_start_time_seconds 7.0\n'
+    joined = f'{head}a_total{{p="x y"}} 3.0\na_total{{p="z"}} 4.0\n{tail}process_start_time_seconds 7.0\n'
+    assert summed([first, second]) == joined
+    assert summed([first]) == first

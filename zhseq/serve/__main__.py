@@ -9,7 +9,10 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from zhseq import memory
@@ -31,18 +34,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, load the models, serve until a signal comes, and return the exit status."""
     settings = parse(arguments)
     _check_extra()
-    with _listen(settings.host, settings.port) as listener:  # before models are loaded; who connects meanwhile waits
-        _serve(settings, listener)
+    with ExitStack() as stack:
+        # Before models are loaded; who connects meanwhile waits.
+        listeners = [stack.enter_context(_listen(settings.host, settings.port))]
+        if settings.processes > 1:
+            port = listeners.pop().getsockname()[1]
+            stack.close()  # it has shown that nobody listens there
+            listeners = [
+                stack.enter_context(_listen(settings.host, port, shared=True)) for _ in range(settings.processes)
+            ]
+        _serve(settings, listeners, stack)
     return 0
 
 
-def _serve(settings: Settings, listener: socket.socket) -> None:
+def _serve(settings: Settings, listeners: list[socket.socket], stack: ExitStack) -> None:
+    """Load the models and answer, in this process or in several."""
     import torch
-    import uvicorn
 
     from zhseq.serve.app import create_app
-    from zhseq.serve.metrics import log, start_logging
-    from zhseq.serve.protocol import limited
 
     memory.share_heap()
     torch.set_num_threads(1)  # each thread that tags uses one core
@@ -50,6 +59,34 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     app = create_app(settings)
     _warm_up(app)
     gc.freeze()  # what is loaded stays: collections need not go through it
+    host, port = listeners[0].getsockname()[:2]
+    print(f"zhseq: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    if settings.processes == 1:
+        _answer(app, listeners[0])
+        return
+    from zhseq.serve.http import Visit
+    from zhseq.serve.processes import Family, Peers
+
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="zhseq-")))
+    reading, writing = os.pipe()
+
+    def work(number: int, ended: int | None) -> None:
+        os.close(writing)
+        Visit.process += f".{number + 1}"
+        app.state.services.peers = Peers(folder, number, settings.processes, reading)
+        _answer(app, listeners[number], process=number + 1, **({} if ended is None else {"ended": ended}))
+
+    Family(settings.processes, work, settings.grace).run()
+
+
+def _answer(app: Starlette, listener: socket.socket, **fields: int) -> None:
+    """Answer requests until a signal comes. `fields` are told with the start."""
+    import uvicorn
+
+    from zhseq.serve.metrics import log, start_logging
+    from zhseq.serve.protocol import limited
+
+    settings = app.state.services.settings
     lines = start_logging()
     app.state.services.metrics.watch("zhseq_dropped_log_lines", "Log lines never written.", lambda: lines.dropped)
     config = uvicorn.Config(
@@ -68,10 +105,9 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     # The server raises the signal that stopped it once more when all is done: this is no failure.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     host, port = listener.getsockname()[:2]
-    print(f"zhseq: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     for doubt in settings.doubts():
         log("warning", code=doubt.code, message=doubt.render(command_line, "en"))
-    log("start", host=host, port=port)
+    log("start", host=host, port=port, **fields)
     try:
         uvicorn.Server(config).run(sockets=[listener])
         ended = app.state.services.ended
@@ -129,7 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     add_backend(models)
     limits = parser.add_argument_group("limits")
     for name, kind, text in (
-        ("threads", int, "threads that tag, each on one core"),
+        ("processes", int, "processes that answer on the same port"),
+        ("threads", int, "threads that tag, in each process, each on one core"),
         ("rate_limit", int, "requests a minute with one key, or from one address without keys; 0: any number"),
         ("max_body", int, "bytes of a request"),
         ("max_characters", int, "characters of a request"),
@@ -158,8 +195,8 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     return Settings(**values, api_keys=keys, allowed_origins=origins, allowed_hosts=hosts, trusted_proxies=proxies)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Take the port.
+def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Take the port; a shared one is taken several times.
 
     Raises:
         InputError: It is in use, or there is no such address here.
@@ -169,6 +206,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:

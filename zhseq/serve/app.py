@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,7 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
     """
     tagger = tagger or zhseq.Tagger.load(settings.tagger, backend=settings.backend, dictionary=settings.dictionary)
     here = Services(settings, tagger, poet or zhseq.Poet.load(settings.poet, backend=settings.backend))
+    here.metrics.watch("zhseq_processes", "Processes that answer.", lambda: 1)
     here.metrics.watch("zhseq_queue_requests", "Requests that wait to be tagged.", lambda: here.tags.depth)
     here.metrics.watch("zhseq_queue_characters", "Characters that wait to be tagged.", lambda: here.tags.waiting)
     here.metrics.watch("zhseq_queue_poems", "Requests to write poems under way.", lambda: here.poems.depth)
@@ -107,7 +108,10 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        with here.running():
+        async with AsyncExitStack() as stack:
+            stack.enter_context(here.running())
+            if here.peers is not None:
+                await stack.enter_async_context(here.peers.answering(here.tell))
             yield
 
     middleware = [Middleware(Gate, settings=settings, metrics=here.metrics)]
@@ -154,21 +158,25 @@ async def options(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """Return at once."""
-    return json_response(to_json({"status": "ok", "version": zhseq.__version__}))
+    return json_response(to_json(_state(request, "ok")))
 
 
 async def ready(request: Request) -> Response:
     """Return at once: 200 if requests are worked on, 503 if a thread has ended or a queue stands still."""
-    trouble = services(request).trouble()
+    trouble = await services(request).trouble_of_all()
     if trouble is not None:
         raise ApiError(503, trouble)
-    return json_response(to_json({"status": "ready", "version": zhseq.__version__}))
+    return json_response(to_json(_state(request, "ready")))
+
+
+def _state(request: Request, status: str) -> dict[str, Any]:
+    return {"status": status, "version": zhseq.__version__, "processes": services(request).settings.processes}
 
 
 async def metrics(request: Request) -> Response:
     """Return requests, times, characters, queues and batches."""
-    counted = services(request).metrics
-    return Response(counted.render(), media_type=counted.content_type)
+    here = services(request)
+    return Response(await here.metrics_of_all(), media_type=here.metrics.content_type)
 
 
 _REPORTS = (

@@ -125,12 +125,14 @@ CONTENT_SECURITY_POLICY = (
 _PACKED_FROM = 1_024  # bytes of a body; shorter ones gain nothing
 _PACKED_APART = 32_768  # bytes; to pack more takes so long that it is done beside the event loop
 _PACKED_KINDS = (b"application/json", b"text/plain")
-_PROCESS = os.urandom(4).hex()  # asked for once: every call would let go of Python's lock
 _NUMBERS = itertools.count(1)
 
 
 class Visit:
     """One request on its way: counts what comes, dresses what goes."""
+
+    process = os.urandom(4).hex()  # asked for once: every call would let go of Python's lock
+    """Begin of the ids of all requests that a process serves."""
 
     def __init__(self, receive: Receive, send: Send, limit: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._receive = receive
@@ -153,7 +155,7 @@ class Visit:
         """Whether the client takes gzip."""
         self._head: AsgiMessage | None = None
         """Begin of an answer that waits for its body, to be packed with it."""
-        self.id = f"{_PROCESS}-{next(_NUMBERS):x}"
+        self.id = f"{self.process}-{next(_NUMBERS):x}"
 
     async def receive(self) -> AsgiMessage:
         """Pass on what comes, unless it becomes too much."""

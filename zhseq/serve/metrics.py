@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sys
 import threading
 import time
@@ -15,6 +16,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+PIPE_BUF = getattr(select, "PIPE_BUF", 512)
+"""Bytes that a pipe takes at once, without those of others between."""
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _CHARACTERS = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 32768)
@@ -178,4 +181,7 @@ def _to_standard_error(data: bytes) -> None:
         raise OSError("standard error is closed")
     number = sys.stderr.fileno()
     while data:
-        data = data[os.write(number, data) :]
+        whole = (
+            data.rfind(b"\n", 0, PIPE_BUF) + 1
+        )  # a pipe takes so much at once, and lines of other processes go between
+        data = data[os.write(number, data[: whole or PIPE_BUF]) :]

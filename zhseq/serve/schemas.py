@@ -192,7 +192,16 @@ class SuggestRequest(ReviewRequest):
 ERROR_CODES = (
     # of any request
     *("http_error", "internal", "not_found", "several_hosts", "unauthorized", "wrong_host", "wrong_method"),
-    *("busy", "queue_still", "stopping", "thread_ended", "timeout", "too_many_connections", "too_many_requests"),
+    *(
+        "busy",
+        "process_silent",
+        "queue_still",
+        "stopping",
+        "thread_ended",
+        "timeout",
+        "too_many_connections",
+        "too_many_requests",
+    ),
     *(
         "body_timeout",
         "head_timeout",
@@ -418,10 +427,11 @@ class OptionsResponse(Example):
 
 
 class HealthResponse(Example):
-    """That the service runs, or works on requests."""
+    """That the service runs, or works on requests, in so many processes."""
 
     status: str
     version: str
+    processes: int
 
 
 class ErrorSaid(Said):

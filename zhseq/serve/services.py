@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
 from zhseq import memory
 from zhseq.errors import Message
 from zhseq.serve.metrics import Metrics
+from zhseq.serve.processes import Peers, summed
 from zhseq.serve.queues import Lane, TagQueue
 from zhseq.serve.settings import Settings
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 
 _LAST_SECONDS = 1.0  # for threads to end; who waited for them got an answer before, or none
+_Stuck = tuple[str, "int | None"]
+"""A queue, and the seconds for which it has stood still; None: a thread of it has ended."""
 _BATCHES_TO_RELEASE = 128
 
 
@@ -33,6 +36,8 @@ class Services:
     tagger: Tagger
     poet: Poet
     metrics: Metrics = field(default_factory=Metrics)
+    peers: Peers | None = None
+    """The other processes of the service."""
     _batches: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     ended: bool = field(default=True, init=False)
     """Whether the threads have ended with the queues."""
@@ -62,23 +67,63 @@ class Services:
 
     def trouble(self) -> Message | None:
         """Return why requests may go unanswered, or None: a thread that ended, a queue that stands still."""
+        return _say(self._stuck())
+
+    def _stuck(self) -> _Stuck | None:
         for name in ("tags", "poems", "lookups"):
             queue: TagQueue | Lane = getattr(self, name)
             if not queue.is_alive:
-                return Message("thread_ended", "A thread of the queue {queue} has ended; restart.", {"queue": name})
+                return name, None
             seconds = queue.seconds_still
             if seconds > self.settings.timeout:
-                return Message(
-                    "queue_still",
-                    "The queue {queue} has not moved for {seconds} seconds; if that goes on, restart.",
-                    {"queue": name, "seconds": round(seconds)},
-                )
+                return name, round(seconds)
         return None
+
+    def tell(self) -> dict[str, Any]:
+        """Return what other processes ask for: metrics, and the queue that is stuck, or None."""
+        return {"metrics": self.metrics.render().decode(), "stuck": self._stuck()}
+
+    async def trouble_of_all(self) -> Message | None:
+        """Return the trouble of this process or of another, or None."""
+        found = self.trouble()
+        if found is not None or self.peers is None:
+            return found
+        for number, told in (await self.peers.ask()).items():
+            if told is None:
+                return Message(
+                    "process_silent",
+                    "Process {process} does not answer; if that goes on, restart.",
+                    {"process": number + 1},
+                )
+            if told["stuck"] is not None:
+                return _say(told["stuck"])
+        return None
+
+    async def metrics_of_all(self) -> bytes:
+        """Return the metrics of this process and of the others, summed, as text."""
+        own = self.metrics.render()
+        if self.peers is None:
+            return own
+        others = (await self.peers.ask()).values()
+        return summed([own.decode(), *(told["metrics"] for told in others if told is not None)]).encode()
 
     def _count_batch(self, texts: int, characters: int) -> None:
         self.metrics.count_batch(texts, characters)
         if next(self._batches) % _BATCHES_TO_RELEASE == 0:
             memory.release()  # of tensors of all sizes holes stay behind, which would grow for ever
+
+
+def _say(stuck: _Stuck | None) -> Message | None:
+    if stuck is None:
+        return None
+    queue, seconds = stuck
+    if seconds is None:
+        return Message("thread_ended", "A thread of the queue {queue} has ended; restart.", {"queue": queue})
+    return Message(
+        "queue_still",
+        "The queue {queue} has not moved for {seconds} seconds; if that goes on, restart.",
+        {"queue": queue, "seconds": seconds},
+    )
 
 
 def services(request: Request) -> Services:

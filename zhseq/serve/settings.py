@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
 from dataclasses import dataclass, field
 
 from zhseq.errors import ConfigError, Message
@@ -44,8 +46,10 @@ class Settings:
     """What computes the networks, see `zhseq.graph.BACKENDS`."""
     dictionary: str | None = None
     """File of words that every request is tagged with."""
+    processes: int = 1
+    """Processes that answer on the same port."""
     threads: int = 2
-    """Threads that tag; each of them uses one processor core."""
+    """Threads that tag, in each process; each of them uses one processor core."""
     api_keys: tuple[str, ...] = ()
     """Of which a request must carry one as `Authorization: Bearer`; empty: nothing."""
     rate_limit: int = 0
@@ -73,11 +77,21 @@ class Settings:
     trusted_networks: tuple[Network, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
-        for name in ("threads", "max_body", "max_characters", "max_texts", "queue_characters", "queue_poems"):
+        for name in (
+            "processes",
+            "threads",
+            "max_body",
+            "max_characters",
+            "max_texts",
+            "queue_characters",
+            "queue_poems",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(
                     "limit_too_small", "{name} must be at least 1, but is {value}", name=name, value=getattr(self, name)
                 )
+        if self.processes > 1 and not (hasattr(os, "fork") and hasattr(socket, "SO_REUSEPORT")):
+            raise ConfigError("one_process", "this system knows no processes that share a port; use <processes=1>")
         for name in ("timeout", "grace"):
             if not 0 < getattr(self, name) <= 86_400:
                 raise ConfigError(

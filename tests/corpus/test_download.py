@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.corpus.server import serving
-from zhseq.corpus.download import download
+from zhseq.corpus.fetch import download
 from zhseq.errors import CorpusError
 
 CONTENT = bytes(range(256)) * 400

@@ -565,7 +565,7 @@ _SERVICE: dict[str, str] = {
     "missing_field": "缺少 {field}",
     "more_problems": "另有 {count} 处",
     "no_serve_extra": "服务需要 {package} 包；所需各包可一并安装：pip install 'zhseq[serve]'",
-    "no_such_choice": "{field} 只能是 {choices}",
+    "no_such_choice": "{field} 只能是 {choices} 之一",
     "negative_limit": "{name} 须为 0（不限）或更多，而所给的是 {value}",
     "no_such_network": "<trusted_proxy> 应为代理的地址或网段（如 10.0.0.0/8），而所给的是 '{text}'",
     "no_such_port": "端口号应在 0 至 65535 之间，而所给的是 {port}",

@@ -131,7 +131,7 @@ def test_bodies_that_are_no_json(client: TestClient, body: bytes, code: str) -> 
         ({"text": 5, "x": 1}, "text must be a text; there is no field x", ["wrong_type", "unknown_field"]),
         (
             {"text": "a", "tasks": ["parsing"], "words": [{}, {"word": ""}]},
-            "tasks.0 must be 'pos' or 'ner'; words.0.word is missing; words.1.word must not be empty",
+            "tasks.0 must be one of 'pos', 'ner'; words.0.word is missing; words.1.word must not be empty",
             ["no_such_choice", "missing_field", "empty_field"],
         ),
         ([], "body must be an object", ["wrong_type"]),

@@ -124,7 +124,9 @@ _PROBLEMS: dict[str, Callable[[str, _Context], Message]] = {
     ),
     "too_short": lambda field, given: Message("empty_field", "{field} must not be empty", {"field": field}),
     "literal_error": lambda field, given: Message(
-        "no_such_choice", "{field} must be {choices}", {"field": field, "choices": given["expected"]}
+        "no_such_choice",
+        "{field} must be one of {choices}",
+        {"field": field, "choices": given["expected"].replace("' or '", "', '")},  # the same in every language
     ),
     "greater_than_equal": lambda field, given: Message(
         "too_small", "{field} must be at least {least}", {"field": field, "least": given["ge"]}

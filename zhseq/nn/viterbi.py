@@ -6,21 +6,23 @@ only those are added up that can be better than the row of the best tag so far a
 two. No back-pointers are stored: on the way back the best predecessor is sought again, for one tag of each character
 instead of all.
 
-The searches run in compiled loops (`zhseq.nn.kernel`) or, where there was no compiler to make them, in the numpy code
-of this file, which finds the same.
+The searches run in the compiled loops of `kernel.c` or, where there are none, in the numpy code of this file, which
+finds the same. They are compiled when zhseq is installed and a C compiler is there (`hatch_build.py`), and loaded only
+if they are of the source that lies beside this file; while they compute, other threads of Python run.
 """
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from zhseq.nn import kernel
-from zhseq.nn.kernel import library
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -32,6 +34,49 @@ LISTED = 2
 _ROUNDING = 0.01  # nats by which the sums of float32 numbers that a comparison is about may be off
 _LOST = 1e-200  # a sum of exponentials below has lost what a double cannot hold
 _NEVER = -1e30  # nats; stands for minus infinity where two may be subtracted from each other
+
+_LANES = 16  # as in kernel.c
+_FOLDER = Path(__file__).resolve().parent
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """Load the compiled loops; None if there are none, or none for this machine or source."""
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    try:
+        loaded = ctypes.CDLL(str(_FOLDER / "_kernel.so"))
+        loaded.zhseq_source.restype = ctypes.c_char_p
+        source = hashlib.sha256((_FOLDER / "kernel.c").read_bytes()).hexdigest()
+        return loaded if loaded.zhseq_source() == source.encode() else None
+    except (OSError, AttributeError):
+        return None
+
+
+class Packed:
+    """The memory of a C structure, a 64-bit word for each pointer and number, and the arrays that it points to."""
+
+    def __init__(self, *fields: npt.NDArray[Any] | int | None) -> None:
+        self._arrays = fields
+        values = [0 if field is None else field if isinstance(field, int) else address(field) for field in fields]
+        self._words = np.array(values, dtype=np.uint64)
+        self.address = address(self._words)
+
+
+def address(array: npt.NDArray[Any]) -> int:
+    """Return where an array lies, which must be in C order."""
+    if not array.flags.c_contiguous:
+        raise ValueError("expected an array in C order")
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
+def _padded(values: npt.NDArray[Any], fill: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return values, (..., columns), with the last axis filled up to a multiple of the lanes."""
+    columns = values.shape[-1]
+    found = np.full((*values.shape[:-1], -(-columns // _LANES) * _LANES), fill, dtype=dtype)
+    found[..., :columns] = values
+    return found
 
 
 class Chain:
@@ -100,9 +145,9 @@ class Chain:
         return {name: value for name, value in self.__dict__.items() if name != "packed"}
 
     @cached_property
-    def packed(self) -> kernel.Packed:
+    def packed(self) -> Packed:
         """The same for the compiled loops."""
-        return kernel.pack_chain(self)
+        return _pack_chain(self)
 
 
 def _gaps(across: Floats) -> Floats:
@@ -189,6 +234,87 @@ class Sequences:
         return np.asarray(np.arange(self.emissions.shape[1]) < self.lengths[:, None])
 
 
+def _pack_chain(chain: Chain) -> Packed:
+    """Lay a chain out as `chain_t`."""
+    begin, inside, end, _ = chain.span_columns.T
+    by_column = np.full((chain.tags + 1, chain.tags + 1), -np.inf, dtype=np.float32)  # the last for columns of -1
+    by_column[:-1, :-1] = chain.transitions[chain.order][:, chain.order]
+    pairs = ((begin, inside), (begin, end), (inside, inside), (inside, end))
+    steps = np.ascontiguousarray([by_column[source, target] for source, target in pairs])
+    return Packed(
+        *(chain.tags, chain.width, chain.rows.start, len(chain.rows), len(chain.inner), chain.inner_begin),
+        len(chain.spans),
+        chain.order.astype(np.int32),
+        _padded(chain.start_by_column, -np.inf, np.float32),
+        _padded(chain.end_by_column, -np.inf, np.float32),
+        _padded(chain.across, -np.inf, np.float32),
+        _padded(chain.across.T, -np.inf, np.float32),
+        _padded(chain.gap, -np.inf, np.float32),
+        _padded(chain.inner_from, 0, np.int32),
+        _padded(chain.inner, -np.inf, np.float32),
+        np.ascontiguousarray(chain.span_columns, dtype=np.int32),
+        steps,
+    )
+
+
+def _pack_sequences(chain: Chain, sequences: Sequences) -> Packed:
+    emissions = np.ascontiguousarray(sequences.emissions, dtype=np.float32)
+    batch, length, tags = emissions.shape
+    if tags != chain.tags:
+        raise ValueError(f"expected emissions of {chain.tags} tags, got {tags}")
+    lengths = np.ascontiguousarray(sequences.lengths, dtype=np.int64)
+    kinds = penalties = None
+    if sequences.limits is not None:
+        kinds = np.ascontiguousarray(sequences.limits.kinds, dtype=np.int32)
+        penalties = np.ascontiguousarray(sequences.limits.penalties, dtype=np.float32)
+        if penalties.shape[1:] != (tags,) or kinds.max(initial=-1) >= len(penalties):
+            raise ValueError(f"expected penalties of {tags} tags for each kind, got {penalties.shape}")
+    return Packed(emissions, lengths, batch, length, kinds, penalties)
+
+
+def _pack_arcs(chain: Chain, sequences: Sequences, arcs: Arcs | None) -> Packed:
+    if arcs is None or not len(arcs):
+        return _NO_ARCS
+    order = np.argsort(arcs.ends, kind="stable")
+    starts, lasts, labels = arcs.starts[order], arcs.ends[order] - 1, arcs.labels[order]
+    ends = np.cumsum(sequences.lengths)
+    inside = (starts >= 0) & (starts <= lasts) & (lasts < ends[-1])
+    if not (inside.all() and (np.searchsorted(ends, starts, "right") == np.searchsorted(ends, lasts, "right")).all()):
+        raise ValueError("expected arcs of at least one character, each in one sequence")
+    if labels.max() >= len(chain.spans) or arcs.bonus.shape != starts.shape or labels.shape != starts.shape:
+        raise ValueError(f"expected a bonus and one of {len(chain.spans)} labels for each arc")
+    bonus = np.ascontiguousarray(arcs.bonus[order], dtype=np.float32)
+    columns = (np.ascontiguousarray(column, dtype=np.int64) for column in (starts, lasts, labels))
+    starts, lasts, labels = columns
+    return Packed(len(order), starts, lasts, bonus, labels)
+
+
+_NO_ARCS = Packed(0, None, None, None, None)
+
+
+def _compiled_paths(
+    loops: ctypes.CDLL, chain: Chain, sequences: Sequences, arcs: Arcs | None
+) -> tuple[Ints, npt.NDArray[np.float64]]:
+    """Find the best path of each sequence; see `best_paths`."""
+    tags = np.empty(int(sequences.lengths.sum()), dtype=np.int64)
+    scores = np.empty(len(sequences.lengths), dtype=np.float64)
+    texts, ways = _pack_sequences(chain, sequences), _pack_arcs(chain, sequences, arcs)
+    arguments = (chain.packed.address, texts.address, ways.address, address(tags), address(scores))
+    if loops.zhseq_best_paths(*map(ctypes.c_void_p, arguments)):
+        raise MemoryError("no memory for the search")
+    return tags, scores
+
+
+def _compiled_probabilities(loops: ctypes.CDLL, chain: Chain, sequences: Sequences) -> Floats:
+    """Find the probability of each tag; see `tag_probabilities`."""
+    odds = np.empty((int(sequences.lengths.sum()), chain.tags), dtype=np.float32)
+    texts = _pack_sequences(chain, sequences)
+    arguments = (chain.packed.address, texts.address, address(odds))
+    if loops.zhseq_tag_probabilities(*map(ctypes.c_void_p, arguments)):
+        raise MemoryError("no memory for the sums")
+    return odds
+
+
 def best_paths(chain: Chain, sequences: Sequences, arcs: Arcs | None = None) -> tuple[Ints, Doubles]:
     """Find the best path of each sequence.
 
@@ -204,7 +330,7 @@ def best_paths(chain: Chain, sequences: Sequences, arcs: Arcs | None = None) -> 
     """
     loops = library()
     if loops is not None:
-        return kernel.best_paths(loops, chain, sequences, arcs)
+        return _compiled_paths(loops, chain, sequences, arcs)
     trellis = _Trellis(chain, sequences, arcs)
     paths, scores = trellis.walk_back(trellis.forward())
     return paths[sequences.mask], scores
@@ -273,7 +399,7 @@ def tag_probabilities(chain: Chain, sequences: Sequences) -> Floats:
     """
     loops = library()
     if loops is not None:
-        return kernel.tag_probabilities(loops, chain, sequences)
+        return _compiled_probabilities(loops, chain, sequences)
     trellis = _Trellis(chain, sequences, None)
     forward, backward = trellis.sums()
     together = forward + backward

@@ -110,7 +110,7 @@ def test_an_author_is_told_by_the_words_that_others_of_the_time_have_less() -> N
 def test_lines_are_led_where_the_first_character_stands_alone() -> None:
     pairs = [("山水", "春风"), ("明月", "落花"), ("白云", "流水"), ("芳草", "斜阳")]
     led = [(f"{lead}{a}{b}", f"{b}{lead}{a}") for lead in "望看对念渐" for a, b in pairs]
-    tune = TunePattern((5, 5), ("中" * 5,) * 2, (0, 1), "，。", (), 30, "小令", 40)
+    tune = TunePattern((5, 5), ("中" * 5,) * 2, (0, 1), "，。", (), 30, name="小令", total=40)
     prosody = Prosody(make_prosody().table, [], {"小令": tune})
     dataset = Dataset.from_dict({"tune": ["小令"] * len(led), "lines": [list(lines) for lines in led]})
     leads, leaders = learn_sense.learn_leads(dataset, prosody)

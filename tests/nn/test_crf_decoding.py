@@ -178,3 +178,16 @@ def test_decoding_needs_no_gradient_and_works_in_inference_mode():
     expected = crf.decode(emissions.requires_grad_(), mask)
     with torch.inference_mode():
         assert torch.equal(crf.decode(emissions.detach(), mask), expected)
+
+
+def test_the_search_follows_every_step_of_an_optimizer():
+    crf = random_crf(6)
+    emissions, mask = random_batch([9] * 8, 6)
+    optimizer = torch.optim.AdamW(crf.parameters(), lr=3.0, fused=True)  # it changes parameters without a trace
+    for _ in range(3):
+        before = unpadded(crf.decode(emissions, mask))
+        crf.score(emissions, torch.randint(0, 6, mask.shape), mask).sum().backward()
+        optimizer.step()
+        after = unpadded(crf.decode(emissions, mask))
+        assert after == torchcrf.CRF.decode(crf, emissions, mask)
+        assert after != before

@@ -70,7 +70,6 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         self.register_buffer("allowed_ends", torch.stack(tables[1:]), persistent=False)
         self._constrained = not all(bool(table.all()) for table in tables)
         self._reach: Tensor | None = None
-        self._known: tuple[object, Chain] | None = None
         self._forbid()
 
     def reset_parameters(self) -> None:
@@ -221,12 +220,11 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         return Scores(*(p.masked_fill(~table, illegal) for p, table in zip(parameters, tables, strict=True)))
 
     def _chain(self) -> Chain:
-        """Return the parameters as the search takes them, laid out anew only when they have changed."""
-        parameters = (self.transitions, self.start_transitions, self.end_transitions)
-        state = tuple((score.data_ptr(), score.device, score._version) for score in parameters)
-        if self._known is None or self._known[0] != state:
-            self._known = (state, Chain(*(score.detach().float().cpu().numpy() for score in self._scores())))
-        return self._known[1]
+        """Return the parameters as the search takes them.
+
+        They are laid out anew each time: an optimizer may change them without a trace (`fused=True` leaves `_version`).
+        """
+        return Chain(*(score.detach().float().cpu().numpy() for score in self._scores()))
 
     def _path_score(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """Scores (batch,) of the paths in double precision, for a small difference to a large partition."""

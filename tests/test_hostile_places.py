@@ -16,7 +16,7 @@ import torch
 from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq import checkpoint
 from zhseq.errors import CheckpointError
-from zhseq.tagging import tagger
+from zhseq.tagging.model import save
 
 # Below a file nothing can be made, not even by root, whom permissions do not hold.
 NOWHERE = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "MPLCONFIGDIR"), "/dev/null/home")
@@ -26,7 +26,7 @@ FULL = Path("/dev/full")
 @pytest.fixture(scope="module")
 def tagger_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models") / "tagger"
-    tagger.save(directory, tiny_model(), tiny_features(), {})
+    save(directory, tiny_model(), tiny_features(), {})
     return directory
 
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.errors import CheckpointError
+from zhseq.config import from_dict
+from zhseq.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,6 +40,7 @@ _MOST_TAGS = 2048  # of a head; tables of their transitions grow with the square
 
 _ARRAYS = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
 M = TypeVar("M", bound="nn.Module")
+T = TypeVar("T")
 
 
 def shipped(name: str) -> Path:
@@ -137,6 +139,24 @@ def read_config(directory: Path, kind: str) -> dict[str, Any]:
     if "model" in config:
         _check_settings(config["model"], path, len(_read_header(directory / WEIGHTS_FILE)))
     return dict(config)
+
+
+def read_settings(directory: Path, kind: str, shape: type[T]) -> T:
+    """Read the settings of a model of this kind: the dataclass `shape`, out of what stands under `model`.
+
+    Raises:
+        CheckpointError: As `read_config`, and for settings that `shape` refuses.
+    """
+    source = str(directory / CONFIG_FILE)
+    try:
+        return from_dict(shape, read_config(directory, kind).get("model", {}), source=source)
+    except ConfigError as error:
+        raise CheckpointError(
+            "impossible_settings",
+            "{path} does not describe a model: {reason}; fetch or train it again",
+            path=source,
+            reason=error.message,
+        ) from error
 
 
 def _check_files(directory: Path) -> None:

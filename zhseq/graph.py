@@ -11,7 +11,8 @@ import weakref
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -232,10 +233,18 @@ def pick_backend(backend: str, device: str, *, runtime: bool = True) -> str:
     return "onnx"
 
 
+def _import_runtime() -> ModuleType:
+    """Import onnxruntime without its telemetry, which would write into the home directory and report to its makers."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return cast(ModuleType, onnxruntime)
+
+
 def _trouble_with_runtime() -> Message | None:
     """Return why onnxruntime cannot be used, or None."""
     try:
-        from onnxruntime import __version__ as version
+        version = _import_runtime().__version__
     except ImportError:
         return Message("runtime_missing", "which is not installed")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
@@ -275,8 +284,7 @@ class Session:
         self._session = self._start()
 
     def _start(self) -> InferenceSession:
-        import onnxruntime
-
+        onnxruntime = _import_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1

@@ -132,7 +132,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tarfile.TarFile, "extract", full)
+        patch.setattr(shutil, "copyfileobj", full)
         with pytest.raises(CorpusError, match="expected 7 MB of free space to unpack sample, found a full disk"):
             fetch.get(corpus, tmp_path / "root", from_dir=tmp_path / "shelf")
     assert visible(tmp_path / "root") == []

@@ -172,7 +172,8 @@ def test_a_lane_survives_its_own_faults(monkeypatch: pytest.MonkeyPatch) -> None
                 await read(queue.submit(work(b"lost")))
         assert await read(queue.submit(work(b"next"))) == [b"next"]
         assert queue.is_alive
-        assert queue.depth == 0
+        while queue.depth:  # the last answer is read before its work is counted out; `with_queue` waits 20 seconds
+            await asyncio.sleep(0.01)
 
     with_queue(test)
 

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from zhseq import checkpoint
 from zhseq.batching import IGNORED, Array, Batch, Ints
-from zhseq.config import from_dict
 from zhseq.errors import CheckpointError, ConfigError
 from zhseq.poetry.forms import LINE
 from zhseq.text.vocab import Vocab
@@ -97,17 +96,8 @@ def read_settings(directory: Path) -> tuple[LanguageModelConfig, Vocab]:
     Raises:
         CheckpointError: They are missing or damaged, or it is no poem model.
     """
-    config = checkpoint.read_config(directory, KIND)
+    settings = checkpoint.read_settings(directory, KIND, LanguageModelConfig)
     source = str(directory / checkpoint.CONFIG_FILE)
-    try:
-        settings = from_dict(LanguageModelConfig, config.get("model", {}), source=source)
-    except ConfigError as error:
-        raise CheckpointError(
-            "impossible_settings",
-            "{path} does not describe a model: {reason}; fetch or train it again",
-            path=source,
-            reason=error.message,
-        ) from error
     vocab = Vocab.load(directory / VOCAB_FILE)
     if len(vocab) != settings.vocab_size or LINE not in vocab:
         raise CheckpointError(

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from zhseq import checkpoint
 from zhseq.batching import IGNORED, WORD_SETS, Array, Batch
-from zhseq.config import from_dict
 from zhseq.errors import CheckpointError, ConfigError
 from zhseq.tagging.lexicon import SEPARATOR, Lexicon, NgramTable, rolling_hashes
 from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
@@ -210,17 +209,8 @@ def read_settings(directory: Path) -> SequenceTaggerConfig:
     Raises:
         CheckpointError: They are missing, damaged, or of no tagger.
     """
-    config = checkpoint.read_config(directory, KIND)
+    settings = checkpoint.read_settings(directory, KIND, SequenceTaggerConfig)
     source = str(directory / checkpoint.CONFIG_FILE)
-    try:
-        settings = from_dict(SequenceTaggerConfig, config.get("model", {}), source=source)
-    except ConfigError as error:
-        raise CheckpointError(
-            "impossible_settings",
-            "{path} does not describe a model: {reason}; fetch or train it again",
-            path=source,
-            reason=error.message,
-        ) from error
     try:
         for tags in settings.heads.values():
             allowed_transitions(tags)

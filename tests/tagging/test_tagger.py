@@ -1,4 +1,6 @@
 import json
+import random
+import re
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import CheckpointError, ConfigError, InputError
+from zhseq.tagging.decoding import PIECE
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.document import Document
 from zhseq.tagging.model import TorchNetwork, save
@@ -51,9 +54,11 @@ def test_scores_and_readings_of_any_text(text: str) -> None:
         assert all(part.score is not None and 0 <= part.score <= 1.001 for part in reading.words + reading.entities)
 
 
+# Without marks and without a period: in a run of equal characters many readings are equally good but for rounding.
+UNMARKED = "".join(random.Random(0).choices("中国人民在学习北京", k=50))
 SENTENCES = st.lists(
     st.sampled_from(
-        ["中国人民在学习。", "北京，", "中国 人民\n", "看 http://a.cn/?b=c;d 吧", "国" * 150, "？！", "学" * 40]
+        ["中国人民在学习。", "北京，", "中国 人民\n", "看 http://a.cn/?b=c;d 吧", UNMARKED, "？！", UNMARKED[:20]]
     ),
     min_size=1,
     max_size=60,
@@ -61,7 +66,7 @@ SENTENCES = st.lists(
 
 
 @given(SENTENCES, st.integers(200, 900))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_sections_of_a_long_text_are_tagged_as_in_the_whole(parts: list[str], most: int) -> None:
     text = "".join(parts)
     dictionary = UserDictionary()
@@ -75,7 +80,8 @@ def test_sections_of_a_long_text_are_tagged_as_in_the_whole(parts: list[str], mo
         entities += [name._replace(start=start + name.start, end=start + name.end) for name in found.entities]
         start = end
     whole = TAGGER(text, dictionary=dictionary)
-    if "国" * 450 not in text:  # between marks
+    unmarked = rf"[^。？！，]{{{PIECE // 2}}}|[^。？！]{{{most // 2}}}"
+    if not re.search(unmarked, re.sub(r"\s", "", text)):  # no piece has to be cut between marks
         assert tuple(words) == whole.words
         assert tuple(entities) == whole.entities
 

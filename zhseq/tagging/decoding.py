@@ -15,7 +15,7 @@ from zhseq.nn.viterbi import Chain, Sequences, tag_probabilities
 from zhseq.tagging.dictionary_decoding import MarkedSequences, Marks, limits_of
 from zhseq.tagging.matching import Matches, WordTables, match
 from zhseq.text.normalize import CodePoints, blanks, codepoints, from_codepoints, normalize
-from zhseq.text.pieces import cut_pieces, with_context
+from zhseq.text.pieces import cut_pieces, split_sentences, with_context
 from zhseq.text.tags import TagTable, allowed_transitions, spans_from_ids
 
 Ints = npt.NDArray[np.int64]
@@ -80,14 +80,17 @@ class TextBlock:
     def seam(self, most: int) -> int:
         """Return the last place, of the first `most` characters, before which a block of one line may be cut in two.
 
-        That is where a piece begins that reads nothing before it, so that both parts are tagged as they are in the
-        whole; where there is none, as in a text without any mark, the begin of another piece.
+        That is where a piece begins with a sentence, and none is read across, so that both parts have the pieces that
+        the whole has, and are tagged alike; where there is none, where a piece begins that reads nothing before it, or
+        any piece.
         """
         begins, _, reads, _ = self.pieces[1:].T
         within = self.places[begins] <= most
-        for fitting in (begins[within & (reads == begins)], begins[within]):
-            if len(fitting):
-                return int(self.places[fitting[-1]])
+        apart = (reads == begins) & (np.maximum.accumulate(self.pieces[:-1, 3]) <= begins)
+        sentences = [start for start, _ in split_sentences(from_codepoints(self.points))]
+        for fitting in (apart & np.isin(begins, sentences), reads == begins, within):
+            if len(found := begins[within & fitting]):
+                return int(self.places[found[-1]])
         return most
 
 

@@ -173,8 +173,8 @@ class Tagger:
     def section_end(self, text: str, start: int, most: int, *, dictionary: UserDictionary | None = None) -> int:
         """Return where a section of a long text ends that begins at `start`.
 
-        Sections are tagged one by one as they are in the whole text, unless the text has no mark of a clause for very
-        long.
+        Sections are tagged one by one as they are in the whole text, where a sentence ends within `most` characters and
+        no stretch of half a piece (`PIECE`) has no mark of a clause.
 
         Args:
             text: The text.

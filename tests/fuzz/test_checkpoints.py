@@ -22,8 +22,8 @@ from zhseq.poetry.poet import Poet
 from zhseq.poetry.prosody import Prosody
 from zhseq.recipes.poem import PoemRecipe
 from zhseq.recipes.tagger import TaggerRecipe
-from zhseq.tagging import tagger
 from zhseq.tagging.features import SequenceTaggerConfig
+from zhseq.tagging.model import save
 from zhseq.tagging.tagger import Tagger
 from zhseq.training.loop import TrainingConfig
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.fuzz
 @pytest.fixture(scope="module")
 def tagger_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tagger") / "tiny"
-    tagger.save(directory, tiny_model(), tiny_features(), {})
+    save(directory, tiny_model(), tiny_features(), {})
     return directory
 
 

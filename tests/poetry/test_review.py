@@ -232,6 +232,7 @@ def test_ci_are_told_by_their_lines_and_judged_by_their_tune():
         ("今天我们去学校，老师说了很多话。", "found 2 lines of 7、7 characters"),
         ("春风 spring", "holds 's'"),
         ("，。！", "no Chinese character"),
+        ("？", "found 1 line of 1 characters"),
         ("白日依山，黄河入海流。欲穷千里，更上一层楼兮。", "4、5、4、6"),
     ],
 )

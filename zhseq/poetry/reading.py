@@ -138,7 +138,7 @@ def read_poem(text: str, tunes: Mapping[str, TunePattern] | None = None) -> Writ
     """
     if _is_whole([text], ()):
         return WrittenPoem(text)
-    poems = read_poems(text, "", tunes) if text.strip() else [WrittenPoem(text)]
+    poems = read_poems(text, "text", tunes) if text.strip() else [WrittenPoem(text)]
     return WrittenPoem("\n".join(poem.verse for poem in poems), poems[0].title, poems[0].author)
 
 

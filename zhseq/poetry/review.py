@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.faults import Fault, Finding, Remark, Review
@@ -234,7 +234,7 @@ def _readings(folded: str, pattern: Pattern) -> list[_Text]:
 
 
 def _lengths(ends: Sequence[int]) -> tuple[int, ...]:
-    return tuple(end - start for start, end in zip((0, *ends[:-1]), ends, strict=True))
+    return tuple(end - start for start, end in pairwise((0, *ends)))
 
 
 # A text that keeps a pattern.

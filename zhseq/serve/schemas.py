@@ -217,6 +217,7 @@ ERROR_CODES = (
     # of wishes for poems
     *("acrostic_clash", "acrostic_too_long", "against_the_pattern", "ambiguous_rhyme_group", "form_and_tune"),
     *("form_without_pattern", "judged_by_no_rhyme", "line_twice", "lines_and_start", "lines_of_other_form"),
+    "broken_record",
     *("misplaced_mark", "no_large_rhyme_group", "no_line", "no_modern_rhymes", "no_rules"),
     *("no_such_line", "no_tunes", "no_verse", "not_chinese", "number_of_versions", "oblique_rhyme_group"),
     *(

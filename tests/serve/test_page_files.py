@@ -8,6 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.serve.conftest import Serve
+from zhseq.poetry.request import RHYMES
+from zhseq.serve.app import PAGE
 
 
 @pytest.fixture
@@ -44,3 +46,8 @@ def test_nothing_beside_the_page_is_served(served: TestClient, path: str) -> Non
     assert response.status_code in (401, 404)
     assert set(response.json()) == {"error"}
     assert "secret" not in response.text
+
+
+def test_the_page_has_a_name_for_every_rhyme_that_the_service_offers() -> None:
+    strings = (PAGE / "strings.js").read_text(encoding="utf-8")
+    assert [rhyme for rhyme in RHYMES if f"  rhyme_{rhyme}: [" not in strings] == []

@@ -36,6 +36,7 @@ export const STRINGS = {
   rhyme: ["用韵", "Rhyme"],
   rhyme_auto: ["古韵（从宽）", "Classical, lenient"],
   rhyme_classical: ["古韵", "Classical"],
+  rhyme_ci: ["词韵", "Ci"],
   rhyme_modern: ["今韵（中华通韵）", "Modern"],
   rhyme_none: ["不拘", "None"],
   rhymeGroup: ["韵字", "Rhyme with"],

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zhseq.text import codepoints, from_codepoints, normalize
-from zhseq.text.normalize import is_han
+from zhseq.text.normalize import (
+    _spelling,
+    codepoints,
+    from_codepoints,
+    is_han,
+    normalize,
+    printed,
+)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates and unassigned code points too
 FOLD = "ee38681d4a168a822b06d6b4b017eaff751a3e43e981c66be46e3d72f493f69d"
@@ -85,3 +91,22 @@ def test_normalizing_needs_no_opencc() -> None:
     program = "import sys; sys.modules['opencc'] = None; from zhseq.text import normalize; print(normalize('國風'))"
     done = subprocess.run([sys.executable, "-X", "utf8", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "国风\n"
+
+
+def test_folded_texts_are_printed_by_the_word_they_stand_in() -> None:
+    assert printed("万里干坤") == "万里乾坤"
+    assert printed("玉门干戈倚阑干") == "玉门干戈倚阑干"
+    assert printed("泪未干") == "泪未干"
+    assert printed("小隠与沈浮") == "小隐与沉浮"
+    assert printed("沈沈沈约沈郎") == "沉沉沈约沈郎"
+    assert printed("祇今祇园") == "只今祇园"
+    assert printed("春") == "春"
+    assert printed("") == ""
+
+
+def test_what_is_printed_is_read_as_before() -> None:
+    """Offsets hold, and but for variants that folding leaves alone, so does what a model reads."""
+    single, words, _ = _spelling()
+    for old, new in (single | words).items():
+        assert len(printed(old)) == len(new) == len(old)
+    assert normalize(printed("干坤")) == "干坤"

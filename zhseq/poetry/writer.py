@@ -16,13 +16,14 @@ from zhseq.poetry.forms import LINE, Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network
 from zhseq.poetry.planning import Plan, answer_marks
 from zhseq.poetry.prosody import Pattern, Prosody
+from zhseq.poetry.prosody.patterns import FREE
 from zhseq.poetry.request import Poem
 from zhseq.poetry.rules import CharacterMasks, FacingTables, SenseTables
 from zhseq.poetry.sampling import sample
 from zhseq.poetry.scoring import score_poems
 from zhseq.poetry.search import Task, search
 from zhseq.poetry.sense import Sense
-from zhseq.text.normalize import codepoints, is_han, normalize
+from zhseq.text.normalize import codepoints, is_han, normalize, printed
 from zhseq.text.vocab import Vocab
 
 MOST_VERSIONS = 64
@@ -100,11 +101,11 @@ class Writer:
         taken = {normalize(old), *given}
         found: dict[str, str] = {}
         for turn in range(_ROUNDS):
-            for poems, _ in islice(self.write(plan, range(turn * num, (turn + 1) * num)), index + 1):  # noqa: B007 - the last counts
+            for poems, patterns in islice(self.write(plan, range(turn * num, (turn + 1) * num)), index + 1):  # noqa: B007 - the last counts
                 yield None
             before = len(found)
-            for ids in poems:
-                line = self.text(plan, ids, index + 1)[index]
+            for ids, pattern in zip(poems, patterns.tolist(), strict=True):
+                line = self.text(plan, ids, pattern, index + 1)[index]
                 if normalize(line) not in taken:
                     found.setdefault(normalize(line), line)
             if len(found) >= num or len(found) == before:
@@ -119,8 +120,8 @@ class Writer:
         """Yield `num` lower lines of a couplet whose upper line is planned, see `plan_couplet`."""
         marks = answer_marks(upper)
         for number in range(num):  # one by one: each has so many candidates
-            *_, (poems, _) = self.write(plan, range(number, number + 1))
-            lower = self.text(plan, poems[0], len(plan.given))[len(marks) :]
+            *_, (poems, patterns) = self.write(plan, range(number, number + 1))
+            lower = self.text(plan, poems[0], int(patterns[0]), len(plan.given))[len(marks) :]
             yield "".join(line + mark for line, mark in zip(lower, marks, strict=True))
 
     def write(self, plan: Plan, numbers: range) -> Iterator[tuple[Ints, Ints]]:
@@ -163,13 +164,14 @@ class Writer:
         for poems in shaped:
             yield poems, np.zeros(len(numbers), dtype=np.int64)
 
-    def text(self, plan: Plan, ids: Ints, count: int) -> tuple[str, ...]:
-        """Return the first `count` lines of a poem, (lines, longest line), as text."""
+    def text(self, plan: Plan, ids: Ints, pattern: int, count: int) -> tuple[str, ...]:
+        """Return the first `count` lines of a poem to a pattern of the plan, (lines, longest line), as text."""
         # A given character that the vocabulary lacks is held by a placeholder until it is put back.
         lines = [
             "".join(symbol if len(symbol := self.vocab.symbol(index)) == 1 else "□" for index in line[: len(given)])
             for line, given in zip(ids[:count].tolist(), plan.given[:count], strict=True)
         ]
+        lines = [_printed(plan, line, pattern, number) for number, line in enumerate(lines)]
         written = to_traditional(lines) if plan.request.traditional else lines
         return tuple(
             "".join(kept or character for kept, character in zip(given, line, strict=True))
@@ -181,7 +183,7 @@ class Writer:
         if choice:
             ids = _repeated(ids, choice.patterns[pattern], plan.given)
         return Poem(
-            lines=self.text(plan, ids, count),
+            lines=self.text(plan, ids, pattern, count),
             form=plan.form.name,
             title=request.title or request.about,
             author=request.author,
@@ -246,6 +248,24 @@ def _repeated(ids: Ints, pattern: Pattern, given: Sequence[Sequence[str]]) -> In
             if ids[taken] and not given[target[0]][target[1]]:  # a poem that is not whole yet ends in zeros
                 ids[target] = ids[taken]
     return ids
+
+
+def _printed(plan: Plan, line: str, pattern: int, number: int) -> str:
+    """Write a line as editions print it, but for characters that would break tone or rhyme of its pattern."""
+    shown = printed(line)
+    if shown == line or plan.choice is None or plan.prosody is None:
+        return shown
+    followed, prosody = plan.choice.patterns[pattern], plan.prosody
+
+    def fits(place: int, old: str, new: str) -> bool:
+        if normalize(old) == normalize(new):
+            return True
+        rhymes = place + 1 == len(line) and followed.rhymes[number] > 0
+        wanted, tone = followed.tones[number][place], prosody.tone_class(new).value
+        return (FREE in (wanted, tone) or wanted == tone) and (not rhymes or prosody.rhyme(old, new))
+
+    pairs = zip(line, shown, strict=True)
+    return "".join(new if fits(place, old, new) else old for place, (old, new) in enumerate(pairs))
 
 
 def to_traditional(lines: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 from importlib import resources
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,21 @@ def from_codepoints(points: CodePoints) -> str:
 def normalize(text: str) -> str:
     """Fold width, script and variants character by character. The result has the length of `text` and is idempotent."""
     return from_codepoints(_table()[codepoints(text)])
+
+
+def printed(text: str) -> str:
+    """Write a folded text as simplified editions print it, by the words: 干坤 as 乾坤, but 干戈 as it is.
+
+    `spelling.tsv`, made by `scripts/learn_spelling.py`, says how. The result has the length of `text`.
+    """
+    single, words, choices = _spelling()
+    result = [single.get(character, character) for character in text]
+    for start, pair in enumerate(map("".join, pairwise(text))):
+        if pair in words:
+            for place in (0, 1):
+                if pair[place] in choices:
+                    result[start + place] = words[pair][place]
+    return "".join(result)
 
 
 def is_han(points: CodePoints) -> npt.NDArray[np.bool_]:
@@ -83,6 +99,16 @@ def _table() -> CodePoints:
         table = table[table]
     table.flags.writeable = False
     return table
+
+
+@lru_cache(maxsize=1)
+def _spelling() -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
+    """Return what is printed for single characters and for words of two, and the characters that have a choice."""
+    rows = _pairs("spelling.tsv")
+    single = {old: new for old, new in rows if len(old) == 1}
+    words = {old: new for old, new in rows if len(old) == 2}
+    differing = {a for old, new in words.items() for a, b in zip(old, new, strict=True) if a != b}
+    return single, words, frozenset(differing | single.keys())
 
 
 def _pairs(name: str) -> list[tuple[str, str]]:

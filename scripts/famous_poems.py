@@ -6,7 +6,7 @@ The poems are named by their authors and opening words and read from the poetry 
 copy. Printed are the poems that have a fault, those of them that are known to be irregular, and how many of the
 characters are found that are exchanged for one of the wrong tone or rhyme, one at a time: in regulated verse at the
 second and fourth places and at the ends of lines, in ci at the rhymes and at the even places where the tune asks for a
-tone.
+tone. How long the check of a poem takes is measured on the poems as they stand, warm.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from zhseq.text.normalize import normalize
 
 KEYS = Path(__file__).with_suffix(".txt")
 """Authors and opening words: regulated verse, a blank line, ci."""
+ROUNDS = 3
+"""How often a poem is judged once more to time it; the shortest counts."""
 IRREGULAR = {
     "八月湖水平": "拗: 仄仄平仄平",
     "单车欲问边": "失粘",
@@ -125,15 +127,21 @@ def judge(poem: Famous, prosody: Prosody) -> Review | InputError:
         return error
 
 
+def _seconds(poem: Famous, prosody: Prosody) -> float:
+    """Return how long it takes to read and judge a poem."""
+    start = time.perf_counter()
+    judge(poem, prosody)
+    return time.perf_counter() - start
+
+
 def alarms(poems: Sequence[Famous], prosody: Prosody) -> list[tuple[Famous, Review]]:
     """Print the poems that have a fault, and return the others with their reviews."""
     clean: list[tuple[Famous, Review]] = []
     seconds: list[float] = []
     count = settled = 0
     for poem in poems:
-        start = time.perf_counter()
         found = judge(poem, prosody)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(min(_seconds(poem, prosody) for _ in range(ROUNDS)))
         if isinstance(found, Review) and not found.faults:
             clean.append((poem, found))
             continue
@@ -145,7 +153,7 @@ def alarms(poems: Sequence[Famous], prosody: Prosody) -> list[tuple[Famous, Revi
     false = count - settled
     seconds.sort()
     print(f"{len(poems)} poems: {count} with a fault, {settled} of them irregular; false alarms {false} "
-          f"({100 * false / len(poems):.1f} %); median {1000 * seconds[len(seconds) // 2]:.1f} ms, "
+          f"({100 * false / len(poems):.1f} %); check of one poem: median {1000 * seconds[len(seconds) // 2]:.1f} ms, "
           f"longest {1000 * seconds[-1]:.1f} ms")  # fmt: skip
     print("read as", dict(Counter(found.pattern if not found.tune else CI for _, found in clean).most_common()))
     return clean

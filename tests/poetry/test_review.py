@@ -325,3 +325,17 @@ def test_long_regulated_verse_is_read():
     found = review("。".join(parts), prosody())
     assert found.form == "五言排律"
     assert found.pattern == "仄起 首句不入韵"
+
+
+def test_a_text_of_marked_places_alone_is_held_to_a_tune():
+    found = review("？？？？？，？？？？？？。", prosody(), prosody().tunes["小令"])
+    assert found.tune == "小令"
+    assert {fault.kind for fault in found.faults} == {"form"}
+
+
+def test_lines_that_are_joined_or_parted_do_not_hide_what_is_wrong_elsewhere():
+    lines = ("中中仄平", "中仄仄平平", "中平仄", "平平仄仄平", "中仄仄平平")
+    known = sung(Pattern(tuple(map(len, lines)), lines, (1, 1, 0, 1, 1)))
+    text = "黄日，白流。白雪一层楼，无云月，黄河日雪秋，长，雪月一无流。"
+    found = review(text, known, known.tunes["新令"])
+    assert [(fault.code, fault.line) for fault in found.faults] == [("surplus_line", 6)]

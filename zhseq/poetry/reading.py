@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -126,6 +126,19 @@ class WrittenPoem:
         return _BETWEEN_PARTS.split(self.title)[0]
 
 
+class _Shapes:
+    """The line lengths of tunes. Looking through them takes a fraction of the time of a set of them."""
+
+    def __init__(self, tunes: Mapping[str, TunePattern]) -> None:
+        self._tunes = tunes.values()
+
+    def __contains__(self, lengths: object) -> bool:
+        return any(
+            tune.line_lengths == lengths or any(variant.line_lengths == lengths for variant in tune.variants)
+            for tune in self._tunes
+        )
+
+
 def read_poem(text: str, tunes: Mapping[str, TunePattern] | None = None) -> WrittenPoem:
     """Read a text that should be one poem; of several, all verse is returned as if it were one.
 
@@ -177,7 +190,7 @@ def read_poems(text: str, path: str, tunes: Mapping[str, TunePattern] | None = N
     if _JSON.match(text):
         return [_poem_of(record, place) for record, place in _json_records(text, path)]
     tunes = tunes or {}
-    shapes = {pattern.line_lengths for tune in tunes.values() for pattern in (tune, *tune.variants)}
+    shapes = _Shapes(tunes)
     rows = [_bare(row) for row in re.split("\r\n|\r|\n", text)]
     poems: list[WrittenPoem] = []
     above: list[str] = []
@@ -219,7 +232,7 @@ def _blocks(rows: Iterable[str]) -> Iterator[list[str]]:
             block = []
 
 
-def _cut_block(rows: list[str], shapes: Collection[tuple[int, ...]]) -> list[tuple[list[str], list[str]]]:
+def _cut_block(rows: list[str], shapes: Container[tuple[int, ...]]) -> list[tuple[list[str], list[str]]]:
     """Cut rows that stand together into poems: for each what stands above, and the rows of its verse."""
     if _is_whole(rows, shapes):
         return [([], rows)]
@@ -244,7 +257,7 @@ def _cut_block(rows: list[str], shapes: Collection[tuple[int, ...]]) -> list[tup
     return parts
 
 
-def _cut_unmarked(rows: list[str], shapes: Collection[tuple[int, ...]]) -> tuple[list[str], list[str]]:
+def _cut_unmarked(rows: list[str], shapes: Container[tuple[int, ...]]) -> tuple[list[str], list[str]]:
     """Return what stands above the verse and the verse of rows that have no punctuation."""
     for count in range(1, min(_MOST_HEADING, len(rows) - 1) + 1):
         if _is_whole(rows[count:], shapes):
@@ -257,7 +270,7 @@ def _cut_unmarked(rows: list[str], shapes: Collection[tuple[int, ...]]) -> tuple
 
 
 def _without_preface(
-    poem: WrittenPoem, tunes: Mapping[str, TunePattern], shapes: Collection[tuple[int, ...]]
+    poem: WrittenPoem, tunes: Mapping[str, TunePattern], shapes: Container[tuple[int, ...]]
 ) -> WrittenPoem:
     """Leave the first row out if only the others are a poem: it says when and why the poem was written."""
     first, _, rest = poem.verse.partition("\n")
@@ -275,7 +288,7 @@ def _is_named(row: str) -> bool:
     return bool(_QUOTED_TITLE.search(row) or _LABEL.match(row) or _DYNASTY.match(row) or re.search("[·•・]", row))
 
 
-def _is_whole(rows: Sequence[str], shapes: Collection[tuple[int, ...]]) -> bool:
+def _is_whole(rows: Sequence[str], shapes: Container[tuple[int, ...]]) -> bool:
     """Tell whether rows have the shape of a regulated poem, or one of some others."""
     try:
         lines = read_lines("\n".join(rows))
@@ -285,7 +298,7 @@ def _is_whole(rows: Sequence[str], shapes: Collection[tuple[int, ...]]) -> bool:
 
 
 def _parts(
-    before: WrittenPoem, verse: list[str], tunes: Mapping[str, TunePattern], shapes: Collection[tuple[int, ...]]
+    before: WrittenPoem, verse: list[str], tunes: Mapping[str, TunePattern], shapes: Container[tuple[int, ...]]
 ) -> bool:
     """Tell whether verse behind a blank line is a poem of its own, and not the next stanza of the one before."""
     whole = [*before.verse.split("\n"), *verse]

@@ -11,10 +11,13 @@ pauses is the poet's choice. A text that keeps none is laid beside the nearest o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
+
+import numpy as np
+import numpy.typing as npt
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.faults import Fault, Finding, Remark, Review
@@ -23,6 +26,11 @@ from zhseq.poetry.prosody import CI, FREE, LEVEL, OBLIQUE, Pattern, Prosody, Ton
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.poetry.reading import BLANK, cut_lines, fold_verse, read_lines, regular_length
 from zhseq.poetry.regulated import find_rhymes, in_order, judge_lines, judge_mixed, tone_faults, tone_of_rhyme
+from zhseq.text.normalize import codepoints
+
+Booleans = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
 
 _FEWEST_LINES = 4
 _PAUSE = "、"
@@ -34,6 +42,8 @@ _MOST_JUDGED = 4  # patterns that a text keeps, those against which fewest tones
 _RARE_SHARE, _RARE_PAUSES, _RARE_FAULTS = 0.2, 1000, 1.5  # a rare variant has to be better by more than one fault
 _MOST_TRIED = 40  # patterns that a text is laid beside
 _MOST_LAID = 5  # patterns of its tune that a text is laid beside
+_NO_LINE = 10_000  # stands for the length of a line that a pattern has not
+_EXACTLY = 1e-9  # costs that differ by less are the same
 _FAR = 9  # characters that a text may have more or less than a pattern
 
 
@@ -134,14 +144,48 @@ class _Text:
     """Those pauses that are marked by 、 only."""
 
 
-@lru_cache(maxsize=4)
-def _patterns_by_size(prosody: Prosody) -> dict[int, list[tuple[TunePattern, Pattern]]]:
-    """Return all patterns of all tunes by their number of characters, common tunes first."""
+@dataclass(frozen=True)
+class _Shelf:
+    """Patterns of one number of characters, laid beside each other so that a text is held to all of them at once."""
+
+    pairs: tuple[tuple[TunePattern, Pattern], ...]
+    signs: npt.NDArray[np.int8]
+    """Tone of each place, 1 level, -1 oblique, 0 either, shape (patterns, characters)."""
+    due: Booleans
+    """Behind which characters a rhyme is demanded, and so a pause, likewise."""
+    ends: Booleans
+    """Behind which characters a line ends, likewise."""
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[TunePattern, Pattern]]) -> _Shelf:
+        """Lay patterns beside each other, all of one number of characters."""
+        shape = (len(pairs), sum(pairs[0][1].line_lengths))
+        due, ends = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        for row, (_, pattern) in enumerate(pairs):
+            due[row, [end - 1 for end in pattern.due_rhymes]] = True
+            ends[row, [end - 1 for end in accumulate(pattern.line_lengths)]] = True
+        signs = _signs("".join("".join(pattern.tones) for _, pattern in pairs)).reshape(shape)
+        return cls(tuple(pairs), signs, due, ends)
+
+
+def _signs(tones: str) -> npt.NDArray[np.int8]:
+    """Return tones as numbers: 1 level, -1 oblique, 0 either, shape (characters,)."""
+    points = codepoints(tones)
+    return np.asarray((points == ord(LEVEL)).astype(np.int8) - (points == ord(OBLIQUE)).astype(np.int8))
+
+
+def _shelves(pairs: Iterable[tuple[TunePattern, Pattern]]) -> dict[int, _Shelf]:
+    """Return patterns by their number of characters, common tunes first."""
     result: dict[int, list[tuple[TunePattern, Pattern]]] = {}
-    for tune in prosody.tunes.values():
-        for pattern in patterns_of(tune):
-            result.setdefault(sum(pattern.line_lengths), []).append((tune, pattern))
-    return result
+    for pair in pairs:
+        result.setdefault(sum(pair[1].line_lengths), []).append(pair)
+    return {size: _Shelf.of(each) for size, each in result.items()}
+
+
+@lru_cache(maxsize=4)
+def _every_shelf(prosody: Prosody) -> dict[int, _Shelf]:
+    """Return the patterns of all tunes by their number of characters."""
+    return _shelves((tune, pattern) for tune in prosody.tunes.values() for pattern in patterns_of(tune))
 
 
 def patterns_of(tune: TunePattern) -> tuple[Pattern, ...]:
@@ -158,7 +202,7 @@ def review_tune(folded: str, tune: TunePattern, prosody: Prosody) -> Review:
         prosody: Tones and rhymes.
     """
     pairs = [(tune, pattern) for pattern in patterns_of(tune)]
-    exact = _best(_exact(folded, pairs, prosody))
+    exact = _best(_exact(folded, _shelves(pairs), prosody))
     if exact is not None:
         return exact
     size = len(_read(folded, ()).characters)
@@ -172,9 +216,7 @@ def review_tune(folded: str, tune: TunePattern, prosody: Prosody) -> Review:
 def find_tune_of(folded: str, prosody: Prosody) -> Review | None:
     """Judge a text by the tune whose pattern it keeps; None if it keeps none well."""
     size = len(_read(folded, ()).characters)
-    sizes = {size} if BLANK not in folded else {size - folded.count(BLANK) + n for n in range(folded.count(BLANK) + 1)}
-    pairs = [pair for each in sizes for pair in _patterns_by_size(prosody).get(each, ())]
-    found = _best(_exact(folded, pairs, prosody))
+    found = _best(_exact(folded, _every_shelf(prosody), prosody))
     return found if found is not None and len(found.faults) <= max(2, _MOST_FAULTS * size) else None
 
 
@@ -182,11 +224,12 @@ def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
     """Judge a text by the tune to which it comes nearest, and say so in a note; None if it comes near none."""
     text = _read(folded, ())
     lengths = _lengths(text.ends)
-    size = len(text.characters)
+    size, shelves = len(text.characters), _every_shelf(prosody)
     pairs = [
         pair
         for each in sorted(range(size - _FAR, size + _FAR + 1), key=lambda each: abs(each - size))
-        for pair in _patterns_by_size(prosody).get(each, ())
+        if each in shelves
+        for pair in shelves[each].pairs
         if pair[1].line_lengths[:2] == lengths[:2] or pair[1].line_lengths[-2:] == lengths[-2:]
     ]
     found = _best(_near(folded, pairs[:_MOST_TRIED], prosody, _MOST_CHANGED))
@@ -228,11 +271,6 @@ def _read(folded: str, lengths: Sequence[int]) -> _Text:
     return _Text("".join(characters), tuple(ends), frozenset(light))
 
 
-def _readings(folded: str, pattern: Pattern) -> list[_Text]:
-    every = [_read(folded, ())]
-    return [*every, _read(folded, pattern.line_lengths)] if BLANK in folded else every
-
-
 def _lengths(ends: Sequence[int]) -> tuple[int, ...]:
     return tuple(end - start for start, end in pairwise((0, *ends)))
 
@@ -240,23 +278,47 @@ def _lengths(ends: Sequence[int]) -> tuple[int, ...]:
 # A text that keeps a pattern.
 
 
-def _exact(
-    folded: str, pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
-) -> Iterable[tuple[float, Review]]:
+def _exact(folded: str, shelves: Mapping[int, _Shelf], prosody: Prosody) -> Iterable[tuple[float, Review]]:
     """Yield, with how much their pauses differ, the reviews by the patterns that a text keeps."""
     kept: list[tuple[int, int, int, _Text, TunePattern, Pattern]] = []
-    for tune, pattern in pairs:
-        for text in _readings(folded, pattern):
-            ends = set(text.ends)
-            if len(text.characters) == sum(pattern.line_lengths) and ends >= pattern.due_rhymes.keys():
-                due = set(accumulate(pattern.line_lengths))
-                tones = zip(prosody.sounds(text.characters), "".join(pattern.tones), strict=True)
-                against = sum(FREE not in pair and pair[0] != pair[1] for pair in tones)
-                kept.append((against, len(due ^ (ends - (text.light - due))), len(kept), text, tune, pattern))
+    for text, shelf, rows in _held(folded, shelves):
+        ends, light = _marked(text.ends, shelf), _marked(text.light, shelf)
+        rows = rows[(ends | ~shelf.due[rows]).all(axis=1)]
+        against = (shelf.signs[rows] * _signs(prosody.sounds(text.characters)) < 0).sum(axis=1)
+        pauses = (shelf.ends[rows] ^ (ends & ~(light & ~shelf.ends[rows]))).sum(axis=1)
+        order = np.lexsort((pauses, against))[:_MOST_JUDGED]
+        for wrong, other, row in zip(*(each[order].tolist() for each in (against, pauses, rows)), strict=True):
+            kept.append((wrong, other, len(kept), text, *shelf.pairs[row]))
     common = max((each[-1].count for each in kept), default=0)
-    for _, pauses, _, text, tune, pattern in sorted(kept, key=lambda each: each[:3])[:_MOST_JUDGED]:
+    for _, other, _, text, tune, pattern in sorted(kept, key=lambda each: each[:3])[:_MOST_JUDGED]:
         rare = pattern.count < _RARE_SHARE * common
-        yield pauses + _RARE_PAUSES * rare, _review_exact(text, tune, pattern, prosody)
+        yield other + _RARE_PAUSES * rare, _review_exact(text, tune, pattern, prosody)
+
+
+def _marked(places: Iterable[int], shelf: _Shelf) -> Booleans:
+    """Tell behind which characters of a text something stands, shape (characters,)."""
+    marks = np.zeros(shelf.signs.shape[1], dtype=bool)
+    marks[[place - 1 for place in places]] = True
+    return marks
+
+
+def _held(folded: str, shelves: Mapping[int, _Shelf]) -> Iterable[tuple[_Text, _Shelf, Ids]]:
+    """Yield the readings of a text, with the patterns that may be held to it.
+
+    A marked place is read as a pause, and where a line of the pattern is not yet full as a character.
+    """
+    plain = _read(folded, ())
+    size = len(plain.characters)
+    if size in shelves:
+        yield plain, shelves[size], np.arange(len(shelves[size].pairs))
+    for count in range(size - folded.count(BLANK), size + 1) if BLANK in folded else ():
+        cuts: dict[tuple[int, ...], list[int]] = {}
+        for row, (_, pattern) in enumerate(shelves[count].pairs if count in shelves else ()):
+            cuts.setdefault(pattern.line_lengths, []).append(row)
+        for lengths, rows in cuts.items():
+            text = _read(folded, lengths)
+            if len(text.characters) == count:
+                yield text, shelves[count], np.array(rows)
 
 
 def _review_exact(text: _Text, tune: TunePattern, pattern: Pattern, prosody: Prosody) -> Review:
@@ -353,56 +415,98 @@ def _near(
     folded: str, pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody, most: float
 ) -> Iterable[tuple[float, Review]]:
     """Yield the reviews by the nearest patterns with their distance, if few enough lines differ."""
-    laid: list[tuple[float, int, _Text, TunePattern, Pattern, list[_Group]]] = []
-    for tune, pattern in pairs:
-        for text in _readings(folded, pattern):
-            cost, groups = _align(_lengths(text.ends), pattern.line_lengths)
-            laid.append((cost, len(laid), text, tune, pattern, groups))
-    laid.sort(key=lambda each: each[:2])
-    for cost, _, text, tune, pattern, groups in laid[:3]:
-        if cost == laid[0][0] and cost <= max(1.5, most * len(pattern.line_lengths)):
+    chosen = list(pairs)
+    texts = [_read(folded, ())] * len(chosen)
+    if BLANK in folded:
+        texts += [_read(folded, pattern.line_lengths) for _, pattern in chosen]
+        chosen += chosen
+        chosen = [pair for pair, text in zip(chosen, texts, strict=True) if text.ends]
+        texts = [text for text in texts if text.ends]  # a text of marked places alone may be read as pauses
+    laid: list[tuple[float, int]] = []
+    grids: dict[int, Floats] = {}
+    for ends in dict.fromkeys(text.ends for text in texts):
+        rows = [row for row, text in enumerate(texts) if text.ends == ends]
+        costs = _lay_beside(_lengths(ends), [chosen[row][1].line_lengths for row in rows])
+        for row, grid in zip(rows, costs, strict=True):
+            grids[row] = grid[:, : len(chosen[row][1].line_lengths) + 1]
+            laid.append((float(grids[row][-1, -1]), row))
+    laid.sort()
+    for cost, row in laid[:3]:
+        (tune, pattern), text = chosen[row], texts[row]
+        if cost <= laid[0][0] + _EXACTLY and cost <= max(1.5, most * len(pattern.line_lengths)):
+            groups = _way(_lengths(text.ends), pattern.line_lengths, grids[row])
             yield cost, _review_near(text, tune, pattern, groups, prosody)
 
 
 _Group = tuple[int, int, int, int]
 """Lines of the text from and to, lines of the pattern from and to."""
+_JOINS = [
+    (many, few)
+    for many in range(1, _MOST_JOINED + 1)
+    for few in range(1, _MOST_JOINED + 1)
+    if many + few > 2
+]  # fmt: skip
+"""How many lines of a text may stand beside how many of a pattern, if they have as many characters."""
 
 
-def _align(own: Sequence[int], due: Sequence[int]) -> tuple[float, list[_Group]]:
-    """Lay lines of these lengths beside those of a pattern at the least cost; return it and what stands beside what."""
-    best: list[list[tuple[float, _Group | None]]] = [
-        [(float("inf"), None)] * (len(due) + 1) for _ in range(len(own) + 1)
-    ]
-    best[0][0] = (0.0, None)
-    for i in range(len(own) + 1):
-        for j in range(len(due) + 1):
-            cost = best[i][j][0]
-            if cost == float("inf"):
-                continue
-            for more, i2, j2 in _steps(own, due, i, j):
-                if cost + more < best[i2][j2][0]:
-                    best[i2][j2] = (cost + more, (i, i2, j, j2))
+def _lay_beside(own: Sequence[int], dues: Sequence[Sequence[int]]) -> Floats:
+    """Return what it costs at least to lay the first lines of a text beside the first lines of patterns.
+
+    Args:
+        own: Characters of each line of the text.
+        dues: Those of each line of each pattern.
+
+    Returns:
+        Shape (patterns, lines of the text + 1, most lines of a pattern + 1); what is behind the last line of a pattern
+        means nothing.
+    """
+    width = max(map(len, dues))
+    due = np.full((len(dues), width), _NO_LINE)
+    for number, lengths in enumerate(dues):
+        due[number, : len(lengths)] = lengths
+    sums = np.pad(due.cumsum(axis=1), ((0, 0), (1, 0)))
+    ends = [0, *accumulate(own)]
+    alone = _MISSING * np.arange(width + 1)
+    cost = np.full((len(dues), len(own) + 1, width + 1), np.inf)
+    cost[:, 0] = alone
+    for line, length in enumerate(own, start=1):
+        least = cost[:, line - 1] + _MISSING
+        apart = np.abs(due - length)
+        beside = cost[:, line - 1, :-1] + np.where(apart, _OTHER_LENGTH + 0.05 * apart, 0)
+        least[:, 1:] = np.minimum(least[:, 1:], beside)
+        for many, few in _JOINS:
+            if many <= line and few <= width:
+                equal = sums[:, few:] - sums[:, :-few] == ends[line] - ends[line - many]
+                joined = np.where(equal, cost[:, line - many, :-few] + _REGROUPED * (many + few - 2), np.inf)
+                least[:, few:] = np.minimum(least[:, few:], joined)
+        cost[:, line] = np.minimum.accumulate(least - alone, axis=1) + alone  # lines of the pattern without any beside
+    return cost
+
+
+def _way(own: Sequence[int], due: Sequence[int], cost: Floats) -> list[_Group]:
+    """Return what stands beside what, from the costs of `_lay_beside` for one pattern."""
     groups: list[_Group] = []
     i, j = len(own), len(due)
-    while (step := best[i][j][1]) is not None:
-        groups.append(step)
-        i, j = step[0], step[2]
-    return best[-1][-1][0], groups[::-1]
+    while i or j:
+        steps = _steps(own, due, i, j)
+        _, i2, j2 = min(steps, key=lambda step: cost[step[1], step[2]] + step[0])
+        groups.append((i2, i, j2, j))
+        i, j = i2, j2
+    return groups[::-1]
 
 
 def _steps(own: Sequence[int], due: Sequence[int], i: int, j: int) -> Iterable[tuple[float, int, int]]:
-    """Yield what the next lines may stand beside: cost, and how far both have then come."""
-    if i < len(own):
-        yield _MISSING, i + 1, j
-    if j < len(due):
-        yield _MISSING, i, j + 1
-    if i < len(own) and j < len(due):
-        yield (0.0 if own[i] == due[j] else _OTHER_LENGTH + 0.05 * abs(own[i] - due[j])), i + 1, j + 1
-    for many in range(1, _MOST_JOINED + 1):
-        for few in range(1, _MOST_JOINED + 1):
-            here = own[i : i + many], due[j : j + few]
-            if many + few > 2 and len(here[0]) == many and len(here[1]) == few and sum(here[0]) == sum(here[1]):
-                yield _REGROUPED * (many + few - 2), i + many, j + few
+    """Yield what the last of the first lines may stand beside: cost, and how far both have come before it."""
+    if i and j:
+        apart = abs(own[i - 1] - due[j - 1])
+        yield (_OTHER_LENGTH + 0.05 * apart if apart else 0.0), i - 1, j - 1
+    for many, few in _JOINS:
+        if many <= i and few <= j and sum(own[i - many : i]) == sum(due[j - few : j]):
+            yield _REGROUPED * (many + few - 2), i - many, j - few
+    if i:
+        yield _MISSING, i - 1, j
+    if j:
+        yield _MISSING, i, j - 1
 
 
 def _review_near(

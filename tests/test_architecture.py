@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
 
 # From the ground up; a unit imports only what lies below it. Units of one layer do not know each other.
 LAYERS = (
-    {"messages", "memory"},
+    {"messages"},
     {"errors"},
     {"config"},
     {"batching", "checkpoint", "cli", "device", "graph", "text"},
@@ -28,18 +28,16 @@ TORCH = {"torch", "torchcrf", "safetensors"}
 # Units and modules that neither import torch nor anything that does, wherever in a file the import stands; what they
 # import may be of `LOADED_WITHOUT_TORCH`.
 WITHOUT_TORCH = (
-    *("cli", "config", "corpus", "errors", "memory", "messages", "nn.viterbi", "text"),
+    *("cli", "config", "corpus", "errors", "messages", "nn.viterbi", "text"),
     *("poetry.faults", "poetry.fitting", "poetry.forms", "poetry.prosody", "poetry.reading"),
     *("poetry.review", "poetry.sense"),
     *(
         "tagging.decoding",
         "tagging.dictionary",
         "tagging.dictionary_decoding",
-        "tagging.document",
         "tagging.formats",
         "tagging.lexicon",
         "tagging.matching",
-        "tagging.patterns",
     ),
     *("bulk.inputs", "bulk.records"),
     *(
@@ -153,7 +151,7 @@ def test_imports_point_down() -> None:
 
 def test_training_knows_nothing_of_poems_or_tags() -> None:
     known = {unit for module, unit in EDGES if unit_of(module) == "training"}
-    assert known <= {"errors", "batching", "checkpoint", "config", "device", "memory", "training"}
+    assert known <= {"errors", "batching", "checkpoint", "config", "device", "training"}
 
 
 def test_the_package_itself_imports_no_front_door() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from zhseq import device, memory
+from zhseq import device
 from zhseq.device import (
     autocast,
     cpu_has_bfloat16,
@@ -18,6 +18,25 @@ from zhseq.device import (
     wanted_threads,
 )
 from zhseq.errors import ConfigError
+
+_TAG_IN_MANY_SHAPES = """
+import ctypes, random
+from zhseq import Tagger
+
+class Heap(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "a b c d mapped e f used g h".split()]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Heap
+tagger, draw, used = Tagger.load(threads=1), random.Random(0), []
+for _ in range(2):
+    for _ in range(120):
+        texts = [("我们的祖国是花园" * 8)[: draw.randint(1, 60)] for _ in range(draw.randint(1, 40))]
+        list(tagger.stream(texts))
+    heap = libc.mallinfo2()
+    used.append((heap.used + heap.mapped) / 1e6)
+print(used[1] - used[0])
+"""
 
 
 @pytest.fixture
@@ -89,7 +108,7 @@ def test_tuning_changes_no_number() -> None:
 
 
 def test_tuning_does_without_the_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())  # a C library that is not glibc
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: object())  # a C library that is not glibc
     tune_process(torch.device("cpu"))
 
 
@@ -250,3 +269,23 @@ print(getattr(ctypes.CDLL(paths.pop()), name)())
         [sys.executable, "-c", program], env={**others, **variables}, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) == min(expected, os.cpu_count() or 1)
+
+
+def test_a_limit_that_the_environment_sets_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
+    monkeypatch.delenv("LRU_CACHE_CAPACITY", raising=False)
+    device.limit_cached_shapes(9)
+    assert [device.os.environ[f"{cache}_CAPACITY"] for cache in ("ONEDNN_PRIMITIVE_CACHE", "LRU_CACHE")] == ["7", "8"]
+
+
+def test_all_does_without_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: object())
+    device.keep_freed_memory()
+    device.release_memory()
+    device.share_heap()
+
+
+@pytest.mark.skipif(device._glibc() is None, reason="measures with glibc")
+def test_shapes_of_texts_do_not_fill_the_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", _TAG_IN_MANY_SHAPES], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 10  # megabytes, and without a limit 90

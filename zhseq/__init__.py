@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from zhseq.poetry.poet import Poet
     from zhseq.poetry.request import Poem, Request
     from zhseq.tagging.dictionary import UserDictionary
-    from zhseq.tagging.document import Document, Entity, Word, explain
+    from zhseq.tagging.formats import Document, Entity, Word
     from zhseq.tagging.tagger import Tagger
+    from zhseq.text.tags import explain
 
 __all__ = [
     "Document",
@@ -33,16 +34,16 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Document": "zhseq.tagging.document",
-    "Entity": "zhseq.tagging.document",
+    "Document": "zhseq.tagging.formats",
+    "Entity": "zhseq.tagging.formats",
     "Handbook": "zhseq.poetry.lookup",
     "Poem": "zhseq.poetry.request",
     "Poet": "zhseq.poetry.poet",
     "Request": "zhseq.poetry.request",
     "Tagger": "zhseq.tagging.tagger",
     "UserDictionary": "zhseq.tagging.dictionary",
-    "Word": "zhseq.tagging.document",
-    "explain": "zhseq.tagging.document",
+    "Word": "zhseq.tagging.formats",
+    "explain": "zhseq.text.tags",
 }
 
 

@@ -15,7 +15,7 @@ from zhseq.tagging.evaluation import LabelChoice, as_text, evaluate, spread, unk
 from zhseq.text.tags import TASKS
 
 if TYPE_CHECKING:
-    from zhseq.tagging.document import Document
+    from zhseq.tagging.formats import Document
     from zhseq.tagging.tagger import Tagger
 
 

@@ -13,8 +13,7 @@ from tests.fuzz.fuzzing import any_text, fuzzed, mutated, result_or_error
 from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.errors import InputError
 from zhseq.tagging.dictionary import UserDictionary
-from zhseq.tagging.document import Document
-from zhseq.tagging.formats import FORMATS, make_writer
+from zhseq.tagging.formats import FORMATS, Document, make_writer
 from zhseq.tagging.model import TorchNetwork
 from zhseq.tagging.tagger import Tagger
 

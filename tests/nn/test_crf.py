@@ -10,8 +10,7 @@ import torch
 import torchcrf
 from torch import Tensor
 
-from zhseq.nn.crf import CRF, ILLEGAL_SCORE
-from zhseq.nn.partition import Scores, Support, exact_log_partition, log_partition
+from zhseq.nn.crf import CRF, ILLEGAL_SCORE, Scores, Support, exact_log_partition, log_partition
 
 
 class Path(NamedTuple):

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from tests.nn.test_crf import all_paths, bmes, random_batch, random_crf, summed
-from zhseq.nn import partition as lattice
-from zhseq.nn.crf import CRF
-from zhseq.nn.partition import Support, _ScaledPartition, exact_log_partition
+from zhseq.nn import crf as module
+from zhseq.nn.crf import CRF, Support, _ScaledPartition, exact_log_partition
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e2, 1e3, 1e4])
@@ -62,7 +61,7 @@ def test_ordinary_emissions_never_take_the_slow_way(monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> Tensor:
         raise AssertionError("fell back to the slow partition")
 
-    monkeypatch.setattr(lattice, "exact_log_partition", refuse)
+    monkeypatch.setattr(module, "exact_log_partition", refuse)
     crf = random_crf(40, **bmes(10))
     emissions, mask = random_batch([60, 1, 45, 7], 40, scale=20.0)
     allowed_tags = torch.ones(emissions.shape, dtype=torch.bool)
@@ -88,7 +87,7 @@ def test_devices_without_doubles_get_the_same_sums(monkeypatch: pytest.MonkeyPat
     crf = random_crf(8, **bmes(2))
     emissions, mask = random_batch([13, 5, 1, 9], 8, scale=10.0)
     expected = crf.log_partition(emissions, mask), crf.marginals(emissions, mask)
-    monkeypatch.setattr(lattice, "_sum_dtype", lambda _: torch.float32)
+    monkeypatch.setattr(module, "_sum_dtype", lambda _: torch.float32)
     torch.testing.assert_close(crf.log_partition(emissions, mask), expected[0], rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(crf.marginals(emissions, mask), expected[1], rtol=1e-4, atol=1e-4)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from zhseq.tagging.document import Document, Entity, Word
+from zhseq.tagging.formats import Document, Entity, Word
 
 BATCH = 3
 

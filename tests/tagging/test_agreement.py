@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.tagging.decoding import PIECE, TextBlock, find_spans, tag_table
 from zhseq.tagging.dictionary import Entry, UserDictionary
-from zhseq.tagging.document import Document
-from zhseq.tagging.formats import FORMATS, make_writer
+from zhseq.tagging.formats import FORMATS, Document, make_writer
 from zhseq.tagging.model import TorchNetwork
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.tags import scheme_tags

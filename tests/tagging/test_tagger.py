@@ -14,7 +14,7 @@ from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.tagging.decoding import PIECE
 from zhseq.tagging.dictionary import UserDictionary
-from zhseq.tagging.document import Document
+from zhseq.tagging.formats import Document
 from zhseq.tagging.model import TorchNetwork, save
 from zhseq.tagging.tagger import SECTION_MARGIN, Tagger
 

@@ -12,7 +12,7 @@ from zhseq.errors import InputError
 from zhseq.tagging import decoding as tag_decoding
 from zhseq.tagging.decoding import PIECE
 from zhseq.tagging.dictionary import Entry, UserDictionary
-from zhseq.tagging.document import Document
+from zhseq.tagging.formats import Document
 from zhseq.tagging.model import TorchNetwork, save
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import normalize

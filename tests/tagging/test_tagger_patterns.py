@@ -11,9 +11,9 @@ from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import InputError
 from zhseq.tagging import matching
 from zhseq.tagging.dictionary import Entry, UserDictionary
-from zhseq.tagging.document import Document
+from zhseq.tagging.formats import Document
+from zhseq.tagging.matching import find_patterns
 from zhseq.tagging.model import TorchNetwork
-from zhseq.tagging.patterns import find_patterns
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.tags import scheme_tags
 

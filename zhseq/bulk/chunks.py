@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from zhseq import memory
 from zhseq.bulk.inputs import TEXT, Source, groups
 from zhseq.bulk.long_texts import LONG, tag_sections, write_sections
 from zhseq.bulk.records import Reading, read_units
+from zhseq.device import limit_cached_shapes
 from zhseq.tagging.formats import make_writer
 from zhseq.text.encoding import Notify
 
@@ -174,7 +174,7 @@ class TaggingJob:
             ZhseqError: As `Tagger.load` and `make_writer`.
         """
         os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))  # else torch starts more, which only wait
-        memory.limit_cached_shapes(_CACHED_SHAPES)
+        limit_cached_shapes(_CACHED_SHAPES)
         load = self.load
         if load is None:
             from zhseq.tagging.tagger import Tagger

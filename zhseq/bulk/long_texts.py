@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zhseq.tagging.document import Document
-    from zhseq.tagging.formats import Writer
+    from zhseq.tagging.formats import Document, Writer
     from zhseq.tagging.tagger import Tagger
 
 LONG = 100_000

@@ -34,7 +34,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from zhseq.tagging.document import Document
+    from zhseq.tagging.formats import Document
 
 _BLOCK = 2**18, 2**20  # bytes of a block of chunks at least, at most: each costs Ray some work of its own,
 _BLOCKS_OF_ACTOR = 32  # but all actors must have work to the end, however small the input

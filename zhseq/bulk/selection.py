@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from zhseq.errors import InputError
-from zhseq.tagging.document import Document, Entity, Word
+from zhseq.tagging.formats import Document, Entity, Word
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import codepoints, is_han, normalize
 

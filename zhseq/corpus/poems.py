@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from zhseq.corpus.cleaning import DUPLICATE, CleanPoems, clean, concatenate, select
+from zhseq.corpus.cleaning import DUPLICATE, CleanPoems, clean, collect_tunes, concatenate, select
 from zhseq.corpus.dedup import Deduplication, deduplicate
 from zhseq.corpus.poetry import CI, POETRY_SOURCES, read_composed, read_skip_list, read_source
 from zhseq.corpus.registry import corpora_root, corpus_folder
-from zhseq.corpus.tunes import collect_tunes
 from zhseq.errors import FULL_DISK, ConfigError, CorpusError
 from zhseq.text.normalize import from_codepoints, normalize
 

@@ -13,18 +13,21 @@ from pathlib import Path
 
 from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.corpus.tagging_base import Source, TaggedCorpus, TaggedText, without_bilou
-from zhseq.corpus.tagging_columns import (
+from zhseq.corpus.tagging_json import read_cluener, read_dataset, read_jsonl
+from zhseq.corpus.tagging_lines import (
     DOCUMENT_START,
+    PARAGRAPH_ID,
     has_commas,
     is_tag,
     partner,
     read_columns,
     read_conllu,
     read_parallel,
+    read_pfr,
+    read_segmented,
+    read_slashed,
     read_uner,
 )
-from zhseq.corpus.tagging_json import read_cluener, read_dataset, read_jsonl
-from zhseq.corpus.tagging_words import PARAGRAPH_ID, read_pfr, read_segmented, read_slashed
 from zhseq.errors import ConfigError, CorpusError, InputError, Message
 from zhseq.text.encoding import decode_text
 from zhseq.text.normalize import normalize

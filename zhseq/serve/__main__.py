@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from zhseq import memory
 from zhseq.cli import add_backend, program, run_main
+from zhseq.device import share_heap
 from zhseq.errors import ConfigError, InputError, command_line
 from zhseq.serve.settings import KEY_VARIABLE, Settings
 
@@ -53,7 +53,7 @@ def _serve(settings: Settings, listeners: list[socket.socket], stack: ExitStack)
 
     from zhseq.serve.app import create_app
 
-    memory.share_heap()
+    share_heap()
     torch.set_num_threads(1)  # each thread that tags uses one core
     sys.setswitchinterval(_SWITCH)
     app = create_app(settings)

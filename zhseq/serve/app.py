@@ -27,8 +27,8 @@ from zhseq.serve.openapi import Endpoint, NamedRoute, describe
 from zhseq.serve.schemas import HealthResponse, OptionsResponse
 from zhseq.serve.services import Services, services
 from zhseq.serve.settings import Settings
-from zhseq.tagging.document import ENTITY_NAMES, POS_NAMES
 from zhseq.tagging.formats import PKU_TO_UPOS, UPOS
+from zhseq.text.tags import ENTITY_NAMES, POS_NAMES
 
 if TYPE_CHECKING:
     from zhseq.poetry.poet import Poet

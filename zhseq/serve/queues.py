@@ -20,7 +20,7 @@ from zhseq.tagging.formats import make_writer
 
 if TYPE_CHECKING:
     from zhseq.tagging.dictionary import Entry, UserDictionary
-    from zhseq.tagging.document import Document
+    from zhseq.tagging.formats import Document
     from zhseq.tagging.tagger import Tagger
 
 Work = Callable[[], Iterator["bytes | None"]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
-from zhseq import memory
+from zhseq.device import release_memory
 from zhseq.errors import Message
 from zhseq.serve.metrics import Metrics
 from zhseq.serve.processes import Peers, summed
@@ -110,7 +110,7 @@ class Services:
     def _count_batch(self, texts: int, characters: int) -> None:
         self.metrics.count_batch(texts, characters)
         if next(self._batches) % _BATCHES_TO_RELEASE == 0:
-            memory.release()  # of tensors of all sizes holes stay behind, which would grow for ever
+            release_memory()  # of tensors of all sizes holes stay behind, which would grow for ever
 
 
 def _say(stuck: _Stuck | None) -> Message | None:

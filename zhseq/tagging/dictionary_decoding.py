@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from zhseq.errors import InputError
 from zhseq.nn.viterbi import Arcs, Chain, Limits, Sequences, best_paths, k_best_paths
-from zhseq.tagging.matching import FIRST_ENTRY, Matches
-from zhseq.tagging.patterns import ALL_KINDS
+from zhseq.tagging.matching import ALL_KINDS, FIRST_ENTRY, Matches
 from zhseq.text.tags import TagTable
 
 Ints = npt.NDArray[np.int64]

@@ -21,7 +21,7 @@ from zhseq.text.tags import Ints, Span
 
 if TYPE_CHECKING:
     from zhseq.corpus.tagging import TaggedText
-    from zhseq.tagging.document import Document
+    from zhseq.tagging.formats import Document
     from zhseq.tagging.tagger import Tagger
 
 NOTHING = "-"

@@ -1,6 +1,7 @@
-"""Write tagged text for people, for programs and for annotation tools: one writer of each format.
+"""A text with what the tagger found in it, and how that is written: one writer for each format.
 
-A writer takes a document at once or, where it is very long, part by part, and gives the same bytes both ways.
+Formats are for people, for programs and for annotation tools. A writer takes a document at once or, where it is very
+long, part by part, and gives the same bytes both ways.
 """
 
 from __future__ import annotations
@@ -11,12 +12,95 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from zhseq.errors import InputError
-from zhseq.tagging.document import Document, Entity, Word, tagged_text
-from zhseq.text.tags import Span, spans_to_tags
+from zhseq.text.tags import TASKS, Span, spans_to_tags
+
+
+class Word(NamedTuple):
+    """A word: `text == document.text[start:end]`, in code points."""
+
+    text: str
+    start: int
+    end: int
+    pos: str
+    """Part of speech; empty for a model that only finds words."""
+    score: float | None = None
+    """Probability of the least certain of its characters' tags; only on request."""
+
+
+class Entity(NamedTuple):
+    """A named entity: `text == document.text[start:end]`, in code points."""
+
+    text: str
+    start: int
+    end: int
+    label: str
+    score: float | None = None
+    """As for `Word`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text with its words and entities, each in order and without overlap. The words cover all but the blanks.
+
+    As a string it is the tagged text: `[江/nr 泽民/nr]PER 在/p [北京/ns]LOC`.
+    """
+
+    text: str
+    words: tuple[Word, ...]
+    entities: tuple[Entity, ...]
+    alternatives: tuple[Document, ...] = ()
+    """The n best readings of words and entities together, the best first; only on request."""
+
+    def __str__(self) -> str:
+        return tagged_text(self, TASKS if self.words else ("ner",))
+
+
+def tagged_text(document: Document, tasks: Sequence[str]) -> str:
+    """Return `江/nr 泽民/nr`, with entities in brackets, for people; blanks of the text are not shown.
+
+    Args:
+        document: The text and what was found in it.
+        tasks: What to show. Without `pos`, the text between entities is shown as it is.
+    """
+    if "pos" in tasks:
+        return " ".join(_bracketed_words(document, "ner" in tasks))
+    pieces, position = [], 0
+    for entity in document.entities:
+        pieces += document.text[position : entity.start].split()
+        inside = " ".join(document.text[entity.start : entity.end].split())
+        pieces.append(f"[{inside}]{entity.label}{_score(entity)}")
+        position = entity.end
+    pieces += document.text[position:].split()
+    return " ".join(pieces)
+
+
+def _bracketed_words(document: Document, with_entities: bool) -> list[str]:
+    """Put brackets around the words that an entity touches; of two entities in one word the first is shown."""
+    shown = []
+    for word in document.words:
+        text = " ".join(word.text.split())
+        shown.append((f"{text}/{word.pos}" if word.pos else text) + _score(word))
+    index = 0
+    for entity in document.entities if with_entities else ():
+        while index < len(shown) and document.words[index].end <= entity.start:
+            index += 1
+        first = index
+        while index < len(shown) and document.words[index].start < entity.end:
+            index += 1
+        if index > first:
+            shown[first] = "[" + shown[first]
+            shown[index - 1] += f"]{entity.label}{_score(entity)}"
+    return shown
+
+
+def _score(part: Word | Entity) -> str:
+    return "" if part.score is None else f":{part.score:.3f}"
+
 
 PKU_TO_UPOS = {
     **dict.fromkeys(("n", "an", "vn", "q", "t", "s", "j", "l", "Ng", "Tg"), "NOUN"),

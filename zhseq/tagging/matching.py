@@ -1,4 +1,9 @@
-"""Where the words of a user's dictionary and the pieces known by their spelling stand in a block of lines."""
+"""What is known of the words of a block of lines before a model reads it: by their spelling, or by a dictionary.
+
+Addresses, numbers, codes, emoji and marks are found by their spelling. The kinds, and the part of speech each gives,
+are those of a corpus of modern text in the standard of the People's Daily; `docs/modern.md` has the table of how often
+the corpus agrees. A kind that the corpus does not cut and tag in one way is left to the model.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +21,249 @@ import regex
 
 from zhseq.errors import InputError
 from zhseq.tagging.lexicon import NgramTable, TextHashes
-from zhseq.tagging.patterns import ALL_KINDS as PATTERN_KINDS
-from zhseq.tagging.patterns import match_patterns
-from zhseq.text.normalize import CodePoints, from_codepoints
+from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
 
 Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PatternKind:
+    """A kind of text that is recognised by its spelling.
+
+    Attributes:
+        name: What it is called.
+        expression: A regular expression for normalised text, without groups.
+        pos: The part of speech it has; empty: the model decides on one.
+        nameless: Whether no part of it can belong to a named entity.
+    """
+
+    name: str
+    expression: str
+    pos: str = ""
+    nameless: bool = True
+
+
+class PatternSpan(NamedTuple):
+    """One piece of text that is a word by its spelling: `text[start:end]`, in code points."""
+
+    start: int
+    end: int
+    kind: str
+    """Name of the kind, see `KINDS`."""
+    pos: str
+    """The part of speech it has; empty: the model decides."""
+    nameless: bool
+    """Whether no part of it can belong to a named entity."""
+
+
+_LETTER = "A-Za-zÀ-ÖØ-öø-ɏͰ-ϿЀ-ӿ"
+_WORD = f"{_LETTER}0-9"
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff"
+_BEGIN = rf"(?<![{_WORD}])"
+_END = rf"(?![{_WORD}])"
+# A number does not begin behind what may belong to it, and does not end before more of it.
+_FIRST = rf"(?<![{_WORD}.·∶:\-－—/~*×+])"
+_LAST = rf"{_END}(?![.·∶:/*×+~\-—][0-9])"
+# A run of letters is whole: no sign joins it to others.
+_ALONE = rf"(?<![{_WORD}_'&/+—·.\-–])(?<![{_WORD}]\()"
+_DONE = rf"(?![{_WORD}_])(?!['&/+—·.\-–(][{_WORD}])"
+_YEAR = r"(?:1[5-9]|20)[0-9]{2}"
+_MONTH = r"(?:1[0-2]|0?[1-9])"
+_DAY = r"(?:3[01]|[12][0-9]|0?[1-9])"
+_CLOCK = r"(?:[01]?[0-9]|2[0-4]):[0-5][0-9]"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_TOP_LEVEL = (
+    "com|cn|net|org|edu|gov|io|ai|me|tv|cc|info|co|uk|jp|hk|tw|us|de|xyz|top|app|dev|vip|club|shop|site|online|biz|"
+    "mobi|asia|wang"
+)
+_UNITS = (
+    "mmol|mmHg|Mbps|Gbps|kbps|kcal|kWh|mAh|rpm|dpi|fps|ppm|ppi|min|kbp|mol|kPa|MPa|MHz|Mhz|GHz|kHz|KHz|Hz|kg|KG|mg|μg|"
+    "ug|km²|km|cm|CM|mm|MM|nm|μm|um|m²|m³|m2|m3|ml|mL|ML|KB|MB|GB|TB|Gb|Mb|kW|KW|dB|px|bp|oz|ms|pt|g|W|V"
+)
+_TAIL = "/[A-Za-z0-9._~%?#@$&*+=:/-]*"
+_LINK = "[A-Za-z0-9/=&_#%~-]"  # what a link ends with: not with the mark of the sentence around it
+_FACE = "ω▽﹏╥≧≦◕ಠ∀￣︶︿⊙´｀ˊˋ▔Ддεз‵′⌒▿◡ㄒ╯╰ツ•◉º゜ﾟ・･ᴗ﹃∇≖ㅂ"
+_EYE = "><^T;=QOo0*@uUxX+-"
+
+KINDS = (
+    PatternKind("keycap", r"[0-9#*]\ufe0f?\u20e3", "w"),
+    PatternKind(
+        "kaomoji",
+        rf"[oOmdヾヽ\\٩୧]?\((?!\s)[^()A-Za-z{_HAN}0-9\n]{{0,5}}(?:[{_FACE}][^()\n{_HAN}]{{1,8}}|[{_EYE}][_.﹏ωo口皿□ー-]+[{_EYE}])"
+        rf"[^()A-Za-z{_HAN}0-9\n]{{0,5}}\)(?:[oOmdノﾉ/~☆♪۶و╯︵┻━]+)?"
+        r"|→_→|←_←|\^_?\^|T_T|>_<|(?<![\w-])-_-|=_=|[:;]-[)D(P]",
+        "w",
+    ),
+    PatternKind(
+        "url",
+        rf"(?:(?:https?|ftp|rtsp|wss?|git|ssh)://|https?//|(?<![A-Za-z0-9])www\.)[A-Za-z0-9._~%/?#@$&*+=:!-]*{_LINK}",
+        "nx",
+    ),
+    PatternKind(
+        "email",
+        rf"{_BEGIN}[A-Za-z0-9][A-Za-z0-9._%+-]{{0,63}}@(?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}[A-Za-z]{{2,}}{_END}",
+        "nx",
+    ),
+    PatternKind(
+        "domain",
+        rf"{_BEGIN}(?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}(?:{_TOP_LEVEL}){_END}(?::[0-9]+)?(?:{_TAIL}{_LINK})?",
+        "nx",
+    ),
+    PatternKind("host", rf"{_BEGIN}localhost(?::[0-9]+)?{_END}", "nx"),
+    PatternKind("file path", rf"(?<![{_WORD}{_HAN}])~?(?:/[A-Za-z0-9._-]+){{2,}}/?", "nx"),
+    PatternKind(
+        "network address",
+        rf"(?<![{_WORD}.]){_OCTET}(?:\.{_OCTET}){{3}}(?::[0-9]{{1,5}})?(?:/[0-9]{{1,2}})?{_END}(?!\.[0-9])",
+        "m",
+    ),
+    PatternKind(
+        "date",
+        _FIRST + "(?:" + "|".join(f"{_YEAR}{sign}{_MONTH}{sign}{_DAY}" for sign in ("-", "/", "[.]")) + ")" + _LAST,
+        "m",
+    ),
+    PatternKind("user", rf"(?<=@)[A-Za-z0-9-]*[A-Za-z0-9](?![{_WORD}_{_HAN}-])", "nx", nameless=False),
+    PatternKind("", rf"(?<=@)(?:(?!www\.|https?:)[{_WORD}_{_HAN}-])+"),  # a name of other letters: the model decides
+    PatternKind("at sign", "@", "w"),
+    PatternKind("clock time", rf"{_FIRST}{_CLOCK}(?::[0-5][0-9])?(?:[-~]{_CLOCK})?{_LAST}(?!日)", "m"),
+    PatternKind("year", rf"{_FIRST}{_YEAR}年(?!度)", "t", nameless=False),
+    PatternKind("month", rf"(?<![第·.0-9]){_MONTH}月份?", "t", nameless=False),
+    PatternKind("day", rf"(?<![第·.0-9]){_DAY}日(?![本元])", "t", nameless=False),
+    PatternKind("hour", r"(?<![第·.0-9])(?:[01]?[0-9]|2[0-4])(?:时|点钟)(?![间代区期许候尚长])", "t", nameless=False),
+    PatternKind("percentage", rf"{_FIRST}[0-9]+(?:,[0-9]{{3}}){{0,8}}(?:[.·][0-9]+)?[%‰](?![0-9])", "m"),
+    PatternKind(
+        "number with commas", rf"{_FIRST}[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,8}}(?:\.[0-9]+)?[万亿]*{_END}(?!,[0-9])", "m"
+    ),
+    PatternKind("decimal", rf"{_FIRST}[0-9]+[.·][0-9]+(?:[千百]?[万亿]+|{_LAST}(?! ?[千百万亿%]))", "m"),
+    PatternKind(
+        "version",
+        rf"{_BEGIN}[vV][0-9]+(?:\.[0-9]+)+(?:[-_]?(?:alpha|beta|rc|dev|pre|final|release)[.0-9]*)?{_END}",
+        "nx",
+    ),
+    PatternKind("dotted number", rf"{_FIRST}[0-9]{{1,2}}(?:\.[0-9]{{1,3}}){{2,}}{_LAST}", "m"),
+    PatternKind("ratio", rf"{_FIRST}(?:[0-9]{{1,3}}:[0-9]{{1,3}}|[0-9]+∶[0-9]+){_LAST}(?![年月日])", "m"),
+    PatternKind("", rf"{_FIRST}{_YEAR}[-~]{_YEAR}{_LAST}"),  # from year to year: not always one word
+    PatternKind("range", rf"{_FIRST}[0-9]+(?:\.[0-9]+)?[-~][0-9]+(?:\.[0-9]+)?%?{_LAST}(?![年月日号])", "m"),
+    PatternKind("fraction", rf"{_FIRST}[0-9]+/[0-9]+{_LAST}", "m"),
+    PatternKind("sum", rf"{_FIRST}[0-9]+(?:[*+][0-9]+)+{_LAST}", "m"),
+    PatternKind("quantity", rf"(?<![{_WORD}.~-])(?![2-5][gG])[0-9]+(?:\.[0-9]+)?(?=(?:{_UNITS}){_END})", "m"),
+    PatternKind("unit", rf"(?<=[0-9])(?<!(?<![0-9.])[2-5](?=g))(?:{_UNITS}){_END}", "q"),
+    PatternKind("generation", rf"(?<![{_WORD}.])(?:[23]D|5G|0x[0-9A-Fa-f]+){_END}", "nx"),
+    PatternKind("programming language", rf"{_BEGIN}(?:[A-Za-z]\+\+|[CFJ]#)(?![+#{_WORD}])", "nx"),
+    PatternKind("train", r"(?<![A-Za-z0-9])[GDCTZKSY][0-9]{1,4}(?=次)", "nx"),
+    PatternKind(
+        "model code",
+        rf"{_ALONE}(?![a-z]{{2,3}}[0-9]{{3}})(?:[{_LETTER}]{{1,3}}[0-9]{{1,5}}(?:\.[0-9](?![0-9]))?|[{_LETTER}]{{4,}}[0-9]{{1,4}}"
+        rf"|[{_LETTER}]{{2,}}-[0-9]{{1,4}})(?:[{_LETTER}]+[0-9]+)*[{_LETTER}]*(?:-[{_WORD}]+)*{_END}"
+        rf"(?![./_][{_WORD}])(?!\.[^{_WORD}]|[万亿])",
+        "nx",
+        nameless=False,
+    ),
+    PatternKind(
+        "joined letters", rf"{_ALONE}[{_LETTER}]+(?:[-.'&][{_LETTER}]+)+{_DONE}(?![.(]\b)", "nx", nameless=False
+    ),
+    PatternKind("letters", rf"{_ALONE}[{_LETTER}]{{3,}}{_DONE}", "nx", nameless=False),
+    PatternKind("", rf"[{_WORD}]+(?:[_'&/+—·.–-]+[{_WORD}]+)*"),  # anything else of that kind: the model decides
+    PatternKind("ellipsis", r"…+|\.{3,}|·{2,}", "w"),
+    PatternKind("dash", r"—{2,}|―{2,}", "w"),
+    PatternKind("number sign", "#", "w"),
+    PatternKind("bracket", r"[\[\]]", "w"),
+    PatternKind("underscore", "_+", "w"),
+)
+"""What is found by spelling, the first that fits. Kinds without a name are passed over, and so keep others out."""
+
+EMOJI = PatternKind("emoji", r"[\p{Emoji_Presentation}\p{Extended_Pictographic}\p{Regional_Indicator}]", "w")
+"""A whole cluster that begins with such a character; found apart, because only `regex` knows clusters."""
+ALL_KINDS = (*KINDS, EMOJI)
+"""A kind's number is its place here."""
+PATTERN_TAGS = frozenset(kind.pos for kind in ALL_KINDS if kind.pos)
+"""Parts of speech that a model needs to have for these kinds."""
+
+# What no kind begins with is skipped in one step; each group is a kind, and its number that of the kind, from 1.
+_SKIPPED = rf"(?<!@)[^{_WORD}@#\[\]_~/(…·.—―→←^>=:;\-*ヾヽ\\٩୧]+"
+
+
+@dataclass(frozen=True)
+class PatternMatches:
+    """Pieces of texts laid end to end that are words by their spelling, in order and without overlap.
+
+    Attributes:
+        starts: First characters, (pieces,).
+        ends: The characters behind the last, (pieces,).
+        kinds: Their places in `ALL_KINDS`, (pieces,).
+    """
+
+    starts: Ints
+    ends: Ints
+    kinds: Ints
+
+
+def find_patterns(texts: Sequence[str]) -> list[list[PatternSpan]]:
+    """Find what is a word by its spelling in each text, in order and without overlap.
+
+    Args:
+        texts: Of any length; offsets count their code points, whatever their width and script.
+    """
+    lines = np.concatenate([[0], np.cumsum([len(text) for text in texts], dtype=np.int64)]).astype(np.int64)
+    found = match_patterns(codepoints(normalize("".join(texts))), lines)
+    owners = np.searchsorted(lines, found.starts, side="right") - 1
+    spans: list[list[PatternSpan]] = [[] for _ in texts]
+    shifts = lines[owners]
+    columns = (owners, found.starts - shifts, found.ends - shifts, found.kinds)
+    for owner, start, end, number in zip(*(column.tolist() for column in columns), strict=True):
+        kind = ALL_KINDS[number]
+        spans[owner].append(PatternSpan(start, end, kind.name, kind.pos, kind.nameless))
+    return spans
+
+
+def match_patterns(points: CodePoints, lines: Ints) -> PatternMatches:
+    """Find what is a word by its spelling in a block of lines.
+
+    Args:
+        points: Normalised code points of the lines laid end to end, (characters,).
+        lines: Where each line begins, and the end of the last, (lines + 1,).
+    """
+    inner = lines[1:-1]
+    apart = np.insert(points, inner, ord("\n"))  # no piece goes across lines
+    text = from_codepoints(apart)
+    rows = [
+        (match.start(), match.end(), match.lastindex - 1)
+        for match in _expression().finditer(text)
+        if match.lastindex is not None and _NAMED[match.lastindex]
+    ]
+    rows += _emoji(text, apart, rows)
+    starts, ends, kinds = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3).T
+    before = np.searchsorted(inner + np.arange(1, len(inner) + 1), starts, side="right")  # line ends put in before it
+    return PatternMatches(starts - before, ends - before, kinds)
+
+
+_NAMED = (False, *(bool(kind.name) for kind in KINDS))
+
+
+@lru_cache(maxsize=1)
+def _expression() -> re.Pattern[str]:
+    return re.compile("|".join([_SKIPPED, *(f"({kind.expression})" for kind in KINDS)]))
+
+
+def _emoji(text: str, points: CodePoints, taken: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Find the clusters of emoji that touch no other piece."""
+    possible = (points >= 0x2300) & (points < 0x2C00) | (points >= 0x1F000) & (points < 0x20000)
+    candidates = np.flatnonzero(possible).tolist()
+    if not candidates:
+        return
+    occupied = {position for start, end, _ in taken for position in range(start, end)}
+    cluster, last = _cluster(), 0
+    for start in candidates:
+        if start >= last and (match := cluster.match(text, start)):
+            last = match.end()
+            if occupied.isdisjoint(range(start, last)):
+                yield start, last, len(KINDS)
+
+
+@lru_cache(maxsize=1)
+def _cluster() -> regex.Pattern[str]:
+    return regex.compile(rf"(?={EMOJI.expression})\X")
+
+
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
@@ -30,7 +274,7 @@ _BEFORE_HAN = 0x2E80  # scripts that write words apart lie before; Han, kana and
 class Attributes:
     """What is said of the words that are matched, a row for each.
 
-    Row 0 stands for no word; the next rows are those of `PATTERN_KINDS`, in every table; then come the entries of a
+    Row 0 stands for no word; the next rows are those of `ALL_KINDS`, in every table; then come the entries of a
     dictionary.
 
     Attributes:
@@ -48,16 +292,16 @@ class Attributes:
     names: tuple[str, ...]
 
 
-FIRST_ENTRY = 1 + len(PATTERN_KINDS)
+FIRST_ENTRY = 1 + len(ALL_KINDS)
 """The first row of `Attributes` that belongs to a dictionary."""
 
 
 @lru_cache(maxsize=1)
 def pattern_attributes() -> Attributes:
     """Return the attributes of the pieces that are known by their spelling: all that there is without a dictionary."""
-    parts = ["", *(kind.pos for kind in PATTERN_KINDS)]
+    parts = ["", *(kind.pos for kind in ALL_KINDS)]
     names = tuple(dict.fromkeys(parts))
-    force = np.array([False] + [True] * len(PATTERN_KINDS))
+    force = np.array([False] + [True] * len(ALL_KINDS))
     pos = np.array([names.index(part) for part in parts], dtype=np.int64)
     return Attributes(np.zeros(FIRST_ENTRY, dtype=np.float32), force, pos, np.zeros_like(pos), names)
 

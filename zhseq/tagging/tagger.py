@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from zhseq import checkpoint, memory
-from zhseq.device import set_threads
+from zhseq import checkpoint
+from zhseq.device import limit_cached_shapes, set_threads
 from zhseq.errors import InputError, Message
 from zhseq.graph import pick_backend
 from zhseq.tagging.decoding import Network, Spans, TextBlock, find_spans, tag_table
 from zhseq.tagging.dictionary import UserDictionary
-from zhseq.tagging.document import Document, Entity, Word
 from zhseq.tagging.features import Ints
-from zhseq.tagging.patterns import PATTERN_TAGS
+from zhseq.tagging.formats import Document, Entity, Word
+from zhseq.tagging.matching import PATTERN_TAGS
 from zhseq.text.tags import TASKS
 
 SECTION_MARGIN = 512
@@ -37,7 +37,7 @@ class Tagger:
             means is told by `zhseq.explain`. A model that only finds words has the one label that is empty.
         dictionary: The user's own words; what is added or removed counts from the next texts on.
         patterns: Whether what is a word by its spelling (addresses, numbers, codes, emoji) is one here, see
-            `zhseq.tagging.patterns`; only where the model has the parts of speech of these.
+            `zhseq.tagging.matching`; only where the model has the parts of speech of these.
         network: What scores the tags.
     """
 
@@ -75,7 +75,7 @@ class Tagger:
         """Load a model.
 
         With PyTorch, a process that has not computed anything yet will keep less for the shapes of its batches on a CPU
-        than PyTorch does by itself, see `zhseq.memory.limit_cached_shapes`.
+        than PyTorch does by itself, see `zhseq.device.limit_cached_shapes`.
 
         Args:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
@@ -85,7 +85,7 @@ class Tagger:
             threads: Processor threads. By default one, unless OMP_NUM_THREADS or `torch.set_num_threads` has asked for
                 another number; those of PyTorch are of the whole process, see `zhseq.device.set_threads`.
             dictionary: The user's own words, or a file of them; see `UserDictionary`.
-            patterns: Take what is a word by its spelling for one, see `zhseq.tagging.patterns`.
+            patterns: Take what is a word by its spelling for one, see `zhseq.tagging.matching`.
 
         Raises:
             CheckpointError: It is missing, damaged, or no tagger.
@@ -104,7 +104,7 @@ class Tagger:
             from zhseq.tagging.model import load_network
 
             set_threads(threads)
-            memory.limit_cached_shapes(_CACHED_SHAPES)
+            limit_cached_shapes(_CACHED_SHAPES)
             network = load_network(directory, device)
         return cls(network, dictionary=dictionary, patterns=patterns, name=str(directory))
 

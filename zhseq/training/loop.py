@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from zhseq import memory
 from zhseq.batching import Batch
-from zhseq.device import autocast, pick_device, tune_process
+from zhseq.device import autocast, pick_device, release_memory, tune_process
 from zhseq.errors import ConfigError, Message, ZhseqError, command_line
 from zhseq.training.distributed import World, world, wrap
 from zhseq.training.progress import Reporter
@@ -207,7 +206,7 @@ def train(
                         continue
                     mean = _mean_loss(pending, progress.step, place)
                     pending.clear()
-                    memory.release()
+                    release_memory()
                     progress.seconds = time.monotonic() - clock
                     if due:
                         reporter.score = _evaluate(state, evaluate, save_best, place)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zhseq.tagging.patterns import ALL_KINDS, find_patterns
+from zhseq.tagging.matching import ALL_KINDS, find_patterns
 
 
 def pieces(text: str) -> list[str]:

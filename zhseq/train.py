@@ -59,7 +59,7 @@ def _train_poem(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from zhseq.training.progress import plot_run
+    from zhseq.training.plot import plot_run
 
     print(plot_run(options.run_folder, options.output or options.run_folder / "curves.png"))
     return 0

@@ -1,0 +1,91 @@
+"""Draw the curves of a run: training loss, dev measures and learning rate. Needs matplotlib, the extra `plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zhseq.errors import ConfigError
+from zhseq.training.state import read_log
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_INK = "#333333"
+_COLOURS = ("#2f5d8a", "#c8963e", "#7a9e7e", "#a8473f", "#6d5a8c", "#4a9aa8")
+_COUNTERS = ("step", "epoch", "seconds", "loss", "rate", "score")
+
+
+def plot_run(run: Path, output: Path) -> Path:
+    """Draw training loss, dev measures and learning rate over the optimizer steps of a run.
+
+    Args:
+        run: The directory of the run, which holds its log.
+        output: The PNG file to write.
+
+    Returns:
+        `output`.
+
+    Raises:
+        InputError: The log is missing, empty or broken; the message names file and line.
+        ConfigError: matplotlib is not installed.
+    """
+    entries = read_log(run)
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError(
+            "matplotlib_missing_for_curves",
+            "drawing curves needs matplotlib, which is not installed; run `pip install 'zhseq[plot]'`",
+        ) from error
+    steps = [entry["step"] for entry in entries]
+    style: dict[Any, Any] = {"font.size": 10, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": "#999999"}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(9, 9), layout="constrained")
+        FigureCanvasAgg(figure)
+        loss, dev, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.4))
+        _curve(loss, steps, [entry["loss"] for entry in entries], _COLOURS[0])
+        _finish(loss, "Training loss", "nats")
+        _measures(dev, steps, entries)
+        _curve(rate, steps, [entry["rate"] for entry in entries], _COLOURS[2])
+        rate.set_ylim(bottom=0)
+        rate.set_xlabel("optimizer steps")
+        _finish(rate, "Learning rate", "")
+        figure.suptitle(f"{steps[-1]:,} optimizer steps", fontsize=13, fontweight="bold")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(output, format="png", dpi=130)
+    return output
+
+
+def _measures(axes: Axes, steps: list[int], entries: list[dict[str, Any]]) -> None:
+    """Draw every measure of the evaluations (the score itself if there is no other) and mark the best evaluation."""
+    names = [name for name in entries[0] if name not in _COUNTERS] or ["score"]
+    best = max(range(len(entries)), key=lambda index: float(entries[index]["score"]))
+    axes.axvline(steps[best], color="#999999", linewidth=1, linestyle=":")
+    for index, name in enumerate(names):
+        values = [entry.get(name, float("nan")) for entry in entries]
+        colour = _COLOURS[index % len(_COLOURS)]
+        _curve(axes, steps, values, colour, label=name.replace("_", " "))
+        axes.plot(steps[best], values[best], "o", color=colour, markersize=8, markerfacecolor="white")
+        axes.annotate(
+            f"{values[best]:.4g}", (steps[best], values[best]), (0, 9), textcoords="offset points", ha="right"
+        )
+    axes.margins(y=0.15)
+    axes.legend(frameon=False)
+    _finish(axes, f"Dev set (best at step {steps[best]:,})", "")
+
+
+def _curve(axes: Axes, steps: list[int], values: list[float], colour: str, label: str | None = None) -> None:
+    axes.plot(steps, values, color=colour, linewidth=1.8, marker=".", markersize=6, label=label)
+
+
+def _finish(axes: Axes, title: str, unit: str) -> None:
+    """Set title and unit, take half of the frame away, and draw a light grid."""
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    axes.set_ylabel(unit)
+    axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)

@@ -247,6 +247,7 @@ _TAGGING: dict[str, str] = {
     "tagger_sizes": "hidden_size 和 num_layers 须不少于 1，channels 不可为负，width 须为奇数",
     "unknown_label": "标签应为 {known} 之一，现为“{label}”；请用含此标签的语料训练，或不用它",
     "task_beyond_model": "此模型能做 {tasks}，而要求的是 {asked}；请换用别的模型",
+    "no_word_lists": "{path}：应有名为 NAME.txt 的词表，每行一词，却一个词也没有",
     "unreadable_words": "{path}：应为 UTF-8 编码的词表，每行一词，却无法读取：{error}",
     "word_frequency": "{path} 第 {line} 行：词后应为正的词频，现为“{found}”",
 }

@@ -17,6 +17,7 @@ from zhseq.config import override, to_dict
 from zhseq.errors import ConfigError
 from zhseq.recipes.card import write_card
 from zhseq.recipes.tagger import (
+    LISTS_HELP,
     Sources,
     Start,
     TaggerDataConfig,
@@ -120,6 +121,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--vectors", type=Path, metavar="DIR", help="vectors to start from (train vectors makes them)")
     start.add_argument("--init", metavar="CHECKPOINT", help="read on with the encoder of this tagger")
+    parser.add_argument("--lists", type=Path, metavar="DIR", help=LISTS_HELP)
     add_run_options(parser, "encoder", EncoderRecipe(), products=PRODUCTS)
     parser.set_defaults(run=main)
 
@@ -128,7 +130,7 @@ def main(options: argparse.Namespace) -> int:
     """Train an encoder as the command line asks; return the exit status."""
     recipe = override(EncoderRecipe(), options.set)
     sources = find_recipe(options.recipe).sources
-    start = Start(options.vectors, options.init)
+    start = Start(options.vectors, options.init, lists=options.lists)
     result = train_encoder(recipe, sources, options.text, options.output, start, resume=options.resume)
     right, bits = result.details["right"], result.details["bits_per_character"]
     best = options.output / "best"

@@ -32,7 +32,7 @@ from zhseq.tagging.features import (
     TaggerModelConfig,
     most_frequent_bigrams,
 )
-from zhseq.tagging.lexicon import Lexicon, choose_words, jieba_frequencies, read_word_list
+from zhseq.tagging.lexicon import Lexicon, choose_words, jieba_frequencies, read_word_list, read_word_lists
 from zhseq.tagging.model import SequenceTagger
 from zhseq.text.normalize import from_codepoints
 from zhseq.text.tags import OUTSIDE, TASKS, TagTable, scheme_tags, spans_from_ids
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from zhseq.tagging.features import TaggerFeatures
     from zhseq.tagging.model import SequenceTagger
 
+LISTS_HELP = "lists of names, NAME.txt each: what is learned from some of a list helps with all of it"
+
 Vectors = dict[str, tuple[list[str], npt.NDArray[np.float32]]]
 
 
@@ -57,10 +59,12 @@ def build(
     tables = {head: TagTable.build(head_tags(head, part)) for head, part in texts.items()}
     heads = {head: table.tags for head, table in tables.items()}
     if start.init is not None:
-        return *_continue(start.init, heads, recipe), tables
+        return *_continue(start.init, heads, recipe, start.lists), tables
     vectors = load_vectors(start.vectors) if start.vectors is not None else {}
     own = read_word_list(start.words) if start.words is not None else {}
     features = choose_features(list(texts.values()), vectors, recipe.data, own)
+    if start.lists is not None:
+        features = _with_lists(features, start.lists)
     model = SequenceTagger(
         SequenceTaggerConfig(
             vocab_size=len(features.vocab),
@@ -140,20 +144,43 @@ def _reduce(values: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.float32
     return np.asarray(values / np.linalg.norm(values, axis=1).mean(), dtype=np.float32)
 
 
+def _with_lists(features: TaggerFeatures, directory: Path) -> TaggerFeatures:
+    """Return features that look for the words of the lists in a directory, instead of those of other lists."""
+    lexicon = features.lexicon
+    lists = read_word_lists(directory, lexicon.words, lexicon.max_length)
+    counts = ", ".join(f"{name} {sum(map(len, own.values())):,}" for name, own in lists.items())
+    print(f"word lists: {counts}", file=sys.stderr)
+    lexicon = Lexicon(lexicon.words, lexicon.frequencies.tolist(), lexicon.max_length, lists)
+    return TaggerFeatures(features.vocab, features.bigrams, lexicon)
+
+
 def _continue(
-    name: str, heads: dict[str, tuple[str, ...]], recipe: TaggerRecipe
+    name: str, heads: dict[str, tuple[str, ...]], recipe: TaggerRecipe, lists: Path | None
 ) -> tuple[SequenceTagger, TaggerFeatures]:
     """Load a tagger and give it the heads that are wanted; what its own heads know of the same tags is kept.
 
-    Its shape stays as it is; of the recipe's model only the rates of dropout count.
+    Its shape stays as it is; of the recipe's model only the rates of dropout count. Word lists take the place of its
+    own, and what it knows of a list of the same name is kept.
     """
     from zhseq.checkpoint import resolve
     from zhseq.tagging.model import load_parts
 
     old, features = load_parts(resolve(name))
+    before = features.lexicon
+    if lists is not None:
+        features = _with_lists(features, lists)
     rates = {rate: getattr(recipe.model, rate) for rate in ("unknown_rate", "input_dropout", "output_dropout")}
-    model = SequenceTagger(dataclasses.replace(old.config, heads=heads, **rates))
+    rows = len(features.lexicon) + 1 if len(features.lexicon) else 0
+    model = SequenceTagger(dataclasses.replace(old.config, heads=heads, word_vocab_size=rows, **rates))
     state = {key: value for key, value in old.state_dict().items() if not key.startswith(("projections.", "crfs."))}
+    if "embedding.words.weight" in state:
+        first, known = 1 + len(before.words), list(before.lists)
+        table = torch.zeros(rows, old.config.word_dim)
+        table[:first] = state["embedding.words.weight"][:first]
+        for row, kind in enumerate(features.lexicon.lists, start=first):
+            if kind in known:
+                table[row] = state["embedding.words.weight"][first + known.index(kind)]
+        state["embedding.words.weight"] = table
     model.load_state_dict(state, strict=False)  # all but the heads
     for head, tags in heads.items():
         known = old.config.heads.get(head, ())
@@ -353,6 +380,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     start.add_argument("--init", metavar="CHECKPOINT", help="go on from this tagger; new labels are allowed")
     start.add_argument("--scratch", action="store_true", help="start from nothing, not from the tagger of zhseq")
     parser.add_argument("--words", type=Path, metavar="FILE", help="your own words, beside those of the dictionary")
+    parser.add_argument("--lists", type=Path, metavar="DIR", help=LISTS_HELP)
     add_run_options(parser, "tagger", TaggerRecipe(), products=PRODUCTS)
     parser.set_defaults(run=main)
 
@@ -364,7 +392,7 @@ def main(options: argparse.Namespace) -> int:
     init = options.init
     if named.transfer and not (init or options.vectors or options.words or options.scratch):
         init = own_tagger()
-    start = Start(options.vectors, init, options.words)
+    start = Start(options.vectors, init, options.words, options.lists)
     result = train_tagger(
         recipe, named.sources, options.output, start=start, format=options.format, resume=options.resume
     )
@@ -473,12 +501,14 @@ def own_tagger() -> str | None:
 class Start:
     """What a training starts from: a directory of vectors, or a checkpoint, or (both None) nothing.
 
-    `words` is a list of a user's own words, which are looked for beside those of the dictionary.
+    `words` is a list of a user's own words, which are looked for beside those of the dictionary; `lists` is a directory
+    of word lists, each of which has one embedding for all of its words.
     """
 
     vectors: Path | None = None
     init: str | None = None
     words: Path | None = None
+    lists: Path | None = None
 
 
 def train_tagger(

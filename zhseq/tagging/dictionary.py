@@ -459,7 +459,8 @@ class _Layer:
         tables = {}
         for length in np.unique(lengths).tolist():
             chosen = np.flatnonzero(lengths == length)
-            tables[length] = NgramTable([words[index] for index in chosen.tolist()], rows[chosen])
+            points = codepoints("".join(words[index] for index in chosen.tolist())).reshape(-1, length)
+            tables[length] = NgramTable(points, rows[chosen])
         return cls(entries, tables, _attributes(present, mode, weight, below))
 
 

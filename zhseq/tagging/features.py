@@ -23,7 +23,7 @@ KIND = "sequence-tagger"
 MAX_UNITS = 1 << 16
 """Most units of a layer: larger ones fit no machine."""
 
-VOCAB_FILE, BIGRAMS_FILE, WORDS_FILE = "vocab.txt", "bigrams.txt", "words.txt"
+VOCAB_FILE, BIGRAMS_FILE, WORDS_FILE, LISTS_FILE = "vocab.txt", "bigrams.txt", "words.txt", "lists.txt"
 MAX_WORD_LENGTH = 4
 """Characters of the longest dictionary words that are looked for; longer ones are rare, and made of shorter ones."""
 
@@ -39,7 +39,8 @@ class TaggerFeatures:
         self.vocab = vocab
         self.bigrams = tuple(bigrams)
         self.lexicon = lexicon
-        self._bigram_table = NgramTable(self.bigrams, np.arange(1, len(bigrams) + 1)) if bigrams else None
+        pairs = codepoints("".join(bigrams)).reshape(-1, 2)
+        self._bigram_table = NgramTable(pairs, np.arange(1, len(bigrams) + 1)) if bigrams else None
 
     def batch(self, texts: Sequence[str], targets: Sequence[Ints] | None = None, head: str = "") -> Batch[Array]:
         """Make a batch of texts.
@@ -96,11 +97,12 @@ class TaggerFeatures:
 
     def files(self) -> dict[str, str | Callable[[Path], None]]:
         """Return what goes into a checkpoint: plain text by name of the file."""
-        return {
+        files: dict[str, str | Callable[[Path], None]] = {
             VOCAB_FILE: self.vocab.save,
             BIGRAMS_FILE: "".join(escape(bigram) + "\n" for bigram in self.bigrams),
             WORDS_FILE: self.lexicon.save,
         }
+        return files | ({LISTS_FILE: self.lexicon.save_lists} if self.lexicon.lists else {})
 
     @classmethod
     def load(cls, directory: Path) -> TaggerFeatures:
@@ -114,7 +116,8 @@ class TaggerFeatures:
             bigrams = [unescape(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
             if any(len(bigram) != 2 for bigram in bigrams):
                 raise ValueError("a line does not hold two characters")
-            lexicon = Lexicon.load(directory / WORDS_FILE, MAX_WORD_LENGTH)
+            lists = directory / LISTS_FILE
+            lexicon = Lexicon.load(directory / WORDS_FILE, MAX_WORD_LENGTH, lists if lists.exists() else None)
             return cls(Vocab.load(directory / VOCAB_FILE), bigrams, lexicon)
         except (OSError, ValueError) as error:
             raise CheckpointError(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.errors import CheckpointError, InputError
-from zhseq.text.normalize import CodePoints, codepoints, normalize
+from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
 from zhseq.text.vocab import escape, unescape
 
 Hashes = npt.NDArray[np.uint64]
@@ -72,14 +72,13 @@ class TextHashes:
 class NgramTable:
     """Rows of n-grams of one length, looked up by their hashes."""
 
-    def __init__(self, ngrams: Sequence[str], rows: npt.ArrayLike) -> None:
-        """Create from n-grams of equal length and the row of each.
+    def __init__(self, ngrams: CodePoints, rows: npt.ArrayLike) -> None:
+        """Create from the code points of n-grams, (n-grams, n), and the row of each.
 
         Raises:
             ValueError: An n-gram occurs twice, or two share a hash.
         """
-        length = len(ngrams[0])
-        hashes = _hash_all(codepoints("".join(ngrams)).reshape(-1, length))
+        hashes = _hash_all(ngrams)
         order = np.argsort(hashes)
         hashes = hashes[order]
         if bool((hashes[1:] == hashes[:-1]).any()):
@@ -129,8 +128,18 @@ def _hash_all(points: CodePoints) -> Hashes:
     return hashes
 
 
+LIST_FREQUENCY = 200.0
+"""Frequency that every word of a list counts with."""
+
+WordLists = dict[str, dict[int, CodePoints]]
+"""Words without a vector of their own, by the list that they stand in and by their length: code points, (words, length)."""
+
+
 class Lexicon:
     """Words with frequencies; word i (from 1) has row i of the vector table, 0 is no word.
+
+    Words of lists (places, companies, ...) share the row of their list, which follow those of the words: what is
+    learned from some names of a list helps with the others, which no training text has.
 
     The sets of a character hold the words that begin at it, contain it inside, end at it, and equal it. Because at
     most one word of each length stands at each offset from a character, the sets are columns of a fixed table,
@@ -141,8 +150,10 @@ class Lexicon:
     words leave the others no weight; words longer than `max_length` are not looked for; an empty set is a zero vector.
     """
 
-    def __init__(self, words: Sequence[str], frequencies: Sequence[float], max_length: int) -> None:
-        """Create from different normalised words.
+    def __init__(
+        self, words: Sequence[str], frequencies: Sequence[float], max_length: int, lists: WordLists | None = None
+    ) -> None:
+        """Create from different normalised words; no word of a list may stand in another one or among `words`.
 
         Raises:
             ValueError: A word is empty, longer than `max_length`, or occurs twice.
@@ -150,17 +161,27 @@ class Lexicon:
         self.words = tuple(words)
         self.frequencies = np.asarray(frequencies, dtype=np.float64)
         self.max_length = max_length
-        self._weights = np.concatenate([[0.0], np.log1p(np.maximum(self.frequencies, 1.0))]).astype(np.float32)
+        self.lists = lists or {}
+        counts = np.concatenate([[0.0], np.maximum(self.frequencies, 1.0), [LIST_FREQUENCY] * len(self.lists)])
+        self._weights = np.log1p(counts).astype(np.float32)
         lengths = np.array([len(word) for word in words], dtype=np.int64)
-        if len(words) and not 1 <= lengths.min() <= lengths.max() <= max_length:
-            raise ValueError(f"words must have 1 to {max_length} characters")
-        self._tables: dict[int, NgramTable] = {}
+        parts: dict[int, list[tuple[CodePoints, Rows]]] = {}
         for length in np.flatnonzero(np.bincount(lengths)).tolist():
             rows = np.flatnonzero(lengths == length)
-            self._tables[length] = NgramTable([words[row] for row in rows.tolist()], rows + 1)
+            chosen = codepoints("".join(words[row] for row in rows.tolist())).reshape(-1, length) if length else None
+            parts[length] = [] if chosen is None else [(chosen, (rows + 1).astype(np.int32))]
+        for row, by_length in enumerate(self.lists.values(), start=len(words) + 1):
+            for length, points in by_length.items():
+                parts.setdefault(length, []).append((points, np.full(len(points), row, dtype=np.int32)))
+        if parts and not 1 <= min(parts) <= max(parts) <= max_length:
+            raise ValueError(f"words must have 1 to {max_length} characters")
+        self._tables = {
+            length: NgramTable(*map(np.concatenate, zip(*parts[length], strict=True))) for length in sorted(parts)
+        }
 
     def __len__(self) -> int:
-        return len(self.words)
+        """Return the rows: a word each, and a list each."""
+        return len(self.words) + len(self.lists)
 
     def sets(self, hashes: Sequence[Hashes]) -> tuple[Rows, Weights]:
         """Find the four sets of every character.
@@ -199,17 +220,28 @@ class Lexicon:
         pairs = zip(self.words, self.frequencies.tolist(), strict=True)
         path.write_text("".join(f"{escape(word)}\t{frequency:g}\n" for word, frequency in pairs), encoding="utf-8")
 
+    def save_lists(self, path: Path) -> None:
+        """Write a line for each list and length: name of the list, length, and all its words joined."""
+        rows = [
+            f"{escape(name)}\t{length}\t{escape(from_codepoints(points.ravel()))}\n"
+            for name, by_length in self.lists.items()
+            for length, points in sorted(by_length.items())
+        ]
+        path.write_text("".join(rows), encoding="utf-8")
+
     @classmethod
-    def load(cls, path: Path, max_length: int) -> Lexicon:
-        """Read what `save` wrote.
+    def load(cls, path: Path, max_length: int, lists: Path | None = None) -> Lexicon:
+        """Read what `save` and, where `lists` is a file, `save_lists` wrote.
 
         Raises:
-            CheckpointError: The file is missing or is not a list of words.
+            CheckpointError: A file is missing or is not a list of words.
         """
         try:
             lines = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n") if line]
             words = [unescape(word) for word, _ in lines]
-            return cls(words, [float(frequency) for _, frequency in lines], max_length)
+            frequencies = [float(frequency) for _, frequency in lines]
+            path = lists or path
+            return cls(words, frequencies, max_length, _read_lists(lists) if lists else None)
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 "no_word_list",
@@ -217,6 +249,21 @@ class Lexicon:
                 path=path,
                 error=error,
             ) from error
+
+
+def _read_lists(path: Path) -> WordLists:
+    """Read what `Lexicon.save_lists` wrote.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: A line is not as it should be.
+    """
+    lists: WordLists = {}
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        if line:
+            name, length, joined = line.split("\t")
+            lists.setdefault(unescape(name), {})[int(length)] = codepoints(unescape(joined)).reshape(-1, int(length))
+    return lists
 
 
 def slots_per_set(max_length: int) -> int:
@@ -270,6 +317,46 @@ def read_word_list(path: Path) -> dict[str, float]:
         if word:
             words[normalize(word)] = frequency
     return words
+
+
+def read_word_lists(directory: Path, words: Iterable[str], max_length: int) -> WordLists:
+    """Read the lists of a directory: a file `NAME.txt` for each, a word a line, in UTF-8.
+
+    Args:
+        directory: Where they are; the files count in the order of their names.
+        words: Words that have a vector of their own, and so are left out of the lists.
+        max_length: Longer words are left out.
+
+    Raises:
+        InputError: There is no list, or one cannot be read.
+    """
+    seen = set(words)
+    lists: WordLists = {}
+    for path in sorted(directory.glob("*.txt")):
+        try:
+            lines = normalize(path.read_text(encoding="utf-8-sig")).split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                "unreadable_words",
+                "{path}: expected words in UTF-8, one a line; it cannot be read: {error}",
+                path=path,
+                error=error,
+            ) from error
+        by_length: dict[int, list[str]] = {}
+        for word in map(str.strip, lines):
+            if 1 <= len(word) <= max_length and word not in seen:
+                seen.add(word)
+                by_length.setdefault(len(word), []).append(word)
+        if by_length:
+            joined = {length: codepoints("".join(own)).reshape(-1, length) for length, own in by_length.items()}
+            lists[path.stem] = joined
+    if not lists:
+        raise InputError(
+            "no_word_lists",
+            "{path}: expected lists of words called NAME.txt, a word a line, found no word",
+            path=directory,
+        )
+    return lists
 
 
 def choose_words(

@@ -1,4 +1,4 @@
-"""Make the word lists of the shipped tagger from dictionaries and lists of names: `python scripts/make_word_lists.py --out DIR`.
+"""Make the word lists of the shipped tagger from dictionaries and lists of names.
 
 A word goes into the list of the sources that have it: `place`, or `place+title` where it is a place and the title of an
 article. Words that the raw texts do not have are left out, and so are those that the tagger has vectors for. Together
@@ -36,7 +36,15 @@ CATEGORIES = {
     "car": "car",
 }
 """Lists by the categories of THUOCL; the others are of common words and of lines of verse."""
-PARTS = {"nr": "person", "nt": "organization", "ns": "place", "nz": "proper", "n": "noun", "v": "verb", "a": "adjective"}
+PARTS = {
+    "nr": "person",
+    "nt": "organization",
+    "ns": "place",
+    "nz": "proper",
+    "n": "noun",
+    "v": "verb",
+    "a": "adjective",
+}
 """Lists by the part of speech in jieba's dictionary, by its beginning, the longer ones first."""
 _HAN = re.compile(r"[\u4e00-\u9fff·]{2,4}")
 _DIVISION = re.compile(r"(?<=..)(?:自治区|自治州|特别行政区|地区|街道|[省市区县镇乡旗盟])$")
@@ -134,9 +142,7 @@ def occurrences(candidates: list[str]) -> dict[str, int]:
                             counts[n] += np.bincount(tables[n].find(hashes), minlength=len(counts[n]))
                     bar.update(len(block.encode("utf-8")))
     return {
-        word: count
-        for n, own in by_length.items()
-        for word, count in zip(own, counts[n][1:].tolist(), strict=True)
+        word: count for n, own in by_length.items() for word, count in zip(own, counts[n][1:].tolist(), strict=True)
     }
 
 

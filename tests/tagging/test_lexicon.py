@@ -14,6 +14,7 @@ from zhseq.tagging.lexicon import (
     choose_words,
     jieba_frequencies,
     read_word_list,
+    read_word_lists,
     rolling_hashes,
     slots_per_set,
 )
@@ -85,11 +86,58 @@ def test_words_that_cannot_be(words: list[str]) -> None:
 def test_a_table_finds_its_own_and_no_others() -> None:
     rng = np.random.default_rng(0)
     points = np.unique(rng.integers(0x4E00, 0x9FA5, (20_000, 2)).astype(np.uint32), axis=0)
-    ngrams = ["".join(map(chr, pair)) for pair in points.tolist()]
-    half = len(ngrams) // 2
-    table = NgramTable(ngrams[:half], np.arange(1, half + 1))
+    half = len(points) // 2
+    table = NgramTable(points[:half], np.arange(1, half + 1))
     *_, hashes = rolling_hashes(points.reshape(-1), 2)
-    assert table.find(hashes[::2]).tolist() == [*range(1, half + 1), *[0] * (len(ngrams) - half)]
+    assert table.find(hashes[::2]).tolist() == [*range(1, half + 1), *[0] * (len(points) - half)]
+
+
+def test_words_of_a_list_share_a_row(tmp_path: Path) -> None:
+    for name, text in {"place": "上海\n斯坦福\n中国\n", "company": "\ufeff字节跳动\n上海\n很长很长的名字\n\n"}.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    lists = read_word_lists(tmp_path, ["中国"], 4)
+    assert {name: sorted(own) for name, own in lists.items()} == {"company": [2, 4], "place": [3]}
+    lexicon = Lexicon(["中国", "人"], [7.0, 9.0], 4, lists)
+    assert len(lexicon) == 4
+    rows, weights = lexicon.sets(list(rolling_hashes(codepoints("中国人在上海和斯坦福找字节跳动"), 4)))
+    found = [sorted(set(row[row > 0].tolist())) for row in rows]
+    assert found == [[1], [1], [2], [], [3], [3], [], [4], [4], [4], [], [3], [3], [3], [3]]
+    assert np.isclose(weights.sum(axis=1), [4.0 * bool(row) for row in found], atol=1e-5).all()
+    lexicon.save(tmp_path / "words.tsv")
+    lexicon.save_lists(tmp_path / "lists.tsv")
+    again = Lexicon.load(tmp_path / "words.tsv", 4, tmp_path / "lists.tsv")
+    assert list(again.lists) == ["company", "place"]
+    assert (
+        again.sets(list(rolling_hashes(codepoints("去斯坦福"), 4)))[0]
+        == lexicon.sets(list(rolling_hashes(codepoints("去斯坦福"), 4)))[0]
+    ).all()
+
+
+DAMAGED_LISTS = (
+    "place\t2\t上海北\n",
+    "place\t0\t上海\n",
+    "place\t上海\n",
+    "place\tx\t上海\n",
+    "p\t2\t中国\n",
+    "p\t5\t上海北京人\n",
+)
+
+
+@pytest.mark.parametrize("content", DAMAGED_LISTS)
+def test_damaged_lists(tmp_path: Path, content: str) -> None:
+    Lexicon(["中国"], [1.0], 4).save(tmp_path / "words.txt")
+    (tmp_path / "lists.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"lists\.txt is not a word list"):
+        Lexicon.load(tmp_path / "words.txt", 4, tmp_path / "lists.txt")
+
+
+def test_a_directory_without_lists(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n中国\n", encoding="utf-8")
+    with pytest.raises(InputError, match="found no word"):
+        read_word_lists(tmp_path, ["中国"], 4)
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"bytes\.txt: expected words in UTF-8"):
+        read_word_lists(tmp_path, [], 4)
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:

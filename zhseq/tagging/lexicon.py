@@ -132,7 +132,7 @@ LIST_FREQUENCY = 200.0
 """Frequency that every word of a list counts with."""
 
 WordLists = dict[str, dict[int, CodePoints]]
-"""Words without a vector of their own, by the list that they stand in and by their length: code points, (words, length)."""
+"""Words without a vector of their own, by list and length: their code points, (words, length)."""
 
 
 class Lexicon:

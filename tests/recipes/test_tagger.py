@@ -24,7 +24,7 @@ from zhseq.recipes.tagger import (
     train_tagger,
 )
 from zhseq.recipes.vectors import save_vectors
-from zhseq.tagging.model import load_parts
+from zhseq.tagging.model import load_parts, save
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import blanks, from_codepoints
 from zhseq.text.tags import Span, TagTable, spans_from_ids
@@ -296,6 +296,32 @@ def test_own_words_are_looked_for(corpus: Path, tmp_path: Path) -> None:
     _, features, _ = build(texts, override(TaggerRecipe(), SMALL), Start(words=path))
     assert features.lexicon.words[:2] == ("李四去", "云计算")
     assert len(features.lexicon) == 200
+
+
+def test_what_a_tagger_knows_of_a_list_is_kept(corpus: Path, tmp_path: Path) -> None:
+    texts = {"pos": read_sources({"pos": (Source(str(corpus)),)}, TaggerRecipe().data)["pos"][0].train}
+    for folder, names in (("first", "甲乙\n丙丁\n"), ("second", "戊己庚\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "place.txt").write_text(names, encoding="utf-8")
+    (tmp_path / "second" / "company.txt").write_text("辛壬\n", encoding="utf-8")
+    model, features, _ = build(texts, override(TaggerRecipe(), SMALL), Start(lists=tmp_path / "first"))
+    assert model.embedding.words is not None
+    old = model.embedding.words.weight.detach().half().float()  # as a checkpoint keeps it
+    assert len(old) == 1 + len(features.lexicon) == 2 + len(features.lexicon.words)
+    save(tmp_path / "model", model, features, {})
+    start = Start(init=str(tmp_path / "model"))
+    same, again, _ = build(texts, override(TaggerRecipe(), SMALL), start)
+    assert list(again.lexicon.lists) == ["place"]
+    assert same.embedding.words is not None
+    assert torch.equal(same.embedding.words.weight, old)
+    start = Start(init=str(tmp_path / "model"), lists=tmp_path / "second")
+    changed, features, _ = build(texts, override(TaggerRecipe(), SMALL), start)
+    assert list(features.lexicon.lists) == ["company", "place"]
+    assert changed.embedding.words is not None
+    table = changed.embedding.words.weight
+    assert torch.equal(table[: len(old) - 1], old[:-1])
+    assert torch.equal(table[-1], old[-1])
+    assert not torch.equal(table[-2], old[-1])
 
 
 def test_settings_fit_the_size_of_own_texts(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,21 +166,15 @@ def _continue(
     from zhseq.tagging.model import load_parts
 
     old, features = load_parts(resolve(name))
-    before = features.lexicon
+    before = features
     if lists is not None:
         features = _with_lists(features, lists)
     rates = {rate: getattr(recipe.model, rate) for rate in ("unknown_rate", "input_dropout", "output_dropout")}
     rows = len(features.lexicon) + 1 if len(features.lexicon) else 0
     model = SequenceTagger(dataclasses.replace(old.config, heads=heads, word_vocab_size=rows, **rates))
     state = {key: value for key, value in old.state_dict().items() if not key.startswith(("projections.", "crfs."))}
-    if "embedding.words.weight" in state:
-        first, known = 1 + len(before.words), list(before.lists)
-        table = torch.zeros(rows, old.config.word_dim)
-        table[:first] = state["embedding.words.weight"][:first]
-        for row, kind in enumerate(features.lexicon.lists, start=first):
-            if kind in known:
-                table[row] = state["embedding.words.weight"][first + known.index(kind)]
-        state["embedding.words.weight"] = table
+    if (table := state.get("embedding.words.weight")) is not None:
+        state["embedding.words.weight"] = _rows_of(table, before.lexicon, features.lexicon)
     model.load_state_dict(state, strict=False)  # all but the heads
     for head, tags in heads.items():
         known = old.config.heads.get(head, ())
@@ -188,6 +182,17 @@ def _continue(
         if pairs:
             _copy_head(model, old, head, torch.tensor(pairs))
     return model, features
+
+
+def _rows_of(table: torch.Tensor, before: Lexicon, after: Lexicon) -> torch.Tensor:
+    """Return the vectors for the same words with other lists: those of lists of the same name, zero for new ones."""
+    first, known = 1 + len(before.words), list(before.lists)
+    moved = torch.zeros(1 + len(after), table.shape[1])
+    moved[:first] = table[:first]
+    for row, name in enumerate(after.lists, start=first):
+        if name in known:
+            moved[row] = table[first + known.index(name)]
+    return moved
 
 
 def _copy_head(model: SequenceTagger, old: SequenceTagger, head: str, pairs: torch.Tensor) -> None:

@@ -27,10 +27,10 @@ import numpy.typing as npt
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.errors import ConfigError
-from zhseq.poetry.forms import LINE, UNKNOWN_BITS, encode_poems
+from zhseq.poetry.forms import UNKNOWN_BITS, encode_poems
 from zhseq.recipes.poem import PoemDataConfig, build_vocab, select_dev
 from zhseq.text.normalize import codepoints, is_han
-from zhseq.text.vocab import Vocab
+from zhseq.text.vocab import LINE, Vocab
 
 if TYPE_CHECKING:
     from datasets import Dataset

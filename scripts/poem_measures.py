@@ -10,8 +10,8 @@ from itertools import chain, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.poetry.forms import LINE, encode_poems
-from zhseq.text.vocab import Vocab
+from zhseq.poetry.forms import encode_poems
+from zhseq.text.vocab import LINE, Vocab
 
 Ids = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from zhseq.poetry.forms import LINE
 from zhseq.poetry.model import LanguageModel
 from zhseq.poetry.network import LanguageModelConfig
 from zhseq.poetry.poet import Poet
 from zhseq.recipes.poem import save
-from zhseq.text.vocab import SPECIALS, Vocab
+from zhseq.text.vocab import LINE, SPECIALS, Vocab
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and all programs that they start: but some tests
 # press it.

@@ -17,9 +17,9 @@ LAYERS = (
     {"config"},
     {"batching", "checkpoint", "cli", "device", "graph", "text"},
     {"corpus", "nn", "training"},
-    {"poetry", "tagging"},
+    {"classifier", "poetry", "tagging"},
     {"bulk", "recipes"},
-    {"poem", "verse", "tag", "train", "evaluate", "export", "mcp", "serve", "corpus.__main__"},
+    {"poem", "verse", "tag", "classify", "train", "evaluate", "export", "mcp", "serve", "corpus.__main__"},
     {"__main__"},
 )
 FLOOR = {unit: floor for floor, units in enumerate(LAYERS) for unit in units}

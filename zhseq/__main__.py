@@ -15,6 +15,7 @@ DOORS = {
     "poem": ("zhseq.poem", "write classical poems, check and mend one's own"),
     "verse": ("zhseq.verse", "look up tones, rhymes, tunes, facing words and lines of verse"),
     "tag": ("zhseq.tag", "cut text into words, with parts of speech and names"),
+    "classify": ("zhseq.classify", "tell which dynasty a poem reads like, or labels of your own"),
     "train": ("zhseq.train", "train the models"),
     "evaluate": ("zhseq.evaluate", "score a tagger on tagged text"),
     "export": ("zhseq.export", "write a tagger with its network as an ONNX graph"),

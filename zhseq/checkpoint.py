@@ -141,6 +141,14 @@ def read_config(directory: Path, kind: str) -> dict[str, Any]:
     return dict(config)
 
 
+def kind_of(directory: Path) -> str:
+    """Return the kind of the model in a directory, as it calls itself; nothing for what cannot be read."""
+    try:
+        return str(json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))["kind"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 def read_settings(directory: Path, kind: str, shape: type[T]) -> T:
     """Read the settings of a model of this kind: the dataclass `shape`, out of what stands under `model`.
 

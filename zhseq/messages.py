@@ -253,6 +253,21 @@ _TAGGING: dict[str, str] = {
 }
 
 _CORPORA_AND_TRAINING: dict[str, str] = {
+    # classifiers
+    "bad_labels": "分类器须分辨两个或更多不同的标签，而这里是 {labels}",
+    "classifier_sizes": "vocab_size 与 max_characters 至少为 8",
+    "no_text_to_classify": "第 {number} 段文本是空的，请给出文字",
+    "bad_dev_share": "data.dev_share 须在 0 与 1 之间，而这里是 {value}",
+    "no_label": "{path} 第 {line} 行：应有文本及其标签，而这里有 {count} 列；请写作「文本{mark}标签」",
+    "empty_cell": "{path} 第 {line} 行：{name} 是空的，请补上，或删去此行",
+    "labels_no_csv": "{path} 第 {line} 行：不是合格的 CSV（{reason}）；含逗号或换行的文本请加引号",
+    "no_labelled_text": "{path}：应有文本和标签，而这里一条也没有",
+    "one_label": "{path}：应有两个或更多标签，而 {count} 段文本都是「{label}」",
+    "label_once": "标签「{label}」只有一段文本，而训练与评分各需一段；请多给一些，或用 <dev> 另给",
+    "held_out_all": "留出评分的文本之后，某个标签已没有可供训练的文本；请用 <dev> 另给评分的文本",
+    "no_font_for_labels": "画标签需要含汉字的字体，而这里没有；请装一种（如 Noto Serif CJK）",
+    "gold_and_inputs": "<gold> 评的是自己表中的文本，请不要再给别的输入",
+    "picture_of_scores": "<picture> 画的是 <gold> 的混淆，请一并给出",
     # tagged texts
     "broken_line": "{name} 第 {line} 行：应为{expected}，而所见为 {found}。",
     "a_character_and_tag": "一个字及其标签",

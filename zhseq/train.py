@@ -22,12 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> SettingsParser:
-    from zhseq.recipes import distill, encoder, prosody, tagger, vectors
+    from zhseq.recipes import classifier, distill, encoder, prosody, tagger, vectors
 
     parser = SettingsParser(prog=program("train"), description="Train a model of zhseq.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_poem(commands.add_parser("poem", help="train the language model that writes poems"))
-    for recipe in (distill, encoder, prosody, tagger, vectors):
+    for recipe in (classifier, distill, encoder, prosody, tagger, vectors):
         recipe.add_parser(commands)
     plot = commands.add_parser("plot", help="draw the curves of a run")
     plot.add_argument("run_folder", type=Path, metavar="RUN", help="the directory of a training")

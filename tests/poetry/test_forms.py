@@ -1,8 +1,8 @@
 import pytest
 
 from zhseq.errors import InputError
-from zhseq.poetry.forms import FORMS, LINE, Controls, encode_poems, encode_prefix, fits, form_of, place_start
-from zhseq.text.vocab import SPECIALS, Vocab
+from zhseq.poetry.forms import FORMS, Controls, encode_poems, encode_prefix, fits, form_of, place_start
+from zhseq.text.vocab import LINE, SPECIALS, Vocab
 
 QUATRAIN = ["白日依山尽", "黄河入海流", "欲穷千里目", "更上一层楼"]
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from zhseq.errors import InputError
-from zhseq.poetry.forms import LINE, UNKNOWN_BITS, Controls, encode_prefix
+from zhseq.poetry.forms import UNKNOWN_BITS, Controls, encode_prefix
 from zhseq.poetry.reading import read_record
+from zhseq.text.vocab import LINE
 
 LINES = ["春夏秋冬风", "花雪月山水", "云雨江河天", "地日夜人心"]
 

@@ -11,10 +11,9 @@ import torch
 from tests.conftest import CHARACTERS
 from zhseq.corpus import load_poems, select_split
 from zhseq.errors import ConfigError, CorpusError
-from zhseq.poetry.forms import LINE
 from zhseq.recipes import poem as recipe
 from zhseq.recipes.poem import PoemBatches, PoemDataConfig, PoemRecipe, build_vocab, encode, select_dev
-from zhseq.text.vocab import SPECIALS
+from zhseq.text.vocab import LINE, SPECIALS
 
 
 def test_both_splits_must_hold_poems(corpora: Path, tmp_path: Path) -> None:

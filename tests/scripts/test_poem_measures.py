@@ -7,8 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from zhseq.poetry.forms import LINE
-from zhseq.text.vocab import SPECIALS, Vocab
+from zhseq.text.vocab import LINE, SPECIALS, Vocab
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "poem_measures.py"
 POEM = ("春风花雪月", "山水云雨江")

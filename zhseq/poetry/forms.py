@@ -11,15 +11,13 @@ import numpy.typing as npt
 from zhseq.errors import InputError, Message
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.text.normalize import codepoints, is_han, normalize
-from zhseq.text.vocab import Vocab
+from zhseq.text.vocab import LINE, Vocab
 
 MARKS = "，。、；：？！,.;:?!"
 """Punctuation of verse, full width and half width."""
 QUOTES = frozenset('“”‘’"「」『』《》〈〉')
 """Marks of speech and titles, which mean nothing to a line of verse."""
 _WIDE = dict(zip(",.;:?!", "，。；：？！", strict=True))
-LINE = "<line>"
-"""Symbol between two lines of a poem."""
 UNKNOWN_BITS = 16.5
 """Bits to spell out a character that the vocabulary lacks, on top of those of `<unk>`: one of about 92,000 others."""
 MAX_TITLE = 12

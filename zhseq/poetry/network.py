@@ -14,8 +14,7 @@ import numpy.typing as npt
 from zhseq import checkpoint
 from zhseq.batching import IGNORED, Array, Batch, Ints
 from zhseq.errors import CheckpointError, ConfigError
-from zhseq.poetry.forms import LINE
-from zhseq.text.vocab import Vocab
+from zhseq.text.vocab import LINE, Vocab
 
 Floats = npt.NDArray[np.float32]
 Booleans = npt.NDArray[np.bool_]

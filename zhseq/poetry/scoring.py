@@ -14,12 +14,12 @@ import numpy as np
 
 from zhseq.batching import IGNORED, Array, Batch, Ints, gather_ragged, length_buckets, scatter_rows
 from zhseq.poetry.faults import Review
-from zhseq.poetry.forms import LINE, UNKNOWN_BITS, Controls, control_symbol, encode_poems, encode_prefix
+from zhseq.poetry.forms import UNKNOWN_BITS, Controls, control_symbol, encode_poems, encode_prefix
 from zhseq.poetry.network import Network
 from zhseq.poetry.prosody import FREE, Prosody
 from zhseq.poetry.reading import BLANK
 from zhseq.text.normalize import codepoints, is_han
-from zhseq.text.vocab import Vocab
+from zhseq.text.vocab import LINE, Vocab
 
 _TOKENS_PER_BATCH = 8192
 _SHORT_LIST = 48  # characters, the likeliest by what stands before them, that are tried in the whole poem

@@ -12,7 +12,7 @@ import numpy as np
 
 from zhseq.batching import Ints
 from zhseq.errors import InputError, Message
-from zhseq.poetry.forms import LINE, Controls, encode_prefix
+from zhseq.poetry.forms import Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network
 from zhseq.poetry.planning import Plan, answer_marks
 from zhseq.poetry.prosody import Pattern, Prosody
@@ -24,7 +24,7 @@ from zhseq.poetry.scoring import score_poems
 from zhseq.poetry.search import Task, search
 from zhseq.poetry.sense import Sense
 from zhseq.text.normalize import codepoints, is_han, normalize, printed
-from zhseq.text.vocab import Vocab
+from zhseq.text.vocab import LINE, Vocab
 
 MOST_VERSIONS = 64
 """Versions of a line that can be asked for."""

@@ -17,13 +17,13 @@ from zhseq import checkpoint
 from zhseq.batching import Batch, length_buckets
 from zhseq.config import to_dict
 from zhseq.errors import ConfigError, CorpusError
-from zhseq.poetry.forms import FORMS, LINE, LINE_MARK, MAX_TITLE, control_symbol, encode_texts
+from zhseq.poetry.forms import FORMS, LINE_MARK, MAX_TITLE, control_symbol, encode_texts
 from zhseq.poetry.model import LanguageModel, TorchNetwork, load_model
 from zhseq.poetry.network import KIND, VOCAB_FILE, LanguageModelConfig, LanguageModelShape
 from zhseq.poetry.scoring import EncodedPoems, make_batch, score_poems
 from zhseq.recipes.card import write_card
 from zhseq.text.normalize import normalize
-from zhseq.text.vocab import Vocab
+from zhseq.text.vocab import LINE, Vocab
 from zhseq.training import Evaluation, TrainingConfig, train
 
 if TYPE_CHECKING:

@@ -16,6 +16,8 @@ Ids = npt.NDArray[np.int64]
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
 SPECIALS = (PAD, UNK, BOS, EOS)
+LINE = "<line>"
+"""Symbol between two lines of a poem, or of any text whose lines tell something."""
 _BLOCK = 100_000  # texts counted at a time: few enough to hold, many enough that the count is one numpy call
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zhseq.errors import ConfigError
@@ -10,9 +14,11 @@ from zhseq.training.state import read_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _INK = "#333333"
 _COLOURS = ("#2f5d8a", "#c8963e", "#7a9e7e", "#a8473f", "#6d5a8c", "#4a9aa8")
+_CHINESE_FONTS = re.compile(r"CJK|SourceHan|wqy|simhei|simsun|msyh|PingFang|Hiragino Sans GB", re.IGNORECASE)
 _COUNTERS = ("step", "epoch", "seconds", "loss", "rate", "score")
 
 
@@ -31,20 +37,8 @@ def plot_run(run: Path, output: Path) -> Path:
         ConfigError: matplotlib is not installed.
     """
     entries = read_log(run)
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError(
-            "matplotlib_missing_for_curves",
-            "drawing curves needs matplotlib, which is not installed; run `pip install 'zhseq[plot]'`",
-        ) from error
     steps = [entry["step"] for entry in entries]
-    style: dict[Any, Any] = {"font.size": 10, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": "#999999"}
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(9, 9), layout="constrained")
-        FigureCanvasAgg(figure)
+    with _figure((9, 9)) as figure:
         loss, dev, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.4))
         _curve(loss, steps, [entry["loss"] for entry in entries], _COLOURS[0])
         _finish(loss, "Training loss", "nats")
@@ -57,6 +51,83 @@ def plot_run(run: Path, output: Path) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(output, format="png", dpi=130)
     return output
+
+
+def plot_confusions(table: Sequence[Sequence[int]], labels: Sequence[str], output: Path) -> Path:
+    """Draw which labels a classifier takes for which: a row for each gold label, its shares as shades.
+
+    Args:
+        table: Texts by gold and found label, (labels, labels).
+        labels: Their names.
+        output: The PNG file to write.
+
+    Returns:
+        `output`.
+
+    Raises:
+        ConfigError: matplotlib is not installed, or no font has the labels' characters.
+    """
+    if not "".join(labels).isascii() and len(_fonts()) == 1:
+        raise ConfigError(
+            "no_font_for_labels",
+            "drawing the labels needs a font with Chinese characters, and there is none; install one (Noto Serif CJK)",
+        )
+    size = 3 + 0.45 * len(labels)
+    with _figure((size, size)) as figure:
+        axes = figure.subplots()
+        shares = [[count / max(1, sum(row)) for count in row] for row in table]
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, counts in enumerate(table):
+            for column, count in enumerate(counts):
+                colour = "white" if shares[row][column] > 0.5 else _INK
+                if count:
+                    axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=8)
+        axes.set_xticks(range(len(labels)), labels, rotation=0 if max(map(len, labels)) < 4 else 60)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_xlabel("found")
+        axes.set_ylabel("gold")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(output, format="png", dpi=130)
+    return output
+
+
+@contextmanager
+def _figure(size: tuple[float, float]) -> Iterator[Figure]:
+    """Give an empty figure of so many inches, in the style of all pictures; Chinese where a font has it."""
+    matplotlib = _matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: dict[Any, Any] = {"font.size": 10, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": "#999999"}
+    style["font.family"] = _fonts()
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def _matplotlib() -> ModuleType:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ConfigError(
+            "matplotlib_missing_for_curves",
+            "drawing curves needs matplotlib, which is not installed; run `pip install 'zhseq[plot]'`",
+        ) from error
+    return matplotlib
+
+
+def _fonts() -> list[str]:
+    """Return the fonts to draw with: the usual one, and one that has Chinese characters if such a one is installed."""
+    _matplotlib()
+    from matplotlib import font_manager
+
+    manager = font_manager.fontManager
+    for path in sorted(font_manager.findSystemFonts(), key=lambda path: ("Serif" in path, "Bold" in path, path)):
+        if _CHINESE_FONTS.search(Path(path).name):
+            manager.addfont(path)  # its list may be older than the font
+            return ["DejaVu Sans", font_manager.get_font(path).family_name]
+    return ["DejaVu Sans"]
 
 
 def _measures(axes: Axes, steps: list[int], entries: list[dict[str, Any]]) -> None:

@@ -1,0 +1,252 @@
+"""Tell which of several labels a text bears, prose or verse: LSTM layers read it, and their states decide."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zhseq import checkpoint
+from zhseq.batching import Batch, Ints, length_buckets, scatter_rows
+from zhseq.config import to_dict
+from zhseq.device import pick_device, set_threads
+from zhseq.errors import CheckpointError, ConfigError, InputError
+from zhseq.nn.layers import EmbeddingConfig, LockedDropout, SequenceEmbedding, StackedLSTM, uninitialized
+from zhseq.text.normalize import normalize
+from zhseq.text.vocab import LINE, Vocab
+
+KIND = "text-classifier"
+VOCAB_FILE = "vocab.txt"
+
+_BREAKS = frozenset("，。、；：？！,.;:?!\n\r")
+"""What ends a line of verse."""
+_NO_VERSE = frozenset("“”‘’\"'《》〈〉 ")
+"""What may stand in verse and says nothing; titles are read before."""
+_TOKENS_PER_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class ClassifierShape:
+    """Sizes and dropout of a classifier."""
+
+    embedding_dim: int = 64
+    """Numbers in the embedding of a character."""
+    hidden_sizes: tuple[int, ...] = (160, 160)
+    """Units of each layer of the LSTM, from the input up; their number is the depth."""
+    input_dropout: float = 0.1
+    """Dropout of the embeddings."""
+    hidden_dropout: float = 0.2
+    """Dropout between the layers."""
+    output_dropout: float = 0.3
+    """Dropout of the last state."""
+
+    def __post_init__(self) -> None:
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise ConfigError(
+                "bad_hidden_sizes",
+                "hidden_sizes must be one or more sizes of at least 1, but is {hidden_sizes}",
+                hidden_sizes=self.hidden_sizes,
+            )
+        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    "bad_dropout", "{name} must lie in [0, 1), but is {value}", name=name, value=getattr(self, name)
+                )
+
+
+@dataclass(frozen=True)
+class ClassifierConfig(ClassifierShape):
+    """Shape of a classifier over a vocabulary, and how it reads."""
+
+    vocab_size: int = field(kw_only=True)
+    """Symbols that can be read."""
+    labels: tuple[str, ...] = field(kw_only=True)
+    """What is told apart, at least two."""
+    verse: bool = False
+    """Read punctuation as ends of lines, and a title in 《》 before the text as that of a poem."""
+    max_characters: int = 512
+    """Characters of a text that are read; what comes after them is not."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.labels)) < 2 or len(set(self.labels)) < len(self.labels):
+            raise ConfigError(
+                "bad_labels", "a classifier tells two or more different labels apart, not {labels}", labels=self.labels
+            )
+        if min(self.vocab_size, self.max_characters) < 8:
+            raise ConfigError("classifier_sizes", "vocab_size and max_characters must be at least 8")
+
+
+class TextClassifier(nn.Module):
+    """Embedded characters are read by LSTM layers; their last state and the mean of all feed a linear layer.
+
+    Differs from the textbook, where the last state alone does: the mean is a short way for gradients to each character.
+    """
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = SequenceEmbedding(EmbeddingConfig(config.vocab_size, config.embedding_dim))
+        self.input_dropout = LockedDropout(config.input_dropout)
+        self.encoder = StackedLSTM(config.embedding_dim, config.hidden_sizes, config.hidden_dropout)
+        self.output_dropout = nn.Dropout(config.output_dropout)
+        self.projection = nn.Linear(2 * config.hidden_sizes[-1], len(config.labels))
+
+    def forward(self, batch: Batch[Tensor]) -> Tensor:
+        """Return the score of each label for each text, (batch, labels)."""
+        vectors, _ = self.encoder(self.input_dropout(self.embedding(batch)))
+        last = vectors[torch.arange(len(batch), device=vectors.device), batch.lengths - 1]
+        mean = (vectors * batch.mask.unsqueeze(2)).sum(dim=1) / batch.lengths.unsqueeze(1)
+        scores: Tensor = self.projection(self.output_dropout(torch.cat([last, mean.to(last.dtype)], dim=1)))
+        return scores
+
+    def loss(self, batch: Batch[Tensor]) -> Tensor:
+        """Return the mean cross-entropy of `batch.targets`, a label for each text, (batch,), in nats."""
+        assert batch.targets is not None, "a loss needs targets"
+        return nn.functional.cross_entropy(self(batch).float(), batch.targets)
+
+
+def encode(text: str, vocab: Vocab, *, verse: bool, limit: int) -> Ints:
+    """Return the symbols of a text, (symbols,), at least one: it begins with `<bos>`, in verse after the title.
+
+    Args:
+        text: In any script.
+        vocab: With `<line>`, which stands for the end of a line.
+        verse: See `ClassifierConfig`.
+        limit: Characters that are read.
+    """
+    text = normalize(text).strip()
+    title = ""
+    if verse and text.startswith("《") and "》" in text:
+        title, _, text = text[1:].partition("》")
+    kept = title + "\t"
+    for character in text.strip():
+        if character in "\r\n" or (verse and character in _BREAKS):
+            kept += "" if kept[-1] in "\t\n" else "\n"
+        elif not verse or character not in _NO_VERSE:
+            kept += character
+    kept = kept.rstrip("\n")[: limit + len(title) + 1]
+    ids = vocab.encode(kept)
+    ids[np.array([character == "\n" for character in kept])] = vocab.id(LINE)
+    ids[len(title)] = vocab.bos_id
+    return ids
+
+
+def pad(texts: Sequence[Ints], targets: Ints | None = None) -> Batch[Any]:
+    """Put encoded texts into one batch of arrays; each has a target, (texts,), or none has."""
+    lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
+    ids = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
+    scatter_rows(ids, np.concatenate(texts), np.zeros_like(lengths), lengths)
+    return Batch(ids, np.arange(ids.shape[1]) < lengths[:, None], targets)
+
+
+@torch.inference_mode()
+def probabilities(model: TextClassifier, texts: Sequence[Ints]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the probability of each label, (texts, labels), by a model in evaluation mode."""
+    result = np.zeros((len(texts), len(model.config.labels)))
+    device = model.projection.weight.device
+    lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
+    for rows in length_buckets(lengths, _TOKENS_PER_BATCH, seed=(0,)):
+        scores = model(pad([texts[row] for row in rows.tolist()]).to(device))
+        result[rows] = scores.float().softmax(dim=1).cpu().numpy()
+    return result
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a text is taken for."""
+
+    label: str
+    """The most probable label."""
+    probabilities: dict[str, float]
+    """Of every label, the most probable first; they add up to 1."""
+
+
+class Classifier:
+    """A trained classifier. One object may be used from several threads.
+
+    Which dynasty a poem reads like, by the model that comes with zhseq:
+
+        Classifier.load().classify(["床前明月光，疑是地上霜。举头望明月，低头思故乡。"])[0].label
+    """
+
+    def __init__(self, model: TextClassifier, vocab: Vocab, name: str = "") -> None:
+        """Wrap a model, which is put into evaluation mode, and its vocabulary."""
+        self.model, self.vocab, self.name = model.eval(), vocab, name
+
+    def __repr__(self) -> str:
+        return f"<Classifier {self.name or 'without a name'} ({'、'.join(self.labels)})>"
+
+    @classmethod
+    def load(
+        cls, model: str | os.PathLike[str] | None = None, *, device: str = "cpu", threads: int | None = None
+    ) -> Classifier:
+        """Load a classifier.
+
+        Args:
+            model: A directory, or a Hugging Face repository name; by default the one of dynasties that comes with
+                zhseq.
+            device: `cpu`, `cuda`, `mps` or `auto`.
+            threads: Processor threads, see `zhseq.device.set_threads`.
+
+        Raises:
+            CheckpointError: It is missing, damaged, or no classifier.
+            ConfigError: The device is not available, or there are less than 1 threads.
+        """
+        set_threads(threads)
+        directory = checkpoint.shipped("dynasty") if model is None else checkpoint.resolve(model)
+        settings = checkpoint.read_settings(directory, KIND, ClassifierConfig)
+        vocab = Vocab.load(directory / VOCAB_FILE)
+        if len(vocab) != settings.vocab_size or LINE not in vocab:
+            raise CheckpointError(
+                "other_vocabulary",
+                "{vocab} has {count} symbols, but {config} speaks of {expected}; they are not of the same model",
+                vocab=directory / VOCAB_FILE,
+                count=len(vocab),
+                config=directory / checkpoint.CONFIG_FILE,
+                expected=settings.vocab_size,
+            )
+        with uninitialized():
+            network = checkpoint.build(directory, lambda: TextClassifier(settings))
+        return cls(network.to(pick_device(device)), vocab, directory.name)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What is told apart."""
+        return self.model.config.labels
+
+    def classify(self, texts: Sequence[str]) -> list[Classification]:
+        """Tell what each text is taken for.
+
+        Args:
+            texts: In any script, of any length; see `ClassifierConfig.max_characters`.
+
+        Raises:
+            InputError: A text is empty.
+            TypeError: It is one text, not several.
+        """
+        if isinstance(texts, str):
+            raise TypeError("expected several texts, but got one; put it into a list")
+        config = self.model.config
+        for number, text in enumerate(texts, start=1):
+            if not text.strip():
+                raise InputError("no_text_to_classify", "text {number} is empty; give some", number=number)
+        encoded = [encode(text, self.vocab, verse=config.verse, limit=config.max_characters) for text in texts]
+        result = []
+        for row in probabilities(self.model, encoded).tolist() if encoded else []:
+            order = sorted(range(len(row)), key=lambda index: -row[index])
+            found = {self.labels[index]: row[index] for index in order}
+            result.append(Classification(next(iter(found)), found))
+        return result
+
+
+def save(directory: Path, model: TextClassifier, vocab: Vocab, training: dict[str, Any]) -> None:
+    """Write a classifier as a checkpoint directory; `training` records how it was made."""
+    config = {"kind": KIND, "version": 1, "model": to_dict(model.config), "training": training}
+    checkpoint.save(directory, config=config, tensors=model.state_dict(), files={VOCAB_FILE: vocab.save})

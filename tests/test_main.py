@@ -38,7 +38,7 @@ def test_an_unknown_command_is_answered_with_the_nearest_or_all() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "zhseq: there is no command 'peom'; expected poem\n"
     assert run("zhseq", "xyz").stderr.endswith(
-        "expected poem, verse, tag, train, evaluate, export, mcp, corpus, serve\n"
+        "expected poem, verse, tag, classify, train, evaluate, export, mcp, corpus, serve\n"
     )
 
 

@@ -32,9 +32,9 @@ WITHOUT_TORCH = (
     *("poetry.faults", "poetry.fitting", "poetry.forms", "poetry.prosody", "poetry.reading"),
     *("poetry.review", "poetry.sense"),
     *(
+        "tagging.blocks",
         "tagging.decoding",
         "tagging.dictionary",
-        "tagging.dictionary_decoding",
         "tagging.formats",
         "tagging.lexicon",
         "tagging.matching",
@@ -55,7 +55,6 @@ WITHOUT_TORCH = (
 LOADED_WITHOUT_TORCH = (
     *(
         "batching",
-        "bulk.chunks",
         "bulk.run",
         "bulk.workers",
         "checkpoint",
@@ -225,3 +224,36 @@ def test_importing_the_text_code_loads_no_torch() -> None:
     modules = loaded_by("import zhseq.text, zhseq.poetry.forms")
     assert "numpy" in modules
     assert "torch" not in modules
+
+
+MOST_FILES_OF_A_LINE = 24
+"""Files whose functions a line passes on its way through `python -m zhseq.tag`: whoever follows it reads these."""
+_FOLLOW = """
+import inspect, sys
+
+passed = set()
+
+def look(frame, event, argument):
+    code = frame.f_code
+    if event == "call" and code.co_flags & inspect.CO_OPTIMIZED:  # a function; bodies of modules and classes are not
+        passed.add(code.co_filename)
+
+sys.setprofile(look)
+from zhseq.tag import main
+main(sys.argv[1:])
+sys.setprofile(None)
+sys.stderr.write("\\n".join(passed))
+"""
+
+
+@pytest.mark.parametrize("backend", ["auto", "onnx"])
+def test_a_line_passes_few_files_on_its_way_into_tags(tmp_path: Path, backend: str) -> None:
+    """From the command line to the output: arguments, input, loading of the model, tagging, output."""
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "line.txt").write_text("江泽民主席在北京会见了外宾。\n", encoding="utf-8")
+    command = [sys.executable, "-c", _FOLLOW, str(tmp_path / "line.txt"), "--backend", backend]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    passed = {Path(name).relative_to(PACKAGE) for name in done.stderr.splitlines() if name.startswith(str(PACKAGE))}
+    assert {Path("tag.py"), Path("tagging/tagger.py"), Path("tagging/decoding.py")} <= passed
+    assert len(passed) <= MOST_FILES_OF_A_LINE, sorted(map(str, passed))
+    assert "北京/ns" in done.stdout

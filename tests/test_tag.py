@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tagging import fake_tagger
-from zhseq.bulk.chunks import LINES
+from zhseq.bulk.records import LINES
 from zhseq.errors import InputError
 from zhseq.tag import main
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zhseq.bulk.chunks import TaggingJob
 from zhseq.bulk.inputs import discover
 from zhseq.bulk.records import DEFAULT_COLUMN, Reading
-from zhseq.bulk.run import Run, ended_by_sigterm
+from zhseq.bulk.run import Run, TaggingJob, ended_by_sigterm
 from zhseq.cli import add_backend, is_standard_output, note, program, run_main
 from zhseq.errors import InputError
 from zhseq.tagging.formats import FORMATS, make_writer

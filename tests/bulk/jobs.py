@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zhseq.bulk import outputs
-from zhseq.bulk.chunks import Chunk, Part, TaggingJob
 from zhseq.bulk.inputs import discover
-from zhseq.bulk.records import Reading
-from zhseq.bulk.run import Run, ended_by_sigterm, note
+from zhseq.bulk.outputs import Part
+from zhseq.bulk.records import Chunk, Reading
+from zhseq.bulk.run import Run, TaggingJob, ended_by_sigterm, note
 from zhseq.cli import run_main
 from zhseq.errors import InputError
 

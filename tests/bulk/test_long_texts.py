@@ -12,9 +12,10 @@ import pytest
 
 from tests.tagging.fake_tagger import Document, Tagger
 from zhseq.bulk import long_texts
-from zhseq.bulk.chunks import Chunk, Segment, Sent, TaggingJob, _sent
 from zhseq.bulk.long_texts import tag_sections, write_sections
 from zhseq.bulk.outputs import FileOutput
+from zhseq.bulk.records import Chunk, Segment
+from zhseq.bulk.run import Sent, TaggingJob, _sent
 from zhseq.errors import InputError
 from zhseq.tagging import formats
 from zhseq.tagging.formats import FORMATS, make_writer, number_annotations
@@ -152,7 +153,7 @@ def test_a_record_is_kept() -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_chunk_with_a_long_text_is_the_same_in_another_process(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zhseq.bulk.chunks.LONG", 100)
+    monkeypatch.setattr("zhseq.bulk.run.LONG", 100)
     segments = [
         Segment(0, "a", 0, False, 0, 0, ["你好"], ["\n"]),
         Segment(1, "b", 0, False, 0, 0, ["一", TEXT], ["\n", ""]),

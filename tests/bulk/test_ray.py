@@ -14,7 +14,8 @@ import pytest
 from tests.bulk.jobs import echo_run
 from tests.bulk.test_run import ROOT, contents, write
 from tests.tagging.tiny_tagger import tiny_features, tiny_model
-from zhseq.bulk.chunks import LINES, TaggingJob
+from zhseq.bulk.records import LINES
+from zhseq.bulk.run import TaggingJob
 from zhseq.errors import ConfigError, InputError
 from zhseq.tag import main
 from zhseq.tagging.model import save

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.bulk.jobs import echo_run
-from zhseq.bulk.chunks import CHARACTERS, LINES, read_chunks
 from zhseq.bulk.inputs import discover
 from zhseq.bulk.outputs import ENDINGS, part_of
-from zhseq.bulk.records import Reading
+from zhseq.bulk.records import CHARACTERS, LINES, Reading, read_chunks
 from zhseq.errors import InputError
 from zhseq.tagging.formats import FORMATS
 

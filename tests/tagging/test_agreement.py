@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
-from zhseq.tagging.decoding import PIECE, TextBlock, find_spans, tag_table
+from zhseq.tagging.blocks import PIECE, TextBlock
+from zhseq.tagging.decoding import find_spans, tag_table
 from zhseq.tagging.dictionary import Entry, UserDictionary
 from zhseq.tagging.formats import FORMATS, Document, make_writer
 from zhseq.tagging.model import TorchNetwork

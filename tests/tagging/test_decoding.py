@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tests.tagging.tiny_tagger import tiny_features, tiny_model
-from zhseq.tagging.decoding import PIECE, Spans, TextBlock, find_spans, tag_table
+from zhseq.tagging.blocks import PIECE, TextBlock
+from zhseq.tagging.decoding import Spans, find_spans, tag_table
 from zhseq.tagging.model import TorchNetwork
 from zhseq.text.normalize import codepoints
 from zhseq.text.tags import spans_from_ids

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from zhseq.errors import InputError
 from zhseq.tagging import dictionary as user_dictionary
+from zhseq.tagging.blocks import match
 from zhseq.tagging.dictionary import Entry, UserDictionary
-from zhseq.tagging.matching import FIRST_ENTRY, match
+from zhseq.tagging.matching import FIRST_ENTRY
 from zhseq.text.normalize import codepoints
 
 

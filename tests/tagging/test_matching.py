@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zhseq.tagging.blocks import match
 from zhseq.tagging.dictionary import Entry, UserDictionary
-from zhseq.tagging.matching import match
 from zhseq.text.normalize import codepoints, normalize
 
 WORDS = st.text("中国人民Aa1 ", min_size=1, max_size=5).filter(lambda word: word.strip() == word)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import CheckpointError, ConfigError, InputError
-from zhseq.tagging.decoding import PIECE
+from zhseq.tagging.blocks import PIECE
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.formats import Document
 from zhseq.tagging.model import TorchNetwork, save

@@ -10,7 +10,7 @@ from tests.tagging.test_tagger import check
 from tests.tagging.tiny_tagger import NER, tiny_features, tiny_model
 from zhseq.errors import InputError
 from zhseq.tagging import decoding as tag_decoding
-from zhseq.tagging.decoding import PIECE
+from zhseq.tagging.blocks import PIECE
 from zhseq.tagging.dictionary import Entry, UserDictionary
 from zhseq.tagging.formats import Document
 from zhseq.tagging.model import TorchNetwork, save

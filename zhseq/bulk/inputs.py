@@ -353,3 +353,40 @@ def _is_text(name: str, notify: Notify) -> bool:
         notify(Message("binary_file", "{name}: left out, it holds binary data", {"name": name}))
         return False
     return True
+
+
+def check_not_read(outputs: Iterable[Path | int], inputs: Inputs, dictionary: Path | None) -> None:
+    """Check that no output is a file that is read, under whatever name: links count.
+
+    Args:
+        outputs: Files, which need not exist, or open file descriptors.
+        inputs: What is tagged.
+        dictionary: The user's own words.
+
+    Raises:
+        InputError: One is; writing it would destroy what is read.
+    """
+    read: dict[tuple[int, int], str] = {}
+    for source in inputs.sources:
+        identity = _identity(source.path or 0)
+        if identity is not None:
+            read[identity] = source.name
+    if dictionary is not None and (identity := _identity(dictionary)) is not None:
+        read[identity] = str(dictionary)
+    for output in outputs:
+        if (identity := _identity(output)) in read:
+            raise InputError(
+                "output_is_input",
+                "expected results to go to a file of their own, found that they would overwrite what is read ({name}); "
+                "name another file with <output>.",
+                name=read[identity],
+            )
+
+
+def _identity(place: Path | int) -> tuple[int, int] | None:
+    """Return what is the same for all names of a regular file, None for all else."""
+    try:
+        status = os.stat(place)  # noqa: PTH116 (a descriptor has no path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

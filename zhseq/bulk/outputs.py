@@ -1,20 +1,18 @@
-"""Where results are written: to a stream, or to files that appear under their names only when they are whole."""
+"""Files of results: they appear under their names only when they are whole, and outlive a kill."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import stat
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, TextIO
+from typing import Any, BinaryIO
 
-from zhseq.bulk.chunks import Part
 from zhseq.bulk.inputs import Inputs, absolute
 from zhseq.errors import FULL_DISK, InputError, Message
 from zhseq.tagging.formats import number_annotations
@@ -24,6 +22,10 @@ try:
     import fcntl
 except ImportError:  # pragma: no cover (Windows has no such locks: there two runs could write to one output)
     fcntl = None  # type: ignore[assignment]
+
+
+Part = tuple[int, bytes]
+"""Number of a source, and what the result of one of its segments, or a piece of it, looks like."""
 
 
 @dataclass(frozen=True)
@@ -141,42 +143,6 @@ def _compare(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 _INTERVAL = 2.0  # seconds of work that a kill may cost
-
-
-class Output(Protocol):
-    """Takes the results of chunks, in order."""
-
-    @property
-    def progress(self) -> Progress:
-        """What was done by an earlier run."""
-
-    def write(self, parts: Iterable[Part], digest: str) -> None:
-        """Write the results of one chunk; `digest` is the hash of all chunks so far."""
-
-    def finish(self) -> None:
-        """Say that this was all."""
-
-
-class StreamOutput:
-    """Writes to an open stream of text."""
-
-    progress = Progress()
-
-    def __init__(self, stream: TextIO, *, numbered: bool) -> None:
-        """Take a stream; `numbered` tells that the format has numbered lines."""
-        self._stream, self._numbered = stream, numbered
-        self._annotations = 0
-
-    def write(self, parts: Iterable[Part], digest: str) -> None:
-        """See `Output`."""
-        for _, data in parts:
-            if self._numbered:
-                data, self._annotations = number_annotations(data, self._annotations)
-            self._stream.write(data.decode())
-
-    def finish(self) -> None:
-        """See `Output`."""
-        self._stream.flush()
 
 
 class FileOutput:
@@ -434,43 +400,6 @@ def check_place(output: Path, folders: Sequence[Path]) -> None:
                 output=output,
                 folder=folder,
             )
-
-
-def check_not_read(outputs: Iterable[Path | int], inputs: Inputs, dictionary: Path | None) -> None:
-    """Check that no output is a file that is read, under whatever name: links count.
-
-    Args:
-        outputs: Files, which need not exist, or open file descriptors.
-        inputs: What is tagged.
-        dictionary: The user's own words.
-
-    Raises:
-        InputError: One is; writing it would destroy what is read.
-    """
-    read: dict[tuple[int, int], str] = {}
-    for source in inputs.sources:
-        identity = _identity(source.path or 0)
-        if identity is not None:
-            read[identity] = source.name
-    if dictionary is not None and (identity := _identity(dictionary)) is not None:
-        read[identity] = str(dictionary)
-    for output in outputs:
-        if (identity := _identity(output)) in read:
-            raise InputError(
-                "output_is_input",
-                "expected results to go to a file of their own, found that they would overwrite what is read ({name}); "
-                "name another file with <output>.",
-                name=read[identity],
-            )
-
-
-def _identity(place: Path | int) -> tuple[int, int] | None:
-    """Return what is the same for all names of a regular file, None for all else."""
-    try:
-        status = os.stat(place)  # noqa: PTH116 (a descriptor has no path)
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def journal_of(output: Path, *, folder: bool) -> Path:

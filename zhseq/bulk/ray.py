@@ -17,10 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zhseq.bulk.chunks import Chunk, Segment, Sent, SentJob, TaggingJob, read_group
 from zhseq.bulk.inputs import Source, groups
-from zhseq.bulk.records import DEFAULT_COLUMN, Reading
-from zhseq.bulk.run import Run, compare_input, progress_bar
+from zhseq.bulk.records import DEFAULT_COLUMN, Chunk, Reading, Segment, read_group
+from zhseq.bulk.run import Run, Sent, SentJob, TaggingJob, compare_input, progress_bar
 from zhseq.cli import note
 from zhseq.errors import ConfigError, InputError, Message, ZhseqError, command_line
 

@@ -2,33 +2,188 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import signal
 import sys
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol, TextIO
 
 import zhseq
-from zhseq.bulk.chunks import Chunk, Part, Sent, SentJob, TaggingJob, read_chunks
-from zhseq.bulk.inputs import Inputs, Source
+from zhseq.bulk.inputs import Inputs, Source, check_not_read
+from zhseq.bulk.long_texts import LONG, tag_sections, write_sections
 from zhseq.bulk.outputs import (
     FileOutput,
-    Output,
-    StreamOutput,
-    check_not_read,
+    Part,
+    Progress,
     check_place,
     is_folder,
     journal_of,
     mirrored,
 )
-from zhseq.bulk.records import Reading
+from zhseq.bulk.records import Chunk, Reading, read_chunks
 from zhseq.cli import note
+from zhseq.device import limit_cached_shapes
 from zhseq.errors import InputError
+from zhseq.tagging.formats import make_writer, number_annotations
+
+if TYPE_CHECKING:
+    from zhseq.tagging.tagger import Tagger
+
+_CACHED_SHAPES = 8  # more gain nothing: large batches are hardly ever of the same shape twice
+
+
+@dataclass(frozen=True)
+class TaggingJob:
+    """How texts are tagged. It can be sent to another process, where `start` loads the model.
+
+    Attributes:
+        model: As in `Tagger.load`.
+        backend: As in `Tagger.load`.
+        device: As in `Tagger.load`.
+        threads: As in `Tagger.load`; several processes are the better way to use several cores.
+        tasks: `pos`, `ner`, both; None for all that the model can do.
+        format: One of `zhseq.tagging.formats.FORMATS`.
+        scores: Whether to give probabilities.
+        nbest: Readings of each text.
+        dictionary: A file of the user's own words.
+        patterns: As in `Tagger.load`.
+        load: Loads the model; by default `Tagger.load`.
+    """
+
+    model: str | None = None
+    backend: str = "auto"
+    device: str = "cpu"
+    threads: int = 1
+    tasks: tuple[str, ...] | None = None
+    format: str = "jsonl"
+    scores: bool = False
+    nbest: int = 1
+    dictionary: Path | None = None
+    patterns: bool = True
+    load: Callable[..., Tagger] | None = None
+
+    def start(self) -> Callable[[Chunk], Iterable[Part]]:
+        """Load the model and return the function that does the work; of a very long text, while it is asked for more.
+
+        Raises:
+            ZhseqError: As `Tagger.load` and `make_writer`.
+        """
+        os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))  # else torch starts more, which only wait
+        limit_cached_shapes(_CACHED_SHAPES)
+        load = self.load
+        if load is None:
+            from zhseq.tagging.tagger import Tagger
+
+            load = Tagger.load
+        tagger = load(
+            self.model,
+            backend=self.backend,
+            device=self.device,
+            threads=self.threads,
+            dictionary=self.dictionary,
+            patterns=self.patterns,
+        )
+        tasks = self.tasks or tagger.tasks
+        make_writer(self.format, tasks, nbest=self.nbest)  # says what this model cannot do
+        gc.freeze()  # what is loaded stays: collections need not go through it
+        return lambda chunk: self._tag(tagger, tasks, chunk)
+
+    def _tag(self, tagger: Tagger, tasks: tuple[str, ...], chunk: Chunk) -> Iterator[Part]:
+        texts = [text for segment in chunk.segments for text in segment.texts]
+        ends_long = bool(texts) and len(texts[-1]) >= LONG  # where it stands, a chunk ends
+        documents = tagger.stream(texts[: len(texts) - ends_long], tasks=tasks, scores=self.scores, nbest=self.nbest)
+        for segment in chunk.segments:
+            writer = make_writer(
+                self.format,
+                tasks,
+                nbest=self.nbest,
+                documents=segment.documents,
+                characters=segment.characters,
+                records=segment.records,
+            )
+            is_long = ends_long and segment is chunk.segments[-1]
+            tails = segment.tails[: len(segment.tails) - is_long]
+            lines = [writer.write(next(documents), tail) for tail in tails]
+            yield segment.source, "".join(lines).encode()
+            if is_long:
+                text = segment.texts[-1]
+                sections = tag_sections(tagger, text, tasks, scores=self.scores, nbest=self.nbest)
+                for piece in write_sections(writer, sections, text, segment.tails[-1]):
+                    yield segment.source, piece.encode()
+
+
+class Sent(NamedTuple):
+    """Parts that go from process to process; those of a very long text are packed, for they are far larger than it."""
+
+    parts: list[Part]
+    packed: bool
+
+    def unpacked(self) -> Iterable[Part]:
+        """Give the parts as they were, one by one."""
+        if not self.packed:
+            return self.parts
+        return ((source, zlib.decompress(data)) for source, data in self.parts)
+
+
+@dataclass(frozen=True)
+class SentJob:
+    """A job in another process."""
+
+    job: TaggingJob
+
+    def start(self) -> Callable[[Chunk], Sent]:
+        """See `TaggingJob`."""
+        work = self.job.start()
+        return lambda chunk: _sent(chunk, work(chunk))
+
+
+def _sent(chunk: Chunk, parts: Iterable[Part]) -> Sent:
+    if chunk.characters < LONG:
+        return Sent(list(parts), False)
+    return Sent([(source, zlib.compress(data, 1)) for source, data in parts], True)
+
+
+class Output(Protocol):
+    """Takes the results of chunks, in order."""
+
+    @property
+    def progress(self) -> Progress:
+        """What was done by an earlier run."""
+
+    def write(self, parts: Iterable[Part], digest: str) -> None:
+        """Write the results of one chunk; `digest` is the hash of all chunks so far."""
+
+    def finish(self) -> None:
+        """Say that this was all."""
+
+
+class StreamOutput:
+    """Writes to an open stream of text."""
+
+    progress = Progress()
+
+    def __init__(self, stream: TextIO, *, numbered: bool) -> None:
+        """Take a stream; `numbered` tells that the format has numbered lines."""
+        self._stream, self._numbered = stream, numbered
+        self._annotations = 0
+
+    def write(self, parts: Iterable[Part], digest: str) -> None:
+        """See `Output`."""
+        for _, data in parts:
+            if self._numbered:
+                data, self._annotations = number_annotations(data, self._annotations)
+            self._stream.write(data.decode())
+
+    def finish(self) -> None:
+        """See `Output`."""
+        self._stream.flush()
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _select(options: argparse.Namespace) -> int:
     """Print the chosen lines, tagged: corrected by hand, `train tagger --train` reads them."""
-    from zhseq.bulk.inputs import discover
-    from zhseq.bulk.outputs import check_not_read
+    from zhseq.bulk.inputs import check_not_read, discover
     from zhseq.bulk.records import DEFAULT_COLUMN, Reading, read_units
     from zhseq.bulk.selection import SelectionConfig, select, without_scores
     from zhseq.cli import note

@@ -1,141 +1,113 @@
-"""From lines of text to labelled spans: many lines at a time, words first, and names over the borders of the words."""
+"""From blocks of lines to labelled spans: words first, and names over the borders of the words.
+
+Known words act in the search for the best path: forced ones leave their characters only some tags, preferred ones are
+arcs with a bonus.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.nn.viterbi import Chain, Sequences, tag_probabilities
-from zhseq.tagging.dictionary_decoding import MarkedSequences, Marks, limits_of
-from zhseq.tagging.matching import Matches, WordTables, match
-from zhseq.text.normalize import CodePoints, blanks, codepoints, from_codepoints, normalize
-from zhseq.text.pieces import cut_pieces, split_sentences, with_context
+from zhseq.errors import InputError
+from zhseq.nn.viterbi import Chain, Sequences, best_paths, k_best_paths, tag_probabilities
+from zhseq.tagging.blocks import Marks, TextBlock, arcs_of, limits_of
+from zhseq.text.normalize import CodePoints
 from zhseq.text.tags import TagTable, allowed_transitions, spans_from_ids
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
-PIECE = 128
-"""Most characters that the model reads at once, about as many as in training; more only around a long word."""
-_CONTEXT = 16  # characters on each side of a cut through running text
-_BATCH = 8192  # padded characters in a batch
+_SPARE_PATHS = 4  # of the model's best paths that are weighed with the bonuses, for each that is wanted
 
 
 @dataclass(frozen=True)
-class TextBlock:
-    """Some lines as one array, without blanks, and the pieces they are read in.
+class MarkedSequences:
+    """Sequences with what is known of their words.
 
     Attributes:
-        points: Normalised code points of all lines without blanks, (characters,).
-        places: Where each of them stands in the lines laid end to end, (characters,).
-        lines: Where each line begins in the lines laid end to end, and the end of the last, (lines + 1,).
-        first: Which characters are the first of a line, (characters,).
-        apart: Which characters follow a blank or are the first of a line, (characters,).
-        pieces: For each piece the characters that it decides on and those that it reads, (pieces, 4): begin, end,
-            begin of reading, end of reading.
-        owner: Line of each piece, (pieces,).
-        matches: What is known of the words, by places in `points`; None for nothing.
+        chain: Of the head.
+        table: Of its tags.
+        sequences: Emissions, and what is forced.
+        marks: Words, with places in the sequences laid end to end.
+        rows: The sequence of each mark, (marks,).
     """
 
-    points: CodePoints
-    places: Ints
-    lines: Ints
-    first: npt.NDArray[np.bool_]
-    apart: npt.NDArray[np.bool_]
-    pieces: Ints
-    owner: Ints
-    matches: Matches | None = None
+    chain: Chain
+    table: TagTable
+    sequences: Sequences
+    marks: Marks
+    rows: Ints
 
-    @classmethod
-    def of(cls, lines: Sequence[str], words: WordTables | None = None, *, patterns: bool = False) -> TextBlock:
-        """Make a block of lines, with what is known of their words, see `zhseq.tagging.matching.match`."""
-        joined = "".join(lines)
-        lengths = np.array([len(line) for line in lines], dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        every = codepoints(normalize(joined))
-        real = ~blanks(every)
-        places = np.flatnonzero(real)
-        points = every[places]
-        bounds = np.searchsorted(places, offsets)
-        first = np.zeros(len(points), dtype=np.bool_)
-        first[bounds[:-1][bounds[:-1] < bounds[1:]]] = True
-        apart = first.copy()
-        apart[1:] |= np.diff(places) > 1
-        matches = match(every, offsets, words, patterns=patterns)
-        if matches is not None:
-            starts, ends, cuts = (
-                np.searchsorted(places, found) for found in (matches.starts, matches.ends, matches.cuts)
+    def paths(self, nbest: int) -> tuple[Ints, npt.NDArray[np.float64]]:
+        """Return good paths of the sequences laid end to end, (nbest, characters), and their scores, (batch, nbest).
+
+        The first is the best. The others are the best of those that the model alone, given what is fixed, finds best:
+        these are weighed with the bonuses, but a path that only the bonuses make good may not be among them. Where
+        there are fewer, the best stands for those that are missing, with a score of minus infinity.
+
+        Raises:
+            InputError: A sequence has no legal path, or a word is preferred and the tags do not mark ends.
+        """
+        free = not self.marks.force.all()
+        if free and not self.table.strict:
+            raise InputError(
+                "tags_without_ends",
+                "Expected a model whose tags mark where words end (BMES or BIOES) to use a dictionary with, found the "
+                "tags {tags}; train one with such tags.",
+                tags=", ".join(self.table.tags[:5]),
             )
-            matches = replace(matches, starts=starts, ends=ends, cuts=cuts)
-        pieces, owner = _pieces(points, bounds, matches)
-        return cls(points, places, offsets, first, apart, pieces, owner, matches)
+        best, totals = best_paths(self.chain, self.sequences, arcs_of(self.marks) if free else None)
+        if not bool((totals > -np.inf).all()):
+            raise InputError(
+                "no_legal_path",
+                "expected at least one legal tagging of each text, found none for one of them: loosen the words that "
+                "the dictionary forces, or check the model",
+            )
+        if nbest == 1:
+            return best[None], totals[:, None]
+        mask = self.sequences.mask
+        found, sums = k_best_paths(self.chain, self.sequences, nbest * _SPARE_PATHS if free else nbest)
+        first = np.full(mask.shape, -1, dtype=np.int64)
+        first[mask] = best
+        if free:
+            sums[(found == first[:, None]).all(2)] = -np.inf
+            found = np.concatenate([first[:, None], found], axis=1)
+            sums = np.concatenate([totals[:, None], sums], axis=1)
+            sums[:, 1:] += self._bonuses(np.maximum(found[:, 1:], 0))
+            sums[:, 0] = sums.max(1)  # it is the greatest, whatever rounding says
+            order = np.argsort(-sums, axis=1, kind="stable")[:, :nbest]
+            found, sums = np.take_along_axis(found, order[:, :, None], axis=1), np.take_along_axis(sums, order, axis=1)
+        missing = sums == -np.inf
+        found[missing] = first[np.nonzero(missing)[0]]
+        return found.transpose(1, 0, 2)[:, mask], sums
 
-    def seam(self, most: int) -> int:
-        """Return the last place, of the first `most` characters, before which a block of one line may be cut in two.
-
-        That is where a piece begins with a sentence, and none is read across, so that both parts have the pieces that
-        the whole has, and are tagged alike; where there is none, where a piece begins that reads nothing before it, or
-        any piece.
-        """
-        begins, _, reads, _ = self.pieces[1:].T
-        within = self.places[begins] <= most
-        apart = (reads == begins) & (np.maximum.accumulate(self.pieces[:-1, 3]) <= begins)
-        sentences = [start for start, _ in split_sentences(from_codepoints(self.points))]
-        for fitting in (apart & np.isin(begins, sentences), reads == begins, within):
-            if len(found := begins[within & fitting]):
-                return int(self.places[found[-1]])
-        return most
-
-
-def _pieces(points: CodePoints, bounds: Ints, matches: Matches | None) -> tuple[Ints, Ints]:
-    """Cut the lines, given by their bounds in `points`, into pieces; see `TextBlock`."""
-    sizes = np.diff(bounds)
-    short = np.flatnonzero((sizes > 0) & (sizes <= PIECE))
-    rows = [np.stack([bounds[short], bounds[short + 1]] * 2, axis=1)]
-    owner = [short]
-    long = np.flatnonzero(sizes > PIECE).tolist()
-    places = _Seams(matches, len(points)) if long and matches is not None else None
-    for line in long:
-        text = from_codepoints(points[bounds[line] : bounds[line + 1]])
-        cuts = cut_pieces(text, PIECE)
-        if places is not None:
-            cuts = places.spare(cuts, int(bounds[line]))
-        rows.append(np.hstack([np.array(cuts), np.array(with_context(text, cuts, _CONTEXT))]) + bounds[line])
-        owner.append(np.full(len(cuts), line))
-    return np.concatenate(rows), np.concatenate(owner)
-
-
-class _Seams:
-    """Places where a text may be cut without a cut through a dictionary word."""
-
-    def __init__(self, matches: Matches, size: int) -> None:
-        force = matches.attributes.force[matches.rows]
-        self._around_all = _uncovered(matches.starts, matches.ends, size)
-        self._around_forced = _uncovered(matches.starts[force], matches.ends[force], size)
-
-    def spare(self, cuts: list[tuple[int, int]], offset: int) -> list[tuple[int, int]]:
-        """Move the cuts of a line, which begins at `offset`, behind the words that they would cut through.
-
-        That is not done for preferred words that overlap each other without end.
-        """
-        stops = np.array([end for _, end in cuts]) + offset
-        moved = self._around_all[np.searchsorted(self._around_all, stops)]
-        forced = self._around_forced[np.searchsorted(self._around_forced, stops)]
-        stops = np.unique(np.where(moved - stops <= PIECE, moved, forced)) - offset
-        return list(zip([0, *stops[:-1].tolist()], stops.tolist(), strict=True))
+    def _bonuses(self, paths: Ints) -> npt.NDArray[np.float64]:
+        """Return what paths, (batch, paths, length), gain by words that stand whole in them, (batch, paths)."""
+        lengths = self.sequences.lengths
+        offsets = np.cumsum(lengths) - lengths
+        table, rows = self.table, self.rows[~self.marks.force]
+        marks = self.marks[~self.marks.force].moved(-offsets[rows])
+        begins = ~table.continues[paths]
+        span = np.cumsum(begins, axis=2)
+        last = marks.ends - 1
+        labels = table.label_ids[paths[rows, :, marks.starts]]  # (marks, paths)
+        whole = begins[rows, :, marks.starts] & ~table.opens[paths[rows, :, last]] & (labels >= 0)
+        whole &= span[rows, :, last] == span[rows, :, marks.starts]
+        total = np.zeros(paths.shape[:2])
+        np.add.at(total, rows, whole * marks.bonus[:, None] * (1.0 + (labels == marks.labels[:, None])))
+        return total
 
 
-def _uncovered(starts: Ints, ends: Ints, size: int) -> Ints:
-    """Return the places, from 0 to `size`, that lie inside of no span."""
-    edges = np.bincount(starts + 1, minlength=size + 2) - np.bincount(ends, minlength=size + 2)
-    return np.flatnonzero(np.cumsum(edges)[: size + 1] == 0)
+Floats = npt.NDArray[np.float32]
+
+_BATCH = 8192  # padded characters in a batch
 
 
 @dataclass(frozen=True)

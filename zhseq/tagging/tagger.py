@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from zhseq import checkpoint
+from zhseq.checkpoint import resolve, shipped
 from zhseq.device import limit_cached_shapes, set_threads
 from zhseq.errors import InputError, Message
 from zhseq.graph import pick_backend
-from zhseq.tagging.decoding import Network, Spans, TextBlock, find_spans, tag_table
+from zhseq.tagging.blocks import TextBlock
+from zhseq.tagging.decoding import Network, Spans, find_spans, tag_table
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.features import Ints
 from zhseq.tagging.formats import Document, Entity, Word
-from zhseq.tagging.matching import PATTERN_TAGS
+from zhseq.tagging.matching import PATTERN_TAGS, WordTables
 from zhseq.text.tags import TASKS
 
 SECTION_MARGIN = 512
@@ -35,7 +36,6 @@ class Tagger:
         tasks: What the model does: `pos`, `ner` or both.
         labels: For each task the labels that the model gives, sorted: parts of speech, kinds of entities. What one
             means is told by `zhseq.explain`. A model that only finds words has the one label that is empty.
-        dictionary: The user's own words; what is added or removed counts from the next texts on.
         patterns: Whether what is a word by its spelling (addresses, numbers, codes, emoji) is one here, see
             `zhseq.tagging.matching`; only where the model has the parts of speech of these.
         network: What scores the tags.
@@ -53,13 +53,24 @@ class Tagger:
         self.name = name
         self.network = network
         self.tasks = tuple(task for task in TASKS if task in network.heads)
-        self.dictionary = UserDictionary() if dictionary is None else dictionary
+        if dictionary is not None:
+            self.dictionary = dictionary
         self.labels = {task: tag_table(network.heads[task]).labels for task in self.tasks}
         self.patterns = patterns and "pos" in self.tasks and set(self.labels["pos"]) >= PATTERN_TAGS
 
     def __repr__(self) -> str:
         heads = ", ".join(f"{task}: {len(labels)} labels" for task, labels in self.labels.items())
         return f"<Tagger {self.name or 'without a name'} ({heads}) by {self.network}>"
+
+    @property
+    def dictionary(self) -> UserDictionary:
+        """The user's own words; what is added or removed counts from the next texts on."""
+        own: UserDictionary = vars(self).setdefault("_dictionary", UserDictionary())  # at once, whatever threads do
+        return own
+
+    @dictionary.setter
+    def dictionary(self, dictionary: UserDictionary) -> None:
+        self._dictionary = dictionary
 
     @classmethod
     def load(
@@ -94,7 +105,7 @@ class Tagger:
         """
         if dictionary is not None and not isinstance(dictionary, UserDictionary):
             dictionary = UserDictionary.read(dictionary)
-        directory = checkpoint.shipped("tagger") if model is None else checkpoint.resolve(model)
+        directory = shipped("tagger") if model is None else resolve(model)
         network: Network
         if pick_backend(backend, device) == "onnx":
             from zhseq.tagging.graph import OnnxNetwork
@@ -159,9 +170,8 @@ class Tagger:
             )
         if nbest < 1:
             raise InputError("few_readings", "the number of readings must be at least 1, but is {nbest}", nbest=nbest)
-        words = self.dictionary if dictionary is None else dictionary
         for batch in _blocks(lines):
-            block = TextBlock.of(batch, words.tables(), patterns=self.patterns)
+            block = TextBlock.of(batch, self._words(dictionary), patterns=self.patterns)
             found = find_spans(self.network, block, wanted, scores=scores, nbest=nbest)
             readings = self._readings(batch, block, found)
             if nbest == 1:
@@ -184,9 +194,13 @@ class Tagger:
         """
         if len(text) <= start + most + SECTION_MARGIN:
             return len(text)
-        words = self.dictionary if dictionary is None else dictionary
         window = text[start : start + most + SECTION_MARGIN]
-        return start + TextBlock.of([window], words.tables(), patterns=self.patterns).seam(most)
+        return start + TextBlock.of([window], self._words(dictionary), patterns=self.patterns).seam(most)
+
+    def _words(self, dictionary: UserDictionary | None) -> WordTables | None:
+        """Return the words of a dictionary, by default the tagger's own, as they are now; None if there are none."""
+        words: UserDictionary | None = vars(self).get("_dictionary") if dictionary is None else dictionary
+        return None if words is None else words.tables()
 
     def _readings(self, lines: list[str], block: TextBlock, found: dict[str, list[Spans]]) -> list[list[Document]]:
         """Return the documents of the lines for each reading, the best first."""

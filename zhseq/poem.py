@@ -15,7 +15,9 @@ from zhseq.errors import InputError, Message, command_line
 from zhseq.poetry.faults import explain
 from zhseq.poetry.picture import check_picture, marks_of, numbered
 from zhseq.poetry.pinyin import spaced
+from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL
 from zhseq.poetry.reading import WrittenPoem, named_tune, read_poem, read_poems, read_records, split_lines
+from zhseq.poetry.regulated import PROSE
 from zhseq.poetry.request import RHYMES, Poem, Ranking, Request, Sampling
 from zhseq.poetry.wishes import other_names
 from zhseq.text.encoding import decode_lines, decode_text
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from zhseq.poetry.poet import Poet
     from zhseq.poetry.scoring import Suggestion
 
-_EXIT_FAULTS = 1
+_EXIT_FAULTS, _EXIT_NO_POEM = 1, 2
 _ONLY_ONE = ("score", "check", "couplet", "list_tunes", "list_authors")
 """Each of these is a task of its own."""
 _BLOCK = 256  # poems scored side by side
@@ -300,11 +302,11 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
     poems = read_poems(read_text(path), str(path), tunes)
     if options.tune and not any(poem.title for poem in poems):  # what looks like poems are its stanzas
         poems = [WrittenPoem("\n".join(poem.verse for poem in poems))]
-    faults = 0
+    faults = prose = 0
     for number, poem in enumerate(poems, start=1):
         rules["tune"] = options.tune or ("" if rules["form"] else named_tune(poem, tunes))
         found = poet.check(poem.verse, **rules)
-        faults += len(found.faults)
+        faults, prose = faults + len(found.faults), prose + (found.form == PROSE)
         suggestions = poet.suggest(poem.verse, **rules) if options.suggest is not None else []
         if options.json:
             names = {"title": poem.title, "author": poem.author}
@@ -320,7 +322,9 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
         if options.suggest is not None and options.check is None and not suggestions:
             kind = {"place": place, "form": found.form, "pattern": found.pattern}
             print(_say(Message("nothing_to_mend", "{place}: no marked place and no fault ({form} {pattern})", kind)))
-    return _EXIT_FAULTS if faults and options.check is not None else 0
+    if options.check is None:
+        return 0
+    return _EXIT_NO_POEM if prose else _EXIT_FAULTS if faults else 0
 
 
 def _place(path: Path, poem: WrittenPoem, number: int) -> str:
@@ -336,9 +340,12 @@ def _verdict(place: str, found: Review) -> Iterable[str]:
         yield _say(place, " ", found.note)
     for finding in (*found.remarks, *found.faults):
         yield _say(place, ", ", finding.message)
-    if not found.faults:
-        kind = {"place": place, "form": found.form, "pattern": found.pattern}
-        yield _say(Message("no_fault", "{place}: no fault ({form} {pattern})", kind))
+    if not found.faults and found.form != PROSE:
+        kind = {"place": place, "form": found.form, "pattern": found.pattern, "book": BOOK_NAMES[found.book]}
+        if found.book == CLASSICAL:
+            yield _say(Message("no_fault", "{place}: no fault ({form} {pattern})", kind))
+        else:
+            yield _say(Message("no_fault_by_book", "{place}: no fault ({form} {pattern}, by {book})", kind))
 
 
 def _proposal(place: str, mark: Suggestion) -> Message:

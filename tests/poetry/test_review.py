@@ -316,7 +316,7 @@ def test_verse_of_mixed_lengths_and_poems_run_together_are_told():
     mixed = review("白日流，欲上一层楼，黄河日月入海流，白日依山，更上秋楼。", prosody())
     assert (mixed.form, mixed.pattern) == ("杂言", "古体")
     second = "夜雪无人地，长江月目光。思乡千里目，白日一山霜。"
-    assert str(review(CRANE + second, prosody()).note).startswith("reads as two 五绝 run together")
+    assert str(review(CRANE + second, prosody()).note).startswith("reads as 2 五绝 run together")
 
 
 def test_long_regulated_verse_is_read():
@@ -339,3 +339,47 @@ def test_lines_that_are_joined_or_parted_do_not_hide_what_is_wrong_elsewhere():
     text = "黄日，白流。白雪一层楼，无云月，黄河日雪秋，长，雪月一无流。"
     found = review(text, known, known.tunes["新令"])
     assert [(fault.code, fault.line) for fault in found.faults] == [("surplus_line", 6)]
+
+
+def test_prose_in_even_lines_is_no_poem_with_faults():
+    found = review("黄上河日目，白依日山秋。江上云地雪，白人日山云。", prosody())
+    assert (found.form, found.faults, found.rhymes) == ("散文", (), (-1,) * 4)
+    assert str(found.note).startswith("reads as prose: no two of its lines rhyme, and its tones follow no regulated")
+    assert found.otherwise is not None
+    assert len(found.otherwise.faults) > 3
+    even = review("日月江上，云雪无人，山光夜去，海地思秋。", prosody())
+    assert str(even.note) == "reads as prose: no two of its 4 lines of 4 characters rhyme"
+
+
+def test_a_song_is_told_and_not_judged():
+    found = review("黄河日月江楼，白日无人夜秋，上月依山故流。江秋雪月，低人海地流楼。", prosody())
+    assert (found.form, found.pattern, found.faults) == ("曲", "天净沙", ())
+    assert str(found.note).startswith("taken for 天净沙, a tune of songs (曲)")
+
+
+def test_ci_to_one_tune_run_together_are_told():
+    lines = "黄河流，欲上一层楼。"
+    assert str(review(lines * 3, prosody()).note) == "reads as 3 小令 run together; part them by a blank line"
+
+
+def test_what_is_no_poem_to_the_tune_that_was_named_has_one_fault():
+    tune = Pattern((3,) * 9, ("中中平",) * 9, (1,) * 9)
+    found = review("黄河白流，白日尽无秋。", sung(tune), sung(tune).tunes["新令"])
+    assert [str(fault) for fault in found.faults] == ["line 2: this is no 新令, which has 9 lines of other lengths"]
+
+
+def test_characters_of_which_nothing_is_known_are_said():
+    found = review(CRANE.replace("河", "龘"), prosody())
+    assert found.faults == ()
+    assert str(found.note) == "nothing is known of 龘, which may stand anywhere"
+
+
+def test_verse_whose_rhyme_changes_is_verse_in_the_old_style():
+    text = "白日依山目，江人去无雪。黄来欲上光，黄河夜上月。长江入海流，秋云依白楼。江山人去地，白日无人秋。"
+    found = review(text, prosody())
+    assert found.pattern == "古体 换韵"
+    assert found.faults == ()
+
+
+def test_marks_of_no_width_are_left_out():
+    assert review("\ufeff" + CRANE + "\u200b", prosody()).faults == ()

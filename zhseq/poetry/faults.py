@@ -37,6 +37,10 @@ REASONS: dict[str, tuple[str, Message]] = {
         Message("missing_line", "{tune} has a line of {expected_count} characters after it", _LATER),
     ),
     "surplus_line": ("form", Message("surplus_line", "{tune} has no such line here", _LATER)),
+    "other_poem": (
+        "form",
+        Message("other_poem", "this is no {tune}, which has {expected_count} lines of other lengths", _LATER),
+    ),
     "wrong_tone": ("tone", Message("wrong_tone", "its tone is {tone}, but {expected} is due here", _LATER)),
     "three_level_tones": (
         "tone",
@@ -172,8 +176,8 @@ class Finding:
 class Fault(Finding):
     """Something that a rule does not allow.
 
-    The codes are `line_length`, `line_length_of_tune`, `missing_line`, `missing_lines`, `surplus_line` and
-    `surplus_lines` (form); `wrong_tone`,
+    The codes are `line_length`, `line_length_of_tune`, `missing_line`, `missing_lines`, `surplus_line`,
+    `surplus_lines` and `other_poem` (form); `wrong_tone`,
     `three_level_tones` (三平调), `lonely_level_tone` (孤平), `not_opposed` (失对) and `not_linked` (失粘); `no_rhyme`
     (出韵); `repeated_line`, `repeated_rhyme_word` and `no_repetition` (叠句). The kinds are `form`,
     `tone`, `rhyme` and `repetition`.

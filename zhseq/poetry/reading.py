@@ -28,6 +28,8 @@ BETWEEN_LINES = re.compile(rf"[{re.escape(''.join(sorted(_SEPARATORS)))}\s]+")
 
 _REGULAR_LENGTHS = (5, 7)
 
+_UNSEEN = re.compile("[\u200b-\u200d\u2060\ufeff]")
+"""Characters of no width, which come along when people copy from pages."""
 _REMARK = re.compile(r"[（(\[［【〔][^（()）\[\]［］【】〔〕\n]*[）)\]］】〕]")
 _NUMBER = re.compile(r"^\s*\d+\s*[.．、)）]\s*")
 _LABEL = re.compile(r"^\s*(?:题目|标题|题|诗名|词牌|作者|朝代)\s*[:：]\s*")
@@ -74,7 +76,7 @@ def fold_verse(text: str) -> str:
     Raises:
         InputError: The text holds something that belongs into no poem.
     """
-    folded = normalize(text).replace("□", BLANK).replace("？", BLANK)
+    folded = normalize(_UNSEEN.sub("", text)).replace("□", BLANK).replace("？", BLANK)
     for character, han in zip(folded, is_han(codepoints(folded)).tolist(), strict=True):
         if not han and not _separates(character):
             raise not_chinese(Message("this_text", "this text"), character)
@@ -185,6 +187,7 @@ def read_poems(text: str, path: str, tunes: Mapping[str, TunePattern] | None = N
     Raises:
         InputError: There is no verse in it, or its JSON is damaged.
     """
+    text = _UNSEEN.sub("", text)
     if not text.strip():
         raise InputError("empty_file", "{path} is empty; expected a poem, one couplet or line a row", path=path)
     if _JSON.match(text):

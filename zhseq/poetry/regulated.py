@@ -15,12 +15,16 @@ from typing import Any, TypeVar
 from zhseq.errors import Message
 from zhseq.poetry.faults import Fault, Finding, Remark, Review
 from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, OPPOSITE, Prosody
-from zhseq.poetry.prosody.books import CLASSICAL, LYRIC, neighbours
+from zhseq.poetry.prosody.books import CLASSICAL, LYRIC, MODERN, neighbours
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.poetry.reading import BLANK
 
 OLD_STYLE = "古体"
 """The pattern of a poem whose tones are free."""
+CHANGED_RHYME = "换韵"
+"""Stands behind it where the rhyme changes."""
+PROSE, SONG = "散文", "曲"
+"""The forms of what is no verse, and of songs, whose rules are not those of ci."""
 BROKEN_WAIST = "折腰体"
 """A quatrain whose second couplet does not take up the tones of the first."""
 
@@ -32,6 +36,7 @@ verse in the old style. Short lines were written in the old style most often."""
 _BEGINNINGS = {LEVEL: "平起", OBLIQUE: "仄起"}
 _NUMERALS = {5: "五", 7: "七"}
 _FEWEST, _LONGEST_LINE, _RHYMED = 4, 12, 0.4  # lines, characters and rhyming lines of verse of mixed lengths
+_CHANGED = 0.5  # share of the couplets that end on the other tone where the rhyme changes
 _SHORTEST, _LONG = 4, 10  # lines of a quatrain, and from which on regulated verse is long (排律)
 
 
@@ -66,21 +71,29 @@ def judge_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Revi
     reason = None if strict or faults else _reason_for_old_style(tones)
     if reason is None:
         return found
-    other = _old_style(lines, tones, prosody)
     count = len(found.faults)
+    values = {
+        "reason": reason,
+        "form": found.form,
+        "count": count,
+        "faults": Message("one_fault", "1 fault")
+        if count == 1
+        else Message("fault_count", "{count} faults", {"count": count}),
+    }
+    if unrhymed(lines, prosody):
+        note = Message(
+            "prose",
+            "reads as prose: no two of its lines rhyme, and {reason}; "
+            "as a {form} it would have {faults}, which <form={form}> lists",
+            values,
+        )
+        return replace(unjudged(lines, PROSE, PROSE, note, prosody), otherwise=found)
     note = Message(
         "old_style",
         "reads as old-style verse (古体): {reason}; as a {form} it would have {faults}, which <form={form}> lists",
-        {
-            "reason": reason,
-            "form": found.form,
-            "count": count,
-            "faults": Message("one_fault", "1 fault")
-            if count == 1
-            else Message("fault_count", "{count} faults", {"count": count}),
-        },
+        values,
     )
-    return replace(other, note=note, otherwise=found)
+    return replace(_old_style(lines, tones, prosody), note=note, otherwise=found)
 
 
 # Regulated verse.
@@ -262,27 +275,40 @@ def _read_open(lines: Sequence[str], tones: Sequence[str], number: int, demanded
 
 
 def _old_style(lines: Sequence[str], tones: Sequence[str], prosody: Prosody) -> Review:
-    """Judge verse in the old style: even lines rhyme, on neighbouring groups as well, and no line stands twice."""
+    """Judge verse in the old style: even lines rhyme, on neighbouring groups as well, and no line stands twice.
+
+    The rhyme may change (换韵): a line that rhymes with one beside it is not held to the others.
+    """
     wide = prosody.lyric()
     rhyming = [number % 2 for number in range(len(lines))]
     same_tone = tones[0][-1] in (tones[1][-1], FREE)
     rhyming[0] = int(same_tone and any(wide.rhyme(lines[0][-1], line[-1]) for line in lines[1::2]))
     groups, of_rhyme = find_rhymes(lines, rhyming, wide)
-    if not of_rhyme:
+    alone = [each for each in of_rhyme if not _rhymes_nearby(lines, each.line - 1, wide)]
+    changes, of_rhyme = len(alone) < len(of_rhyme), alone
+    if changes:
+        groups = [(wide.groups(line[-1]) or (-1,))[0] if number % 2 else -1 for number, line in enumerate(lines)]
+    elif not of_rhyme:
         groups, _ = find_rhymes(lines, rhyming, prosody)
     findings = in_order([*of_rhyme, *repeated_lines(lines, rhyming)])
     return Review(
         lines=tuple(lines),
         form=form_of_lines(len(lines), len(lines[0]), regulated=False),
         tune="",
-        pattern=OLD_STYLE,
+        pattern=f"{OLD_STYLE} {CHANGED_RHYME}" if changes else OLD_STYLE,
         tones=tuple(tones),
         expected=tuple(FREE * len(line) for line in lines),
         rhymes=tuple(groups),
         rhyming=tuple(rhyming),
         faults=tuple(each for each in findings if isinstance(each, Fault)),
-        book=wide.book if of_rhyme else prosody.book,
+        book=wide.book if of_rhyme or changes else prosody.book,
     )
+
+
+def _rhymes_nearby(lines: Sequence[str], number: int, prosody: Prosody) -> bool:
+    """Tell whether a line, from 0, rhymes with the end of a couplet beside it or with the other line of its own."""
+    near = (number - 2, number - 1, number + 2)
+    return any(0 <= other < len(lines) and prosody.rhyme(lines[number][-1], lines[other][-1]) for other in near)
 
 
 def judge_mixed(lines: Sequence[str], prosody: Prosody) -> Review | None:
@@ -294,19 +320,45 @@ def judge_mixed(lines: Sequence[str], prosody: Prosody) -> Review | None:
     rhymed = sum(any(ends[n] & other for other in ends[max(0, n - 3) : n]) for n in range(1, len(lines)))
     if rhymed < _RHYMED * (len(lines) - 1):
         return None
+    note = Message("mixed_lengths", "taken for verse of mixed lengths (杂言), whose tones and rhymes are free")
+    return unjudged(lines, "杂言", OLD_STYLE, note, prosody)
+
+
+def judge_song(lines: Sequence[str], song: str, prosody: Prosody) -> Review:
+    """Say that a text is a song (曲); its tones and rhymes are not judged."""
+    note = Message(
+        "song",
+        "taken for {song}, a tune of songs (曲), whose tones and rhymes are not those of ci and are not judged",
+        {"song": song},
+    )
+    return unjudged(lines, SONG, song, note, prosody)
+
+
+def unjudged(lines: Sequence[str], form: str, pattern: str, note: Message, prosody: Prosody) -> Review:
+    """Return the review of lines of which nothing is asked."""
     return Review(
         lines=tuple(lines),
-        form="杂言",
+        form=form,
         tune="",
-        pattern=OLD_STYLE,
+        pattern=pattern,
         tones=tuple(prosody.sounds(line) for line in lines),
         expected=tuple(FREE * len(line) for line in lines),
         rhymes=(-1,) * len(lines),
         rhyming=(0,) * len(lines),
         faults=(),
-        note=Message("mixed_lengths", "taken for verse of mixed lengths (杂言), whose tones and rhymes are free"),
+        note=note,
         book=prosody.book,
     )
+
+
+def unrhymed(lines: Sequence[str], prosody: Prosody) -> bool:
+    """Tell whether no line rhymes with the next or the next but one, in ci or in today's language."""
+    books = [prosody.lyric(), *(view for name, view in prosody.views.items() if name == MODERN)]
+    for book in books:
+        ends = [set(book.groups(line[-1])) for line in lines]
+        if not all(ends[1::2]) or any(one & other for n in (1, 2) for one, other in zip(ends[n:], ends, strict=False)):
+            return False
+    return True
 
 
 def _reason_for_old_style(tones: Sequence[str]) -> Message | None:
@@ -318,6 +370,9 @@ def _reason_for_old_style(tones: Sequence[str]) -> Message | None:
     breaches = _count_breaches(tones)
     if tone_of_rhyme(tones) == OBLIQUE and (breaches or any(line[-1] == OBLIQUE for line in tones[2::2])):
         return Message("oblique_rhymes", "it rhymes on oblique words")
+    changed = sum(line[-1] == OPPOSITE[tone_of_rhyme(tones)] for line in tones[1::2])
+    if len(tones) > _SHORTEST and changed >= _CHANGED * len(tones) / 2:
+        return Message("changed_rhyme", "its rhyme changes")
     known, length = _MOST_BREACHES[len(tones[0])], len(tones)
     if breaches > known.get(length, known[8] * length // 8):
         return Message("no_pattern", "its tones follow no regulated pattern")

@@ -23,9 +23,21 @@ from zhseq.errors import InputError, Message
 from zhseq.poetry.faults import Fault, Finding, Remark, Review
 from zhseq.poetry.forms import form_and_tune, unknown_form, unknown_shape
 from zhseq.poetry.prosody import CI, FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone, TunePattern
+from zhseq.poetry.prosody.books import song_of
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.poetry.reading import BLANK, cut_lines, fold_verse, read_lines, regular_length
-from zhseq.poetry.regulated import find_rhymes, in_order, judge_lines, judge_mixed, tone_faults, tone_of_rhyme
+from zhseq.poetry.regulated import (
+    PROSE,
+    find_rhymes,
+    in_order,
+    judge_lines,
+    judge_mixed,
+    judge_song,
+    tone_faults,
+    tone_of_rhyme,
+    unjudged,
+    unrhymed,
+)
 from zhseq.text.normalize import codepoints
 
 Booleans = npt.NDArray[np.bool_]
@@ -35,8 +47,13 @@ Ids = npt.NDArray[np.int64]
 _FEWEST_LINES = 4
 _PAUSE = "、"
 _REGROUPED, _OTHER_LENGTH, _MISSING = 0.1, 1.0, 1.2  # what it costs to lay a line of the text beside one of the pattern
+_TURNING = ("平仄仄", "平中仄", "中仄仄", "平仄中", "平中中", "中仄中")
+"""What may be due where a line ends on 仄平仄, which stands for 平仄仄."""
+_TWICE = (8, 16)  # lines of two regulated poems run together
+_RUN_TOGETHER = (2, 3, 4)  # how many ci to one tune may stand without a blank line between them
 _MOST_JOINED = 3  # lines that may be joined or parted
 _MOST_CHANGED = 0.25  # share of the lines that may differ in a text that is taken for a tune
+_HARDLY = 0.6  # share of the lines that a text may lack or have too many before it is no poem to a named tune
 _MOST_FAULTS = 0.12  # share of the characters that may be out of place in a text that is taken for a tune
 _MOST_JUDGED = 4  # patterns that a text keeps, those against which fewest tones speak, that it is judged by
 _RARE_SHARE, _RARE_PAUSES, _RARE_FAULTS = 0.2, 1000, 1.5  # a rare variant has to be better by more than one fault
@@ -68,13 +85,33 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
     if not lines:
         raise InputError("no_verse", "there is no Chinese character in this text; expected a poem")
     if tune is not None:
-        return review_tune(folded, tune, prosody)
-    if form:
-        return _review_form(lines, form, prosody)
+        found = review_tune(folded, tune, prosody)
+    elif form:
+        found = _review_form(lines, form, prosody)
+    else:
+        found = _review_any(folded, lines, prosody)
+    unknown = "".join(dict.fromkeys(prosody.unknown("".join(found.lines)).replace(BLANK, "")))
+    if not unknown or found.note is not None:
+        return found
+    note = Message(
+        "unknown_tones",
+        "nothing is known of {characters}, which may stand anywhere",
+        {"characters": "、".join(unknown)},
+    )
+    return replace(found, note=note)
+
+
+def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
+    """Judge a poem of which nothing is said, by what its lines tell."""
     length = _common_length(lines)
     if length and {len(line) for line in lines} == {length}:
         return _review_even(folded, lines, prosody)
     found = find_tune_of(folded, prosody)
+    if found is not None and not found.faults:
+        return found
+    told = _told(folded, prosody)
+    if told is not None:
+        return told
     if found is not None:
         return found
     nearly = bool(length) and len(lines) in (4, 8)
@@ -87,6 +124,29 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
     if mixed is None:
         raise unknown_shape(lines)
     return mixed
+
+
+def _told(folded: str, prosody: Prosody) -> Review | None:
+    """Tell a text that keeps no tune without faults from a ci: a song, two ci, prose in even lines; else None."""
+    text = _read(folded, ())
+    lengths = _lengths(text.ends)
+    lines = _cut(text.characters, text.ends)
+    song = song_of(lengths)
+    if song:
+        return judge_song(lines, song, prosody)
+    for count in _RUN_TOGETHER if lines else ():
+        if len(lines) % count == 0 and lengths == lengths[: len(lines) // count] * count:
+            tune = _tune_of_parts(lines, count, prosody)
+            if tune:
+                return _run_together(lines, CI, tune, count, prosody)
+    if len(lines) >= _FEWEST_LINES and len(set(lengths)) == 1 and lengths[0] not in (5, 7) and unrhymed(lines, prosody):
+        note = Message(
+            "even_prose",
+            "reads as prose: no two of its {count} lines of {length} characters rhyme",
+            {"count": len(lines), "length": lengths[0]},
+        )
+        return unjudged(lines, PROSE, PROSE, note, prosody)
+    return None
 
 
 def _review_form(lines: Sequence[str], form: str, prosody: Prosody) -> Review:
@@ -118,16 +178,37 @@ def _review_even(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
         sung = find_tune_of(folded, prosody)
         if sung is not None and not sung.faults:
             return sung
-    if len(lines) == 2 * _FEWEST_LINES and any(fault.kind == "rhyme" for fault in found.faults):
-        halves = [judge_lines(half, prosody, strict=False) for half in (lines[:4], lines[4:])]
-        if not any(half.faults for half in halves):
-            note = Message(
-                "two_poems",
-                "reads as two {form} run together; part them by a blank line",
-                {"form": halves[0].form},
-            )
-            return replace(found, note=note)
+    half = len(lines) // 2
+    if len(lines) in _TWICE and any(fault.kind == "rhyme" for fault in found.faults):
+        strays = all(fault.kind == "rhyme" for fault in found.faults)  # to a neighbouring rhyme, in one poem
+        if strays and prosody.lyric().rhyme(lines[1][-1], lines[half + 1][-1]):
+            return found
+        halves = [judge_lines(part, prosody, strict=False) for part in (lines[:half], lines[half:])]
+        if not any(part.faults or part.form == PROSE for part in halves):
+            return _run_together(lines, halves[0].form, halves[0].form, 2, prosody)
     return found
+
+
+def _tune_of_parts(lines: Sequence[str], count: int, prosody: Prosody) -> str:
+    """Return the tune to which each of so many parts of a text is a ci without faults, empty if there is none."""
+    size = len(lines) // count
+    parts = [find_tune_of("，".join(lines[start : start + size]), prosody) for start in range(0, len(lines), size)]
+    names = {part.tune if part is not None and not part.faults else "" for part in parts}
+    tune = prosody.tunes.get(names.pop()) if len(names) == 1 else None
+    if tune is None:
+        return ""
+    usual = {sum(pattern.line_lengths) for pattern in patterns_of(tune) if pattern.count >= _RARE_SHARE * tune.count}
+    return tune.name if sum(map(len, lines[:size])) in usual else ""  # a stanza is no poem
+
+
+def _run_together(lines: Sequence[str], form: str, name: str, count: int, prosody: Prosody) -> Review:
+    """Say that a text is several poems of a form or to a tune."""
+    note = Message(
+        "poems_run_together",
+        "reads as {count} {form} run together; part them by a blank line",
+        {"count": count, "form": name},
+    )
+    return unjudged(lines, form, name, note, prosody)
 
 
 # Ci: which pattern of which tune.
@@ -207,9 +288,18 @@ def review_tune(folded: str, tune: TunePattern, prosody: Prosody) -> Review:
         return exact
     size = len(_read(folded, ()).characters)
     pairs.sort(key=lambda pair: abs(sum(pair[1].line_lengths) - size))
-    return min(
-        (review for _, review in _near(folded, pairs[:_MOST_LAID], prosody, float("inf"))),
-        key=lambda review: len(review.faults),
+    laid = list(_near(folded, pairs[:_MOST_LAID], prosody, float("inf")))
+    cost, found = min(laid, key=lambda each: len(each[1].faults))
+    count, due = len(found.lines), len(tune.line_lengths)
+    if cost <= _HARDLY * max(count, due):
+        return found
+    return replace(
+        found,
+        expected=tuple(FREE * len(line) for line in found.lines),
+        rhyming=(0,) * count,
+        rhymes=(-1,) * count,
+        faults=(Fault("other_poem", count, count=count, expected_count=due, tune=tune.name),),
+        remarks=(),
     )
 
 
@@ -271,6 +361,11 @@ def _read(folded: str, lengths: Sequence[int]) -> _Text:
     return _Text("".join(characters), tuple(ends), frozenset(light))
 
 
+def _cut(characters: str, ends: Sequence[int]) -> list[str]:
+    """Cut a text at its pauses."""
+    return [characters[start:end] for start, end in pairwise((0, *ends))]
+
+
 def _lengths(ends: Sequence[int]) -> tuple[int, ...]:
     return tuple(end - start for start, end in pairwise((0, *ends)))
 
@@ -326,9 +421,7 @@ def _review_exact(text: _Text, tune: TunePattern, pattern: Pattern, prosody: Pro
     due = set(accumulate(pattern.line_lengths))
     ends = [end for end in text.ends if end not in text.light or end in due]
     demanded = _demanded(pattern)
-    starts = (0, *ends[:-1])
-    lines = [text.characters[start:end] for start, end in zip(starts, ends, strict=True)]
-    expected = [demanded[start:end] for start, end in zip(starts, ends, strict=True)]
+    lines, expected = _cut(text.characters, ends), _cut(demanded, ends)
     rhyming = [pattern.due_rhymes.get(end, 0) for end in ends]
     return _judged(lines, expected, rhyming, _missing_echoes(text.characters, pattern, ends), tune, prosody)
 
@@ -390,9 +483,11 @@ def _tone_findings(number: int, line: str, tones: str, expected: str, prosody: P
         if prosody.tone_class(fault.character) is not Tone.EITHER
     ]
     turned = len(line) - 2  # the place, from 1, of the oblique tone of 平平仄平仄
-    places = [fault.position for fault in faults]
-    if tones[-3:-1] == "仄平" and tones[-1] != LEVEL and places[-2:] == [turned, turned + 1]:
-        return [*faults[:-2], Remark("turned_end", number + 1, turned + 1, line[-2])]
+    places = {fault.position for fault in faults}
+    ends_turned = tones[-3:-1] == "仄平" and tones[-4:-3] != OBLIQUE and tones[-1] != LEVEL
+    if ends_turned and expected[-3:] in _TURNING and places & {turned, turned + 1}:
+        kept = [fault for fault in faults if fault.position not in (turned, turned + 1)]
+        return [*kept, Remark("turned_end", number + 1, turned + 1, line[-2])]
     return [*faults]
 
 
@@ -513,8 +608,7 @@ def _review_near(
     text: _Text, tune: TunePattern, pattern: Pattern, groups: Sequence[_Group], prosody: Prosody
 ) -> Review:
     """Judge a text that does not keep the lines of a pattern."""
-    starts = (0, *text.ends[:-1])
-    lines = [text.characters[start:end] for start, end in zip(starts, text.ends, strict=True)]
+    lines = _cut(text.characters, text.ends)
     places = (0, *accumulate(pattern.line_lengths))
     demanded = _demanded(pattern)
     expected = [FREE * len(line) for line in lines]

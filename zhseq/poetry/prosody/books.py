@@ -291,6 +291,16 @@ SONGS = frozenset(
     ]
 )
 """Tunes of songs (散曲): what stands under these names is 曲 and no ci."""
+_SONG_SHAPES = {
+    (6, 6, 6, 4, 6): "天净沙",
+    (4, 4, 7, 3, 3, 7, 7, 1, 3, 1, 3): "山坡羊",
+    (4, 4, 7, 3, 3, 7, 8, 1, 3, 1, 3): "山坡羊",
+    (7, 7, 5, 5): "凭栏人",
+    (7, 7, 7, 3, 5): "喜春来",
+    (7, 5, 5, 5, 7): "清江引",
+    (3, 3, 7, 7, 3, 3, 3): "四块玉",
+}
+"""Characters in the lines of songs that keep to their lines -> the tune."""
 _NO_TUNES = frozenset(
     [
         "一七令",
@@ -358,6 +368,11 @@ def standard_name(name: str) -> str:
         if name[:length] in _STANDARD and name[-1] not in _OWN:
             return _STANDARD[name[:length]]
     return "" if _NOT_SUNG.search(name) else name
+
+
+def song_of(lengths: tuple[int, ...]) -> str:
+    """Return the tune of songs (曲) whose lines have so many characters, empty if there is none."""
+    return _SONG_SHAPES.get(lengths, "")
 
 
 def other_names(name: str) -> tuple[str, ...]:

@@ -175,6 +175,10 @@ class Prosody:
         row = self._index.get(normalize(character))
         return Tone.EITHER if row is None else Tone(self.table.classes[row])
 
+    def unknown(self, text: str) -> str:
+        """Return the characters of a normalised text of whose tone and rhyme nothing is known."""
+        return "".join(character for character in text if character not in self._index)
+
     def sounds(self, line: str) -> str:
         """Return the tones of a normalised line of verse, 平, 仄 or 中 for each character.
 

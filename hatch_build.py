@@ -1,4 +1,4 @@
-"""Compile the kernel (`zhseq/nn/kernel.c`) when zhseq is installed, or with `python hatch_build.py` into a checkout.
+"""Compile the kernel (`zhseq/nn/*.c`) when zhseq is installed, or with `python hatch_build.py` into a checkout.
 
 It needs a C compiler and nothing else. Without one, the package is what it is without the kernel: pure Python, slower.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent / "zhseq" / "nn"
+SOURCES = ("kernel.c", "encoder.c")  # as in zhseq/nn/viterbi.py
 FLAGS = (
     *("-O3", "-std=c11", "-shared", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd"),
     *("-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"),  # what the results do not depend on
@@ -23,15 +24,15 @@ FLAGS = (
 
 
 def compile_kernel(folder: Path = FOLDER) -> Path | None:
-    """Compile the kernel beside its source; return the library, or None if that was not possible."""
-    source, library = folder / "kernel.c", folder / "_kernel.so"
+    """Compile the kernel beside its sources; return the library, or None if that was not possible."""
+    sources, library = [folder / name for name in SOURCES], folder / "_kernel.so"
     named = os.environ.get("CC") or sysconfig.get_config_var("CC") or ""
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     for compiler in (shlex.split(named)[:1], ["cc"], ["gcc"], ["clang"]):
         if not compiler or shutil.which(compiler[0]) is None:
             continue
         made = library.with_suffix(f".{os.getpid()}")
-        command = [*compiler, *FLAGS, f'-DZHSEQ_SOURCE="{digest}"', "-o", str(made), str(source), "-lm"]
+        command = [*compiler, *FLAGS, f'-DZHSEQ_SOURCE="{digest}"', "-o", str(made), *map(str, sources), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             made.replace(library)

@@ -67,7 +67,7 @@ LOADED_WITHOUT_TORCH = (
     ),
     *("poetry.network", "poetry.poet", "poetry.rules", "poetry.sampling", "poetry.scoring", "poetry.search"),
     "poetry.writer",
-    *("tagging.evaluation", "tagging.features", "tagging.graph", "tagging.tagger"),
+    *("tagging.evaluation", "tagging.features", "tagging.graph", "tagging.native", "tagging.tagger"),
 )
 
 

@@ -44,9 +44,9 @@ def add_backend(group: argparse._ActionsContainer) -> None:
     """Add `--backend`."""
     group.add_argument(
         "--backend",
-        choices=("auto", "torch", "onnx"),
+        choices=("auto", "native", "onnx", "torch"),
         default="auto",
-        help="what computes the network: PyTorch or onnxruntime (default: auto, onnxruntime where it is installed)",
+        help="what computes the network: zhseq's own code, onnxruntime or PyTorch (default: auto, the quickest there)",
     )
 
 

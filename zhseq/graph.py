@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
-BACKENDS = ("auto", "torch", "onnx")
-"""What can compute a network."""
+BACKENDS = ("auto", "native", "onnx", "torch")
+"""What can compute a network: zhseq's own code, onnxruntime, PyTorch; `auto` takes what is quickest there."""
+SLOWEST = "plain C"
+"""Instructions of zhseq's own code that others are quicker than."""
 GRAPH_FILE = "model.onnx"
 """Name of the graph in a checkpoint that carries one."""
 OPSET = 17
@@ -189,13 +191,15 @@ def _value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
     return _text(1, name) + _bytes(2, _bytes(1, tensor))
 
 
-def pick_backend(backend: str, device: str, *, runtime: bool = True) -> str:
-    """Return what is to compute on a device, `torch` or `onnx`.
+def pick_backend(backend: str, device: str, *, native: str, carried: bool = False) -> str:
+    """Return what is to compute on a device: `native`, `onnx` or `torch`.
 
     Args:
         backend: One of `BACKENDS`.
         device: As for `zhseq.device.pick_device`.
-        runtime: Whether the way without PyTorch needs onnxruntime.
+        native: By which instructions zhseq's own code computes, empty where there is none; `auto` does without it where
+            these are no quick ones.
+        carried: Whether the checkpoint carries a graph, which `auto` takes before zhseq's own code.
 
     Raises:
         ConfigError: There is no such backend, it does not compute there, or it is not installed.
@@ -216,21 +220,33 @@ def pick_backend(backend: str, device: str, *, runtime: bool = True) -> str:
         return "torch"
     if device not in ("cpu", "auto"):
         raise ConfigError(
-            "onnx_on_device",
-            "onnxruntime computes on the processor, but <device={device}> was asked for; that needs PyTorch and "
-            "<backend=torch>",
+            "backend_on_device",
+            "without PyTorch networks are computed on the processor, but <device={device}> was asked for; that needs "
+            "PyTorch and <backend=torch>",
             device=device,
         )
-    trouble = _trouble_with_runtime() if runtime else None
-    if trouble is not None and backend == "auto" and has_torch:
-        return "torch"
-    if trouble is not None:
+    if backend == "auto":
+        quick = native not in ("", SLOWEST)
+        if quick and not carried:
+            return "native"
+        trouble = _trouble_with_runtime()
+        others = {"onnx": trouble is None, "native": quick, "torch": has_torch}
+        backend = next((name for name, there in others.items() if there), "native" if native else "onnx")
+    elif backend == "onnx":
+        trouble = _trouble_with_runtime()
+    if backend == "native" and not native:
+        raise ConfigError(
+            "not_compiled",
+            "<backend=native> needs zhseq's own loops, which were not compiled when it was installed; install a C "
+            "compiler and then zhseq again, or use another backend",
+        )
+    if backend == "onnx" and trouble is not None:
         raise ConfigError(
             "no_onnxruntime",
             "this needs onnxruntime, {trouble}; install it with: pip install 'zhseq[onnx]'",
             trouble=trouble,
         )
-    return "onnx"
+    return backend
 
 
 def _import_runtime() -> ModuleType:

@@ -372,7 +372,8 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     # networks as graphs
     "unknown_backend": "<backend> 只能是 {known}，现为“{found}”",
     "no_torch": "此处需要 PyTorch，尚未安装；可用此命令安装：pip install torch",
-    "onnx_on_device": "onnxruntime 在处理器上计算，而所求的是 <device={device}>；那需要 PyTorch 和 <backend=torch>",
+    "backend_on_device": "不用 PyTorch 只能在处理器上计算；<device={device}> 需要 PyTorch 和 <backend=torch>",
+    "not_compiled": "<backend=native> 所需的代码在安装时未能编译；请装好 C 编译器后重装 zhseq，或改用别的后端",
     "no_onnxruntime": "此处需要 onnxruntime，{trouble}；可用此命令安装：pip install 'zhseq[onnx]'",
     "graph_written": "{path}：{size:,} 字节，opset {opset}，{precision}",
     "runtime_missing": "尚未安装",

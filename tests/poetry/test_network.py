@@ -145,7 +145,7 @@ def test_the_processor_is_left_to_numpy(model: Path) -> None:
 @pytest.mark.parametrize(
     ("wishes", "expected"),
     [
-        ({"backend": "jax"}, "backend= must be one of auto, torch, onnx, but is 'jax'"),
+        ({"backend": "jax"}, "backend= must be one of auto, native, onnx, torch, but is 'jax'"),
         ({"backend": "onnx", "device": "cuda"}, "device='cuda' was asked for"),
         ({"threads": 0}, "at least 1"),
         ({"threads": 0, "backend": "torch"}, "at least 1"),

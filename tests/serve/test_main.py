@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -344,3 +345,34 @@ def test_metrics_of_several_processes_are_summed() -> None:
     joined = f'{head}a_total{{p="x y"}} 3.0\na_total{{p="z"}} 4.0\n{tail}process_start_time_seconds 7.0\n'
     assert summed([first, second]) == joined
     assert summed([first]) == first
+
+
+def test_it_serves_without_torch() -> None:
+    program = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        "runpy.run_module('zhseq.serve', run_name='__main__', alter_sys=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "--port", "0"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        place = f"http://127.0.0.1:{line.rpartition(':')[2].strip()}/v1/"
+        for path, body, found in (
+            ("tag", {"texts": ["王小明在北京大学学习。"]}, "北京大学"),
+            ("poems", {"start": "春", "form": "五绝", "seed": 1}, "春"),
+        ):
+            content = json.dumps(body).encode()
+            request = urllib.request.Request(place + path, content, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                assert found in json.dumps(json.load(answer), ensure_ascii=False)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from tests.tagging.tiny_tagger import CHARACTERS, NER, POS, tiny_features, tiny_model
 from zhseq import checkpoint
 from zhseq.errors import CheckpointError, ConfigError
-from zhseq.graph import GRAPH_FILE, OPSET, Session, pick_backend
+from zhseq.graph import BACKENDS, GRAPH_FILE, OPSET, Session, pick_backend
 from zhseq.tagging.features import TaggerFeatures
 from zhseq.tagging.graph import OnnxNetwork, export, network_graph, read_weights
 from zhseq.tagging.model import SequenceTagger, TorchNetwork, save
+from zhseq.tagging.native import instructions
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import codepoints
 
@@ -117,8 +118,9 @@ def test_a_directory_is_tagged_by_either_backend(directory: Path) -> None:
     graph = OnnxNetwork.load(directory)
     assert str(Tagger.load(directory, backend="onnx").network) == "onnx on cpu"
     assert str(Tagger.load(directory, backend="torch").network) == "torch on cpu"
-    assert str(Tagger.load(directory).network) == "onnx on cpu"
+    assert str(Tagger.load(directory).network).startswith("native (" if instructions() else "onnx")
     export(directory, directory, "float32")
+    assert str(Tagger.load(directory).network) == "onnx on cpu"
     exact = OnnxNetwork.load(directory)
     for ours, theirs in zip(scored(exact, TEXTS), scored(TORCH, TEXTS), strict=True):
         assert np.allclose(ours, theirs, atol=1e-2)  # the checkpoint has weights of 16 bits
@@ -201,39 +203,54 @@ def test_weights_keep_their_names(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "device", "installed", "chosen"),
+    ("backend", "device", "native", "installed", "chosen"),
     [
-        ("auto", "cpu", "both", "onnx"),
-        ("auto", "cpu", "torch", "torch"),
-        ("auto", "cpu", "onnx", "onnx"),
-        ("auto", "auto", "both", "torch"),
-        ("auto", "auto", "onnx", "onnx"),
-        ("auto", "cuda", "both", "torch"),
-        ("onnx", "cpu", "both", "onnx"),
-        ("onnx", "auto", "both", "onnx"),
-        ("torch", "cpu", "both", "torch"),
-        ("onnx", "cuda", "both", "onnxruntime computes on the processor"),
-        ("auto", "cuda", "onnx", "onnxruntime computes on the processor"),
-        ("onnx", "cpu", "torch", r"needs onnxruntime, which is not installed; .*pip install 'zhseq\[onnx\]'"),
-        ("auto", "cpu", "old", r"needs onnxruntime, whose version 1\.9\.0 is too old \(1\.17 or later"),
-        ("auto", "cpu", "none", "needs onnxruntime, which is not installed"),
-        ("torch", "cpu", "onnx", "needs PyTorch, which is not installed"),
-        ("tensorflow", "cpu", "both", "must be one of auto, torch, onnx, but is 'tensorflow'"),
+        ("auto", "cpu", "AVX2", "both", "native"),
+        ("auto", "cpu", "AVX2", "none", "native"),
+        ("auto", "cpu", "plain C", "both", "onnx"),
+        ("auto", "cpu", "plain C", "torch", "torch"),
+        ("auto", "cpu", "plain C", "none", "native"),
+        ("auto", "cpu", "", "both", "onnx"),
+        ("auto", "cpu", "", "torch", "torch"),
+        ("auto", "cpu", "", "onnx", "onnx"),
+        ("auto", "auto", "AVX2", "both", "torch"),
+        ("auto", "auto", "AVX2", "onnx", "native"),
+        ("auto", "cuda", "AVX2", "both", "torch"),
+        ("native", "cpu", "plain C", "both", "native"),
+        ("native", "auto", "AVX2", "both", "native"),
+        ("onnx", "cpu", "AVX2", "both", "onnx"),
+        ("onnx", "auto", "AVX2", "both", "onnx"),
+        ("torch", "cpu", "AVX2", "both", "torch"),
+        ("onnx", "cuda", "AVX2", "both", "networks are computed on the processor"),
+        ("native", "cuda", "AVX2", "both", "networks are computed on the processor"),
+        ("auto", "cuda", "AVX2", "onnx", "networks are computed on the processor"),
+        ("native", "cpu", "", "both", "which were not compiled when it was installed"),
+        ("onnx", "cpu", "AVX2", "torch", r"needs onnxruntime, which is not installed; .*pip install 'zhseq\[onnx\]'"),
+        ("auto", "cpu", "", "old", r"needs onnxruntime, whose version 1\.9\.0 is too old \(1\.17 or later"),
+        ("auto", "cpu", "", "none", "needs onnxruntime, which is not installed"),
+        ("torch", "cpu", "AVX2", "onnx", "needs PyTorch, which is not installed"),
+        ("tensorflow", "cpu", "AVX2", "both", "must be one of auto, native, onnx, torch, but is 'tensorflow'"),
     ],
 )
 def test_the_backend_is_what_is_there(
-    monkeypatch: pytest.MonkeyPatch, backend: str, device: str, installed: str, chosen: str
+    monkeypatch: pytest.MonkeyPatch, backend: str, device: str, native: str, installed: str, chosen: str
 ) -> None:
     monkeypatch.setattr("zhseq.graph.find_spec", lambda name: object() if installed in ("both", "torch") else None)
     if installed in ("torch", "none"):
         monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     elif installed == "old":
         monkeypatch.setattr("onnxruntime.__version__", "1.9.0")
-    if chosen in ("torch", "onnx"):
-        assert pick_backend(backend, device) == chosen
+    if chosen in BACKENDS:
+        assert pick_backend(backend, device, native=native) == chosen
     else:
         with pytest.raises(ConfigError, match=chosen):
-            pick_backend(backend, device)
+            pick_backend(backend, device, native=native)
+
+
+def test_a_graph_that_is_carried_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pick_backend("auto", "cpu", native="AVX2", carried=True) == "onnx"
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    assert pick_backend("auto", "cpu", native="AVX2", carried=True) == "native"
 
 
 def test_a_tagger_goes_to_other_processes(directory: Path) -> None:
@@ -241,7 +258,7 @@ def test_a_tagger_goes_to_other_processes(directory: Path) -> None:
     assert list(copy.deepcopy(tagger).stream(TEXTS)) == list(tagger.stream(TEXTS))
 
 
-@pytest.mark.parametrize("backend", ["onnx", "torch"])
+@pytest.mark.parametrize("backend", BACKENDS[1:])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_used_tagger_survives_a_fork(directory: Path, backend: str, threads: int) -> None:
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-/* The loops of zhseq.nn.viterbi, which says what they compute. Called by zhseq/nn/kernel.py alone, with arrays that it has
+/* The loops of zhseq.nn.viterbi, which says what they compute. Called by it alone, with arrays that it has
    checked: C order, the types below, sizes that fit. Columns are padded to a multiple of LANES, scores by minus infinity.
 
    Best paths are the same as those of the numpy code, bit by bit: sums are of two numbers at a time, in the same order. */

@@ -36,6 +36,8 @@ _LOST = 1e-200  # a sum of exponentials below has lost what a double cannot hold
 _NEVER = -1e30  # nats; stands for minus infinity where two may be subtracted from each other
 
 _LANES = 16  # as in kernel.c
+SOURCES = ("kernel.c", "encoder.c")
+"""What is compiled into one library; `zhseq.tagging.native` calls the other."""
 _FOLDER = Path(__file__).resolve().parent
 
 
@@ -47,7 +49,7 @@ def library() -> ctypes.CDLL | None:
     try:
         loaded = ctypes.CDLL(str(_FOLDER / "_kernel.so"))
         loaded.zhseq_source.restype = ctypes.c_char_p
-        source = hashlib.sha256((_FOLDER / "kernel.c").read_bytes()).hexdigest()
+        source = hashlib.sha256(b"".join((_FOLDER / name).read_bytes() for name in SOURCES)).hexdigest()
         return loaded if loaded.zhseq_source() == source.encode() else None
     except (OSError, AttributeError):
         return None
@@ -56,11 +58,16 @@ def library() -> ctypes.CDLL | None:
 class Packed:
     """The memory of a C structure, a 64-bit word for each pointer and number, and the arrays that it points to."""
 
-    def __init__(self, *fields: npt.NDArray[Any] | int | None) -> None:
-        self._arrays = fields
-        values = [0 if field is None else field if isinstance(field, int) else address(field) for field in fields]
-        self._words = np.array(values, dtype=np.uint64)
+    def __init__(self, *fields: npt.NDArray[Any] | Packed | int | None) -> None:
+        self._pointed_to = fields
+        self._words = np.array(list(map(_word, fields)), dtype=np.uint64)
         self.address = address(self._words)
+
+
+def _word(field: npt.NDArray[Any] | Packed | int | None) -> int:
+    if field is None or isinstance(field, int):
+        return field or 0
+    return field.address if isinstance(field, Packed) else address(field)
 
 
 def address(array: npt.NDArray[Any]) -> int:

@@ -72,8 +72,8 @@ class Poet:
 
         Args:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
-            backend: What computes the network: `torch`; `onnx`, the way without PyTorch, for which this network needs
-                no onnxruntime, because numpy is as quick; or `auto`: without PyTorch on a processor.
+            backend: What computes the network: `native`, which is numpy for this network; `torch`; or `auto`: numpy on
+                a processor. `onnx` is numpy, too, because it is as quick.
             device: `cpu`, `cuda`, `mps` or `auto`.
             threads: Processor threads for all of PyTorch, or for the matrix products of all of numpy, in this process.
                 By default one, unless OMP_NUM_THREADS has asked for another number, see `zhseq.device.set_threads`.
@@ -82,7 +82,7 @@ class Poet:
             CheckpointError: It is missing, damaged, or no poem model.
             ConfigError: The backend or the device is not available, or there are less than 1 threads.
         """
-        computing = pick_backend(backend, device, runtime=False)
+        computing = pick_backend("native" if backend == "onnx" else backend, device, native="numpy")
         directory = checkpoint.shipped("poem") if model is None else checkpoint.resolve(model)
         settings, vocab = read_settings(directory)
         network: Network

@@ -96,11 +96,10 @@ class MaskedBatches(Sequence["Batch[Array]"]):
 
     def __getitem__(self, index: int) -> Batch[Array]:  # type: ignore[override]
         from zhseq.batching import IGNORED, gather_ragged
-        from zhseq.text.normalize import from_codepoints
 
         flat, lengths = gather_ragged(self.texts.points, self.texts.offsets, self.batches[index])
         points = flat.astype(np.uint32)
-        ids = self.features.vocab.encode(from_codepoints(points)).astype(np.int64)
+        ids = self.features.vocab.encode_points(points).astype(np.int64)
         known = np.flatnonzero(ids != self.features.vocab.unk_id)
         count = max(1, round(self.share * len(known)))
         rng = np.random.default_rng([*self.seed, index, 11])

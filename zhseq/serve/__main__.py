@@ -49,14 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(settings: Settings, listeners: list[socket.socket], stack: ExitStack) -> None:
     """Load the models and answer, in this process or in several."""
-    import torch
-
     from zhseq.serve.app import create_app
 
     share_heap()
-    torch.set_num_threads(1)  # each thread that tags uses one core
     sys.setswitchinterval(_SWITCH)
     app = create_app(settings)
+    if (torch := sys.modules.get("torch")) is not None:  # a model asked for it
+        torch.set_num_threads(1)  # each thread that tags uses one core
     _warm_up(app)
     gc.freeze()  # what is loaded stays: collections need not go through it
     host, port = listeners[0].getsockname()[:2]

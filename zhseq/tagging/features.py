@@ -28,6 +28,23 @@ MAX_WORD_LENGTH = 4
 """Characters of the longest dictionary words that are looked for; longer ones are rare, and made of shorter ones."""
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the tables of a model for characters of texts laid end to end; None where a model has not the table.
+
+    Attributes:
+        ids: Of the characters, (characters,) int64.
+        bigrams: Of the pairs that begin there, 0 for others, (characters,) int32.
+        words: Of dictionary words, see `Lexicon.sets`, (characters, slots) int32.
+        weights: Of these, (characters, slots) float32.
+    """
+
+    ids: Ints
+    bigrams: npt.NDArray[np.int32] | None
+    words: npt.NDArray[np.int32] | None
+    weights: npt.NDArray[np.float32] | None
+
+
 class TaggerFeatures:
     """Turns texts into batches. The same object serves training and use, so that both read the same."""
 
@@ -63,37 +80,40 @@ class TaggerFeatures:
             targets: Tag ids, (characters,).
             head: Name of the output that `targets` belong to.
         """
-        rows, total = len(lengths), len(points)
-        longest = int(lengths.max())
+        rows, longest = len(lengths), int(lengths.max())
         text_of = np.repeat(np.arange(rows), lengths)
-        # Positions of the characters in the padded batch, and in the texts with a separator after each.
-        positions = np.arange(total) + text_of * longest - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        apart = np.arange(total) + text_of
-        separated = np.full(total + rows, SEPARATOR, dtype=np.uint32)
-        separated[apart] = points
-        longest_ngram = max(2 if self.bigrams else 1, self.lexicon.max_length if len(self.lexicon) else 1)
-        hashes = list(rolling_hashes(separated, longest_ngram))
+        positions = np.arange(len(points)) + text_of * longest - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
         def padded(values: npt.NDArray[np.generic], fill: int, kind: type[np.generic]) -> Array:
             table = np.full((rows * longest, *values.shape[1:]), fill, dtype=kind)
             table[positions] = values
             return table.reshape(rows, longest, *values.shape[1:])
 
-        words = weights = bigrams = None
-        if len(self.lexicon):
-            found, shares = self.lexicon.sets(hashes)
-            words, weights = padded(found[apart], 0, np.int64), padded(shares[apart], 0, np.float32)
-        if self._bigram_table is not None:
-            bigrams = padded(self._bigram_table.find(hashes[1])[apart], 0, np.int64)
+        found = self.look_up(points, lengths)
         return Batch(
-            ids=padded(self.vocab.encode(from_codepoints(points)), self.vocab.pad_id, np.int64),
+            ids=padded(found.ids, self.vocab.pad_id, np.int64),
             mask=np.arange(longest) < lengths[:, None],
             targets=None if targets is None else padded(targets, IGNORED, np.int64),
-            bigram_ids=bigrams,
-            word_ids=words,
-            word_weights=weights,
+            bigram_ids=padded(found.bigrams, 0, np.int64) if found.bigrams is not None else None,
+            word_ids=padded(found.words, 0, np.int64) if found.words is not None else None,
+            word_weights=padded(found.weights, 0, np.float32) if found.weights is not None else None,
             head=head,
         )
+
+    def look_up(self, points: CodePoints, lengths: Ints) -> Rows:
+        """Return what stands in the tables for normalised code points, text after text; see `assemble`."""
+        apart = np.arange(len(points)) + np.repeat(np.arange(len(lengths)), lengths)  # with a separator after each text
+        separated = np.full(len(points) + len(lengths), SEPARATOR, dtype=np.uint32)
+        separated[apart] = points
+        longest_ngram = max(2 if self.bigrams else 1, self.lexicon.max_length if len(self.lexicon) else 1)
+        hashes = list(rolling_hashes(separated, longest_ngram))
+        bigrams = words = weights = None
+        if len(self.lexicon):
+            found, shares = self.lexicon.sets(hashes)
+            words, weights = found.take(apart, axis=0), shares.take(apart, axis=0)
+        if self._bigram_table is not None:
+            bigrams = self._bigram_table.find(hashes[1]).take(apart)
+        return Rows(self.vocab.encode_points(points), bigrams, words, weights)
 
     def files(self) -> dict[str, str | Callable[[Path], None]]:
         """Return what goes into a checkpoint: plain text by name of the file."""

@@ -129,7 +129,7 @@ def network_graph(weights: Mapping[str, Floats], settings: SequenceTaggerConfig,
     """
     graph, small = Graph(), precision == "int8"
     if small:
-        weights = _balanced(weights, settings)
+        weights = balanced(weights, settings)
     vectors = _vectors(graph, weights, settings)  # (length, texts, inputs), as all that follows
     parts = [_bilstm(graph, weights, settings, vectors, small=small)]
     if settings.channels:
@@ -145,7 +145,7 @@ def network_graph(weights: Mapping[str, Floats], settings: SequenceTaggerConfig,
     return graph.dump({"precision": precision})
 
 
-def _balanced(weights: Mapping[str, Floats], settings: SequenceTaggerConfig) -> dict[str, Floats]:
+def balanced(weights: Mapping[str, Floats], settings: SequenceTaggerConfig) -> dict[str, Floats]:
     """Move size between vectors and what they are multiplied with, so that 8 bits hold more of both.
 
     Source: Xiao et al. (2023), "SmoothQuant". Differs: how large vectors become is read from their tables.

@@ -13,13 +13,14 @@ import numpy as np
 from zhseq.checkpoint import resolve, shipped
 from zhseq.device import limit_cached_shapes, set_threads
 from zhseq.errors import InputError, Message
-from zhseq.graph import pick_backend
+from zhseq.graph import GRAPH_FILE, pick_backend
 from zhseq.tagging.blocks import TextBlock
 from zhseq.tagging.decoding import Network, Spans, find_spans, tag_table
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.features import Ints
 from zhseq.tagging.formats import Document, Entity, Word
 from zhseq.tagging.matching import PATTERN_TAGS, WordTables
+from zhseq.tagging.native import instructions
 from zhseq.text.tags import TASKS
 
 SECTION_MARGIN = 512
@@ -90,8 +91,9 @@ class Tagger:
 
         Args:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
-            backend: What computes the network: `torch`, `onnx` (onnxruntime, on a processor, with weights of 8 bits),
-                or `auto`, which takes onnxruntime on a processor where it is installed.
+            backend: What computes the network: `native` (zhseq's own compiled code, on a processor, with weights of 8
+                bits), `onnx` (onnxruntime, likewise), `torch`, or `auto`, the first of these that is quick there; for
+                a model that carries a graph, that is onnxruntime where it is installed.
             device: `cpu`, `cuda`, `mps` or `auto`.
             threads: Processor threads. By default one, unless OMP_NUM_THREADS or `torch.set_num_threads` has asked for
                 another number; those of PyTorch are of the whole process, see `zhseq.device.set_threads`.
@@ -107,7 +109,13 @@ class Tagger:
             dictionary = UserDictionary.read(dictionary)
         directory = shipped("tagger") if model is None else resolve(model)
         network: Network
-        if pick_backend(backend, device) == "onnx":
+        carried = (directory / GRAPH_FILE).exists()
+        chosen = pick_backend(backend, device, native=instructions(), carried=carried)
+        if chosen == "native":
+            from zhseq.tagging.native import NativeNetwork
+
+            network = NativeNetwork.load(directory, threads)
+        elif chosen == "onnx":
             from zhseq.tagging.graph import OnnxNetwork
 
             network = OnnxNetwork.load(directory, threads)

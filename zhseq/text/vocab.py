@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.errors import CheckpointError
-from zhseq.text.normalize import codepoints
+from zhseq.text.normalize import CodePoints, codepoints
 
 Ids = npt.NDArray[np.int64]
 
@@ -94,7 +94,11 @@ class Vocab:
 
     def encode(self, text: str) -> Ids:
         """Return one id for each code point of `text`, shape (characters,), dtype int64; unknown ones get `unk_id`."""
-        return self._table[np.minimum(codepoints(text), self._limit)]
+        return self.encode_points(codepoints(text))
+
+    def encode_points(self, points: CodePoints) -> Ids:
+        """Return one id for each code point, as `encode` does."""
+        return self._table[np.minimum(points, self._limit)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Join the symbols of `ids`."""

@@ -1,0 +1,222 @@
+"""The tagger's network in compiled loops (`zhseq/nn/encoder.c`): weights of 8 bits, without PyTorch or onnxruntime."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zhseq.device import wanted_threads
+from zhseq.graph import SLOWEST
+from zhseq.nn.viterbi import Chain, Packed, address, library
+from zhseq.tagging.decoding import Floats, Ints, chain_of
+from zhseq.tagging.features import (
+    MAX_WORD_LENGTH,
+    SequenceTaggerConfig,
+    TaggerFeatures,
+    read_features,
+    read_settings,
+)
+from zhseq.tagging.graph import balanced, read_weights
+from zhseq.tagging.lexicon import slots_per_set
+from zhseq.text.normalize import CodePoints
+
+LEVELS = (SLOWEST, "AVX2", "AVX-512 VNNI", "AMX")
+"""Instructions that products of 8 bits can be computed with, the quickest last."""
+_BLOCK, _TILE = 64, 16  # as in encoder.c
+_LARGEST = 127  # of a weight
+_FINER = 254  # as in encoder.c
+_WORTH_A_THREAD = 16  # texts
+
+
+def instructions() -> str:
+    """Return which of `LEVELS` this processor has; empty where nothing is compiled."""
+    loops = library()
+    return LEVELS[loops.zhseq_level()] if loops is not None else ""
+
+
+class NativeNetwork:
+    """Scores tags with compiled loops, see `zhseq.tagging.decoding.Network`.
+
+    What a text scores does not depend on those that are read with it.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Floats],
+        features: TaggerFeatures,
+        settings: SequenceTaggerConfig,
+        threads: int = 1,
+        level: int | None = None,
+    ) -> None:
+        """Lay out the weights of a checkpoint.
+
+        Args:
+            weights: By their names in a checkpoint, in any float type.
+            features: What is read.
+            settings: The shape.
+            threads: Processor threads.
+            level: Number of the instructions, in the order of the C code; by default the best of this processor.
+        """
+        loops = library()
+        assert loops is not None, "the loops are not compiled"
+        self.features, self.heads = features, settings.heads
+        self._level = LEVELS.index(instructions()) if level is None else level
+        self._threads = threads
+        self._parts = weights, settings  # what another process lays out anew
+        self._network = _laid_out(balanced(weights, settings), settings, self._level)
+        self.chains: dict[str, Chain] = {}
+        for head, tags in settings.heads.items():
+            parts = (weights[f"crfs.{head}.{part}"] for part in ("transitions", "start_transitions", "end_transitions"))
+            self.chains[head] = chain_of(tags, *(part.astype(np.float32) for part in parts))
+
+    def __str__(self) -> str:
+        return f"native ({LEVELS[self._level]}) on cpu"
+
+    def __reduce__(self) -> tuple[type[NativeNetwork], tuple[object, ...]]:
+        """Return what another process makes a network of."""
+        weights, settings = self._parts
+        return NativeNetwork, (weights, self.features, settings, self._threads)
+
+    @classmethod
+    def load(cls, directory: Path, threads: int | None = None) -> NativeNetwork:
+        """Read a checkpoint directory.
+
+        Raises:
+            CheckpointError: It is missing, damaged, or no tagger.
+            ConfigError: There are less than 1 threads.
+        """
+        count = wanted_threads(threads)
+        settings = read_settings(directory)
+        features = read_features(directory, settings)
+        return cls(read_weights(directory, settings), features, settings, count)
+
+    def emissions(self, points: CodePoints, lengths: Ints, heads: Sequence[str]) -> dict[str, Floats]:
+        """Score the tags of some texts; see `Network.emissions`."""
+        rows = self.features.look_up(points, lengths)
+        sizes = np.ascontiguousarray(lengths, dtype=np.int64)
+        texts, longest = len(sizes), int(sizes.max())
+        found = {head: np.empty((texts, longest, len(self.heads[head])), dtype=np.float32) for head in heads}
+        places = np.array([address(found[head]) if head in found else 0 for head in self.heads], dtype=np.uint64)
+        tables = (rows.ids.astype(np.int32), rows.bigrams, rows.words, rows.weights)
+        order = np.zeros(1, dtype=np.int64) if texts == 1 else np.argsort(-sizes, kind="stable")
+        shares = min(self._threads, -(-texts // _WORTH_A_THREAD))
+        parts = [np.ascontiguousarray(order[number::shares]) for number in range(shares)]
+        jobs = [Packed(texts, longest, sizes, len(part), part, *tables, places) for part in parts]
+        self._run_all(jobs)
+        return found
+
+    def _run_all(self, jobs: Sequence[Packed]) -> None:
+        """Run jobs at the same time, in threads that end with them: so that a process may fork at any time."""
+        missing: list[int] = []
+        threads = [threading.Thread(target=lambda job=job: missing.append(self._run(job))) for job in jobs[1:]]
+        for thread in threads:
+            thread.start()
+        missing.append(self._run(jobs[0]))
+        for thread in threads:
+            thread.join()
+        if any(missing):
+            raise MemoryError("no memory for the network")
+
+    def _run(self, job: Packed) -> int:
+        loops = library()
+        assert loops is not None
+        found: int = loops.zhseq_tag_scores(ctypes.c_void_p(self._network.address), ctypes.c_void_p(job.address))
+        return found
+
+
+def _filled(size: int, multiple: int = _BLOCK) -> int:
+    """Return the size, filled up to a multiple."""
+    return -(-size // multiple) * multiple
+
+
+def _laid_out(weights: Mapping[str, Floats], settings: SequenceTaggerConfig, level: int) -> Packed:
+    """Lay a network out as `network_t`."""
+    hidden, read = settings.hidden_size, _filled(weights["lstm.forwards.0.weight_ih_l0"].shape[1])
+    state, channels = _filled(hidden), _filled(settings.channels)
+    layers = [
+        field
+        for number in range(settings.num_layers)
+        for part in ("weight_ih", "weight_hh")
+        for field in _layer(weights, number, part, hidden)
+    ]
+    tables: list[npt.NDArray[np.float32] | int | None] = []
+    for name in ("characters", "bigrams", "words"):
+        table = weights.get(f"embedding.{name}.weight")
+        tables += [0, None] if table is None else [table.shape[1], np.ascontiguousarray(table, dtype=np.float32)]
+    width = settings.width if channels else 0
+    filters, window_bias = np.zeros((width, channels, read), dtype=np.float32), np.zeros(channels, dtype=np.float32)
+    if channels:
+        given = weights["cnn.convolution.weight"]  # (channels, inputs, width)
+        filters[:, : given.shape[0], : given.shape[1]] = given.transpose(2, 0, 1)
+        window_bias[: settings.channels] = weights["cnn.convolution.bias"]
+    scores = np.concatenate([weights[f"projections.{head}.weight"] for head in settings.heads])
+    bias = np.concatenate([weights[f"projections.{head}.bias"] for head in settings.heads])
+    seen = np.zeros((len(scores), channels), dtype=np.float32)
+    seen[:, : settings.channels] = scores[:, 2 * hidden :]
+    return Packed(
+        *(level, read, slots_per_set(MAX_WORD_LENGTH), _filled(hidden, _TILE), state),
+        *(settings.num_layers, channels, width, len(settings.heads)),
+        Packed(*layers),
+        np.array([len(tags) for tags in settings.heads.values()], dtype=np.int64),
+        *tables,
+        *_matrix(filters.reshape(width * channels, read), fine=True),
+        window_bias,
+        *_matrix(_of_states(scores[:, : 2 * hidden], hidden), bias, fine=True),
+        *_matrix(seen, fine=True),
+    )
+
+
+def _layer(weights: Mapping[str, Floats], number: int, part: str, hidden: int) -> Iterator[int | npt.NDArray[Any]]:
+    """Yield the two matrices, one for each direction, of a part of a layer."""
+    for direction in ("forwards", "backwards"):
+        name = f"lstm.{direction}.{number}."
+        values = weights[f"{name}{part}_l0"]
+        if part == "weight_hh" or number:
+            values = _of_states(values, hidden)
+        bias = weights[f"{name}bias_ih_l0"] + weights[f"{name}bias_hh_l0"]
+        units = _filled(hidden, _TILE)
+        gates, biases = np.zeros((4, units, values.shape[1]), dtype=np.float32), np.zeros((4, units), dtype=np.float32)
+        gates[:, :hidden], biases[:, :hidden] = values.reshape(4, hidden, -1), bias.reshape(4, hidden)
+        yield from _matrix(gates.reshape(4 * units, -1), biases.reshape(-1))
+
+
+def _of_states(values: Floats, hidden: int) -> Floats:
+    """Return weights, (outputs, directions * hidden), for states that are filled up, (outputs, directions * state)."""
+    parts = values.reshape(len(values), -1, hidden)
+    found = np.zeros((*parts.shape[:2], _filled(hidden)), dtype=np.float32)
+    found[:, :, :hidden] = parts
+    return found.reshape(len(values), -1)
+
+
+def _matrix(values: Floats, bias: Floats | None = None, *, fine: bool = False) -> Iterator[int | npt.NDArray[Any]]:
+    """Round weights, (outputs, inputs), to 8 bits, row by row, and yield them as `matrix_t`.
+
+    Args:
+        values: The weights.
+        bias: (outputs,).
+        fine: Whether what rounding lost follows as a second matrix, whose numbers are `_FINER` times as small.
+    """
+    outputs, inputs = (_filled(size) for size in values.shape)
+    every, biases = np.zeros((outputs, inputs), dtype=np.float32), np.zeros(outputs, dtype=np.float32)
+    every[: values.shape[0], : values.shape[1]] = values
+    if bias is not None:
+        biases[: len(bias)] = bias
+    scales = np.maximum(np.abs(every).max(axis=1, initial=0.0), np.float32(1e-12)) / np.float32(_LARGEST)
+    every /= scales[:, None]
+    for share in (1, _FINER) if fine else (1,):
+        rounded = np.rint(every)
+        blocks = (rounded + 128).astype(np.uint8).reshape(outputs // _BLOCK, _BLOCK, inputs // 4, 4)
+        yield from (
+            inputs,
+            outputs,
+            np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)),
+            scales / np.float32(share),
+            biases,
+        )
+        every = (every - rounded) * _FINER

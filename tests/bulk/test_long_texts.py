@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.tagging.fake_tagger import Document, Tagger
-from zhseq.bulk import long_texts
-from zhseq.bulk.long_texts import tag_sections, write_sections
+from zhseq.bulk import run
 from zhseq.bulk.outputs import FileOutput
 from zhseq.bulk.records import Chunk, Segment
-from zhseq.bulk.run import Sent, TaggingJob, _sent
+from zhseq.bulk.run import Sent, TaggingJob, _sent, tag_sections, write_sections
 from zhseq.errors import InputError
 from zhseq.tagging import formats
 from zhseq.tagging.formats import FORMATS, make_writer, number_annotations
@@ -26,8 +25,8 @@ TEXT = "\u3000我们在北京等123天。\n “好！” 他说 " * 40 + "x" * 9
 
 @pytest.fixture(autouse=True)
 def _short_sections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(long_texts, "_SECTION", 60)
-    monkeypatch.setattr(long_texts, "_BEYOND", 12)
+    monkeypatch.setattr(run, "_SECTION", 60)
+    monkeypatch.setattr(run, "_BEYOND", 12)
     monkeypatch.setattr(formats, "_IN_MEMORY", 100)
 
 
@@ -137,9 +136,9 @@ def test_a_section_ends_where_words_end_in_all_readings() -> None:
     words = tuple(type(word)(word.text, word.start - 1, word.end - 1, word.pos) for word in shifted.words)
     words = (*words[:17], *best.words[17:])  # other borders in the first half, then the same
     document = replace(best, alternatives=(best, replace(best, words=words)))
-    assert long_texts._last_seam(document, has_words=True) == 60  # type: ignore[arg-type]
+    assert run._last_seam(document, has_words=True) == 60  # type: ignore[arg-type]
     document = replace(best, alternatives=(best, replace(best, words=(words[0], type(words[0])("", 1, 72, "n")))))
-    assert long_texts._last_seam(document, has_words=True) is None  # type: ignore[arg-type]
+    assert run._last_seam(document, has_words=True) is None  # type: ignore[arg-type]
 
 
 def test_a_record_is_kept() -> None:

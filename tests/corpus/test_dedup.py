@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhseq.corpus.cleaning import CleanPoems, clean
-from zhseq.corpus.dedup import MAX_POEMS, MIN_SHARED, deduplicate, line_hashes, same_poems
+from zhseq.corpus.poems import MAX_POEMS, MIN_SHARED, deduplicate, line_hashes, same_poems
 from zhseq.corpus.poetry import SHI, RawPoem
 from zhseq.text.normalize import codepoints
 

@@ -3,8 +3,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zhseq.nn import loss as module
-from zhseq.nn.loss import linear_cross_entropy
+from zhseq.nn import layers as module
+from zhseq.nn.layers import linear_cross_entropy
 
 
 def case(

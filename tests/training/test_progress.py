@@ -1,14 +1,14 @@
 import pytest
 
-from zhseq.training import progress
-from zhseq.training.progress import Reporter
+from zhseq.training import loop
+from zhseq.training.loop import Reporter
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds, which stands still unless a test moves it."""
     now = [1000.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -47,7 +47,7 @@ def test_who_is_silent_says_nothing(clock: list[float], capsys: pytest.CaptureFi
 def test_on_a_terminal_the_dev_score_stands_on_the_bar(
     monkeypatch: pytest.MonkeyPatch, clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(loop.sys.stderr, "isatty", lambda: True)
     with Reporter(10, 0) as reporter:
         reporter.show(1.5, 0.1)
         assert "dev" not in reporter.bar.postfix

@@ -18,9 +18,9 @@ from zhseq.nn.layers import (
     SequenceEmbedding,
     StackedLSTM,
     State,
+    linear_cross_entropy,
     uninitialized,
 )
-from zhseq.nn.loss import linear_cross_entropy
 from zhseq.poetry.network import Floats, LanguageModelConfig, read_settings
 from zhseq.text.vocab import Vocab
 

@@ -16,8 +16,15 @@ from zhseq.batching import IGNORED, Batch, filling_rows_for_lstm
 from zhseq.config import to_dict
 from zhseq.device import cpu_has_bfloat16, pick_device
 from zhseq.nn.crf import CRF
-from zhseq.nn.layers import BiLSTM, EmbeddingConfig, LockedDropout, SequenceEmbedding, WindowCNN, uninitialized
-from zhseq.nn.loss import linear_cross_entropy
+from zhseq.nn.layers import (
+    BiLSTM,
+    EmbeddingConfig,
+    LockedDropout,
+    SequenceEmbedding,
+    WindowCNN,
+    linear_cross_entropy,
+    uninitialized,
+)
 from zhseq.tagging.decoding import Floats, Ints, chain_of
 from zhseq.tagging.features import KIND, SequenceTaggerConfig, TaggerFeatures, read_features, read_settings
 from zhseq.text.normalize import CodePoints

@@ -20,11 +20,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING
 
 from load_client import Connection, each, post
 
 from zhseq.cli import run_main
+from zhseq.device import processor
+from zhseq.graph import BACKENDS
+
+if TYPE_CHECKING:
+    from zhseq.tagging.tagger import Tagger
 
 LINE = 40
 _SENTENCES = (
@@ -130,16 +136,13 @@ async def _successful(connection: Connection, request: bytes) -> None:
         raise RuntimeError(f"the service answered with status {status}: {body[:200]!r}")
 
 
-def library_rates(lines: list[str], options: argparse.Namespace) -> list[tuple[int, float]]:
-    """Return (threads, characters a second) of the library for one round."""
-    import torch
-
-    rates = []
-    for threads in options.library_threads:
-        torch.set_num_threads(threads)
+def library_rates(taggers: dict[tuple[str, int], Tagger], lines: list[str]) -> dict[tuple[str, int], float]:
+    """Return characters a second of the library for one round, by backend and threads."""
+    rates = {}
+    for which, tagger in taggers.items():
         begin = time.perf_counter()
-        list(options.tagger_object.stream(lines))
-        rates.append((threads, LINE * len(lines) / (time.perf_counter() - begin)))
+        list(tagger.stream(lines))
+        rates[which] = LINE * len(lines) / (time.perf_counter() - begin)
     return rates
 
 
@@ -147,35 +150,46 @@ def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     from zhseq.tagging.tagger import Tagger
 
-    options.tagger_object = Tagger.load(options.tagger, threads=1)
     lines = make_lines(2_000)
-    list(options.tagger_object.stream(lines[:256]))
-    arguments = [*(["--tagger", options.tagger] if options.tagger else []), "--threads", str(options.threads)]
+    taggers = {
+        (backend, threads): Tagger.load(options.tagger, backend=backend, threads=threads)
+        for backend in options.backend
+        for threads in options.library_threads
+    }
+    for tagger in taggers.values():
+        list(tagger.stream(lines[:256]))
+    model = [*(["--tagger", options.tagger] if options.tagger else []), "--threads", str(options.threads)]
     probes = [post("/v1/tag", json.dumps({"text": line}).encode()) for line in make_lines(100, seed=2)]
-    library: dict[int, list[float]] = {}
-    with running_service(arguments) as port, closing(new_loop()) as loop:
-        loads = {texts: Load(port, lines, texts, options.connections) for texts in options.texts}
-        reached: dict[int, list[float]] = {texts: [] for texts in loads}
+    library: dict[tuple[str, int], list[float]] = {}
+    with ExitStack() as stack:
+        loop = stack.enter_context(closing(new_loop()))
+        loads = {}
+        for backend in options.backend:
+            port = stack.enter_context(running_service([*model, "--backend", backend]))
+            loads |= {(backend, texts): Load(port, lines, texts, options.connections) for texts in options.texts}
+        reached: dict[tuple[str, int], list[float]] = {which: [] for which in loads}
         for load in loads.values():
             loop.run_until_complete(load.throughput(1.0))  # warm
         for _ in range(options.rounds):
-            for threads, rate in library_rates(lines, options):
-                library.setdefault(threads, []).append(rate)
-            for texts, load in loads.items():
-                reached[texts].append(loop.run_until_complete(load.throughput(options.seconds)))
-        rates = {threads: statistics.median(values) for threads, values in library.items()}
-        shown = ", ".join(f"{rate:,.0f} with {threads} thread{'s' * (threads > 1)}" for threads, rate in rates.items())
-        print(f"library, batched, characters/s: {shown}")
+            for which, rate in library_rates(taggers, lines).items():
+                library.setdefault(which, []).append(rate)
+            for which, load in loads.items():
+                reached[which].append(loop.run_until_complete(load.throughput(options.seconds)))
+        print(f"on {processor()}")
+        best: dict[str, float] = {}
+        for (backend, threads), values in library.items():
+            rate = statistics.median(values)
+            best[backend] = max(rate, best.get(backend, 0.0))
+            print(f"library, {backend}, batched, {threads} thread{'s' * (threads > 1)}: {rate:,.0f} characters/s")
         titles = ("characters/s", "of library", "p50 ms", "p99 ms", "max ms", "timed")
-        print(f"{'a request':<22}" + "".join(f"{title:>13}" for title in titles))
-        for texts, load in loads.items():
-            rate = statistics.median(reached[texts])
+        print(f"{'a request':<29}" + "".join(f"{title:>13}" for title in titles))
+        for (backend, texts), load in loads.items():
+            rate = statistics.median(reached[backend, texts])
             found = loop.run_until_complete(load.latencies(rate / 2, options.latency_seconds, probes, options.pause))
             p50, p99 = (1000 * found[int(share * (len(found) - 1))] for share in (0.5, 0.99))
-            ratio = rate / max(rates.values())
             print(
-                f"{f'{texts} x {LINE} characters':<22}{rate:>13,.0f}{ratio:>13.2f}{p50:>13.1f}{p99:>13.1f}"
-                f"{1000 * found[-1]:>13.1f}{len(found):>13}"
+                f"{f'{backend}, {texts} x {LINE} characters':<29}{rate:>13,.0f}{rate / best[backend]:>13.2f}"
+                f"{p50:>13.1f}{p99:>13.1f}{1000 * found[-1]:>13.1f}{len(found):>13}"
             )
 
 
@@ -192,6 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tagger", help="directory of the tagger (default: the one that comes with zhseq)")
+    parser.add_argument("--backend", nargs="+", default=["auto"], choices=BACKENDS, help="compared in turns")
     parser.add_argument("--threads", type=int, default=2, help="of the service (default: 2)")
     parser.add_argument("--library-threads", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--texts", type=int, nargs="+", default=[1, 10, 50], metavar="N", help="lines of a request")

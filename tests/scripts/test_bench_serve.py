@@ -57,7 +57,7 @@ def test_the_benchmark_prints_its_table(
 
     @contextmanager
     def running(arguments: list[str]) -> Iterator[int]:
-        assert arguments == ["--threads", "2"]
+        assert arguments in (["--threads", "2", "--backend", name] for name in ("native", "torch"))
         yield port
 
     monkeypatch.setattr(bench, "running_service", running)
@@ -74,14 +74,23 @@ def test_the_benchmark_prints_its_table(
         "0.5",
         "--library-threads",
         "1",
+        "--backend",
+        "native",
+        "torch",
     ]
     assert bench.main(options) == 0
-    first, titles, *rows = capsys.readouterr().out.splitlines()
-    assert first.startswith("library, batched, characters/s: ")
+    first, *library, titles, a, b, c, d = capsys.readouterr().out.splitlines()
+    rows = [a, b, c, d]
+    assert first.startswith("on ")
+    assert [line.partition(":")[0] for line in library] == [
+        f"library, {name}, batched, 1 thread" for name in ("native", "torch")
+    ]
     assert "p99 ms" in titles
-    assert [row[:20].strip() for row in rows] == ["1 x 40 characters", "3 x 40 characters"]
+    assert [row[:29].strip() for row in rows] == [
+        f"{name}, {texts} x 40 characters" for name in ("native", "torch") for texts in (1, 3)
+    ]
     for row in rows:
-        rate, ratio, p50, p99, longest, timed = row[22:].replace(",", "").split()
+        rate, ratio, p50, p99, longest, timed = row[29:].replace(",", "").split()
         assert float(rate) > 0
         assert float(ratio) > 0
         assert 0 < float(p50) <= float(p99) <= float(longest)

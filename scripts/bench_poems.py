@@ -19,8 +19,7 @@ import tempfile
 import time
 
 from zhseq import Poet
-from zhseq.device import processor
-from zhseq.graph import BACKENDS
+from zhseq.device import BACKENDS, processor
 from zhseq.poetry.poet import Request
 from zhseq.poetry.request import Sampling
 

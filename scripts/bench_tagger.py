@@ -21,8 +21,7 @@ import torch
 
 from zhseq.cli import run_main
 from zhseq.corpus.tagging import read_tagged
-from zhseq.device import autocast, processor, tune_process
-from zhseq.graph import BACKENDS
+from zhseq.device import BACKENDS, autocast, processor, tune_process
 from zhseq.tagging.model import load_parts
 from zhseq.tagging.tagger import Tagger
 

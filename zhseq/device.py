@@ -1,4 +1,4 @@
-"""What this machine computes with: the device, the precision, the number of threads, and how memory stays flat."""
+"""What this machine computes with: backend, device, precision, number of threads; and how memory stays flat."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from zhseq.errors import ConfigError
+from zhseq.errors import ConfigError, Message
 
 if TYPE_CHECKING:
     import torch
 
+BACKENDS = ("auto", "native", "onnx", "torch")
+"""What can compute a network: zhseq's own code, onnxruntime, PyTorch; `auto` takes what is quickest there."""
+SLOWEST = "plain C"
+"""Instructions of zhseq's own code that others are quicker than."""
+_OLDEST_RUNTIME = (1, 17)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8  # names of glibc's mallopt parameters
 _SHAPES_OF_THREAD = 8  # more gain nothing: the shapes of all threads are kept below them, too
@@ -51,6 +58,89 @@ def pick_device(name: str) -> torch.device:
             there=", ".join(there),
         )
     return torch.device(name)
+
+
+def pick_backend(backend: str, device: str, *, native: str, carried: bool = False) -> str:
+    """Return what is to compute on a device: `native`, `onnx` or `torch`.
+
+    Args:
+        backend: One of `BACKENDS`.
+        device: As for `zhseq.device.pick_device`.
+        native: By which instructions zhseq's own code computes, empty where there is none; `auto` does without it where
+            these are no quick ones.
+        carried: Whether the checkpoint carries a graph, which `auto` takes before zhseq's own code.
+
+    Raises:
+        ConfigError: There is no such backend, it does not compute there, or it is not installed.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(
+            "unknown_backend",
+            "<backend> must be one of {known}, but is '{found}'",
+            known=", ".join(BACKENDS),
+            found=backend,
+        )
+    has_torch = find_spec("torch") is not None
+    if backend == "torch" or (backend == "auto" and has_torch and device != "cpu"):
+        if not has_torch:
+            raise ConfigError(
+                "no_torch", "this needs PyTorch, which is not installed; install it with: pip install torch"
+            )
+        return "torch"
+    if device not in ("cpu", "auto"):
+        raise ConfigError(
+            "backend_on_device",
+            "without PyTorch networks are computed on the processor, but <device={device}> was asked for; that needs "
+            "PyTorch and <backend=torch>",
+            device=device,
+        )
+    if backend == "auto":
+        quick = native not in ("", SLOWEST)
+        if quick and not carried:
+            return "native"
+        trouble = _trouble_with_runtime()
+        others = {"onnx": trouble is None, "native": quick, "torch": has_torch}
+        backend = next((name for name, there in others.items() if there), "native" if native else "onnx")
+    elif backend == "onnx":
+        trouble = _trouble_with_runtime()
+    if backend == "native" and not native:
+        raise ConfigError(
+            "not_compiled",
+            "<backend=native> needs zhseq's own loops, which were not compiled when it was installed; install a C "
+            "compiler and then zhseq again, or use another backend",
+        )
+    if backend == "onnx" and trouble is not None:
+        raise ConfigError(
+            "no_onnxruntime",
+            "this needs onnxruntime, {trouble}; install it with: pip install 'zhseq[onnx]'",
+            trouble=trouble,
+        )
+    return backend
+
+
+def import_runtime() -> ModuleType:
+    """Import onnxruntime without its telemetry, which would write into the home directory and report to its makers."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return cast(ModuleType, onnxruntime)
+
+
+def _trouble_with_runtime() -> Message | None:
+    """Return why onnxruntime cannot be used, or None."""
+    try:
+        version = import_runtime().__version__
+    except ImportError:
+        return Message("runtime_missing", "which is not installed")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < _OLDEST_RUNTIME:
+        oldest = ".".join(map(str, _OLDEST_RUNTIME))
+        return Message(
+            "runtime_too_old",
+            "whose version {version} is too old ({oldest} or later is needed)",
+            {"version": version, "oldest": oldest},
+        )
+    return None
 
 
 def set_threads(threads: int | None = None) -> None:

@@ -10,14 +10,13 @@ import os
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.util import find_spec
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.errors import CheckpointError, ConfigError, Message
+from zhseq.device import import_runtime
+from zhseq.errors import CheckpointError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
-BACKENDS = ("auto", "native", "onnx", "torch")
-"""What can compute a network: zhseq's own code, onnxruntime, PyTorch; `auto` takes what is quickest there."""
-SLOWEST = "plain C"
-"""Instructions of zhseq's own code that others are quicker than."""
 GRAPH_FILE = "model.onnx"
 """Name of the graph in a checkpoint that carries one."""
 OPSET = 17
@@ -38,7 +33,6 @@ CONTRIBUTED = "com.microsoft"
 FLOAT, BOOL, INT64 = 1, 9, 7
 """Numbers of types, for `Cast`."""
 
-_OLDEST_RUNTIME = (1, 17)
 _IR_VERSION = 8  # that of opset 17
 _TYPES = {"float32": FLOAT, "int8": 3, "int32": 6, "int64": INT64, "bool": BOOL, "float16": 10}
 _GATES = (0, 3, 1, 2)  # ONNX takes input, output, forget, cell; PyTorch has input, forget, cell, output
@@ -191,89 +185,6 @@ def _value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
     return _text(1, name) + _bytes(2, _bytes(1, tensor))
 
 
-def pick_backend(backend: str, device: str, *, native: str, carried: bool = False) -> str:
-    """Return what is to compute on a device: `native`, `onnx` or `torch`.
-
-    Args:
-        backend: One of `BACKENDS`.
-        device: As for `zhseq.device.pick_device`.
-        native: By which instructions zhseq's own code computes, empty where there is none; `auto` does without it where
-            these are no quick ones.
-        carried: Whether the checkpoint carries a graph, which `auto` takes before zhseq's own code.
-
-    Raises:
-        ConfigError: There is no such backend, it does not compute there, or it is not installed.
-    """
-    if backend not in BACKENDS:
-        raise ConfigError(
-            "unknown_backend",
-            "<backend> must be one of {known}, but is '{found}'",
-            known=", ".join(BACKENDS),
-            found=backend,
-        )
-    has_torch = find_spec("torch") is not None
-    if backend == "torch" or (backend == "auto" and has_torch and device != "cpu"):
-        if not has_torch:
-            raise ConfigError(
-                "no_torch", "this needs PyTorch, which is not installed; install it with: pip install torch"
-            )
-        return "torch"
-    if device not in ("cpu", "auto"):
-        raise ConfigError(
-            "backend_on_device",
-            "without PyTorch networks are computed on the processor, but <device={device}> was asked for; that needs "
-            "PyTorch and <backend=torch>",
-            device=device,
-        )
-    if backend == "auto":
-        quick = native not in ("", SLOWEST)
-        if quick and not carried:
-            return "native"
-        trouble = _trouble_with_runtime()
-        others = {"onnx": trouble is None, "native": quick, "torch": has_torch}
-        backend = next((name for name, there in others.items() if there), "native" if native else "onnx")
-    elif backend == "onnx":
-        trouble = _trouble_with_runtime()
-    if backend == "native" and not native:
-        raise ConfigError(
-            "not_compiled",
-            "<backend=native> needs zhseq's own loops, which were not compiled when it was installed; install a C "
-            "compiler and then zhseq again, or use another backend",
-        )
-    if backend == "onnx" and trouble is not None:
-        raise ConfigError(
-            "no_onnxruntime",
-            "this needs onnxruntime, {trouble}; install it with: pip install 'zhseq[onnx]'",
-            trouble=trouble,
-        )
-    return backend
-
-
-def _import_runtime() -> ModuleType:
-    """Import onnxruntime without its telemetry, which would write into the home directory and report to its makers."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    return cast(ModuleType, onnxruntime)
-
-
-def _trouble_with_runtime() -> Message | None:
-    """Return why onnxruntime cannot be used, or None."""
-    try:
-        version = _import_runtime().__version__
-    except ImportError:
-        return Message("runtime_missing", "which is not installed")
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if numbers < _OLDEST_RUNTIME:
-        oldest = ".".join(map(str, _OLDEST_RUNTIME))
-        return Message(
-            "runtime_too_old",
-            "whose version {version} is too old ({oldest} or later is needed)",
-            {"version": version, "oldest": oldest},
-        )
-    return None
-
-
 class Session:
     """A graph that onnxruntime runs. Several threads may use it, and processes that are forked from this one."""
 
@@ -300,7 +211,7 @@ class Session:
         self._session = self._start()
 
     def _start(self) -> InferenceSession:
-        onnxruntime = _import_runtime()
+        onnxruntime = import_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from tests.tagging.tiny_tagger import CHARACTERS, NER, POS, tiny_features, tiny_model
 from zhseq import checkpoint
+from zhseq.device import BACKENDS, pick_backend
 from zhseq.errors import CheckpointError, ConfigError
-from zhseq.graph import BACKENDS, GRAPH_FILE, OPSET, Session, pick_backend
+from zhseq.graph import GRAPH_FILE, OPSET, Session
 from zhseq.tagging.features import TaggerFeatures
 from zhseq.tagging.graph import OnnxNetwork, export, network_graph, read_weights
 from zhseq.tagging.model import SequenceTagger, TorchNetwork, save
@@ -235,7 +236,7 @@ def test_weights_keep_their_names(directory: Path) -> None:
 def test_the_backend_is_what_is_there(
     monkeypatch: pytest.MonkeyPatch, backend: str, device: str, native: str, installed: str, chosen: str
 ) -> None:
-    monkeypatch.setattr("zhseq.graph.find_spec", lambda name: object() if installed in ("both", "torch") else None)
+    monkeypatch.setattr("zhseq.device.find_spec", lambda name: object() if installed in ("both", "torch") else None)
     if installed in ("torch", "none"):
         monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     elif installed == "old":

@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from zhseq import checkpoint
-from zhseq.device import set_blas_threads
+from zhseq.device import pick_backend, set_blas_threads
 from zhseq.errors import InputError
-from zhseq.graph import pick_backend
 from zhseq.poetry.faults import Review
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.network import Network, NumpyNetwork, read_settings

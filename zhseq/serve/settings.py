@@ -43,7 +43,7 @@ class Settings:
     poet: str | None = None
     """Likewise of the poem model."""
     backend: str = "auto"
-    """What computes the networks, see `zhseq.graph.BACKENDS`."""
+    """What computes the networks, see `zhseq.device.BACKENDS`."""
     dictionary: str | None = None
     """File of words that every request is tagged with."""
     processes: int = 1

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.device import wanted_threads
-from zhseq.graph import SLOWEST
+from zhseq.device import SLOWEST, wanted_threads
 from zhseq.nn.viterbi import Chain, Packed, address, library
 from zhseq.tagging.decoding import Floats, Ints, chain_of
 from zhseq.tagging.features import (

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from zhseq.checkpoint import resolve, shipped
-from zhseq.device import limit_cached_shapes, set_threads
+from zhseq.device import limit_cached_shapes, pick_backend, set_threads
 from zhseq.errors import InputError, Message
-from zhseq.graph import GRAPH_FILE, pick_backend
+from zhseq.graph import GRAPH_FILE
 from zhseq.tagging.blocks import TextBlock
 from zhseq.tagging.decoding import Network, Spans, find_spans, tag_table
 from zhseq.tagging.dictionary import UserDictionary
@@ -110,7 +110,7 @@ class Tagger:
         directory = shipped("tagger") if model is None else resolve(model)
         network: Network
         carried = (directory / GRAPH_FILE).exists()
-        chosen = pick_backend(backend, device, native=instructions(), carried=carried)
+        chosen = pick_backend(backend, device, native="" if backend == "torch" else instructions(), carried=carried)
         if chosen == "native":
             from zhseq.tagging.native import NativeNetwork
 

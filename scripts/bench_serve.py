@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING
 from load_client import Connection, each, post
 
 from zhseq.cli import run_main
-from zhseq.device import processor
-from zhseq.graph import BACKENDS
+from zhseq.device import BACKENDS, processor
 
 if TYPE_CHECKING:
     from zhseq.tagging.tagger import Tagger

@@ -33,72 +33,11 @@ _LINE = re.compile(r"(.+?)(?: +(-?[0-9]+(?:\.[0-9]+)?|force)(?: +(\S+))?| +([a-z
 PATTERN_PREFIX = "re:"
 """What a line of a dictionary file begins with that is a regular expression."""
 _APART = " => "
-_JIEBA_POS = frozenset(
-    [
-        "a",
-        "b",
-        "c",
-        "d",
-        "e",
-        "f",
-        "g",
-        "h",
-        "i",
-        "j",
-        "k",
-        "l",
-        "m",
-        "n",
-        "o",
-        "p",
-        "q",
-        "r",
-        "s",
-        "t",
-        "u",
-        "v",
-        "w",
-        "x",
-        "y",
-        "z",
-        "ad",
-        "ag",
-        "an",
-        "df",
-        "dg",
-        "eng",
-        "mg",
-        "mq",
-        "ng",
-        "nl",
-        "nr",
-        "nrf",
-        "nrfg",
-        "nrj",
-        "nrt",
-        "ns",
-        "nsf",
-        "nt",
-        "nx",
-        "nz",
-        "rg",
-        "rr",
-        "rz",
-        "tg",
-        "ud",
-        "ug",
-        "uj",
-        "ul",
-        "uv",
-        "uz",
-        "vd",
-        "vg",
-        "vi",
-        "vn",
-        "vq",
-        "zg",
-    ]
+_JIEBA_TAGS = (
+    "a b c d e f g h i j k l m n o p q r s t u v w x y z ad ag an df dg eng mg mq ng nl nr nrf nrfg nrj nrt ns nsf nt "
+    "nx nz rg rr rz tg ud ug uj ul uv uz vd vg vi vn vq zg"
 )
+_JIEBA_POS = frozenset(_JIEBA_TAGS.split())
 """Parts of speech of jieba: behind a word that ends in a Latin letter, other letters are the rest of the word."""
 _COMMENT = re.compile(r"\s*(?:#|//)(?:\s|$)")
 _END_COMMENT = re.compile(r"\s+#\s.*$")

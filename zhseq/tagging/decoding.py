@@ -377,11 +377,16 @@ class _Head:
         return _spans_of(tags, odds, self.table, self._block, self._marks)
 
 
+NAMES_WEIGHT = 1.5
+"""How much more the score of names counts than that of words where they do not agree, see docs/modern.md."""
+
+
 class _Decoder:
     """Find the n best readings of a block.
 
     Words and names are decoded apart, which nearly always agrees. Where a name begins or ends within a word, either the
-    names go by the borders of the words or the words by those of the names, whichever is the better for both together.
+    names go by the borders of the words or the words by those of the names, whichever is the better for both together,
+    names weighing `NAMES_WEIGHT` times as much.
     Only tags that mark ends can be made to agree so.
     """
 
@@ -430,10 +435,10 @@ class _Decoder:
         (by_words, of_words), (by_names, of_names) = (head.paths(batch, self._nbest, None) for head in self._heads)
         for rank in range(self._nbest):
             over, totals = names.paths(batch, 1, words.borders(by_words[rank], batch.read))
-            pairs.append((by_words[rank], over[0], of_words[:, rank] + totals[:, 0]))
+            pairs.append((by_words[rank], over[0], of_words[:, rank] + NAMES_WEIGHT * totals[:, 0]))
             first, totals = words.paths(batch, 1, names.borders(by_names[rank], batch.read))
             over, others = names.paths(batch, 1, words.borders(first[0], batch.read))
-            total = np.where(of_names[:, rank] == -np.inf, -np.inf, totals[:, 0] + others[:, 0])
+            total = np.where(of_names[:, rank] == -np.inf, -np.inf, totals[:, 0] + NAMES_WEIGHT * others[:, 0])
             pairs.append((first[0], over[0], total))
         found = [np.stack(column) for column in zip(*((w, n) for w, n, _ in pairs), strict=True)]
         sums = np.stack([total for _, _, total in pairs], axis=1)

@@ -17,7 +17,7 @@ TAGGERS = ("tagger", "tagger-ud")
 @pytest.mark.parametrize("name", TAGGERS)
 def test_a_tagger_is_small_and_its_card_says_what_its_training_found(name: str) -> None:
     directory = checkpoint.shipped(name)
-    assert sum(path.stat().st_size for path in directory.iterdir()) <= 8e6
+    assert sum(path.stat().st_size for path in directory.iterdir()) <= 12e6
     card = (directory / "README.md").read_text(encoding="utf-8")
     found = checkpoint.read_config(directory, KIND)["training"]["evaluation"]
     figures = [float(figure) for figure in re.findall(r"\b\d\d\.\d\d\b", card)]

@@ -1,4 +1,4 @@
-"""What is to be tagged: files, folders and patterns -> sources in a fixed order.
+"""Find what is to be tagged: files, folders and patterns -> sources in a fixed order.
 
 Folders are searched through, sorted by path. In them, and among what a pattern finds, files that are no text are left
 out with a note, as are hidden ones; a file that is named is read whatever it looks like.

@@ -1,4 +1,4 @@
-"""Files of results: they appear under their names only when they are whole, and outlive a kill."""
+"""Write files of results: each gets its name only when it is complete, and an interrupted run can be resumed."""
 
 from __future__ import annotations
 

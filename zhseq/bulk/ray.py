@@ -1,4 +1,4 @@
-"""Tagging past one machine, with Ray Data: one model for each actor.
+"""Tag on several machines with Ray Data: one model for each actor.
 
 `tag` adds columns to a dataset; `execute` is `python -m zhseq.tag --engine ray`: the machines of the cluster read the
 inputs, which must have the same paths on all of them, and the one that was called writes the outputs.

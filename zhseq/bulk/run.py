@@ -1,4 +1,4 @@
-"""A whole run: sources -> chunks -> results -> outputs, from the beginning or from where an earlier run was stopped.
+"""Run a job over a corpus: sources -> chunks -> results -> outputs, from the start or where a run was stopped.
 
 Very long texts are tagged and written section by section, so that their words are never in memory all at once: a text
 of 20 MB has millions of words, each of them an object, and what is written about them is larger than the text. So a
@@ -213,7 +213,7 @@ class Run:
     resume: bool = False
 
     def execute(self) -> None:
-        """Do it.
+        """Tag all inputs and write the results.
 
         Raises:
             ZhseqError: What was given cannot be read, tagged or written.

@@ -1,4 +1,4 @@
-"""Work spread over processes: results in the order of the work, and a process that dies is replaced.
+"""Spread work over processes: results come in the order of the work, and a process that dies is replaced.
 
 Each process has a pipe of its own, so one that is killed leaves no lock behind that others wait for. A process that
 loses its parent ends as soon as it looks at its pipe.
@@ -110,7 +110,7 @@ class _Crew(Generic[Task, Result]):
         return self._size - sum(worker.piece is not None for worker in self._workers)
 
     def _give(self) -> None:
-        """Hand out what waits, oldest first, and start processes for it while there are less than wanted."""
+        """Send waiting tasks to idle processes, oldest first, and start processes while there are fewer than wanted."""
         while len(self._workers) < min(self._size, len(self._waiting) + sum(bool(w.piece) for w in self._workers)):
             self._workers.append(self._start())
         for worker in [worker for worker in self._workers if worker.ready and worker.piece is None]:
@@ -141,7 +141,7 @@ class _Crew(Generic[Task, Result]):
         return _Worker(process, ours)
 
     def _listen(self) -> None:
-        """Wait for news of any process, and take it in."""
+        """Wait for messages of any process and handle them."""
         heard = wait([worker.pipe for worker in self._workers])
         for worker in [worker for worker in self._workers if worker.pipe in heard]:
             try:
@@ -159,7 +159,7 @@ class _Crew(Generic[Task, Result]):
                 worker.piece = None
 
     def _bury(self, worker: _Worker[Task]) -> None:
-        """Take a dead process out, and put its work back to the front."""
+        """Remove a dead process, and put its task back at the front of the queue."""
         self._workers.remove(worker)
         worker.pipe.close()
         worker.process.join(_PATIENCE)
@@ -198,7 +198,7 @@ class _Crew(Generic[Task, Result]):
 
 
 def _work(job: Job[Any, Any], pipe: Connection) -> None:
-    """Live as a process: do what comes through the pipe until it is closed."""
+    """Run in a worker process: do the tasks that come through the pipe until it is closed."""
     news = _attempt(job.start)
     function, news = news, (news if isinstance(news, ZhseqError) else None)
     with suppress(*_GONE):  # the parent is gone, there is nobody to tell

@@ -1,4 +1,4 @@
-"""Clean verse: raw records -> lines of Han characters in one simplified script, names of tunes, a reason for each drop.
+"""Clean verse: raw records -> lines of simplified Han characters, names of tunes, a reason for each drop.
 
 All text of a source is laid end to end in one array of code points; classes, breaks and lines are found for the whole
 array at once, so the cost does not depend on the number of poems. The result is held in columns, likewise end to end.

@@ -1,4 +1,4 @@
-"""Tagged corpora: any of the upstream formats -> texts with spans, and their division into train and dev."""
+"""Read tagged corpora: any of the upstream formats -> texts with spans, and their split into train and dev."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every reader of tagged text works with: the record, the open file, and how tokens become text again."""
+"""Define what all readers of tagged text share: the record, the open file, and how tokens are joined to text."""
 
 from __future__ import annotations
 

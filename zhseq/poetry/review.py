@@ -484,8 +484,9 @@ def _tone_findings(number: int, line: str, tones: str, expected: str, prosody: P
     ]
     turned = len(line) - 2  # the place, from 1, of the oblique tone of 平平仄平仄
     places = {fault.position for fault in faults}
+    whole = {turned, turned + 1} <= places or (len(line) in (5, 7) and expected[-4] == LEVEL)
     ends_turned = tones[-3:-1] == "仄平" and tones[-4:-3] != OBLIQUE and tones[-1] != LEVEL
-    if ends_turned and expected[-3:] in _TURNING and places & {turned, turned + 1}:
+    if ends_turned and whole and expected[-3:] in _TURNING and places & {turned, turned + 1}:
         kept = [fault for fault in faults if fault.position not in (turned, turned + 1)]
         return [*kept, Remark("turned_end", number + 1, turned + 1, line[-2])]
     return [*faults]

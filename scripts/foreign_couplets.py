@@ -3,7 +3,10 @@
 The second couplet of each dev quatrain that keeps the rules is exchanged for one of another poem with the same rhyme
 group and the same tones. Bits are those of the whole poem, its form given. `told` is the share of poems that cost
 fewer bits with their own couplet; `told both ways` compares both poems as they are with both after the exchange, so
-that a couplet that is easy in itself gains nothing.
+that a couplet that is easy in itself gains nothing. `told by what the first couplet adds` takes from the bits of each
+second couplet the mean of those that it costs behind first couplets of other dev poems, drawn at random: the pointwise
+mutual information of the two couplets, of which there is no more to be had without knowing where the foreign one is
+from.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ from zhseq.poetry.poet import Poet
 from zhseq.poetry.prosody import LEVEL, OBLIQUE, Prosody, templates
 
 Lines = tuple[str, ...]
+Bits = np.ndarray[Any, np.dtype[np.float64]]
 QUATRAINS = ("七绝", "五绝")
+REFERENCES = 8
+"""First couplets of other poems by which it is told how common a second couplet is."""
 _SIGNS = {LEVEL: OBLIQUE, OBLIQUE: LEVEL}
 
 
@@ -43,6 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default=None, help="model directory (default: the one that comes with zhseq)")
     parser.add_argument("--split", default="dev", help="dev or test (default: dev)")
     parser.add_argument("--num", type=int, default=1000, help="quatrains at most (default: 1000)")
+    parser.add_argument(
+        "--references",
+        type=int,
+        default=REFERENCES,
+        metavar="N",
+        help=f"first couplets that tell how common a second one is; 0: do not ask (default: {REFERENCES})",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the exchange (default: 0)")
     options = parser.parse_args(arguments)
     poet = Poet.load(options.model)
@@ -50,10 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = zip(poems["lines"], poems["form"], strict=True)
     quatrains = [(tuple(lines), form) for lines, form in rows if form in QUATRAINS]
     found = exchanges(quatrains, poet.reviewing(), options.seed)[: options.num]
-    report: dict[str, Any] = {"split": options.split, "seed": options.seed, "all": told(poet, found)}
+    report: dict[str, Any] = {
+        "split": options.split,
+        "seed": options.seed,
+        "all": told(poet, found, options.references, options.seed),
+    }
     for form in QUATRAINS:
         if own := [each for each in found if each.form == form]:
-            report[form] = told(poet, own)
+            report[form] = told(poet, own, options.references, options.seed)
     print(json.dumps(report, ensure_ascii=False, indent=1))
     return 0
 
@@ -104,8 +121,14 @@ def _ends(lines: Lines) -> set[str]:
     return {line[-1] for line in lines}
 
 
-def told(poet: Poet, found: Sequence[Exchange]) -> dict[str, Any]:
+def told(poet: Poet, found: Sequence[Exchange], references: int = 0, seed: int = 0) -> dict[str, Any]:
     """Return how often, and by how many bits, a model prefers poems as they are.
+
+    Args:
+        poet: The model.
+        found: Poems and those that lend them a couplet.
+        references: First couplets by which it is told how common a second one is; 0: this is not asked.
+        seed: Of their choice.
 
     Raises:
         InputError: There is no pair of quatrains to exchange couplets.
@@ -116,16 +139,39 @@ def told(poet: Poet, found: Sequence[Exchange]) -> dict[str, Any]:
     foreign = _bits(poet, [(each.poem[:2] + each.other[2:], each.form) for each in found])
     other = _bits(poet, [(each.other, each.form) for each in found])
     lent = _bits(poet, [(each.other[:2] + each.poem[2:], each.form) for each in found])
+    added: dict[str, Any] = {}
+    if references:
+        common, common_foreign = commonness(poet, found, references, seed)
+        own, other_own = whole - common, foreign - common_foreign
+        added = {"told by what the first couplet adds": float((own < other_own).mean()), "references": references}
     return {
         "quatrains": len(found),
         "told": float((whole < foreign).mean()),
+        **added,
         "told both ways": float((whole + other < foreign + lent).mean()),
         "bits of a poem": float(whole.mean()),
         "bits that a foreign couplet costs": float((foreign - whole).mean()),
     }
 
 
-def _bits(poet: Poet, poems: Sequence[tuple[Lines, str]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def commonness(poet: Poet, found: Sequence[Exchange], references: int, seed: int) -> tuple[Bits, Bits]:
+    """Return the mean bits of first couplets of others with the own and with the foreign second one, (quatrains,) twice.
+
+    The two share their first couplets, whose bits fall out of the difference.
+    """
+    rng = np.random.default_rng([seed, 5])
+    first = {form: [each.other[:2] for each in found if each.form == form] for form in {each.form for each in found}}
+    totals = np.zeros((2, len(found)))
+    for _ in range(references):
+        drawn = [first[each.form][rng.integers(len(first[each.form]))] for each in found]
+        for row, lines in enumerate(([each.poem[2:] for each in found], [each.other[2:] for each in found])):
+            totals[row] += _bits(
+                poet, [(one + two, each.form) for one, two, each in zip(drawn, lines, found, strict=True)]
+            )
+    return totals[0] / references, totals[1] / references
+
+
+def _bits(poet: Poet, poems: Sequence[tuple[Lines, str]]) -> Bits:
     return np.array([score.bits for score in poet.score([lines for lines, _ in poems], [form for _, form in poems])])
 
 

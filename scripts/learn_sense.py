@@ -5,10 +5,10 @@ each other in the two middle couplets of regulated poems of eight lines; `subjec
 characters that poems under such titles have far oftener than others. `sense.json` holds
 
 * the characters that stand doubled at least 60 times;
-* for each season, and for dawn, dusk and night, the words of one or two characters that belong to it: titles say what
-  season or hour some tens of thousands of poems speak of, and a word belongs where it stands far more often than in
-  the poems of the others;
-* how much rarer than chance the words of two seasons or two hours meet in one regulated poem;
+* for each season, for dawn, dusk and night, and for fair weather, rain and snow, the words of one or two characters
+  that belong to it: titles say what season, hour or weather some tens of thousands of poems speak of, and a word belongs
+  where it stands far more often than in the poems of the others of its kind;
+* how much rarer than chance words of the one are followed by words of the other in one regulated poem, in this order;
 * for well-known authors whom the model does not know by name, the characters that they write oftener than others of
   their time, and the author known to it who writes most like them;
 * the lines of tunes that are cut after their first character (领字), and the characters that lead them.
@@ -52,6 +52,11 @@ Ints = npt.NDArray[np.int64]
 
 DOUBLED = 60
 """Times that a doubling has to be seen."""
+NO_WEATHER = re.compile(
+    "晴[川岩峰溪山]|[雨]花[台岩]|谷雨|雨水|[听喜苦]雨[轩楼亭斋堂]|雨[村岩峰亭窗山]|[时旧今]雨|"
+    "雪[堂窗庵峰岩坡涧舟矶山洲湖蓬溪坞]|[映立]雪|香雪|[白阳春]雪[楼歌]|[阳][春]白雪"
+)
+"""Names of places, people and tunes."""
 SHARES = {1: 0.62, 2: 0.66}
 """Share of a word, by its characters, that must lie in one season if each season had as many poems."""
 MIN_POEMS = 20
@@ -64,7 +69,10 @@ HOURS = {
     "暮": "晚(?![年春夏秋冬岁唐菘])|暮(?![春夏秋冬年岁])|薄暮|夕阳",
     "夜": "夜|宵",
 }
-"""What in a title tells season or hour."""
+SNOW, WINTER = "雪", "冬"
+"""What tells winter without a title's word: poets see snow in other seasons, too, but a reader is not to wonder."""
+WEATHER = {"晴": "晴|霁", "雨": "雨", "雪": "雪"}
+"""What in a title tells season, hour or weather."""
 NO_SEASON = re.compile(
     "春秋|[长宜寿富永留阳麻庆]春|春[官坊申卿闱]|千秋|秋千|秋[浦曹官瑾胡]|[园楼陵堂宫都]春|探春令|夏[侯口]|[江西]夏|冬青"
 )
@@ -131,13 +139,12 @@ def learn(poems: Any) -> Sense:
     owner = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     han = is_han(points.astype(np.uint32))
     words: dict[str, tuple[str, ...]] = {}
-    apart: dict[str, float] = {}
     forms = np.array(column(poems, "form"))
-    for names, fillers in ((SEASONS, NO_SEASON), (HOURS, NO_HOUR)):
+    for names, fillers in ((SEASONS, NO_SEASON), (HOURS, NO_HOUR), (WEATHER, NO_WEATHER)):
         labels = label(titles, names, fillers)
-        listed = belonging(points, owner, han, labels, list(names))
-        words |= listed
-        apart |= keep_apart(texts, forms, listed)
+        words |= belonging(points, owner, han, labels, list(names))
+    words[WINTER] = (*words[WINTER], *({SNOW} - {*words[WINTER]}))
+    apart = keep_apart(texts, forms, words)
     return Sense(doublings(points, owner, han), words, apart)
 
 
@@ -423,22 +430,38 @@ def belonging(
 def keep_apart(
     texts: Sequence[str], forms: npt.NDArray[np.str_], words: dict[str, tuple[str, ...]]
 ) -> dict[str, float]:
-    """Return the pairs that meet less than chance has it in regulated poems, and by how many nats.
+    """Return the pairs that follow each other less than chance has it in regulated poems, and by how many nats.
 
-    What chance has is reckoned form by form, since long poems hold more of everything.
+    The order counts: of two that meet in one line, each is half the first. What chance has is reckoned form by form,
+    since long poems hold more of everything. A word of both sides of a pair says nothing of it.
     """
     sense = Sense("", words)
-    both: Counter[str] = Counter()
-    expected: Counter[str] = Counter()
-    pairs = [first + second for first, second in combinations(words, 2)]
+    names = list(words)
+    size = len(names)
+    both, expected = np.zeros((size, size)), np.zeros((size, size))
     for form in FORMS:
-        rows = [sense.times(texts[row].split(LINE_MARK)) for row in np.flatnonzero(forms == form).tolist()]
-        holds = {name: np.array([name in row for row in rows], dtype=bool) for name in words}
-        for pair in pairs if rows else ():
-            both[pair] += int((holds[pair[0]] & holds[pair[1]]).sum())
-            expected[pair] += float(holds[pair[0]].mean() * holds[pair[1]].sum())
-    rare = [pair for pair in pairs if both[pair] < expected[pair] * (1 - _FAR)]
-    return {pair: float(np.log(expected[pair] / max(both[pair], 1))) for pair in rare}
+        rows = [texts[row].split(LINE_MARK) for row in np.flatnonzero(forms == form).tolist()]
+        first = np.full((len(rows), size), 99)  # the line in which each is first spoken of
+        for row, lines in enumerate(rows):
+            for number in range(len(lines) - 1, -1, -1):
+                for name in sense.times(lines[number : number + 1]):
+                    first[row, names.index(name)] = number
+        held = first < 99
+        for one, other in combinations(range(size), 2):
+            meet = held[:, one] & held[:, other]
+            before, behind = (
+                (first[meet, one] < first[meet, other]).sum(),
+                (first[meet, one] > first[meet, other]).sum(),
+            )
+            together = int(meet.sum()) - before - behind
+            both[one, other] += before + together / 2
+            both[other, one] += behind + together / 2
+        chance = held.mean(axis=0)[:, None] * held.sum(axis=0)[None] / 2 if len(rows) else np.zeros((size, size))
+        expected += chance
+    nats = np.log(np.maximum(expected, 1e-9) / np.maximum(both, 1))
+    rare = both < expected * (1 - _FAR)
+    np.fill_diagonal(rare, False)
+    return {names[one] + names[other]: float(nats[one, other]) for one, other in np.argwhere(rare).tolist()}
 
 
 def _word(key: int) -> str:

@@ -27,8 +27,16 @@ def test_words_are_found_within_lines_and_in_any_script() -> None:
     assert SENSE.times(["人在东", "风来"]) == {}  # a word does not reach over the end of a line
 
 
+def test_a_word_may_tell_of_a_season_and_a_weather() -> None:
+    both = Sense("", {"冬": ("雪",), "雪": ("雪", "六出")}, {"雪冬": 1.0})
+    assert both.times(["雪"]) == {"冬": ["雪"], "雪": ["雪"]}
+    assert both.mixed(["六出", "雪"]) == ["雪冬"]
+
+
 def test_seasons_that_are_kept_apart_are_mixed() -> None:
     assert SENSE.mixed(["春来", "西风"]) == ["春秋"]
+    assert SENSE.mixed(["西风", "春来"]) == []  # the order counts
+    assert SENSE.mixed(["西风吹春"]) == ["春秋"]
     assert SENSE.mixed(["春来", "三更"]) == []
     assert SENSE.mixed(["秋来", "西风"]) == []
 

@@ -44,6 +44,19 @@ def test_what_is_told_is_counted_by_bits(poet: Poet) -> None:
     assert figures["quatrains"] == 1
 
 
+def test_how_common_a_couplet_is_falls_out(poet: Poet) -> None:
+    from scripts.foreign_couplets import Exchange, commonness, told
+
+    found = [Exchange(FIRST, SECOND, "五绝")]
+    figures = told(poet, found, references=2)
+    # The one other first couplet is that of the lender, so the foreign poem has its own second couplet back.
+    own, foreign = commonness(poet, found, references=2, seed=0)
+    expected = [SECOND[:2] + FIRST[2:], SECOND]
+    bits = [score.bits for score in poet.score(expected, ["五绝"] * 2)]
+    assert [own[0], foreign[0]] == pytest.approx(bits, abs=1e-4)
+    assert (figures["references"], figures["told by what the first couplet adds"] in (0, 1)) == (2, True)
+
+
 def test_nothing_to_exchange_is_said(poet: Poet) -> None:
     from scripts.foreign_couplets import told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from datasets import Dataset
 
@@ -43,6 +44,15 @@ def test_words_belong_where_their_share_is_far_above_that_of_others(sense: Sense
 def test_words_of_two_seasons_that_never_meet_are_kept_apart(sense: Sense) -> None:
     assert sense.apart["春秋"] > 1
     assert "夏冬" not in sense.apart
+
+
+def test_the_order_in_which_times_follow_each_other_counts(sense: Sense) -> None:
+    autumn, spring = ["西风吹落叶", "东风吹绿草"], ["东风吹绿草", "西风吹落叶"]
+    alone = [["东风吹绿草", "山水"]] * 400 + [["西风吹落叶", "山水"]] * 400
+    texts = ["\n".join(lines) for lines in [spring] * 200 + [autumn] * 20 + alone + [["山水", "山水"]] * 200]
+    apart = learn_sense.keep_apart(texts, np.array(["五绝"] * len(texts)), dict(sense.words))
+    assert apart["秋春"] > 1
+    assert "春秋" not in apart or apart["春秋"] < apart["秋春"]
 
 
 @pytest.mark.parametrize(

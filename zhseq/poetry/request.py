@@ -102,8 +102,9 @@ class Ranking:
     rarity: float = 0.6
     """How far the commonest characters are held back when one is drawn, 0 to 1. A temperature below 1 favours them far
     beyond what people do; this gives back the variety."""
-    seasons: float = 3.0
-    """Weight of the nats by which seasons and hours are kept apart in verse, for a line that brings them together."""
+    seasons: float = 8.0
+    """Weight of the nats by which seasons, hours and weathers are kept apart in verse, for a line that brings them
+    together."""
     guidance: float = 1.0
     """How strongly subject and author pull: this share of the difference they make is added to the scores."""
     parallel: float = 2.0

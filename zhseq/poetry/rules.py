@@ -114,45 +114,44 @@ def _additive(allowed: Booleans) -> Floats:
 
 
 class SenseTables:
-    """What each character and pair of characters tells of season and hour."""
+    """What each character and pair of characters tells of season, hour and weather."""
 
     def __init__(self, sense: Sense, vocab: Vocab) -> None:
         self.names = list(sense.words)
         size = len(vocab)
         self.doubled = np.zeros(size, dtype=bool)
         self.doubled[_known(vocab, sense.doublings)] = True
-        # The row of a season or hour for each character and for each pair that tells it; the last row is none.
-        self.row_of = np.full(size, len(self.names), dtype=np.int64)
-        pairs: dict[int, int] = {}
-        for word, name in sense.owners.items():
-            ids = _known(vocab, word)
+        self.told = np.zeros((size, len(self.names)), dtype=bool)  # by each character
+        pairs: dict[int, list[int]] = {}
+        for word, owners in sense.owners.items():
+            ids, rows = _known(vocab, word), [self.names.index(name) for name in owners]
             if len(ids) < len(word):
                 continue
             if len(ids) == 1:
-                self.row_of[ids[0]] = self.names.index(name)
+                self.told[ids[0], rows] = True
             else:
-                pairs[ids[0] * size + ids[1]] = self.names.index(name)
+                pairs[ids[0] * size + ids[1]] = rows
         self.size = size
         self.pairs = np.array(sorted(pairs) or [-1], dtype=np.int64)
-        self.row_of_pair = np.array([pairs[key] for key in sorted(pairs)] or [len(self.names)], dtype=np.int64)
-        self.apart = np.zeros((len(self.names), len(self.names)), dtype=np.float32)
+        self.told_by_pair = np.zeros((len(self.pairs) + 1, len(self.names)), dtype=bool)  # the last row is of no pair
+        for row, key in enumerate(sorted(pairs)):
+            self.told_by_pair[row, pairs[key]] = True
+        self.apart = np.zeros((len(self.names), len(self.names)), dtype=np.float32)  # of the first, of what follows
         for pair, nats in sense.apart.items():
             one, other = map(self.names.index, pair)
-            self.apart[one, other] = self.apart[other, one] = nats
+            self.apart[one, other] = nats
 
     def times(self, lines: Ints) -> Booleans:
-        """Return the seasons and hours that lines speak of, (..., names).
+        """Return the seasons, hours and weathers that lines speak of, (..., names).
 
         Args:
             lines: Character ids, (..., length).
         """
         keys = lines[..., :-1] * self.size + lines[..., 1:]
         index = np.minimum(np.searchsorted(self.pairs, keys), len(self.pairs) - 1)
-        of_pairs = np.where(self.pairs[index] == keys, self.row_of_pair[index], len(self.names))
-        rows = np.concatenate([self.row_of[lines], of_pairs], axis=-1)
-        found = np.zeros((*rows.shape[:-1], len(self.names) + 1), dtype=bool)
-        np.put_along_axis(found, rows, True, axis=-1)
-        return found[..., :-1]
+        index = np.where(self.pairs[index] == keys, index, len(self.pairs))
+        found: Booleans = self.told[lines].any(axis=-2) | self.told_by_pair[index].any(axis=-2)
+        return found
 
     def clash(self, before: Booleans, lines: Ints) -> Floats:
         """Return how much rarer than chance it is that such lines follow, in nats, (poems, candidates).
@@ -163,7 +162,7 @@ class SenseTables:
         """
         own = self.times(lines)  # (poems, candidates, names)
         every = own | before[:, None]
-        pairs = (own[..., :, None] & every[..., None, :]) * self.apart  # (poems, candidates, names, names)
+        pairs = (every[..., :, None] & own[..., None, :]) * self.apart  # (poems, candidates, names, names)
         nats: Floats = pairs.max(axis=(2, 3), initial=0)
         return nats
 

@@ -18,7 +18,7 @@ from zhseq.errors import CheckpointError
 from zhseq.text.normalize import normalize
 
 SENSE_FILE = "sense.json"
-KIND, VERSION = "sense", 2
+KIND, VERSION = "sense", 3
 SUBJECTS_FILE = "subjects.tsv"
 SUBJECTS_HEAD = ("subjects", "1")
 FACING_FILE = "facing.tsv"
@@ -46,9 +46,10 @@ class Sense:
     doublings: str
     """Characters that poets double (悠悠), the commonest first."""
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Season or hour -> words of one or two characters that stand in its poems far more than in those of others."""
+    """Season, hour or weather -> words of one or two characters that stand in its poems far more than in others."""
     apart: Mapping[str, float] = field(default_factory=dict)
-    """Two seasons or two hours, 春秋 for example -> how much rarer than chance their words meet in a poem, in nats."""
+    """Two of these in their order, 春秋 for example -> how much rarer than chance it is that words of the one are followed
+    by words of the other in a poem, in nats."""
     manners: Mapping[str, Manner] = field(default_factory=dict)
     """Author -> manner."""
     leads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -137,12 +138,16 @@ class Sense:
         return Subjects.load(self.directory) if self.directory is not None and there else None
 
     @cached_property
-    def owners(self) -> dict[str, str]:
-        """Word -> the season or hour to which it belongs; a word of a season and an hour counts for the hour."""
-        return {word: name for name, words in self.words.items() for word in words}
+    def owners(self) -> dict[str, tuple[str, ...]]:
+        """Word -> the season, hour and weather to which it belongs, in this order."""
+        result: dict[str, tuple[str, ...]] = {}
+        for name, words in self.words.items():
+            for word in words:
+                result[word] = (*result.get(word, ()), name)
+        return result
 
     def times(self, lines: Sequence[str]) -> dict[str, list[str]]:
-        """Return the seasons and hours that lines speak of, each with its words in them.
+        """Return the seasons, hours and weathers that lines speak of, each with its words in them.
 
         Args:
             lines: In any script, without punctuation.
@@ -150,14 +155,16 @@ class Sense:
         found: dict[str, list[str]] = {}
         for line in lines:
             for word in _words(normalize(line)):
-                if word in self.owners:
-                    found.setdefault(self.owners[word], []).append(word)
+                for name in self.owners.get(word, ()):
+                    found.setdefault(name, []).append(word)
         return found
 
     def mixed(self, lines: Sequence[str]) -> list[str]:
-        """Return the pairs of `apart` that meet in these lines."""
-        found = self.times(lines)
-        return [pair for pair in self.apart if pair[0] in found and pair[1] in found]
+        """Return the pairs of `apart` whose first one lines speak of, and in the same or a later line the second."""
+        spoken = [set(self.times([line])) for line in lines]
+        before = [set().union(*spoken[: number + 1]) for number in range(len(spoken))]
+        meet = {one + other for ones, others in zip(before, spoken, strict=True) for one in ones for other in others}
+        return [pair for pair in self.apart if pair in meet]
 
 
 @dataclass(frozen=True)

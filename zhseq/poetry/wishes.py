@@ -20,6 +20,7 @@ LONGEST_SUBJECT = 200
 _WORDS = re.compile(r"[^\W_]+")
 _WHOLE = 2  # characters up to which a word is not cut
 _CARRIED = 0.5  # share of people's poems on a subject that hold a word of it, from which on ours must
+_COMMON = 5000  # times that a character stands in people's couplets, from which on any reader of verse knows it
 _FUNCTION = """
 的 了 着 过 吗 呢 吧 啊 呀 是 在 和 与 跟 及 或 很 都 就 也 还 又 再 我 你 您 他
 她 它 我们 你们 他们 她们 自己 这 那 这个 那个 这样 那样 一个 一首 首 个 种 关于 有关 写
@@ -176,7 +177,10 @@ def read_subject(about: str, vocab: Vocab, sense: Sense | None) -> About:
             "words_unknown_to_verse", "verse does not know {words}; name it by a word that poets use", values
         )
     found = [sense.subjects.words[word] for word in known if word in sense.subjects.words]
-    characters = "".join(dict.fromkeys("".join(each.characters for each in found if each.share >= _CARRIED)))
+    telling = [each.characters for each in found if each.share >= _CARRIED]
+    # A word that no title has is told by its own characters.
+    telling += [word for word in known if word not in sense.subjects.words and len(word) == _WHOLE]
+    characters = "".join(dict.fromkeys("".join(telling)))
     return About(title, characters, note)
 
 
@@ -200,10 +204,12 @@ def _bare(word: str, vocab: Vocab, sense: Sense) -> str:
 
 
 def _knows(word: str, vocab: Vocab, sense: Sense) -> bool:
-    """Tell whether titles or couplets of people use a word."""
+    """Tell whether titles or couplets of people use a word, or all of its characters so often that a reader of verse
+    understands it (思乡, 远方, but not 手机)."""
     if not is_han(codepoints(word)).all() or vocab.unk_id in vocab.encode(word).tolist():
         return False
     subjects = sense.subjects.words if sense.subjects is not None else {}
     uses = sense.facing.uses if sense.facing is not None else {}
-    ends = {word[:2], word[-2:]}
-    return len(word) == 1 or all(end in subjects or end in uses for end in ends)
+    if len(word) == 1 or all(end in subjects or end in uses for end in (word[:2], word[-2:])):
+        return True
+    return all(uses.get(character, 0) >= _COMMON and character not in _FUNCTION_WORDS for character in word)

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     for form in QUATRAINS:
         if own := [each for each in found if each.form == form]:
-            report[form] = told(poet, own, options.references, options.seed)
+            report[form] = told(poet, own)
     print(json.dumps(report, ensure_ascii=False, indent=1))
     return 0
 
@@ -155,7 +155,7 @@ def told(poet: Poet, found: Sequence[Exchange], references: int = 0, seed: int =
 
 
 def commonness(poet: Poet, found: Sequence[Exchange], references: int, seed: int) -> tuple[Bits, Bits]:
-    """Return the mean bits of first couplets of others with the own and with the foreign second one, (quatrains,) twice.
+    """Return the mean bits of first couplets of others before the own and before the foreign second one, (quatrains,).
 
     The two share their first couplets, whose bits fall out of the difference.
     """

@@ -6,8 +6,8 @@ characters that poems under such titles have far oftener than others. `sense.jso
 
 * the characters that stand doubled at least 60 times;
 * for each season, for dawn, dusk and night, and for fair weather, rain and snow, the words of one or two characters
-  that belong to it: titles say what season, hour or weather some tens of thousands of poems speak of, and a word belongs
-  where it stands far more often than in the poems of the others of its kind;
+  that belong to it: titles say what season, hour or weather some tens of thousands of poems speak of, and a word
+  belongs where it stands far more often than in the poems of the others of its kind;
 * how much rarer than chance words of the one are followed by words of the other in one regulated poem, in this order;
 * for well-known authors whom the model does not know by name, the characters that they write oftener than others of
   their time, and the author known to it who writes most like them;

@@ -150,7 +150,7 @@ class SenseTables:
         keys = lines[..., :-1] * self.size + lines[..., 1:]
         index = np.minimum(np.searchsorted(self.pairs, keys), len(self.pairs) - 1)
         index = np.where(self.pairs[index] == keys, index, len(self.pairs))
-        found: Booleans = self.told[lines].any(axis=-2) | self.told_by_pair[index].any(axis=-2)
+        found: Booleans = np.asarray(self.told[lines].any(axis=-2) | self.told_by_pair[index].any(axis=-2))
         return found
 
     def clash(self, before: Booleans, lines: Ints) -> Floats:

@@ -48,8 +48,8 @@ class Sense:
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Season, hour or weather -> words of one or two characters that stand in its poems far more than in others."""
     apart: Mapping[str, float] = field(default_factory=dict)
-    """Two of these in their order, 春秋 for example -> how much rarer than chance it is that words of the one are followed
-    by words of the other in a poem, in nats."""
+    """Two of these in their order, 春秋 for example -> how much rarer than chance words of the first are followed by
+    words of the second in a poem, in nats."""
     manners: Mapping[str, Manner] = field(default_factory=dict)
     """Author -> manner."""
     leads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Read sources: their texts, from lines, JSON lines, or a column of CSV, TSV, Excel or Parquet -> chunks of a fixed size.
+"""Read sources: texts of lines, JSON lines, or a column of CSV, TSV, Excel or Parquet -> chunks of a fixed size.
 
 A chunk is a piece of work for one process.
 """

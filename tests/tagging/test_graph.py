@@ -5,6 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import multiprocessing
+import os
+import select
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -280,3 +284,44 @@ def test_a_used_tagger_survives_a_fork(directory: Path, backend: str, threads: i
         assert [document for part in workers for document in part] == expected
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_servers_that_are_forked_after_the_tagger_was_used_can_tag(directory: Path, backend: str, threads: int) -> None:
+    """As with `gunicorn --preload`: the parent loads and tags, its workers answer, the parent goes on."""
+    before = torch.get_num_threads()
+    try:
+        tagger = Tagger.load(directory, backend=backend, threads=threads)
+        expected = list(tagger.stream(TEXTS))
+        said = repr(expected).encode()
+        workers = [_forked(lambda: repr(list(tagger.stream(TEXTS))).encode()) for _ in range(2)]
+        assert [_answer(*worker, most=len(said) + 1) for worker in workers] == [said, said]
+        assert list(tagger.stream(TEXTS)) == expected
+    finally:
+        torch.set_num_threads(before)
+
+
+def _forked(work: Callable[[], bytes]) -> tuple[int, int]:
+    """Do something in a child; return its process number and the end of a pipe that its result comes from."""
+    source, target = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(target, work())
+        finally:
+            os._exit(0)
+    os.close(target)
+    return child, source
+
+
+def _answer(child: int, source: int, most: int, seconds: float = 60) -> bytes:
+    """Return what a child says, empty where it says nothing in that time, and end it."""
+    with os.fdopen(source, "rb") as pipe:
+        ready, _, _ = select.select([pipe], [], [], seconds)
+        said = pipe.read(most) if ready else b""
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return said

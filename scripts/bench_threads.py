@@ -4,8 +4,8 @@
 
 Two processes tag many lines, tag one line again and again, and write a small poem: one as it is by default, while a
 neighbour keeps one core busy, and one with a single thread, while the neighbour sleeps. They do so in turns, round
-after round. Times are those of the clock, because waiting is what is measured; the ratio is that of the medians. What one
-thread takes beside the neighbour is told, too: on a machine that others use at the same time, both are greater.
+after round. Times are those of the clock, because waiting is what is measured; the ratio is that of the medians. What
+one thread takes beside the neighbour is told, too: on a machine that others use at the same time, both are greater.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"on {processor()}, {os.cpu_count()} cores, by {options.backend}")
     one = ratios(crowded, alone)
     for name, ratio in ratios(beside, alone).items():
-        print(f"{name}: {ratio:.2f} x the time of one thread alone (one thread beside the neighbour: {one[name]:.2f} x)")
+        print(f"{name}: {ratio:.2f} x the time of one thread alone ({one[name]:.2f} x with one thread beside it)")
     return 0
 
 

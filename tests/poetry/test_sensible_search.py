@@ -124,9 +124,24 @@ def test_arrays_of_facing_characters_tell_what_the_table_tells() -> None:
     assert len(tables.partners(int(VOCAB.id("山")))[0]) == 0, "a character that the vocabulary lacks"
 
 
+def test_arrays_of_facing_words_tell_what_the_table_tells() -> None:
+    tables = FacingTables(FACING, VOCAB)
+    upper, lower = lines("春风山"), lines("秋人山", "秋月山")
+    nats = FACING.lift("春风", "秋人")
+    assert nats > 0
+    assert tables.word_lift(upper, lower) == pytest.approx([nats / 3, 0])
+    assert tables.word_lift(lines("山春风"), lines("山秋人")) == pytest.approx([nats / 3]), "at any place"
+    others, lifts = tables.endings(upper[0, :2], VOCAB.id("秋"))
+    assert [VOCAB.symbol(index) for index in others.tolist()] == ["人"]
+    assert lifts == pytest.approx([nats])
+    assert not len(tables.endings(upper[0, :2], VOCAB.id("夜"))[0])
+    assert not len(tables.endings(upper[0, 1:], VOCAB.id("秋"))[0])
+
+
 def test_without_facing_words_nothing_is_lifted() -> None:
     tables = FacingTables(Facing({}, {}, {1: 0, 2: 0}), VOCAB)
     assert tables.lift(lines("春山"), lines("秋人")).tolist() == [0]
+    assert tables.word_lift(lines("春山"), lines("秋人")).tolist() == [0]
 
 
 def test_couplets_set_against_each_other_what_people_do(ruled_poet: Poet, tmp_path: Path) -> None:
@@ -136,6 +151,17 @@ def test_couplets_set_against_each_other_what_people_do(ruled_poet: Poet, tmp_pa
     answers = poet.couplet("春风来月", 8)
     plain = ruled_poet.couplet("春风来月", 8)
     assert sum(lower[0] == "雪" for lower in answers) > sum(lower[0] == "雪" for lower in plain)
+
+
+def test_couplets_answer_words_by_words_that_people_set_against_them(ruled_poet: Poet, tmp_path: Path) -> None:
+    def answers(words: dict[str, dict[str, int]]) -> list[str]:
+        Facing(words, dict.fromkeys(("春风", "雪日"), 9), {1: 0, 2: 1000}).save(tmp_path)
+        sense = Sense("", directory=tmp_path)
+        poet = Poet(ruled_poet.network, ruled_poet.vocab, prosody=ruled_poet.prosody, sense=sense)
+        return poet.couplet("春风来月", 8)
+
+    with_words, without = answers({"春风": {"雪日": 9}, "雪日": {"春风": 9}}), answers({})
+    assert sum(lower.startswith("雪日") for lower in with_words) > sum(lower.startswith("雪日") for lower in without)
 
 
 @pytest.mark.parametrize("upper", ["春春风来日", "春风来春日", "春风来日，春来月日"])

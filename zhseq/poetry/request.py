@@ -113,6 +113,8 @@ class Ranking:
     facing: float = 0.1
     """Weight of the nats by which characters face each other oftener than by chance in people's couplets, when a
     character of such a line is drawn and when the line is judged."""
+    facing_words: float = 0.0
+    """The same for words of two characters."""
     subject: float = 2.0
     """Nats for the first line that holds a word of the subject, more with each line that has none."""
 
@@ -127,7 +129,7 @@ class Ranking:
             )
 
 
-COUPLET_RANKING = Ranking(best_of=96, typical=4.2, rarity=0.1, facing=1.0)
+COUPLET_RANKING = Ranking(best_of=96, typical=4.2, rarity=0.1, facing=1.0, facing_words=1.0)
 """A single answer can be chosen with more care than the lines of a poem, and need not be varied."""
 
 

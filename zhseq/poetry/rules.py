@@ -168,23 +168,39 @@ class SenseTables:
 
 
 class FacingTables:
-    """How far above chance characters face each other, in nats."""
+    """How far above chance characters, and words of two characters, face each other, in nats."""
 
     def __init__(self, facing: Facing, vocab: Vocab) -> None:
-        listed = [(one, other) for one, others in facing.counts.items() if len(one) == 1 for other in others]
-        ones, others = (vocab.encode("".join(pair[side] for pair in listed)) for side in (0, 1))
-        lifts = np.array([facing.lift(*pair) for pair in listed], dtype=np.float32)
-        known = (ones != vocab.unk_id) & (others != vocab.unk_id)
         self.size = len(vocab)
-        keys = ones[known] * self.size + others[known]
-        order = np.argsort(keys)
-        self.keys, self.lifts = keys[order], lifts[known][order]
+        self.keys, self.lifts = self._listed(facing, vocab, 1)
+        self.word_keys, self.word_lifts = self._listed(facing, vocab, 2)
         self.begins = np.searchsorted(self.keys, np.arange(self.size + 1) * self.size)
+
+    def _listed(self, facing: Facing, vocab: Vocab, length: int) -> tuple[Ints, Floats]:
+        """Return pairs of words of one length as numbers whose digits are their characters, in order, and nats."""
+        listed = [(one, other) for one, others in facing.counts.items() if len(one) == length for other in others]
+        ids = vocab.encode("".join(one + other for one, other in listed)).reshape(-1, 2 * length)
+        lifts = np.array([facing.lift(*pair) for pair in listed], dtype=np.float32)
+        known = (ids != vocab.unk_id).all(axis=1)
+        keys = (ids[known] * self.size ** np.arange(2 * length)[::-1]).sum(axis=1)
+        order = np.argsort(keys)
+        return keys[order], lifts[known][order]
 
     def partners(self, character: int) -> tuple[Ints, Floats]:
         """Return the characters that face one, and how far above chance, (partners,) twice."""
         part = slice(self.begins[character], self.begins[character + 1])
         return self.keys[part] % self.size, self.lifts[part]
+
+    def endings(self, word: Ints, begin: int) -> tuple[Ints, Floats]:
+        """Return the characters that end a word facing another one, and how far above chance, (endings,) twice.
+
+        Args:
+            word: The other word, (2,).
+            begin: First character of the word that faces it.
+        """
+        first = ((int(word[0]) * self.size + int(word[1])) * self.size + begin) * self.size
+        part = slice(*np.searchsorted(self.word_keys, [first, first + self.size]))
+        return self.word_keys[part] % self.size, self.word_lifts[part]
 
     def lift(self, upper: Ints, lower: Ints) -> Floats:
         """Return how far above chance lines face each other, the mean of their characters; a pair not listed counts 0.
@@ -193,13 +209,28 @@ class FacingTables:
             upper: Character ids, (..., length).
             lower: What answers them, of a shape that goes with it.
         """
-        wanted = upper * self.size + lower
-        index = np.minimum(np.searchsorted(self.keys, wanted), max(len(self.keys) - 1, 0))
-        if not len(self.keys):
-            return np.zeros(wanted.shape[:-1], dtype=np.float32)
-        found = np.where(self.keys[index] == wanted, self.lifts[index], np.float32(0))
-        mean: Floats = found.mean(axis=-1)
+        mean: Floats = _found(self.keys, self.lifts, upper * self.size + lower).mean(axis=-1)
         return mean
+
+    def word_lift(self, upper: Ints, lower: Ints) -> Floats:
+        """Return the same of their words of two characters: the sum divided by the characters of a line.
+
+        Args:
+            upper: As for `lift`.
+            lower: Likewise.
+        """
+        above, below = (line[..., :-1] * self.size + line[..., 1:] for line in (upper, lower))
+        nats: Floats = _found(self.word_keys, self.word_lifts, above * self.size**2 + below).sum(axis=-1)
+        return nats / np.float32(lower.shape[-1])
+
+
+def _found(keys: Ints, values: Floats, wanted: Ints) -> Floats:
+    """Return the values of keys, which are in order, and 0 for those that are not listed."""
+    if not len(keys):
+        return np.zeros(wanted.shape, dtype=np.float32)
+    index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    found: Floats = np.where(keys[index] == wanted, values[index], np.float32(0))
+    return found
 
 
 def _known(vocab: Vocab, characters: str) -> list[int]:

@@ -295,6 +295,8 @@ class _Search:
         def subtract(ids: Ints, nats: float | Floats) -> None:
             np.subtract.at(scores, (begins + ids).ravel(), np.float32(nats))
 
+        if position and self.ranking.facing_words and line in self.task.answers:
+            self._favour_endings(scores.reshape(-1, size), rows, candidates, line, position)
         before = np.concatenate([self.poems[:, :line].reshape(len(self.poems), -1), self.reserved], axis=1)[rows]
         last = position == len(self.task.forced[line]) - 1
         # A word of two characters may double one (悠悠); words begin at even positions, or fill the end of the line.
@@ -309,6 +311,16 @@ class _Search:
             ends = np.stack([self.poems[:, n, len(p) - 1] for n, p in enumerate(self.task.forced[:line])], axis=1)
             subtract(ends[rows], _NEVER)
         return scores.reshape(-1, size)
+
+    def _favour_endings(self, scores: Floats, rows: Ints, candidates: Ints, line: int, position: int) -> None:
+        """Add to scores, (rows, output_size), what favours the end of a word that faces one of the upper line."""
+        if self.task.facing is None:
+            return
+        words = self.poems[rows, self.task.answers[line], position - 1 : position + 1]
+        for row, begin in enumerate(candidates[:, position - 1].tolist()):
+            others, lifts = self.task.facing.endings(words[row], begin)
+            writable = others < scores.shape[1]
+            scores[row, others[writable]] += np.float32(self.ranking.facing_words) * lifts[writable]
 
     def _against_doubling(self, characters: Ints, rows: Ints, line: int, position: int) -> Floats:
         """Return the nats against a character that follows itself where poets, or what it answers, do not double one.
@@ -387,6 +399,8 @@ class LineScore:
             upper = answered[:, None, : candidates.shape[2]]  # (poems, 1, length)
             if self.facing is not None:
                 score += np.float32(self.ranking.facing) * self.facing.lift(upper, candidates)
+                if self.ranking.facing_words:
+                    score += np.float32(self.ranking.facing_words) * self.facing.word_lift(upper, candidates)
             else:
                 alike = (self._directions(candidates) * self._directions(upper)).sum(axis=3).mean(axis=2)
                 score += np.float32(self.ranking.parallel) * alike

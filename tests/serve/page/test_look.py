@@ -162,7 +162,8 @@ def test_everything_can_be_done_with_the_keyboard(visit):
             break
     assert reached == ["whose", "form", "start"]
     page.keyboard.press("Enter")
-    page.wait_for_selector("#copy:enabled")
+    page.wait_for_selector(".line")
+    page.wait_for_selector("#verse[aria-busy=false]")
     lines = lines_of(page)
     assert lines[0].startswith("月")
     assert len(lines[0]) == 5  # 五绝, chosen with an arrow

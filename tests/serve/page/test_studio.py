@@ -67,6 +67,7 @@ def test_the_first_line_is_there_in_half_a_second(visit, capsys):
     while len(times) < 7 or (min(times) > 500 and len(times) < 40):  # the machine may be busy with something else
         times.append(page.evaluate(FIRST_LINE))
         page.wait_for_selector("#copy:enabled")
+        page.wait_for_selector("#verse[aria-busy=false]")
     with capsys.disabled():
         print(f"\nfirst line after the click: best {min(times):.0f} ms, median {sorted(times)[len(times) // 2]:.0f} ms")
     assert min(times) <= 500
@@ -288,7 +289,8 @@ def test_errors_say_what_to_do(visit):
     page.wait_for_selector("#studio-notice:has-text('请过 3 秒再试')")
     page.unroute("**/v1/poems")
     page.click("#studio-notice button")
-    page.wait_for_selector("#copy:enabled")
+    page.wait_for_selector(".line")
+    page.wait_for_selector("#verse[aria-busy=false]")
     assert not page.is_visible("#studio-notice")
     page.route("**/v1/poems", lambda route: route.abort())
     page.click("#write")

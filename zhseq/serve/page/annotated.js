@@ -10,15 +10,33 @@ const FAMILIES = {
 /** Return the family, and so the colour, of a part of speech. */
 export const familyOf = (upos) => FAMILIES[upos] ?? "function";
 
-/** Return a paragraph for a document; `families` tells the family of each tag. */
-export function paragraph(document, families) {
+const PART = 150; // words of a paragraph that are laid out together
+const LONG = 8; // characters from which on a word may go on in the next line
+const ENDS = /[。！？；!?;\n]$/u;
+
+/**
+ * Set a document as a paragraph, in parts, so that others can do something in between.
+ *
+ * Yields the paragraph, and again whenever it has grown by a part; `families` tells the family of each tag. A long paragraph
+ * consists of several blocks, cut behind sentences.
+ */
+export function* paragraph(document, families) {
   const characters = Array.from(document.text);
   const text = (start, end) => characters.slice(start, end).join("");
-  const result = h("p", {});
+  const whole = h("p", {});
   const names = [...(document.entities ?? [])].sort((a, b) => a.start - b.start);
-  let [box, name, position] = [result, null, 0];
-  for (const word of document.words ?? []) {
+  const words = document.words ?? [];
+  let result = whole;
+  if (words.length > 2 * PART) whole.append((result = h("span", { className: "part" })));
+  let [box, name, position, count] = [result, null, 0, 0];
+  for (const word of words) {
     if (name && word.start >= name.end) [box, name] = [result, null];
+    if (result !== whole && !name && count >= PART && (ENDS.test(text(position - 1, position)) || count > 2 * PART)) {
+      yield whole;
+      whole.append((result = h("span", { className: "part" })));
+      [box, count] = [result, 0];
+    }
+    count += 1;
     if (word.start > position) (name && position >= name.start ? box : result).append(text(position, word.start));
     while (names.length && names[0].end <= word.start) names.shift();
     if (!name && names.length && names[0].start < word.end) {
@@ -31,11 +49,11 @@ export function paragraph(document, families) {
     position = word.end;
   }
   result.append(text(position));
-  return result;
+  yield whole;
 }
 
 function wordOf(word, text, families) {
-  const element = h("span", { className: "word" }, text);
+  const element = h("span", { className: text.length > LONG ? "word long" : "word" }, text);
   element.dataset.pos = word.pos;
   element.dataset.family = families.get(word.pos) ?? "function";
   return element;

@@ -1,6 +1,7 @@
 // The page: which view is shown, theme and language, what the service can do.
 
 import { call, useKey } from "./api.js";
+import * as aliases from "./aliases.js";
 import { Combobox } from "./combobox.js";
 import { $, h } from "./dom.js";
 import { inEachLanguage, switchLanguage, t, translate } from "./i18n.js";
@@ -11,10 +12,10 @@ import { startTagger, useTags } from "./tagger.js";
 
 const VIEWS = ["studio", "tagger"];
 const THEMES = ["auto", "light", "dark"];
-let options = { tunes: [], authors: [], rhymes: [], tags: { pos: [], ner: [] } };
+let options = { tunes: [], authors: [], dynasties: [], rhymes: [], tags: { pos: [], ner: [] } };
 
 function showView() {
-  const wanted = location.hash.slice(1);
+  const [wanted] = location.hash.slice(1).split("?");
   const view = VIEWS.includes(wanted) ? wanted : document.querySelector(".view:not([hidden])").id;
   for (const name of VIEWS) {
     $(name).hidden = name !== view;
@@ -54,14 +55,20 @@ function startLanguage() {
 }
 
 function startForms() {
-  const tunes = () =>
-    options.tunes.map(({ name, poems, lines, characters }) => ({
-      value: name,
-      note: t("tuneNote", poems, lines, characters),
-    }));
+  const tunes = () => {
+    const known = new Set(options.tunes.map(({ name }) => name));
+    return options.tunes.map(({ name, poems, lines, characters }) => {
+      const others = (aliases.TUNES[name]?.split(" ") ?? []).filter((other) => !known.has(other));
+      const note = [others.length ? t("alsoCalled", others.join("、")) : "", t("tuneNote", poems, lines, characters)];
+      return { value: name, others, note: note.filter(Boolean).join(" · ") };
+    });
+  };
+  const authors = () =>
+    options.authors.map((value) => ({ value, others: aliases.AUTHORS[value]?.split(" ") ?? [], note: aliases.AUTHORS[value] }));
   const tune = new Combobox($("tune"), tunes);
   new Combobox($("own-tune"), tunes);
-  new Combobox($("author"), () => options.authors.map((value) => ({ value })));
+  new Combobox($("author"), authors);
+  new Combobox($("dynasty"), () => options.dynasties.map((value) => ({ value })));
   const showTune = (focus) => {
     const chosen = document.querySelector("input[name=form]:checked").value;
     $("tune-field").hidden = chosen !== "tune";
@@ -73,11 +80,6 @@ function startForms() {
   }
   if (!document.querySelector("input[name=form]:checked")) $("forms").querySelector("input").checked = true;
   showTune(false);
-  for (const input of document.querySelectorAll("input[name=whose]"))
-    input.addEventListener("change", () => {
-      $("write-form").hidden = input.value === "own";
-      $("own-form").hidden = input.value !== "own";
-    });
 }
 
 function showRhymes() {
@@ -106,8 +108,8 @@ startTheme();
 startLanguage();
 startForms();
 startKey();
-startStudio();
+const ready = attempt($("studio-notice"), loadOptions);
+startStudio(ready);
 startTagger();
 window.addEventListener("hashchange", showView);
 document.addEventListener("zhseq:language", showRhymes);
-attempt($("studio-notice"), loadOptions);

@@ -2,14 +2,14 @@
 
 import { h } from "./dom.js";
 import { say, t } from "./i18n.js";
+import { waitIn } from "./waiting.js";
 
 export class Bench {
-  /** `acts`: what the buttons do: `exchange(line, place, character)`, `versions(line)`, `replace(line, text)`, `go`, `strictly`. */
+  /** `acts`: what the buttons do: `exchange(line, place, character)`, `versions(line)`, `replace(line, text)`, `answer(text)`, … */
   constructor(root, acts) {
     this.root = root;
     this.acts = acts;
     this.paint = () => [];
-    this.judging = false;
     document.addEventListener("zhseq:language", () => this.#draw());
   }
 
@@ -17,34 +17,36 @@ export class Bench {
     this.#put(() => []);
   }
 
-  /** Show a newer review, if a review is shown. */
-  refresh(found) {
-    if (this.judging) this.review(found);
-  }
 
-  /** Say that something is being computed. */
+  /** Say that something is being computed, and for how long already; the function that comes back takes that away. */
   wait() {
-    this.#put(() => [h("p", { className: "hint" }, t("working"))]);
+    const line = h("p", { className: "waiting hint" });
+    const end = waitIn(line, t("working"));
+    this.#put(() => [line]);
+    return () => {
+      end();
+      if (this.root.contains(line)) this.clear();
+    };
   }
 
   /** Offer characters for one place, and to rewrite its line. */
   place(line, place, now, characters) {
     this.#put(() => [
       this.#head(t("placeTitle", line + 1, place + 1, now)),
-      this.#characters(line, place, characters),
+      this.#characters(line, place, now, characters),
       h("button", { type: "button", className: "rewrite", onclick: () => this.acts.versions(line) }, t("rewriteLine")),
     ]);
   }
 
   /** Offer other versions of a line; `old` is how it was. */
-  versions(line, old, found) {
+  versions(line, now, old, found) {
     const option = (text, note) =>
       h(
         "li",
         {},
         h(
           "button",
-          { type: "button", lang: "zh", onclick: () => this.acts.replace(line, text) },
+          { type: "button", lang: "zh", "aria-pressed": String(text === now), onclick: () => this.acts.replace(line, text) },
           text,
           ...(note ? [h("small", { lang: document.documentElement.lang }, note)] : []),
         ),
@@ -55,6 +57,15 @@ export class Bench {
       h("ul", { className: "versions" }, ...found.map((text) => option(text, "")), option(old, t("asItWas"))),
       h("button", { type: "button", className: "rewrite", onclick: () => this.acts.versions(line) }, t("rewriteLine")),
     ]);
+  }
+
+  /** Offer the answers to an upper line. */
+  answers(now, found) {
+    const option = (text) => {
+      const pressed = { lang: "zh", "aria-pressed": String(text === now) };
+      return h("li", {}, h("button", { type: "button", ...pressed, onclick: () => this.acts.answer(text) }, text));
+    };
+    this.#put(() => [this.#head(t("answers")), h("ul", { className: "versions" }, ...found.map(option))]);
   }
 
   /** List the faults of a review, and the characters that would mend them if there are suggestions. */
@@ -71,10 +82,9 @@ export class Bench {
       ...(count ? [h("ul", { className: "faults" }, ...found.faults.map((fault) => this.#fault(fault)))] : []),
       ...(suggestions ?? []).flatMap((mark) => [
         h("h3", {}, t("placeTitle", mark.line, mark.place, mark.character.replace("?", "？"))),
-        this.#characters(mark.line - 1, mark.place - 1, mark.characters),
+        this.#characters(mark.line - 1, mark.place - 1, mark.character, mark.characters),
       ]),
     ]);
-    this.judging = true;
   }
 
   /** Say that a poem was judged as old-style verse, and offer to hold it to the rules of the form. */
@@ -91,11 +101,13 @@ export class Bench {
     return h("li", {}, h("button", { type: "button", className: "plain", onclick: go }, place), " ", say(fault.reason));
   }
 
-  #characters(line, place, characters) {
+  #characters(line, place, now, characters) {
     if (!characters.length) return h("p", { className: "hint" }, t("noChars"));
     const use = (character) => () => this.acts.exchange(line, place, character);
-    const button = (character) =>
-      h("button", { type: "button", lang: "zh", "aria-label": t("nowUse", character), onclick: use(character) }, character);
+    const button = (character) => {
+      const named = { lang: "zh", "aria-label": t("nowUse", character), "aria-pressed": String(character === now) };
+      return h("button", { type: "button", ...named, onclick: use(character) }, character);
+    };
     const list = h("div", { className: "characters", role: "group" }, ...characters.map(button));
     list.setAttribute("aria-label", t("otherChars"));
     return list;
@@ -107,7 +119,6 @@ export class Bench {
   }
 
   #put(paint) {
-    this.judging = false;
     this.paint = paint;
     this.#draw();
   }

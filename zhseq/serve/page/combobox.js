@@ -1,6 +1,7 @@
 // A text field with a list of proposals: type to search, arrows and Enter to choose. After the ARIA pattern "combobox".
 
 import { h } from "./dom.js";
+import { rank, wish } from "./finding.js";
 import { t } from "./i18n.js";
 
 const MOST = 60; // proposals shown at once; typing narrows them down
@@ -8,7 +9,8 @@ const MOST = 60; // proposals shown at once; typing narrows them down
 /**
  * Turn a text field into a combobox.
  *
- * `items` returns `[{value, note}]`, the commonest first; `onchange` is called when a value was chosen or typed.
+ * `items` returns `[{value, note, others}]`, the commonest first, `others` being other names for it; `onchange` is called
+ * when a value was chosen or typed.
  */
 export class Combobox {
   constructor(input, items, onchange = () => {}) {
@@ -24,7 +26,9 @@ export class Combobox {
     input.setAttribute("aria-controls", this.list.id);
     input.autocomplete = "off";
     input.closest(".field").append(this.list, this.status);
-    input.addEventListener("input", () => this.open());
+    // While an input method composes, its letters are not the user's text yet: the list waits for what comes of them.
+    input.addEventListener("input", (event) => event.isComposing || this.open());
+    input.addEventListener("compositionend", () => this.open());
     input.addEventListener("click", () => this.open());
     input.addEventListener("keydown", (event) => this.#key(event));
     input.addEventListener("blur", () => this.close());
@@ -34,10 +38,8 @@ export class Combobox {
   }
 
   open() {
-    const wanted = this.input.value.trim();
     const all = this.items();
-    const exact = all.some((item) => item.value === wanted);
-    const found = wanted && !exact ? all.filter((item) => item.value.includes(wanted)) : all;
+    const found = matches(all, this.input.value.trim());
     this.list.replaceChildren(...found.slice(0, MOST).map((item, number) => this.#option(item, number)));
     if (!found.length) this.list.append(h("li", { className: "none" }, t("nothingFound")));
     this.status.textContent = t("found", found.length);
@@ -61,6 +63,7 @@ export class Combobox {
   }
 
   #key(event) {
+    if (event.isComposing || event.keyCode === 229) return; // Enter and arrows are the input method's
     const open = !this.list.hidden;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
@@ -96,4 +99,12 @@ export class Combobox {
     this.close();
     this.onchange();
   }
+}
+
+/** Return the items that go with a text, the best first; all of them for no text, and for one that is chosen already. */
+function matches(all, text) {
+  const typed = wish(text);
+  if (!typed || all.some((item) => item.value === text)) return all;
+  const ranked = all.map((item) => [rank(item.value, item.others ?? [], typed), item]);
+  return ranked.filter(([place]) => place >= 0).sort(([a], [b]) => a - b).map(([, item]) => item);
 }

@@ -30,7 +30,7 @@ export function limitsOf(schema) {
   return bounds.join(", ");
 }
 
-function fieldsOf(schema) {
+function fieldsOf(schema, label) {
   const required = new Set(schema.required ?? []);
   const rows = Object.entries(schema.properties ?? {}).map(([key, value]) =>
     h(
@@ -42,7 +42,7 @@ function fieldsOf(schema) {
     ),
   );
   const head = h("tr", {}, ...["Field", "Type", "Meaning"].map((text) => h("th", { scope: "col" }, text)));
-  return scrolling(h("table", {}, h("thead", {}, head), h("tbody", {}, ...rows)), "Fields");
+  return scrolling(h("table", {}, h("thead", {}, head), h("tbody", {}, ...rows)), label);
 }
 
 /** Let something wide be scrolled by itself, also with the keyboard. */
@@ -57,8 +57,8 @@ function operation(path, method, described, schemas) {
   const sent = described.requestBody?.content?.["application/json"]?.schema;
   if (sent) {
     const schema = sent.$ref ? schemas[name(sent.$ref)] : sent;
-    parts.push(h("h3", {}, "Body: ", ...typeOf(sent)), fieldsOf(schema));
-    for (const example of schema.examples ?? []) parts.push(exampleOf(path, example));
+    parts.push(h("h3", {}, "Body: ", ...typeOf(sent)), fieldsOf(schema, `Body of ${path}`));
+    (schema.examples ?? []).forEach((example, number) => parts.push(exampleOf(path, example, number + 1)));
   }
   const rows = Object.entries(described.responses).map(([status, answer]) => {
     const kinds = Object.entries(answer.content ?? {}).flatMap(([kind, { schema = {} }], number) => [
@@ -73,16 +73,16 @@ function operation(path, method, described, schemas) {
   return h("section", { className: "operation", "aria-labelledby": id }, ...parts);
 }
 
-function exampleOf(path, body) {
+function exampleOf(path, body, number) {
   const data = JSON.stringify(body).replaceAll("'", "'\\''");
   const address = new URL(path.replace(/^\//, ""), document.baseURI).href;
   const command = `curl -s ${address} -H 'Content-Type: application/json' -d '${data}'`;
-  return scrolling(h("pre", {}, h("code", {}, command)), `Example for ${path}`);
+  return scrolling(h("pre", {}, h("code", {}, command)), `Example ${number} of ${path}`);
 }
 
 function schemaOf(key, schema) {
   const parts = [h("h3", { id: `schema-${key}` }, key), h("p", {}, schema.description ?? "")];
-  if (schema.properties) parts.push(fieldsOf(schema));
+  if (schema.properties) parts.push(fieldsOf(schema, `Fields of ${key}`));
   for (const [field, value] of Object.entries(schema.properties ?? {}))
     if (value.enum?.length > 6)
       parts.push(h("details", {}, h("summary", {}, `${field}: ${value.enum.length} values`), h("p", {}, value.enum.join(", "))));

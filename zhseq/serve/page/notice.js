@@ -20,8 +20,12 @@ export function quiet(element) {
   element.replaceChildren();
 }
 
-/** Do something that asks the service; what goes wrong is shown, and can be tried again where that may help. */
-export async function attempt(element, work) {
+/**
+ * Do something that asks the service; what goes wrong is shown, and can be tried again where that may help.
+ *
+ * `again` is what trying again does, by default the same.
+ */
+export async function attempt(element, work, again = () => attempt(element, work)) {
   quiet(element);
   try {
     await work();
@@ -30,7 +34,7 @@ export async function attempt(element, work) {
     if (error.name === "AbortError") return false;
     if (error.status === 401) $("key-form").hidden = false;
     const hopeful = [0, 401, 503].includes(error.status);
-    notify(element, explainError(error), hopeful ? () => attempt(element, work) : undefined);
+    notify(element, explainError(error), hopeful ? again : undefined);
     if (error.status === undefined) console.error(error); // a fault of this page, not of the request
     return false;
   }

@@ -66,7 +66,10 @@ function setStrip(pen, look, strip, number, { layout, width }) {
   const offset = EDGE + SIZE * (ROW / 2 + number * ROW);
   strip.forEach(({ text, soft, small }, place) => {
     const size = small ? SIZE * 0.65 : SIZE;
-    const along = EDGE + SIZE * 0.56 + place * size * 1.12;
+    // Lines stand in the middle, below their title, as on the sheet; set down they begin at the top.
+    const length = strip.reduce((sum, each) => sum + (each.small ? SIZE * 0.65 : SIZE) * 1.12, 0);
+    const begin = layout === "down" ? EDGE : (width - length) / 2;
+    const along = begin + size * 0.56 + place * size * 1.12;
     pen.font = `${size}px ${look.font}`;
     pen.fillStyle = soft ? look.soft : look.ink;
     if (layout !== "down") pen.fillText(text, along, offset);

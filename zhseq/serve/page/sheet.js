@@ -2,7 +2,6 @@
 
 import { $, h } from "./dom.js";
 import { t } from "./i18n.js";
-import { guessMark } from "./verse.js";
 
 const STEPS = {
   across: { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] },
@@ -10,14 +9,19 @@ const STEPS = {
 };
 
 export class Sheet {
-  /** `onpick(line, place)` is called when a character is chosen. */
-  constructor(onpick) {
+  constructor() {
     this.verse = $("verse");
-    this.onpick = onpick;
+    this.onpick = () => {}; // called with line and place when a character is chosen
     this.rows = []; // {text, mark, ends} of each line
     this.heading = "";
     this.verse.addEventListener("click", (event) => this.#pick(event.target.closest(".char")));
     this.verse.addEventListener("keydown", (event) => this.#key(event));
+    this.verse.addEventListener("scroll", () => this.#showRest(), { passive: true });
+    new ResizeObserver(() => this.#showRest()).observe(this.verse);
+    $("further").addEventListener("click", () => {
+      const step = 0.8 * (this.layout === "down" ? this.verse.clientWidth : this.verse.clientHeight);
+      this.verse.scrollBy(this.layout === "down" ? { left: -step } : { top: step });
+    });
   }
 
   get layout() {
@@ -26,6 +30,7 @@ export class Sheet {
 
   set layout(name) {
     this.verse.classList.toggle("down", name === "down");
+    this.#showRest();
   }
 
   /** Take everything off and get ready for lines. */
@@ -35,15 +40,16 @@ export class Sheet {
     this.rows = [];
     this.verse.dataset.form = form;
     this.verse.replaceChildren(...(heading ? [h("p", { className: "heading" }, heading)] : []));
+    this.verse.scrollTo(0, 0);
     $("empty").hidden = true;
   }
 
   /** Set one more line, as soon as it is written. */
-  add(text) {
-    const row = { text, ...guessMark(this.form, this.rows.length) };
+  add(row) {
     this.rows.push(row);
     if (this.rows.length === 1 || this.rows.at(-2).ends) this.verse.append(h("p", { className: "row" }));
     this.verse.lastElementChild.append(this.#line(row, this.rows.length - 1, "line fresh"));
+    this.#showRest();
   }
 
   /** Set a whole poem. */
@@ -55,6 +61,7 @@ export class Sheet {
       this.verse.lastElementChild.append(this.#line(row, this.rows.length - 1, "line"));
     }
     this.name();
+    this.#showRest();
   }
 
   /** Give each character its name for those who hear the page, in the language of the page. */
@@ -62,9 +69,10 @@ export class Sheet {
     this.verse.setAttribute("role", "group");
     this.verse.setAttribute("aria-label", t("poemLabel"));
     for (const character of this.verse.querySelectorAll(".char")) {
-      const { line, place, tone = "" } = character.dataset;
+      const { line, place, tone = "", bits } = character.dataset;
       const label = t("charLabel", character.textContent, Number(line) + 1, Number(place) + 1);
-      character.setAttribute("aria-label", tone ? `${label}, ${tone}` : label);
+      const known = [label, tone, bits === undefined ? "" : t("bits", bits)];
+      character.setAttribute("aria-label", known.filter(Boolean).join(", "));
     }
   }
 
@@ -75,9 +83,12 @@ export class Sheet {
       const place = Number(character.dataset.place);
       const last = place === [...this.rows[line].text].length - 1;
       delete character.dataset.tone;
+      delete character.dataset.bits;
       character.classList.remove("fault", "rhyme", "oblique");
       if (!review || review.lines.length !== this.rows.length) continue;
       character.dataset.tone = review.tones[line]?.[place] ?? "";
+      const bits = review.surprise?.[line]?.[place];
+      if (bits !== undefined) character.dataset.bits = Math.round(bits);
       character.classList.toggle("oblique", character.dataset.tone === "仄");
       character.classList.toggle("rhyme", last && review.rhyming[line] > 0);
       character.classList.toggle("fault", review.faults.some((fault) => covers(fault, line, place)));
@@ -99,6 +110,22 @@ export class Sheet {
     for (const each of this.verse.querySelectorAll(".char[tabindex='0']")) each.tabIndex = -1;
     character.tabIndex = 0;
     character.focus();
+  }
+
+  /** Say how many lines lie beyond the edge of the sheet, and offer to go there. */
+  #showRest() {
+    const { scrollLeft, scrollTop, scrollWidth, scrollHeight, clientWidth, clientHeight } = this.verse;
+    const down = this.layout === "down";
+    const rest = down ? scrollWidth - clientWidth + scrollLeft : scrollHeight - clientHeight - scrollTop;
+    const edge = this.verse.getBoundingClientRect();
+    const beyond = (line) => {
+      const { left, bottom } = line.getBoundingClientRect();
+      return down ? left < edge.left - 1 : bottom > edge.bottom + 1;
+    };
+    const more = rest > 4 ? [...this.verse.querySelectorAll(".line")].filter(beyond).length : 0;
+    this.verse.classList.toggle("more", more > 0);
+    $("further").hidden = !more;
+    $("further").textContent = t("further", more);
   }
 
   #line(row, number, className) {

@@ -1,56 +1,119 @@
-// The studio: a poem is written line by line, judged, mended, copied, saved.
+// The studio: which kind of poem is asked for, how it is looked at, how it is taken away.
 
-import { call, events } from "./api.js";
-import { Bench } from "./bench.js";
+import { annotateIfWanted, poem, sheet, showCaption, startDesk, step } from "./desk.js";
 import { $, confirmOn, copyText, download } from "./dom.js";
-import { inEachLanguage, isChinese, say, t } from "./i18n.js";
-import { attempt, notify } from "./notice.js";
+import { inEachLanguage, t } from "./i18n.js";
+import { linkTo, readLink } from "./link.js";
+import { clearBench, startMending } from "./mending.js";
 import { draw } from "./picture.js";
-import { recall, remember } from "./prefs.js";
-import { Sheet } from "./sheet.js";
-import { asWritten, formOf, guessMark, layOut, layOutOwn, print, withCharacter } from "./verse.js";
-import { lastingWishes, readWishes, WishError } from "./wishes.js";
+import { keep, kept, recall, remember } from "./prefs.js";
+import { linesOf, print } from "./verse.js";
+import { fillWishes, readCouplet, readWishes } from "./wishes.js";
+import { answer, fulfil, layCouplet, startWriting, write } from "./writing.js";
 
-const notice = $("studio-notice");
-const sheet = new Sheet((line, place) => offer(line, place));
-const go = (line, place) => sheet.focus(line, place);
-const bench = new Bench($("bench"), { exchange, versions, replace, go, strictly, close });
+const FORMS = { new: "write-form", couplet: "couplet-form", own: "own-form" };
+const EDITABLE = "input, textarea, select, [contenteditable]";
 
-let poem = null; // {rows, tune, form, held, rhyme, wishes, seed, own}; held: the form whose rules it was held to
-let review = null; // what the service found in the poem as it stands now
-let turns = 0; // seeds of the versions of a line
-let writing = null; // the AbortController of the poem that is being written
-
-/** Prepare the studio. */
-export function startStudio() {
-  $("write-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (writing) writing.abort();
-    else write();
-  });
-  $("own-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    judgeOwn(false);
-  });
-  $("suggest-own").addEventListener("click", () => judgeOwn(true));
-  $("check").addEventListener("click", () => judge());
-  $("copy").addEventListener("click", async () => {
-    await copyText(print(poem.rows));
-    confirmOn($("copy"), t("copied"));
-  });
-  $("picture").addEventListener("click", async () => {
-    const name = [...poem.rows[0].text].slice(0, 7).join("").replaceAll("？", "");
-    download(`${name || "zhseq"}.png`, await draw(poem, sheet.heading, sheet.layout));
-  });
-  for (const name of ["tones", "rhymes"]) startToggle(name);
+/** Prepare the studio; `ready` is a promise of what the service can do. */
+export function startStudio(ready) {
+  startFields();
+  startMending();
+  startWriting();
+  startDesk(clearBench);
+  startTools();
+  for (const name of ["tones", "rhymes", "surprise"]) startToggle(name);
   for (const input of document.querySelectorAll("input[name=layout]")) {
     input.checked = input.value === recall("layout", "across");
     input.addEventListener("change", () => setLayout(input.value));
   }
   setLayout(recall("layout", "across"));
   inEachLanguage(() => {
-    $("caption").textContent = poem ? captionOf(poem) : "";
+    showCaption();
     sheet.name();
+  });
+  ready.then(() => {
+    followLink();
+    annotateIfWanted();
+  });
+  window.addEventListener("hashchange", followLink);
+}
+
+/** Keep what was typed as long as the tab lives, and show the form that belongs to the kind of poem. */
+function startFields() {
+  const fields = [...document.querySelectorAll(".wishes :is(input:not([type=radio]), textarea, select)")].filter(({ id }) => id);
+  let texts = {};
+  try {
+    texts = { ...JSON.parse(kept("fields", "{}")) };
+  } catch {
+    // something else has written there
+  }
+  for (const field of fields) {
+    const value = texts[field.id];
+    if (field.type === "checkbox") field.checked = value === true;
+    else if (typeof value === "string" && field.id !== "rhyme") field.value = value;
+  }
+  const note = () => {
+    const now = fields.map((field) => [field.id, field.type === "checkbox" ? field.checked : field.value]);
+    keep("fields", JSON.stringify({ ...Object.fromEntries(now), whose: whose() }));
+  };
+  for (const input of document.querySelectorAll("input[name=whose]")) input.addEventListener("change", () => showForm(whose()));
+  showForm(texts.whose in FORMS ? texts.whose : "new");
+  document.querySelector(".wishes").addEventListener("input", note);
+  document.querySelector(".wishes").addEventListener("change", note);
+  window.addEventListener("pagehide", note); // what was filled in by a link or a click, too
+}
+
+const whose = () => document.querySelector("input[name=whose]:checked").value;
+
+function showForm(kind) {
+  document.querySelector(`input[name=whose][value=${kind}]`).checked = true;
+  for (const [name, id] of Object.entries(FORMS)) $(id).hidden = name !== kind;
+}
+
+/** Bring back the poem that the address tells of. */
+function followLink() {
+  const found = readLink(location.hash);
+  if (!found) return;
+  history.replaceState(null, "", `${location.pathname}#studio`); // a reload shows the sheet as it is by then
+  if (found.text) {
+    showForm("own");
+    [$("own").value, $("own-tune").value] = [found.text, found.tune];
+    $("own-rhyme").value = found.rhyme === "modern" ? "modern" : "classical";
+    $("own-form").requestSubmit();
+  } else if (found.upper) {
+    showForm("couplet");
+    [$("upper").value, $("upper-seed").value] = [found.upper, found.seed ?? ""];
+    $("upper-rhyme").value = found.rhyme === "modern" ? "modern" : "classical";
+    if (linesOf(found.upper).length && linesOf(found.lower ?? "").length) layCouplet(found, found.lower);
+    else fulfil(readCouplet, answer);
+  } else {
+    showForm("new");
+    fillWishes(found);
+    fulfil(readWishes, write);
+  }
+}
+
+function startTools() {
+  $("undo").addEventListener("click", () => step(-1));
+  $("redo").addEventListener("click", () => step(1));
+  document.addEventListener("keydown", (event) => {
+    const undoes = event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.altKey;
+    if (!undoes || $("studio").hidden || event.target.closest(EDITABLE)) return; // fields have an undo of their own
+    event.preventDefault();
+    const button = event.shiftKey ? $("redo") : $("undo");
+    if (!button.disabled) button.click();
+  });
+  $("copy").addEventListener("click", async () => {
+    await copyText(print(poem().rows, poem().heading));
+    confirmOn($("copy"), t("copied"));
+  });
+  $("link").addEventListener("click", async () => {
+    await copyText(linkTo(poem()));
+    confirmOn($("link"), t("copied"));
+  });
+  $("picture").addEventListener("click", async () => {
+    const name = [...poem().rows[0].text].slice(0, 7).join("").replaceAll("？", "");
+    download(`${name || "zhseq"}.png`, await draw(poem(), poem().heading, sheet.layout));
   });
 }
 
@@ -65,7 +128,7 @@ function startToggle(name) {
     const on = button.getAttribute("aria-pressed") !== "true";
     set(on);
     remember(name, on ? "yes" : "no");
-    if (poem && !review) attempt(notice, annotate);
+    annotateIfWanted();
   });
 }
 
@@ -73,178 +136,3 @@ function setLayout(name) {
   sheet.layout = name;
   remember("layout", name);
 }
-
-/** Write a poem; each line is shown as soon as it comes. */
-async function write() {
-  let wishes;
-  try {
-    wishes = readWishes();
-  } catch (error) {
-    if (!(error instanceof WishError)) throw error;
-    notify(notice, error.message);
-    return;
-  }
-  writing = new AbortController();
-  const { signal } = writing;
-  begin(wishes);
-  await attempt(notice, async () => {
-    const heading = headingOf(wishes);
-    for await (const event of events("v1/poems", { ...wishes, stream: true }, signal)) {
-      if (event.done) finish(event.done, wishes);
-      else {
-        if (event.line === 0) sheet.begin(heading, wishes.tune ? "" : wishes.form ?? formOfLength(event.text));
-        sheet.add(event.text);
-        $("heard").textContent += event.text + guessMark("七绝", event.line).mark;
-      }
-    }
-  });
-  writing = null;
-  $("write").textContent = t("write");
-  $("verse").setAttribute("aria-busy", "false");
-}
-
-function begin(wishes) {
-  setPoem(null);
-  bench.clear();
-  $("heard").textContent = "";
-  $("write").textContent = t("stop");
-  $("verse").setAttribute("aria-busy", "true");
-  if (matchMedia("(max-width: 60rem)").matches)
-    $("sheet").scrollIntoView({ block: "start", behavior: reducedMotion() ? "auto" : "smooth" });
-  remember("form", wishes.tune ? "tune" : wishes.form ?? "auto");
-}
-
-function finish(done, wishes) {
-  const rows = layOut(done.lines, done.text) ?? done.lines.map((text, n) => ({ text, ...guessMark("七绝", n) }));
-  const rhyme = wishes.rhyme ?? "";
-  setPoem({ rows, tune: done.tune, form: done.form, rhyme, wishes, seed: done.seed, own: false });
-  attempt(notice, showWanted);
-  if (done.note) notify(notice, say(done.note));
-}
-
-/** Make this the poem on the sheet, or none. */
-function setPoem(next) {
-  poem = next;
-  review = null;
-  for (const id of ["check", "copy", "picture"]) $(id).disabled = !poem;
-  $("hint").hidden = !poem;
-  $("caption").textContent = poem ? captionOf(poem) : "";
-  if (poem) sheet.show(poem.rows, headingOf(poem.wishes), poem.form);
-}
-
-async function showWanted() {
-  if (recall("tones", "no") === "yes" || recall("rhymes", "no") === "yes") await annotate();
-}
-
-async function annotate() {
-  review = await call("v1/poems/check", textOf(poem));
-  sheet.annotate(review);
-  $("caption").textContent = captionOf(poem);
-}
-
-/** Judge the poem on the sheet. */
-function judge() {
-  return attempt(notice, async () => {
-    await annotate();
-    bench.review(review);
-  });
-}
-
-/** Judge a poem that reads as old-style verse by the rules of its form. */
-function strictly() {
-  poem.held = review.form;
-  judge();
-}
-
-/** Judge a person's own poem, or suggest characters for it. */
-function judgeOwn(suggesting) {
-  const text = $("own").value;
-  if (!text.trim()) return notify(notice, t("ownMissing"));
-  return attempt(notice, async () => {
-    const tune = $("own-tune").value.trim();
-    const rhyme = $("own-rhyme").value;
-    const found = await call(`v1/poems/${suggesting ? "suggest" : "check"}`, { text, tune, rhyme });
-    const rows = layOutOwn(found.lines, text);
-    setPoem({ rows, tune: found.tune, form: found.form, rhyme, wishes: {}, own: true });
-    review = found;
-    sheet.annotate(found);
-    $("caption").textContent = captionOf(poem);
-    const marks = asWritten(found.lines, text);
-    const named = found.suggestions?.map((mark) => ({ ...mark, character: [...marks[mark.line - 1]][mark.place - 1] }));
-    bench.review(found, named);
-  });
-}
-
-/** Offer characters for one place. */
-function offer(line, place) {
-  if (!poem) return;
-  const now = [...poem.rows[line].text][place];
-  sheet.select(line, place);
-  bench.wait();
-  attempt(notice, async () => {
-    const lines = poem.rows.map((row) => row.text);
-    lines[line] = withCharacter(lines[line], place, "？");
-    const { suggestions } = await call("v1/poems/suggest", { ...textOf(poem, lines), num: 10 });
-    const here = suggestions.find((mark) => mark.line === line + 1 && mark.place === place + 1);
-    const others = (here?.characters ?? []).filter((character) => character !== now);
-    bench.place(line, place, now, now === "？" ? others : [now, ...others]);
-  });
-}
-
-/** Offer other versions of a line. */
-function versions(line) {
-  bench.wait();
-  const old = poem.rows[line].text;
-  const lines = poem.rows.map((row) => row.text);
-  attempt(notice, async () => {
-    const wishes = lastingWishes({ ...poem, lines });
-    turns += 1;
-    const answer = await call("v1/poems/rewrite", { ...wishes, lines, index: line, num: 5, seed: turns });
-    bench.versions(line, old, answer.lines);
-  });
-}
-
-function exchange(line, place, character) {
-  replace(line, withCharacter(poem.rows[line].text, place, character));
-  sheet.focus(line, place);
-}
-
-function replace(line, text) {
-  const judged = review !== null;
-  setPoem({ ...poem, rows: poem.rows.map((row, number) => (number === line ? { ...row, text } : row)) });
-  if (poem.own) $("own").value = print(poem.rows);
-  if (!judged) return;
-  attempt(notice, async () => {
-    await annotate();
-    bench.refresh(review);
-  });
-}
-
-function close() {
-  bench.clear();
-  sheet.select(-1, -1);
-}
-
-/** Return a poem as the service reads it. */
-function textOf({ rows, tune, held, rhyme }, lines = rows.map((row) => row.text)) {
-  return { text: lines.join("，"), tune, form: held ?? "auto", rhyme: rhyme === "modern" ? "modern" : "classical" };
-}
-
-function headingOf({ tune = "", about = "" }) {
-  return [tune, about].filter(Boolean).join(" · ");
-}
-
-function captionOf({ form, tune, seed, wishes, own }) {
-  const rhymes = [...new Set(review?.rhyme_names ?? [])].filter(Boolean).join("、");
-  const manner = wishes.author ? (isChinese() ? `仿${wishes.author}` : wishes.author) : "";
-  const pattern = review && review.pattern !== tune ? review.pattern : "";
-  const known = own ? formOf(poem.rows.map((row) => row.text)) || tune || form : tune || form;
-  const parts = [known, pattern, rhymes && `韵 ${rhymes}`, manner, own ? "" : t("seedOf", seed)];
-  return parts.filter(Boolean).join(" · ");
-}
-
-function formOfLength(text) {
-  return [...text].length === 5 ? "五绝" : "七绝";
-}
-
-const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

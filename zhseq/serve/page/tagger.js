@@ -6,11 +6,16 @@ import { $, download, h } from "./dom.js";
 import { toConllu, toJsonLines } from "./exports.js";
 import { inEachLanguage, isChinese, t } from "./i18n.js";
 import { attempt, notify } from "./notice.js";
+import { waitIn } from "./waiting.js";
 import { offerTags, ownWords, propose, startWords } from "./words.js";
 
 const notice = $("tagger-notice");
 let tags = { pos: [], ner: [] };
+const SLICE = 6; // milliseconds of work after which the browser may do something else
+const BATCH = 4000; // characters that are asked for at once; one text is never cut
+
 let documents = null;
+let about = null; // the text and the words that the documents belong to
 let tagging = null; // the AbortController of the request under way
 let highlighted = ""; // the tag that the legend makes stand out
 
@@ -22,7 +27,8 @@ const families = () => new Map(tags.pos.map((row) => [row.tag, familyOf(row.upos
 export function startTagger() {
   $("tag-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    if ($("text").value.trim()) tag();
+    if (tagging) tagging.abort();
+    else if ($("text").value.trim()) tag();
     else notify(notice, t("textMissing"));
   });
   $("text").addEventListener("keydown", (event) => {
@@ -32,6 +38,7 @@ export function startTagger() {
     $(`show-${name}`).addEventListener("change", (event) => $("result").classList.toggle(name, event.target.checked));
   $("jsonl").addEventListener("click", () => save("tagged.jsonl", toJsonLines(documents), "application/x-ndjson"));
   $("conllu").addEventListener("click", () => save("tagged.conllu", toConllu(documents, universal()), "text/plain"));
+  $("text").addEventListener("input", showState);
   $("text").addEventListener("select", ({ target }) => {
     propose(target.value.slice(target.selectionStart, target.selectionEnd));
   });
@@ -39,7 +46,7 @@ export function startTagger() {
     const selection = document.getSelection();
     if ($("result").contains(selection.anchorNode) && !selection.isCollapsed) propose(selection.toString());
   });
-  startWords(() => documents && tag());
+  startWords(() => (documents ? tag() : undefined));
   inEachLanguage(show);
 }
 
@@ -49,31 +56,85 @@ export function useTags(found) {
   show();
 }
 
-function tag() {
-  const texts = $("text").value.replace(/\n$/, "").split("\n");
+/** What stands in the fields now, as one value that can be compared. */
+const asked = () => JSON.stringify([$("text").value, ownWords()]);
+
+async function tag() {
   tagging?.abort();
-  tagging = new AbortController();
-  const { signal } = tagging;
-  return attempt(notice, async () => {
-    $("result").setAttribute("aria-busy", "true");
-    try {
-      ({ documents } = await call("v1/tag", { texts, words: ownWords() }, signal));
-    } finally {
-      $("result").setAttribute("aria-busy", "false");
-    }
-    highlighted = "";
-    $("result").replaceChildren(...documents.map((document) => paragraph(document, families())));
+  const mine = (tagging = new AbortController());
+  const end = waitIn($("tag-waiting"), t("tagging"));
+  $("result").setAttribute("aria-busy", "true");
+  $("tag").textContent = t("stopTagging");
+  showState();
+  const key = asked();
+  let laying = false; // whether the sheet holds a part only
+  await attempt(notice, async () => {
+    const found = await documentsOf($("text").value, ownWords(), mine.signal);
+    if (tagging !== mine) return;
+    end.say(t("laying"));
+    [documents, about, highlighted] = [found, key, ""];
+    laying = true;
     show();
-  });
+    await layOut(found, mine.signal);
+    laying = false;
+  }, tag);
+  end();
+  if (tagging !== mine) return; // something else is being tagged by now
+  tagging = null;
+  if (laying) documents = null; // stopped
+  $("result").setAttribute("aria-busy", "false");
+  $("tag").textContent = t("tag");
+  show();
+}
+
+/** Ask for the documents of a text, some paragraphs at a time. */
+async function documentsOf(text, words, signal) {
+  const texts = text.replace(/\n$/, "").split("\n");
+  const found = [];
+  while (found.length < texts.length) {
+    const batch = [];
+    let count = 0;
+    for (const each of texts.slice(found.length)) {
+      if (batch.length && count + each.length > BATCH) break;
+      batch.push(each);
+      count += each.length + 1;
+    }
+    found.push(...(await call("v1/tag", { texts: batch, words }, signal)).documents);
+  }
+  return found;
+}
+
+/** Set documents, some words at a time, so that a long text does not hold up the page. */
+async function layOut(found, signal) {
+  const known = families();
+  let begin = performance.now();
+  $("result").replaceChildren();
+  for (const document of found)
+    for (const paragraphSoFar of paragraph(document, known)) {
+      if (!paragraphSoFar.isConnected) $("result").append(paragraphSoFar);
+      if (performance.now() - begin < SLICE) continue;
+      await new Promise((resolve) => setTimeout(resolve));
+      signal.throwIfAborted();
+      begin = performance.now();
+    }
+}
+
+/** Show whether the result is about what stands in the fields; only then it is summed up and can be taken away. */
+function showState() {
+  const current = documents !== null && about === asked();
+  $("exports").hidden = !current || tagging !== null;
+  $("result").classList.toggle("outdated", documents !== null && !current);
+  const { pos, ner } = countTags(current ? documents : []);
+  const sum = (map) => [...map.values()].reduce((total, count) => total + count, 0);
+  $("summary").textContent = current ? t("summary", sum(pos), sum(ner)) : documents ? t("outdated") : "";
 }
 
 /** Show all that depends on the language, and on what was found. */
 function show() {
   offerTags(tags, nameOf);
-  for (const id of ["result", "exports"]) $(id).hidden = !documents;
+  $("result").hidden = !documents;
+  showState();
   const { pos, ner } = countTags(documents ?? []);
-  const sum = (map) => [...map.values()].reduce((total, count) => total + count, 0);
-  $("summary").textContent = documents ? t("summary", sum(pos), sum(ner)) : "";
   const seen = (rows, counts, kind) =>
     rows.filter((row) => counts.has(row.tag)).map((row) => entry(row, counts.get(row.tag), kind));
   const rows = [...seen(tags.ner, ner, "label"), ...seen(tags.pos, pos, "pos")];

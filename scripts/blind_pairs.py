@@ -3,9 +3,10 @@
     ZHSEQ_CORPORA=corpora python scripts/blind_pairs.py make --num 20 --out pairs --old best_of=4 typical=5.5
     python scripts/blind_pairs.py count --out pairs --answers "ABBA..."
 
-Both poems of a pair have one form, one seed and one start, and stand in random order. Among them are control pairs: a
-quatrain by a person beside one whose lines come from different poems. `pairs.txt` is what is read; `key.json` says
-what stands where and is opened only to count. An answer is A, B, or = for neither.
+Both poems of a pair have one form, one seed and one start, and stand in random order. With `--against people` the other
+poem of a pair is a dev poem by a minor poet, and ours is written without a start. Among them are control pairs: a poem
+by a person beside one whose lines come from different poems. `pairs.txt` is what is read; `key.json` says what stands
+where and is opened only to count. An answer is A, B, or = for neither.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,8 @@ from zhseq.poetry.request import Ranking, Request, Sampling
 
 _STARTS = "春 江 白 山 月 客 风 一 秋 故 水 人 云 夜 花 日 天 清 青 寒 雨 万 落 小 千 玉 竹 西 长 东"
 STARTS = _STARTS.split()
+MINOR = 50
+"""Training poems at most of whom is called a minor poet."""
 Lines = Sequence[str]
 
 
@@ -48,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="holds pairs.txt and key.json")
     parser.add_argument("--model", default=None, help="model directory (default: the one that comes with zhseq)")
     parser.add_argument("--form", default="七绝", help="of all poems (default: 七绝)")
+    parser.add_argument("--against", choices=("old", "people"), default="old", help="another setting or dev poems")
     parser.add_argument("--num", type=int, default=20, help="pairs of the two settings (default: 20)")
     parser.add_argument("--controls", type=int, default=4, help="control pairs (default: 4)")
     parser.add_argument("--seed", type=int, default=0)
@@ -59,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.task == "count":
         print(json.dumps(count(options.out, options.answers), ensure_ascii=False, indent=1))
         return 0
-    pairs = [*written(options), *controls(options.form, options.controls, options.seed)]
+    ours = against_people(options) if options.against == "people" else written(options)
+    pairs = [*ours, *controls(options.form, options.controls, options.seed)]
     lay_out(pairs, options.form, options.seed, options.out)
     print(f"{len(pairs)} pairs in {options.out / 'pairs.txt'}; do not open {options.out / 'key.json'} before you count")
     return 0
@@ -79,6 +85,22 @@ def written(options: argparse.Namespace) -> list[Pair]:
         ]
         result.append(Pair((poems[0], poems[1]), ("old", "new")))
     return result
+
+
+def against_people(options: argparse.Namespace) -> list[Pair]:
+    """Return poems of the new setting without a start, each beside a dev poem by a minor poet."""
+    people, ranking = by_minor_poets(load_poems(), options.form), override(Ranking(), options.new)
+    drawn = np.random.default_rng([options.seed, 2]).choice(len(people), options.num, replace=False).tolist()
+    request = Request(form=options.form, ranking=ranking, sampling=Sampling(seed=options.seed))
+    own = Poet.load(options.model).stream(request, options.num)
+    return [Pair((people[row], poem.lines), ("minor poet", "new")) for row, poem in zip(drawn, own, strict=True)]
+
+
+def by_minor_poets(poems: Any, form: str) -> list[Lines]:
+    """Return the dev poems of one form by poets of whom there are at most `MINOR` training poems."""
+    known, dev = Counter(select_split(poems, "train")["author"]), select_split(poems, "dev")
+    rows = zip(dev["lines"], dev["form"], dev["author"], strict=True)
+    return [lines for lines, name, author in rows if name == form and known[author] <= MINOR]
 
 
 def controls(form: str, num: int, seed: int) -> list[Pair]:

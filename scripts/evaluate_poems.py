@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 from check_form import COMMON, RARE
-from foreign_couplets import exchanges, told
-from measure_sense import quatrains, subjects
+from foreign_couplets import REFERENCES, exchanges, quatrains_of, told
+from measure_sense import subjects
 from poem_measures import Corpus, Themes, distinct, mixed_seasons, odd_doublings, repeats_bigram, top_mass
 from tqdm import tqdm
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     book = read_book(options.rhyme_book) if options.rhyme_book else None
     poems = load_poems()
-    train = select_split(poems, "train")
+    train, held_out = select_split(poems, "train"), select_split(poems, options.split)
     lines = train["lines"][:] if options.limit is None else train["lines"][: options.limit]
     titles = normalize("\n".join(title.replace("\n", " ") for title in train["title"][: len(lines)])).split("\n")
     corpus = Corpus(lines, poet.vocab)
@@ -88,12 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "words" in options.only:
         report["words of ten subjects"] = subjects(poet, poems, Ranking(), 50 * seeds)
     if "couplets" in options.only:
-        own = [(lines, QUATRAIN) for _, lines in quatrains(select_split(poems, "dev"), (QUATRAIN,))]
-        report["foreign second couplets"] = told(poet, exchanges(own, poet.reviewing(), seed=0))
+        found = exchanges(quatrains_of(held_out), poet.reviewing(), seed=0)[: options.couplets]
+        report["foreign second couplets"] = told(poet, found, REFERENCES)
     if "constraints" in options.only:
         report["constraints"] = constraint_costs(poet, seeds)
     if "people" in options.only:
-        held_out = select_split(poems, "test")
         report["people"] = {form: measure(poet, corpus, human(held_out, form, options.people), book) for form in FORMS}
     if options.ngram:
         report["4-gram"] = {QUATRAIN: measure(poet, corpus, ngram_poems(poet, train, options), book)}
@@ -107,6 +106,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each wish (default: 3)")
     parser.add_argument("--starts", type=int, default=200, help="starts, spread evenly over the list (default: 200)")
     parser.add_argument("--people", type=int, default=600, help="held-out poems of each form (default: 600)")
+    parser.add_argument("--split", default="dev", help="poems by people are of: dev or test (default: dev)")
+    parser.add_argument(
+        "--couplets", type=int, default=1000, metavar="N", help="quatrains whose couplets are exchanged"
+    )
     parser.add_argument("--limit", type=int, help="look for copies in so many training poems only")
     parser.add_argument("--ngram", type=int, default=0, metavar="N", help="also N poems of a 4-gram under the masks")
     parser.add_argument(

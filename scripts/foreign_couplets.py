@@ -60,9 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     poet = Poet.load(options.model)
     poems = select_split(load_poems(), options.split)
-    rows = zip(poems["lines"], poems["form"], strict=True)
-    quatrains = [(tuple(lines), form) for lines, form in rows if form in QUATRAINS]
-    found = exchanges(quatrains, poet.reviewing(), options.seed)[: options.num]
+    found = exchanges(quatrains_of(poems), poet.reviewing(), options.seed)[: options.num]
     report: dict[str, Any] = {
         "split": options.split,
         "seed": options.seed,
@@ -73,6 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report[form] = told(poet, own)
     print(json.dumps(report, ensure_ascii=False, indent=1))
     return 0
+
+
+def quatrains_of(poems: Any) -> list[tuple[Lines, str]]:
+    """Return lines and form of the quatrains among some poems."""
+    rows = zip(poems["lines"], poems["form"], strict=True)
+    return [(tuple(lines), form) for lines, form in rows if form in QUATRAINS]
 
 
 def exchanges(quatrains: Sequence[tuple[Lines, str]], prosody: Prosody, seed: int) -> list[Exchange]:

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
-from scripts.blind_pairs import Pair, count, lay_out
+from scripts.blind_pairs import MINOR, Pair, by_minor_poets, count, lay_out
 from zhseq.errors import InputError
 
 OLD, NEW = ["春山水月花"] * 4, ["秋风云雨江"] * 4
@@ -36,3 +37,16 @@ def test_every_pair_needs_an_answer(tmp_path: Path, answers: str) -> None:
     lay_out([Pair((OLD, NEW), ("old", "new"))] * 3, "五绝", 0, tmp_path)
     with pytest.raises(InputError, match="for each of 3 pairs"):
         count(tmp_path, answers)
+
+
+def test_only_poets_of_few_training_poems_are_minor() -> None:
+    rows = [("train", "李白", "七绝", OLD)] * (MINOR + 1) + [("train", "某甲", "七绝", OLD)] * MINOR
+    rows += [
+        ("dev", "李白", "七绝", OLD),
+        ("dev", "某甲", "七绝", NEW),
+        ("dev", "某甲", "七律", OLD),
+        ("dev", "某乙", "七绝", OLD),
+    ]
+    names = ("split", "author", "form", "lines")
+    poems = Dataset.from_dict({name: [row[column] for row in rows] for column, name in enumerate(names)})
+    assert by_minor_poets(poems, "七绝") == [NEW, OLD]

@@ -118,7 +118,7 @@ def controls(form: str, num: int, seed: int) -> list[Pair]:
 
 def lay_out(pairs: Sequence[Pair], form: str, seed: int, directory: Path) -> None:
     """Write the pairs in random order and with random sides, and the key."""
-    rng = np.random.default_rng(seed + 1)
+    rng = np.random.default_rng([seed + 1, *FORMS[form].line_lengths])
     rows, key = [], []
     for number, index in enumerate(rng.permutation(len(pairs)).tolist(), start=1):
         pair = pairs[index]

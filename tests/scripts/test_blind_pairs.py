@@ -32,6 +32,12 @@ def test_answers_are_counted_by_source(tmp_path: Path) -> None:
     assert count(tmp_path, f"{answers[:2]} =") == {"new": 2, "old": 0, "new/old equal": 1}
 
 
+def test_the_key_of_one_form_does_not_tell_that_of_another(tmp_path: Path) -> None:
+    for form in ("五绝", "七绝"):
+        lay_out([Pair((OLD, NEW), ("old", "new"))] * 20, form, 0, tmp_path / form)
+    assert (tmp_path / "五绝" / "key.json").read_bytes() != (tmp_path / "七绝" / "key.json").read_bytes()
+
+
 @pytest.mark.parametrize("answers", ["", "AB", "ABX", "ABBA"])
 def test_every_pair_needs_an_answer(tmp_path: Path, answers: str) -> None:
     lay_out([Pair((OLD, NEW), ("old", "new"))] * 3, "五绝", 0, tmp_path)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -62,9 +63,47 @@ def test_examples_are_accepted(document: dict[str, Any], path: str) -> None:
 def test_all_errors_are_declared_in_one_shape(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            for status in ("400", "401", "404", "405", "408", "413", "415", "421", "422", "431", "500", "503"):
+            assert {int(status) for status in operation["responses"]} >= {200, 404, 405, *refusing()}
+            for status in set(operation["responses"]) - {"200"}:
                 content = operation["responses"][status]["content"]
                 assert content == {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorResponse"}}}, path
+
+
+def refusing() -> set[int]:
+    """Statuses with which the service refuses."""
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGE.glob("serve/*.py")]
+    found = {int(status) for source in sources for status in re.findall(r"\bApiError\(\s*(\d+)", source)}
+    assert {400, 429, 503} <= found
+    return found
+
+
+def test_who_is_to_try_again_is_told_when(document: dict[str, Any]) -> None:
+    for status in ("429", "503"):
+        assert "Retry-After" in document["paths"]["/v1/tag"]["post"]["responses"][status]["headers"]
+
+
+def test_variants_have_names(document: dict[str, Any]) -> None:
+    """No choice between unnamed schemas, which a generated client could not call anything; nothing may be whatever."""
+    plain = {"integer", "number", "string", "null"}
+    for place, schema in schemas_in(document["components"]["schemas"], ""):
+        for kind in ("oneOf", "anyOf"):
+            for variant in schema.get(kind, ()):
+                assert "$ref" in variant or variant.get("type") in plain, place
+        if place.count("/") == 3:  # a field
+            assert {"$ref", "anyOf", "oneOf", "const", "type"} & set(schema), place
+        if place.count("/") > 1 and schema.get("type") == "object":
+            assert schema["additionalProperties"] not in (True, {}), place
+
+
+def schemas_in(value: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(value, dict):
+        yield place, value
+        for key, part in value.items():
+            if key != "examples":
+                yield from schemas_in(part, f"{place}/{key}")
+    elif isinstance(value, list):
+        for part in value:
+            yield from schemas_in(part, place)
 
 
 def test_a_key_is_part_of_the_document(serve: Serve, document: dict[str, Any]) -> None:
@@ -81,6 +120,46 @@ def test_codes_are_enumerated(document: dict[str, Any]) -> None:
     assert len(listed) == len(set(listed))
     assert raised() <= set(listed)
     assert set(listed) <= set(CHINESE)
+    notes = models["NoteSaid"]["properties"]["code"]["enum"]
+    assert set(notes) == noted()
+
+
+def noted() -> set[str]:
+    """Codes of the notes of poems and reviews: of messages that are called a note, or returned as one."""
+    codes = set()
+    for path in (PACKAGE / "poetry").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "note" and is_message(node.value):
+                codes.add(ast.unparse(node.value.args[0])[1:-1])
+    return codes | {"two_notes"}
+
+
+WRONG: dict[str, tuple[Any, ...]] = {
+    "/v1/tag": ("x", [], None, 1, {"text": 1}, {"texts": []}, {"text": "", "tasks": ["x"]}, {"text": "", "words": [1]}),
+    "/v1/poems": (
+        *({"num": 0}, {"num": 10**30}, {"num": 1.5}, {"num": True}, {"num": "1"}, {"seed": -1}, {"seed": 2**63}),
+        *({"temperature": "x"}, {"temperature": 11}, {"top_p": 0}, {"stream": "yes"}, {"lines": "x"}, {"lines": [1]}),
+        *({"form": None}, {"start": []}, {"rhyme": "x"}, {"acrostic_at": 1}, {"lines": [""] * 101}, {"x": 1}),
+    ),
+    "/v1/poems/check": ({}, {"text": {}}, {"text": "", "surprise": 1}, {"text": "", "rhyme": "none"}),
+    "/v1/poems/rewrite": ({"lines": ["x"], "index": 100}, {"lines": ["x"], "index": -1}, {"lines": [], "index": 0}),
+    "/v1/poems/couplet": ({"upper": None}, {"upper": "x", "rhyme": "ci"}, {"upper": "x", "temperature": -1}),
+}
+PYDANTIC = re.compile(r"pydantic|Input should|Field required|valid (string|integer|number|list|dict)|Extra inputs")
+
+
+@pytest.mark.parametrize(("path", "body"), [(path, body) for path, bodies in WRONG.items() for body in bodies])
+def test_what_is_wrong_with_a_body_is_said_in_words_of_our_own(client: TestClient, path: str, body: Any) -> None:
+    answer = client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert not PYDANTIC.search(answer.text)
+    said = schemas.ErrorResponse.model_validate_json(answer.content, strict=True).error
+    assert "wrong_value" not in answer.text, "a kind of fault that nobody wrote a sentence for"
+    assert said.code in schemas.ERROR_CODES
+
+
+def test_the_document_does_not_speak_of_what_it_is_made_with(document: dict[str, Any]) -> None:
+    assert "pydantic" not in json.dumps(document).lower()
 
 
 def raised() -> set[str]:

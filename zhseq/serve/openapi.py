@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from zhseq.serve.schemas import ErrorResponse
+from zhseq.serve.schemas import REFERENCE, ErrorResponse
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-_REFERENCE = "#/components/schemas/{model}"
 _ERRORS = {
     400: "The body is not JSON, or the request is not HTTP.",
     401: "The key is missing or wrong.",
@@ -34,6 +33,9 @@ _ERRORS = {
     500: "The service failed.",
     503: "Too much waits already, or the request took too long; see Retry-After.",
 }
+
+_TO_BE_TRIED_AGAIN = (429, 503)
+_RETRY_AFTER = {"description": "Seconds to wait, where they are known.", "schema": {"type": "integer", "minimum": 1}}
 
 
 class NamedRoute(Route):
@@ -61,6 +63,8 @@ class Endpoint:
     """What is sent."""
     other_answers: Mapping[str, Any] = field(default_factory=dict)
     """Media types beside JSON that may come back, as OpenAPI describes them."""
+    parts: Sequence[type[BaseModel]] = ()
+    """Models that body and answers are made of, where those only name them."""
 
     def route(self) -> Route:
         """Return the route that serves it."""
@@ -70,9 +74,7 @@ class Endpoint:
         """Return the operation, as OpenAPI describes it."""
         content = {"text/plain": {"schema": {"type": "string"}}} if self.answer is None else _content(self.answer)
         answer = {"description": "Done.", "content": {**content, **self.other_answers}}
-        errors = {
-            str(status): {"description": text, "content": _content(ErrorResponse)} for status, text in _ERRORS.items()
-        }
+        errors = {str(status): _refusal(status, text) for status, text in _ERRORS.items()}
         operation: dict[str, Any] = {
             "operationId": self.handler.__name__,
             "tags": [self.group],
@@ -85,8 +87,20 @@ class Endpoint:
         return operation
 
 
+class _Untitled(GenerateJsonSchema):
+    """Describes models without titles of fields, which would only be their names in another spelling."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def _refusal(status: int, text: str) -> dict[str, Any]:
+    headers = {"headers": {"Retry-After": _RETRY_AFTER}} if status in _TO_BE_TRIED_AGAIN else {}
+    return {"description": text, **headers, "content": _content(ErrorResponse)}
+
+
 def _content(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}}
+    return {"application/json": {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}}
 
 
 def describe(endpoints: Sequence[Endpoint], *, version: str, description: str, guarded: bool) -> dict[str, Any]:
@@ -98,8 +112,11 @@ def describe(endpoints: Sequence[Endpoint], *, version: str, description: str, g
         description: Of the service, one sentence.
         guarded: Whether requests need a key.
     """
-    models = dict.fromkeys(model for each in endpoints for model in (each.body, each.answer, ErrorResponse) if model)
-    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
+    named = (model for each in endpoints for model in (each.body, each.answer, *each.parts, ErrorResponse))
+    models = dict.fromkeys(model for model in named if model is not None)
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in models], ref_template=REFERENCE, schema_generator=_Untitled
+    )
     document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "zhseq", "version": version, "description": description},

@@ -26,6 +26,7 @@ from zhseq.serve.schemas import (
     ReviewResponse,
     RewriteRequest,
     RewriteResponse,
+    StreamEvent,
     SuggestRequest,
     SuggestResponse,
     Wishes,
@@ -42,7 +43,7 @@ _MARKS = "？?□"
 _HOW_TO_DRAW = {"seed", "temperature"}
 _STREAMED = {
     _STREAM: {
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "description": "With `stream`: a `StreamEvent` in each line."},
         "example": '{"poem":0,"line":0,"text":"白日依山尽"}\n{"poem":0,"done":{"lines":["..."]}}\n',
     }
 }
@@ -250,7 +251,7 @@ def _found(finding: Finding) -> dict[str, Any]:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/v1/poems", write, "Write poems", "poems", PoemsResponse, PoemRequest, _STREAMED),
+    Endpoint("POST", "/v1/poems", write, "Write poems", "poems", PoemsResponse, PoemRequest, _STREAMED, (StreamEvent,)),
     Endpoint("POST", "/v1/poems/check", check, "Judge a poem", "poems", ReviewResponse, ReviewRequest),
     Endpoint("POST", "/v1/poems/suggest", suggest, "Propose characters", "poems", SuggestResponse, SuggestRequest),
     Endpoint("POST", "/v1/poems/rewrite", rewrite, "Write one line anew", "poems", RewriteResponse, RewriteRequest),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from zhseq.errors import Message
 from zhseq.poetry.faults import LICENCES, REASONS
@@ -18,7 +18,10 @@ from zhseq.poetry.prosody.books import BOOK_NAMES
 from zhseq.poetry.request import Ranking, Request, Rhyme, Sampling
 from zhseq.serve.settings import MAX_POEMS, MAX_SUGGESTIONS, MAX_WORDS, POEM_CHARACTERS
 from zhseq.tagging.dictionary import MAX_LABEL, MAX_WORD
+from zhseq.tagging.formats import UPOS
 
+REFERENCE = "#/components/schemas/{model}"
+"""Where the OpenAPI document has a model."""
 SEED_LIMIT = 2**63 - 1
 _REQUEST, _SAMPLING = Request(), Sampling()
 """Whose defaults are those of the service."""
@@ -51,28 +54,48 @@ class DictionaryWord(Body):
     ] = "prefer"
 
 
-class TagRequest(Body):
-    """Texts to tag: `text` or `texts`."""
+class TagWishes(Body):
+    """What is asked of texts to tag."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "oneOf": [{"required": ["text"]}, {"required": ["texts"]}],
-            "examples": [
-                {"text": "江泽民主席访问北京"},
-                {"texts": ["小明在北京大学学习。", "今天天气很好。"], "tasks": ["pos"], "scores": True},
-                {"text": "他在云栖小镇上班", "words": [{"word": "云栖小镇", "pos": "ns", "label": "LOC"}]},
-            ],
-        }
-    )
-
-    text: Annotated[str, Field(description="one text", default_factory=str)]
-    texts: Annotated[list[str], Field(description="several texts", min_length=1, default_factory=list)]
     tasks: Annotated[
         list[Literal["pos", "ner"]],
         Field(description="what to find; by default all", min_length=1, default_factory=list),
     ]
     scores: Annotated[bool, Field(description="give each word and name its probability")] = False
     words: Annotated[list[DictionaryWord], Field(description="words of your own", max_length=MAX_WORDS)] = []
+
+
+class TagText(TagWishes):
+    """One text to tag."""
+
+    text: Annotated[str, Field(description="one text")]
+
+
+class TagTexts(TagWishes):
+    """Several texts to tag."""
+
+    texts: Annotated[list[str], Field(description="several texts", min_length=1)]
+
+
+def _as_variants(schema: dict[str, Any]) -> None:
+    """Describe a request as one of two, each of which has a name by which a generated client can call it."""
+    for key in ("additionalProperties", "properties", "required", "type"):
+        schema.pop(key, None)
+    schema["oneOf"] = [{"$ref": REFERENCE.format(model=model.__name__)} for model in (TagText, TagTexts)]
+    schema["examples"] = [
+        {"text": "江泽民主席访问北京"},
+        {"texts": ["小明在北京大学学习。", "今天天气很好。"], "tasks": ["pos"], "scores": True},
+        {"text": "他在云栖小镇上班", "words": [{"word": "云栖小镇", "pos": "ns", "label": "LOC"}]},
+    ]
+
+
+class TagRequest(TagWishes):
+    """Texts to tag: one (`TagText`) or several (`TagTexts`)."""
+
+    model_config = ConfigDict(json_schema_extra=_as_variants)
+
+    text: Annotated[str, Field(default_factory=str)]
+    texts: Annotated[list[str], Field(min_length=1, default_factory=list)]
 
     @model_validator(mode="after")
     def _one_of_two(self) -> TagRequest:
@@ -138,7 +161,7 @@ class RewriteRequest(Wishes):
     )
 
     lines: Annotated[list[Line], Field(description="the whole poem, without punctuation", min_length=1, max_length=100)]
-    index: Annotated[int, Field(ge=0, lt=100, description="number of the line, from 0")]
+    index: Annotated[int, Field(ge=0, le=99, description="number of the line, from 0")]
     num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="how many other versions")] = 5
 
 
@@ -241,6 +264,15 @@ ERROR_CODES = (
 )
 
 
+NOTE_CODES = (
+    # of poems that were written
+    *("author_by_words", "kept_as_given", "two_notes", "words_unknown_to_verse"),
+    # of poems that were judged
+    *("even_prose", "mixed_lengths", "old_style", "poems_run_together", "prose", "song", "taken_for_tune"),
+    "unknown_tones",
+)
+
+
 def _one_of(values: Sequence[str]) -> Any:
     """Describe a field as one of some texts."""
     return Field(json_schema_extra={"enum": list(values)})
@@ -259,7 +291,7 @@ class WordFound(Example):
     start: int
     end: int
     pos: str
-    score: float | None = None
+    score: Annotated[float, Field(default_factory=float)]
 
 
 class EntityFound(Example):
@@ -269,7 +301,7 @@ class EntityFound(Example):
     start: int
     end: int
     label: str
-    score: float | None = None
+    score: Annotated[float, Field(default_factory=float)]
 
 
 class DocumentFound(Example):
@@ -298,12 +330,34 @@ class Said(Example):
 
     code: str
     message: str
-    values: dict[str, Any]
+    values: dict[str, Value]
     templates: Templates
 
 
+class Value(RootModel[int | str | Said]):
+    """What stands in a gap of a sentence: a number, a text, or another sentence."""
+
+
+class NoteSaid(Said):
+    """What should be known of a poem; `two_notes` holds others among its values."""
+
+    code: Annotated[str, _one_of(NOTE_CODES)]
+
+
+class Repetition(Example):
+    """Characters that repeat earlier ones (叠句, 叠字); places are counted from 0 through all lines."""
+
+    place: int
+    source: int
+    length: int
+
+
 class PatternFollowed(Example):
-    """Tones (平, 仄, 中) and rhymes that a poem keeps; lines of one rhyme class, from 1, rhyme with each other."""
+    """Tones (平, 仄, 中) and rhymes that a poem keeps; lines of one rhyme class, from 1, rhyme with each other.
+
+    `breaks`: lines after which a stanza ends, from 1; `loose`: places, from 0 through all lines, whose tone some poets
+    do not keep; `count`: poems of the training corpus that follow it.
+    """
 
     line_lengths: list[int]
     tones: list[str]
@@ -311,6 +365,8 @@ class PatternFollowed(Example):
     marks: str
     breaks: list[int]
     count: int
+    loose: list[int]
+    echoes: list[Repetition]
 
 
 class PoemWritten(Example):
@@ -324,13 +380,28 @@ class PoemWritten(Example):
     author: str
     seed: int
     pattern: PatternFollowed | None
-    note: Said | None
+    note: NoteSaid | None
 
 
 class PoemsResponse(Example):
     """The poems."""
 
     poems: list[PoemWritten]
+
+
+class LineEvent(Example):
+    """A line that stands, in a stream; `poem` and `line` are counted from 0."""
+
+    poem: int
+    line: int
+    text: str
+
+
+class PoemEvent(Example):
+    """A poem that is done, in a stream."""
+
+    poem: int
+    done: PoemWritten
 
 
 class Found(Example):
@@ -393,8 +464,8 @@ class ReviewResponse(Example):
     remarks: list[RemarkFound]
     otherwise: list[FaultFound]
     book: Annotated[str, _one_of(tuple(BOOK_NAMES))]
-    note: Said | None
-    surprise: list[list[float]] | None = None
+    note: NoteSaid | None
+    surprise: Annotated[list[list[float]], Field(default_factory=list)]
 
 
 class SuggestResponse(ReviewResponse):
@@ -416,21 +487,59 @@ class CoupletResponse(Example):
     lower: list[str]
 
 
+class FormOption(Example):
+    """A form of regulated verse; `lines`: characters in each line."""
+
+    name: str
+    english: str
+    lines: list[int]
+
+
+class TuneOption(Example):
+    """A tune; `poems`: how many of the training corpus are to it."""
+
+    name: str
+    poems: int
+    lines: int
+    characters: int
+
+
+class EntityTag(Example):
+    """A kind of name."""
+
+    tag: str
+    chinese: str
+    english: str
+
+
+class WordTag(EntityTag):
+    """A part of speech; `upos`: what it is called in Universal Dependencies."""
+
+    upos: Annotated[str, _one_of(sorted(UPOS | {"X"}))]
+
+
+class TagOptions(Example):
+    """What the tagger tells apart; empty where it does not know a task."""
+
+    pos: list[WordTag]
+    ner: list[EntityTag]
+
+
 class OptionsResponse(Example):
     """What can be asked for."""
 
-    forms: list[dict[str, Any]]
-    tunes: list[dict[str, Any]]
+    forms: list[FormOption]
+    tunes: list[TuneOption]
     authors: list[str]
     dynasties: list[str]
-    rhymes: list[str]
-    tags: dict[str, list[dict[str, str]]]
+    rhymes: list[Rhyme]
+    tags: TagOptions
 
 
 class HealthResponse(Example):
     """That the service runs, or works on requests, in so many processes."""
 
-    status: str
+    status: Literal["ok", "ready"]
     version: str
     processes: int
 
@@ -445,3 +554,7 @@ class ErrorResponse(Example):
     """The shape of all errors."""
 
     error: ErrorSaid
+
+
+class StreamEvent(RootModel[LineEvent | PoemEvent | ErrorResponse]):
+    """A line of an answer in NDJSON: a line of a poem, a whole poem, or what went wrong, which ends the answer."""

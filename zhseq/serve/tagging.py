@@ -10,7 +10,7 @@ from zhseq.serve.http import ApiError, json_response
 from zhseq.serve.openapi import Endpoint
 from zhseq.serve.queues import TagOptions
 from zhseq.serve.reading import finish, read
-from zhseq.serve.schemas import TagRequest, TagResponse
+from zhseq.serve.schemas import TagRequest, TagResponse, TagText, TagTexts
 from zhseq.serve.services import Services, services
 from zhseq.tagging.dictionary import Entry
 
@@ -73,4 +73,8 @@ def _check(texts: list[str], wishes: TagRequest, here: Services) -> None:
         )
 
 
-ENDPOINTS = (Endpoint("POST", "/v1/tag", tag, "Find words and names", "tagging", TagResponse, TagRequest),)
+ENDPOINTS = (
+    Endpoint(
+        "POST", "/v1/tag", tag, "Find words and names", "tagging", TagResponse, TagRequest, parts=(TagText, TagTexts)
+    ),
+)

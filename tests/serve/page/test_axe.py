@@ -75,6 +75,8 @@ def states(page):
     yield "a tagged text with one tag chosen"
     page.goto(page.url.split("#")[0] + "docs")
     page.wait_for_selector(".operation")
+    fields = page.locator(".operation", has_text="POST /v1/tag").locator("tbody th code").all_text_contents()
+    assert {"text", "texts", "words"} <= set(fields)  # of both kinds of bodies
     yield "the description of the API"
 
 

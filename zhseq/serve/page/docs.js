@@ -57,7 +57,12 @@ function operation(path, method, described, schemas) {
   const sent = described.requestBody?.content?.["application/json"]?.schema;
   if (sent) {
     const schema = sent.$ref ? schemas[name(sent.$ref)] : sent;
-    parts.push(h("h3", {}, "Body: ", ...typeOf(sent)), fieldsOf(schema, `Body of ${path}`));
+    parts.push(h("h3", {}, "Body: ", ...typeOf(sent)));
+    for (const variant of schema.oneOf ?? [sent]) {
+      const key = variant.$ref && name(variant.$ref);
+      if (schema.oneOf && key) parts.push(h("h4", {}, link(key)));
+      parts.push(fieldsOf(schemas[key] ?? variant, schema.oneOf && key ? `${key}, body of ${path}` : `Body of ${path}`));
+    }
     (schema.examples ?? []).forEach((example, number) => parts.push(exampleOf(path, example, number + 1)));
   }
   const rows = Object.entries(described.responses).map(([status, answer]) => {
@@ -83,6 +88,7 @@ function exampleOf(path, body, number) {
 function schemaOf(key, schema) {
   const parts = [h("h3", { id: `schema-${key}` }, key), h("p", {}, schema.description ?? "")];
   if (schema.properties) parts.push(fieldsOf(schema, `Fields of ${key}`));
+  else if (schema.oneOf) parts.push(h("p", {}, ...typeOf(schema)));
   for (const [field, value] of Object.entries(schema.properties ?? {}))
     if (value.enum?.length > 6)
       parts.push(h("details", {}, h("summary", {}, `${field}: ${value.enum.length} values`), h("p", {}, value.enum.join(", "))));

@@ -78,6 +78,10 @@ def test_rhyme_seals_take_no_room_in_the_line(visit, shot, layout):
     seal = "e => getComputedStyle(e, '::after').content"
     assert page.eval_on_selector(".line:nth-child(2)", seal) not in ("none", '""')
     assert page.evaluate(sizes) == before
+    shown = page.eval_on_selector_all(".line", "all => all.map(e => [e.title, e.dataset.rhyme])")
+    named = [(title, short) for title, short in shown if title]
+    assert named
+    assert all(len(short) == 1 and short in title for title, short in named), named  # a word, not what it is called
     shot(page, f"seals-{layout}")
 
 

@@ -93,8 +93,10 @@ export class Sheet {
       character.classList.toggle("rhyme", last && review.rhyming[line] > 0);
       character.classList.toggle("fault", review.faults.some((fault) => covers(fault, line, place)));
     }
-    for (const [number, line] of [...this.verse.querySelectorAll(".line")].entries())
-      line.dataset.rhyme = (review?.rhyming[number] && review.rhyme_names[number]) || "";
+    for (const [number, line] of [...this.verse.querySelectorAll(".line")].entries()) {
+      line.title = (review?.rhyming[number] && review.rhyme_names[number]) || "";
+      line.dataset.rhyme = sealOf(line.title);
+    }
     this.name();
   }
 
@@ -179,4 +181,10 @@ export class Sheet {
 
 function covers(fault, line, place) {
   return fault.line === line + 1 && (fault.place === 0 || fault.place === place + 1);
+}
+
+/** Shorten the name of a rhyme to what its seal holds: 庚 of 下平八庚 (生), 七 of 第七部平声 (寒). */
+function sealOf(name) {
+  const [book] = name.split(" ");
+  return book.match(/^第(.+?)部/u)?.[1] ?? [...book].at(-1) ?? "";
 }

@@ -284,14 +284,14 @@ def jieba_frequencies() -> dict[str, float]:
     return frequencies
 
 
-def read_word_list(path: Path) -> dict[str, float]:
-    """Read a user's words: one a line, optionally with a frequency after a blank or tab (1000 without).
+def _read_text(path: Path) -> str:
+    """Read a file of words.
 
     Raises:
-        InputError: The file cannot be read, or a line has a frequency that is no positive number.
+        InputError: It cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             "unreadable_words",
@@ -299,6 +299,15 @@ def read_word_list(path: Path) -> dict[str, float]:
             path=path,
             error=error,
         ) from error
+
+
+def read_word_list(path: Path) -> dict[str, float]:
+    """Read a user's words: one a line, optionally with a frequency after a blank or tab (1000 without).
+
+    Raises:
+        InputError: The file cannot be read, or a line has a frequency that is no positive number.
+    """
+    lines = _read_text(path).splitlines()
     words: dict[str, float] = {}
     for number, line in enumerate(lines, start=1):
         word, *rest = line.split()[:2] or [""]
@@ -333,15 +342,7 @@ def read_word_lists(directory: Path, words: Iterable[str], max_length: int) -> W
     seen = set(words)
     lists: WordLists = {}
     for path in sorted(directory.glob("*.txt")):
-        try:
-            lines = normalize(path.read_text(encoding="utf-8-sig")).split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                "unreadable_words",
-                "{path}: expected words in UTF-8, one a line; it cannot be read: {error}",
-                path=path,
-                error=error,
-            ) from error
+        lines = normalize(_read_text(path)).split("\n")
         by_length: dict[int, list[str]] = {}
         for word in map(str.strip, lines):
             if 1 <= len(word) <= max_length and word not in seen:

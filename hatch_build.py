@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent / "zhseq" / "nn"
-SOURCES = ("kernel.c", "encoder.c")  # as in zhseq/nn/viterbi.py
+SOURCES = ("portable.h", "kernel.c", "encoder.c")  # as in zhseq/nn/viterbi.py
 FLAGS = (
     *("-O3", "-std=c11", "-shared", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd"),
     *("-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"),  # what the results do not depend on
@@ -32,7 +32,8 @@ def compile_kernel(folder: Path = FOLDER) -> Path | None:
         if not compiler or shutil.which(compiler[0]) is None:
             continue
         made = library.with_suffix(f".{os.getpid()}")
-        command = [*compiler, *FLAGS, f'-DZHSEQ_SOURCE="{digest}"', "-o", str(made), *map(str, sources), "-lm"]
+        units = [str(source) for source in sources if source.suffix == ".c"]
+        command = [*compiler, *FLAGS, f'-DZHSEQ_SOURCE="{digest}"', "-o", str(made), *units, "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             made.replace(library)

@@ -48,7 +48,7 @@ PARTS = {
 """Lists by the part of speech in jieba's dictionary, by its beginning, the longer ones first."""
 _HAN = re.compile(r"[\u4e00-\u9fff·]{2,4}")
 _DIVISION = re.compile(r"(?<=..)(?:自治区|自治州|特别行政区|地区|街道|[省市区县镇乡旗盟])$")
-_BLOCK = 4_000_000
+_BLOCK = 8_000_000  # bytes; a block ends with a line
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tagger", help="tagger whose words are left out (default: %(default)s)")
     parser.add_argument("--least", type=int, default=3, metavar="N", help="occurrences in the raw texts (default: 3)")
-    parser.add_argument("--small", type=int, default=400, metavar="N", help="smallest list of a combination of sources")
+    parser.add_argument("--small", type=int, default=400, metavar="N", help="smallest list of a combination (400)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     options = parser.parse_args()
     own = set(TaggerFeatures.load(resolve(options.model)).lexicon.words)
@@ -134,13 +134,14 @@ def occurrences(candidates: list[str]) -> dict[str, int]:
     files = sorted(corpus_folder("raw").glob("*.txt"))
     with tqdm(total=sum(file.stat().st_size for file in files), unit="B", unit_scale=True, disable=None) as bar:
         for file in files:
-            with file.open(encoding="utf-8", newline="\n") as stream:
+            with file.open("rb") as stream:
                 while block := stream.read(_BLOCK):
                     block += stream.readline()
-                    for n, hashes in enumerate(rolling_hashes(codepoints(normalize(block)), MAX_WORD_LENGTH), start=1):
+                    points = codepoints(normalize(block.decode("utf-8")))
+                    for n, hashes in enumerate(rolling_hashes(points, MAX_WORD_LENGTH), start=1):
                         if n in tables:
                             counts[n] += np.bincount(tables[n].find(hashes), minlength=len(counts[n]))
-                    bar.update(len(block.encode("utf-8")))
+                    bar.update(len(block))
     return {
         word: count for n, own in by_length.items() for word, count in zip(own, counts[n][1:].tolist(), strict=True)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,20 +15,19 @@ from torch import Tensor, nn
 
 from zhseq import checkpoint
 from zhseq.batching import Batch, Ints, length_buckets, scatter_rows
-from zhseq.config import to_dict
+from zhseq.config import check_layers, to_dict
 from zhseq.device import pick_device, set_threads
 from zhseq.errors import CheckpointError, ConfigError, InputError
 from zhseq.nn.layers import EmbeddingConfig, LockedDropout, SequenceEmbedding, StackedLSTM, uninitialized
-from zhseq.text.normalize import normalize
+from zhseq.text.normalize import codepoints, normalize
 from zhseq.text.vocab import LINE, Vocab
 
 KIND = "text-classifier"
 VOCAB_FILE = "vocab.txt"
 
-_BREAKS = frozenset("，。、；：？！,.;:?!\n\r")
-"""What ends a line of verse."""
-_NO_VERSE = frozenset("“”‘’\"'《》〈〉 ")
-"""What may stand in verse and says nothing; titles are read before."""
+_BREAKS = re.compile(r"[\r\n]+")
+_VERSE = str.maketrans(dict.fromkeys("，。、；：？！,.;:?!", "\n") | dict.fromkeys("“”‘’\"'《》〈〉 ", ""))
+"""In verse punctuation ends a line, and quotation marks and blanks say nothing; titles are read before."""
 _TOKENS_PER_BATCH = 8192
 
 
@@ -47,17 +47,12 @@ class ClassifierShape:
     """Dropout of the last state."""
 
     def __post_init__(self) -> None:
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ConfigError(
-                "bad_hidden_sizes",
-                "hidden_sizes must be one or more sizes of at least 1, but is {hidden_sizes}",
-                hidden_sizes=self.hidden_sizes,
-            )
-        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(
-                    "bad_dropout", "{name} must lie in [0, 1), but is {value}", name=name, value=getattr(self, name)
-                )
+        check_layers(
+            self.hidden_sizes,
+            input_dropout=self.input_dropout,
+            hidden_dropout=self.hidden_dropout,
+            output_dropout=self.output_dropout,
+        )
 
 
 @dataclass(frozen=True)
@@ -125,15 +120,10 @@ def encode(text: str, vocab: Vocab, *, verse: bool, limit: int) -> Ints:
     title = ""
     if verse and text.startswith("《") and "》" in text:
         title, _, text = text[1:].partition("》")
-    kept = title + "\t"
-    for character in text.strip():
-        if character in "\r\n" or (verse and character in _BREAKS):
-            kept += "" if kept[-1] in "\t\n" else "\n"
-        elif not verse or character not in _NO_VERSE:
-            kept += character
-    kept = kept.rstrip("\n")[: limit + len(title) + 1]
+    lines = _BREAKS.sub("\n", text.strip().translate(_VERSE if verse else {})).strip("\n")
+    kept = f"{title}\t{lines}"[: limit + len(title) + 1]
     ids = vocab.encode(kept)
-    ids[np.array([character == "\n" for character in kept])] = vocab.id(LINE)
+    ids[codepoints(kept) == ord("\n")] = vocab.id(LINE)
     ids[len(title)] = vocab.bos_id
     return ids
 

@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from reprlib import repr as short
@@ -30,6 +30,23 @@ class Setting:
     """Its value as it would be given to `override`."""
     meaning: str
     """What the docstring below the field says."""
+
+
+def check_layers(hidden_sizes: Sequence[int], **dropouts: float) -> None:
+    """Refuse impossible sizes of layers, from the input up, and rates of dropout, given by the names of their settings.
+
+    Raises:
+        ConfigError: There is no layer, one has no unit, or a rate lies outside [0, 1).
+    """
+    if not hidden_sizes or min(hidden_sizes) < 1:
+        raise ConfigError(
+            "bad_hidden_sizes",
+            "hidden_sizes must be one or more sizes of at least 1, but is {hidden_sizes}",
+            hidden_sizes=hidden_sizes,
+        )
+    for name, value in dropouts.items():
+        if not 0 <= value < 1:
+            raise ConfigError("bad_dropout", "{name} must lie in [0, 1), but is {value}", name=name, value=value)
 
 
 def settings_of(config: object, prefix: str = "") -> Iterator[Setting]:

@@ -53,9 +53,12 @@ def content(data: st.DataObject, path: Path) -> bytes:
     return data.draw(mutated((original,)))
 
 
+TAGGER_FILES = ("config.json", "model.safetensors", "vocab.txt", "bigrams.txt", "words.txt", "lists.txt")
+
+
 @fuzzed()
 @given(data=st.data())
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.txt", "bigrams.txt", "words.txt"])
+@pytest.mark.parametrize("name", TAGGER_FILES)
 def test_a_damaged_tagger_is_refused_or_works(tagger_dir: Path, tmp_path: Path, name: str, data: st.DataObject) -> None:
     place = damaged(tagger_dir, tmp_path / "copy", name, content(data, tagger_dir / name))
     loaded = result_or_error(lambda: Tagger.load(place), CheckpointError)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import uvicorn
+
 from tests.tagging import fake_tagger
+from zhseq.poetry.poet import Poet
+from zhseq.serve.app import create_app
+from zhseq.serve.protocol import limited
+from zhseq.serve.settings import Settings
 from zhseq.tagging.dictionary import UserDictionary
 
 POISON = "毒"
@@ -58,3 +66,19 @@ class FakePoet:
 
     def write(self, **wishes: Any) -> None:
         """Warm up."""
+
+
+@contextmanager
+def serving(timeout: float) -> Iterator[str]:
+    """Serve with a fake tagger and the poet that ships, which has rhymes and patterns; yield the address."""
+    app = create_app(Settings(timeout=timeout), tagger=FakeTagger(), poet=Poet.load())  # type: ignore[arg-type]
+    config = uvicorn.Config(app, port=0, http=limited(2**20), log_config=None, ws="none", server_header=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

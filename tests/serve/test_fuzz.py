@@ -6,21 +6,15 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import HealthCheck, given, seed, settings
 
-from tests.serve.fakes import FakeTagger
-from zhseq.poetry.poet import Poet
-from zhseq.serve.app import create_app
-from zhseq.serve.protocol import limited
-from zhseq.serve.settings import Settings
+from tests.serve.fakes import serving
 
 schemathesis = pytest.importorskip("schemathesis")
 checks = pytest.importorskip("schemathesis.checks")
@@ -34,18 +28,8 @@ SECONDS = float(os.environ.get("FUZZ_SECONDS", "5"))
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[Any]:
-    app = create_app(Settings(timeout=10.0), tagger=FakeTagger(), poet=Poet.load())  # type: ignore[arg-type]
-    config = uvicorn.Config(app, port=0, http=limited(2**20), log_config=None, ws="none", server_header=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json")
-    server.should_exit = True
-    thread.join()
+    with serving(timeout=10.0) as address:
+        yield schemathesis.openapi.from_url(f"{address}/openapi.json")
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,13 +13,8 @@ from urllib.request import ProxyHandler, build_opener
 
 import attrs
 import pytest
-import uvicorn
 
-from tests.serve.fakes import FakeTagger
-from zhseq.poetry.poet import Poet
-from zhseq.serve.app import create_app
-from zhseq.serve.protocol import limited
-from zhseq.serve.settings import Settings
+from tests.serve.fakes import serving
 
 pytest.importorskip("openapi_python_client")
 
@@ -32,17 +25,8 @@ AS_IT_COMES = "post_hooks: []\n"  # not laid out and checked, which is a matter 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a service with a model of poems: only that has rhymes and patterns."""
-    app = create_app(Settings(timeout=600.0), tagger=FakeTagger(), poet=Poet.load())  # type: ignore[arg-type]
-    config = uvicorn.Config(app, port=0, http=limited(2**20), log_config=None, ws="none", server_header=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serving(timeout=600.0) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -198,7 +198,14 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     assert again.tasks == ("pos", "ner")
     assert [w.text for w in again("中国人民").words] == [w.text for w in TAGGER("中国人民").words]
     files = {path.name for path in (tmp_path / "model").iterdir()}
-    assert files == {"config.json", "model.safetensors", "vocab.txt", "bigrams.txt", "words.txt"}
+    assert files == {"config.json", "model.safetensors", "vocab.txt", "bigrams.txt", "words.txt", "lists.txt"}
+
+
+def test_lists_of_an_older_checkpoint_do_not_stay(tmp_path: Path) -> None:
+    model, features = tiny_model(), tiny_features()
+    (tmp_path / "lists.txt").write_text("place\t2\t上海来自\n", encoding="utf-8")
+    save(tmp_path, model, features, {})
+    assert Tagger.load(tmp_path)("来自上海").words
 
 
 def test_a_checkpoint_of_another_kind(tmp_path: Path, tiny_model_dir: Path) -> None:

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "portable.h"
+
 #define BLOCK 64 /* columns that are computed together, and the multiple that sizes are filled up to */
 #define GROUP 32 /* texts that are read side by side */
 #define SLAB 64  /* at least so many vectors are multiplied with a matrix at once, where there are so many */
@@ -20,18 +22,6 @@
 #define FINER 254
 #define MOST (SLAB > GROUP ? SLAB : GROUP)
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && (!defined(__clang__) || __clang_major__ >= 14)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
-#if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#define EXPORT __attribute__((visibility("default")))
-#else
-#define INLINE static inline
-#define EXPORT __declspec(dllexport)
-#endif
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && (__GNUC__ >= 11 || __clang_major__ >= 12)
 #define HAS_VECTORS 1
 #include <immintrin.h>

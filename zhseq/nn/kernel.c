@@ -9,22 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "portable.h"
+
 #define LANES 16
 #define PADDED(n) (((n) + LANES - 1) / LANES * LANES)
-
-/* One library for all processors of a kind: the loader chooses what this one can do. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && (!defined(__clang__) || __clang_major__ >= 14)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
-#if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#define EXPORT __attribute__((visibility("default")))
-#else
-#define INLINE static inline
-#define EXPORT __declspec(dllexport)
-#endif
 
 /* The structures are made of 64-bit words. */
 typedef struct {

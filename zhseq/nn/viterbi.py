@@ -36,7 +36,7 @@ _LOST = 1e-200  # a sum of exponentials below has lost what a double cannot hold
 _NEVER = -1e30  # nats; stands for minus infinity where two may be subtracted from each other
 
 _LANES = 16  # as in kernel.c
-SOURCES = ("kernel.c", "encoder.c")
+SOURCES = ("portable.h", "kernel.c", "encoder.c")
 """What is compiled into one library; `zhseq.tagging.native` calls the other."""
 _FOLDER = Path(__file__).resolve().parent
 

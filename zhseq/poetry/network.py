@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from zhseq import checkpoint
 from zhseq.batching import IGNORED, Array, Batch, Ints
+from zhseq.config import check_layers
 from zhseq.errors import CheckpointError, ConfigError
 from zhseq.text.vocab import LINE, Vocab
 
@@ -50,23 +51,18 @@ class LanguageModelShape:
     """Heads, of 64 numbers each, with which the last layer looks back over the poem so far; 0: no attention."""
 
     def __post_init__(self) -> None:
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ConfigError(
-                "bad_hidden_sizes",
-                "hidden_sizes must be one or more sizes of at least 1, but is {hidden_sizes}",
-                hidden_sizes=self.hidden_sizes,
-            )
+        check_layers(
+            self.hidden_sizes,
+            input_dropout=self.input_dropout,
+            hidden_dropout=self.hidden_dropout,
+            output_dropout=self.output_dropout,
+        )
         if self.attention_heads < 0:
             raise ConfigError(
                 "attention_heads_negative",
                 "attention_heads must not be negative, but is {value}",
                 value=self.attention_heads,
             )
-        for name in ("input_dropout", "hidden_dropout", "output_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(
-                    "bad_dropout", "{name} must lie in [0, 1), but is {value}", name=name, value=getattr(self, name)
-                )
 
 
 @dataclass(frozen=True)

@@ -117,12 +117,12 @@ class TaggerFeatures:
 
     def files(self) -> dict[str, str | Callable[[Path], None]]:
         """Return what goes into a checkpoint: plain text by name of the file."""
-        files: dict[str, str | Callable[[Path], None]] = {
+        return {
             VOCAB_FILE: self.vocab.save,
             BIGRAMS_FILE: "".join(escape(bigram) + "\n" for bigram in self.bigrams),
             WORDS_FILE: self.lexicon.save,
+            LISTS_FILE: self.lexicon.save_lists,  # without lists, too: one of an older checkpoint must not stay
         }
-        return files | ({LISTS_FILE: self.lexicon.save_lists} if self.lexicon.lists else {})
 
     @classmethod
     def load(cls, directory: Path) -> TaggerFeatures:

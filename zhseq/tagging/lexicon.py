@@ -165,16 +165,17 @@ class Lexicon:
         counts = np.concatenate([[0.0], np.maximum(self.frequencies, 1.0), [LIST_FREQUENCY] * len(self.lists)])
         self._weights = np.log1p(counts).astype(np.float32)
         lengths = np.array([len(word) for word in words], dtype=np.int64)
+        sizes = {*lengths.tolist(), *(length for by_length in self.lists.values() for length in by_length)}
+        if sizes and not 1 <= min(sizes) <= max(sizes) <= max_length:
+            raise ValueError(f"words must have 1 to {max_length} characters")
         parts: dict[int, list[tuple[CodePoints, Rows]]] = {}
         for length in np.flatnonzero(np.bincount(lengths)).tolist():
             rows = np.flatnonzero(lengths == length)
-            chosen = codepoints("".join(words[row] for row in rows.tolist())).reshape(-1, length) if length else None
-            parts[length] = [] if chosen is None else [(chosen, (rows + 1).astype(np.int32))]
+            points = codepoints("".join(words[row] for row in rows.tolist())).reshape(-1, length)
+            parts[length] = [(points, (rows + 1).astype(np.int32))]
         for row, by_length in enumerate(self.lists.values(), start=len(words) + 1):
             for length, points in by_length.items():
                 parts.setdefault(length, []).append((points, np.full(len(points), row, dtype=np.int32)))
-        if parts and not 1 <= min(parts) <= max(parts) <= max_length:
-            raise ValueError(f"words must have 1 to {max_length} characters")
         self._tables = {
             length: NgramTable(*map(np.concatenate, zip(*parts[length], strict=True))) for length in sorted(parts)
         }
@@ -240,7 +241,7 @@ class Lexicon:
             lines = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n") if line]
             words = [unescape(word) for word, _ in lines]
             frequencies = [float(frequency) for _, frequency in lines]
-            path = lists or path
+            path = lists or path  # what is wrong from here on
             return cls(words, frequencies, max_length, _read_lists(lists) if lists else None)
         except (OSError, ValueError) as error:
             raise CheckpointError(

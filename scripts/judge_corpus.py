@@ -75,7 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dynasty", nargs="*", default=[], help="default: all")
     parser.add_argument("--split", default="dev", choices=("train", "dev", "test"), help="default: dev")
     options = parser.parse_args(arguments)
-    report(judge(poems_of(options.form, options.dynasty, options.split), Prosody.load(options.prosody)))
+    poems = poems_of(options.form, options.dynasty, options.split)
+    if not poems:
+        parser.error(f"the part {options.split} has no {options.form} of {' '.join(options.dynasty)}")
+    report(judge(poems, Prosody.load(options.prosody)))
     return 0
 
 

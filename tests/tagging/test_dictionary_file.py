@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from zhseq.errors import InputError, Message
-from zhseq.tagging.dictionary import MAX_WORD, Entry, columns_of, read_entries
+from zhseq.tagging.dictionary_file import MAX_WORD, Entry, columns_of, read_entries
 
 
 def read(path: Path, text: str | bytes) -> list[tuple[str, str, str, float | None, str]]:
@@ -40,7 +40,7 @@ def test_what_jieba_reads_is_read_alike(line: str) -> None:
     match = re.fullmatch("(.+?)( [0-9]+)?( [a-z]+)?", line)
     assert match is not None
     word, frequency, pos = ((part or "").strip() for part in match.groups())
-    from zhseq.tagging import dictionary as dictionary_file
+    from zhseq.tagging import dictionary_file
 
     turned = re.fullmatch(r"\S*[一-三] ([a-z]+) [0-9]+", line)
     assume(not (turned and turned[1] in dictionary_file._JIEBA_POS))

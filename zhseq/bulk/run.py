@@ -243,7 +243,7 @@ class Run:
             InputError: As `UserDictionary.read`.
         """
         if self.job.dictionary is not None:
-            from zhseq.tagging.dictionary import read_entries
+            from zhseq.tagging.dictionary_file import read_entries
 
             read_entries(self.job.dictionary, note)
 

@@ -17,7 +17,7 @@ from zhseq.poetry.forms import FORMS
 from zhseq.poetry.prosody.books import BOOK_NAMES
 from zhseq.poetry.request import Ranking, Request, Rhyme, Sampling
 from zhseq.serve.settings import MAX_POEMS, MAX_SUGGESTIONS, MAX_WORDS, POEM_CHARACTERS
-from zhseq.tagging.dictionary import MAX_LABEL, MAX_WORD
+from zhseq.tagging.dictionary_file import MAX_LABEL, MAX_WORD
 from zhseq.tagging.formats import UPOS
 
 REFERENCE = "#/components/schemas/{model}"

@@ -1,0 +1,393 @@
+"""Words of a user as files and callers give them: read, checked, and complained about by line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import regex
+
+from zhseq.errors import InputError, Message
+from zhseq.text.encoding import Notify, decode_text
+from zhseq.text.normalize import codepoints, normalize
+
+MAX_WORD = 128
+"""Characters of the longest word of a user's dictionary."""
+MAX_LABEL = 64
+"""Characters of the longest part of speech or entity label."""
+PREFER, FORCE = MODES = ("prefer", "force")
+
+# As jieba reads a line: the word may hold blanks, a number is the frequency, lower-case letters the part of speech.
+# Beyond jieba, `force` may stand for the frequency, and after either the part of speech may hold any characters.
+_LINE = re.compile(r"(.+?)(?: +(-?[0-9]+(?:\.[0-9]+)?|force)(?: +(\S+))?| +([a-z]+))?")
+PATTERN_PREFIX = "re:"
+"""What a line of a dictionary file begins with that is a regular expression."""
+_APART = " => "
+_JIEBA_TAGS = (
+    "a b c d e f g h i j k l m n o p q r s t u v w x y z ad ag an df dg eng mg mq ng nl nr nrf nrfg nrj nrt ns nsf nt "
+    "nx nz rg rr rz tg ud ug uj ul uv uz vd vg vi vn vq zg"
+)
+_JIEBA_POS = frozenset(_JIEBA_TAGS.split())
+"""Parts of speech of jieba: behind a word that ends in a Latin letter, other letters are the rest of the word."""
+_COMMENT = re.compile(r"\s*(?:#|//)(?:\s|$)")
+_END_COMMENT = re.compile(r"\s+#\s.*$")
+_COMMAS = re.compile(r"[^,，]*[^,，0-9.\s][^,，]*[,，]\s*(?:(?:[0-9.]+|force)\s*(?:[,，]\s*[A-Za-z]*\s*)*|[a-z]{1,4})")
+_TURNED = re.compile(r"[^ ]*[\u4e00-\u9fff] +([a-z]+) +[0-9]+")
+_TWO_WORDS = re.compile(r"[\u4e00-\u9fff] +[\u4e00-\u9fff]")
+_WIDE_BLANKS = str.maketrans({"\u3000": " ", "\u00a0": " "})
+_MUCH, _MANY = 0.2, 5  # share and number of odd lines from which on the file is something else
+
+
+class Entry(NamedTuple):
+    """A word of a user's dictionary."""
+
+    word: str
+    pos: str = ""
+    """The part of speech it has; empty: the model decides."""
+    label: str = ""
+    """The label of the entity that it is; empty: none."""
+    frequency: float | None = None
+    """How often it occurs, in any unit; of words that compete, a more frequent one has an edge."""
+    mode: str = ""
+    """`prefer` or `force`; empty: that of the dictionary."""
+
+
+@dataclass
+class Columns:
+    """Entries by column, all lists of one length."""
+
+    words: list[str] = field(default_factory=list)
+    pos: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    frequencies: list[float] = field(default_factory=list)
+    """NaN: not given."""
+    modes: list[str] = field(default_factory=list)
+    patterns: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Beside the entries: regular expressions with the part of speech and the entity label of what they match."""
+    apart: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Beside the entries: normalised texts, and the offsets in them that no word goes across."""
+
+    def append(self, word: str, pos: str, label: str, frequency: float, mode: str) -> None:
+        """Add an entry."""
+        self.words.append(word)
+        self.pos.append(pos)
+        self.labels.append(label)
+        self.frequencies.append(frequency)
+        self.modes.append(mode)
+
+
+def read_entries(path: Path, notify: Notify | None = None) -> Columns:
+    """Read a dictionary file: UTF-8 or GB18030, one entry a line, empty lines aside.
+
+    A line without a tab is one of jieba's: `word [frequency] [part of speech]`. A line with a tab has the columns word,
+    frequency, part of speech, entity label, of which the last may be missing or empty. `force` in the place of the
+    frequency makes a word of it wherever it stands. Lines that begin with `# ` or `// ` are comments.
+
+    A line `re:EXPRESSION`, with part of speech and entity label behind tabs if they are given, makes a word of all that
+    the regular expression matches. A line `和服务 => 和 服务` keeps words from going across where the blanks are.
+
+    Args:
+        path: The file.
+        notify: Called for what may not be meant as it is read: another encoding, comments, two words in a line.
+
+    Raises:
+        InputError: The file cannot be read or has no entry, a line is broken (names file and line), or many are odd.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            "unreadable_dictionary",
+            "{path}: expected a dictionary that can be read: {reason}.",
+            path=path,
+            reason=error.strerror,
+        ) from error
+    columns, numbers, others = Columns(), [], 0
+    comments: list[int] = []
+    for number, line in enumerate(decode_text(data, str(path), notify).split("\n"), start=1):
+        if _COMMENT.match(line):
+            comments.append(number)
+        elif line and not line.isspace():
+            numbers.append(number)
+            try:
+                if line.startswith(PATTERN_PREFIX):
+                    numbers.pop()
+                    others += 1
+                    add_pattern(columns.patterns, *_pattern_columns(line))
+                elif _APART in line:
+                    numbers.pop()
+                    others += 1
+                    keep_apart(columns.apart, *_apart_columns(line))
+                elif "\t" in line:
+                    _append_tabbed(columns, line)
+                else:
+                    _append_plain(columns, line)
+            except InputError as error:
+                raise _in_line(path, number, error.message) from None
+    if not numbers and not others:
+        raise InputError("empty_dictionary", "{path}: expected words, one a line, found an empty file.", path=path)
+    if notify and comments:
+        values = {"path": path, "count": len(comments), "line": comments[0]}
+        notify(Message("comments", "{path}: {count} lines are comments and left out, the first is line {line}", values))
+    _note_two_words(path, columns, numbers, notify)
+    return checked(columns, lambda index, problem: _in_line(path, numbers[index], problem))
+
+
+def _in_line(path: Path, line: int, problem: Message) -> InputError:
+    return InputError("dictionary_line", "{path}, line {line}: {problem}", path=path, line=line, problem=problem)
+
+
+def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: Notify | None) -> None:
+    """Note lines that seem to hold two words with a blank between; raise if there are many."""
+    odd = [index for index, word in enumerate(columns.words) if " " in word and _TWO_WORDS.search(word)]
+    if not odd:
+        return
+    values = {
+        "path": path,
+        "count": len(odd),
+        "total": len(numbers),
+        "line": numbers[odd[0]],
+        "word": columns.words[odd[0]],
+    }
+    if len(odd) >= _MANY and len(odd) > _MUCH * len(numbers):
+        raise InputError(
+            "two_words_a_line",
+            "{path}: expected one word a line, found {count} of {total} lines with a blank between Chinese words, as "
+            "in line {line} ({word!r}); write one a line.",
+            **values,
+        )
+    if notify:
+        notify(
+            Message(
+                "word_with_blank",
+                "{path}: {count} of {total} words hold a blank between Chinese characters, the first in line {line} "
+                "({word!r}); they match only with that blank",
+                values,
+            )
+        )
+
+
+def _pattern_columns(line: str) -> tuple[str, str, str]:
+    expression, pos, label, *more = f"{line.removeprefix(PATTERN_PREFIX)}\t\t".rstrip("\n").split("\t")
+    if any(part.strip() for part in more):
+        found = len(line.rstrip().split("\t"))
+        raise InputError(
+            "pattern_columns",
+            "expected at most 3 columns with tabs between (re: and a pattern, part of speech, entity label), found "
+            "{found}; write \\t for a tab in a pattern.",
+            found=found,
+        )
+    return expression.strip(), pos.strip(), label.strip()
+
+
+def add_pattern(patterns: dict[str, tuple[str, str]], expression: str, pos: str, label: str) -> None:
+    """Check a pattern and add it.
+
+    Raises:
+        InputError: The expression is broken or empty, or a label is no label.
+    """
+    try:
+        compiled = regex.compile(expression, regex.V1)
+    except regex.error as error:
+        raise InputError(
+            "broken_pattern",
+            "expected a regular expression, but {expression} is none: {reason}.",
+            expression=shown(expression),
+            reason=str(error),
+        ) from None
+    if not expression or compiled.fullmatch(""):
+        raise InputError(
+            "expression_of_nothing",
+            "expected a regular expression that needs a character to match, found {expression}.",
+            expression=shown(expression),
+        )
+    for kind, name in (("part of speech", pos), ("entity label", label)):
+        if not _is_label(name):
+            raise _error_of(_wrong_label(kind, name))
+    patterns[expression] = (pos, label)
+
+
+def _apart_columns(line: str) -> tuple[str, list[str]]:
+    whole, _, parts = line.strip().partition(_APART)
+    return whole.strip(), parts.split()
+
+
+def keep_apart(apart: dict[str, tuple[int, ...]], whole: str, parts: list[str]) -> None:
+    """Check where a text is to be cut, and add it.
+
+    Raises:
+        InputError: The parts are not those of the text, or fewer than two, or it is too long.
+    """
+    if "".join(parts) != whole or len(parts) < 2:
+        raise InputError(
+            "wrong_parts",
+            "expected on the right of => the text on its left, {whole}, in two or more parts with blanks between, "
+            "found {parts}.",
+            whole=shown(whole),
+            parts=shown(" ".join(parts)),
+        )
+    if len(whole) > MAX_WORD or not whole.isprintable():
+        raise _error_of(_complaint(whole))
+    ends = np.cumsum([len(part) for part in parts]).tolist()
+    apart[normalize(whole)] = tuple(ends[:-1])
+
+
+def _append_plain(columns: Columns, line: str) -> None:
+    line = _END_COMMENT.sub("", line).translate(_WIDE_BLANKS).strip()
+    if _COMMAS.fullmatch(line):
+        raise InputError(
+            "dictionary_with_commas",
+            "expected blanks or tabs between word, frequency and part of speech, found commas ({line}); a word that "
+            "holds them needs a tab behind it.",
+            line=shown(line),
+        )
+    turned = _TURNED.fullmatch(line)
+    if turned and turned[1] in _JIEBA_POS:
+        raise InputError(
+            "frequency_after_pos",
+            "expected the frequency before the part of speech, found it behind ({line}).",
+            line=shown(line),
+        )
+    match = _LINE.fullmatch(line)
+    if match is None:  # a line feed is excluded, and so this is a line separator of another kind
+        columns.append(line, "", "", math.nan, "")
+        return
+    word, number, pos, lower = match.groups()
+    if lower and word[-1].isascii() and word[-1].isalpha() and lower not in _JIEBA_POS:
+        word, lower = line, None  # New york, and no word New with the part of speech york
+    columns.append(word, pos or lower or "", "", *_frequency_and_mode(number or ""))
+
+
+def _append_tabbed(columns: Columns, line: str) -> None:
+    word, number, pos, label, *more = (part.strip() for part in f"{line}\t\t\t".split("\t"))
+    if any(more):
+        found = len(line.rstrip().split("\t"))
+        raise InputError(
+            "dictionary_columns",
+            "expected at most 4 columns with tabs between (word, frequency, part of speech, entity label), found "
+            "{found}.",
+            found=found,
+        )
+    columns.append(word, pos, label, *_frequency_and_mode(number))
+
+
+def _frequency_and_mode(text: str) -> tuple[float, str]:
+    if not text:
+        return math.nan, ""
+    if text == FORCE:
+        return math.nan, FORCE
+    try:
+        frequency = float(text)
+    except ValueError:
+        frequency = -1.0
+    if not 0 <= frequency < math.inf:
+        raise InputError(
+            "frequency_or_force", "expected a frequency of 0 or more, or force, found {found}.", found=shown(text)
+        )
+    return frequency, ""
+
+
+def columns_of(entries: Iterable[Entry | str]) -> Columns:
+    """Return entries by column, checked.
+
+    Raises:
+        InputError: An entry is broken.
+    """
+    columns = Columns()
+    for entry in entries:
+        word, pos, label, frequency, mode = Entry(entry) if isinstance(entry, str) else entry
+        if frequency is not None and not 0 <= frequency < math.inf:
+            raise InputError(
+                "negative_frequency",
+                "Expected a frequency of 0 or more for the word {word}, found {found}.",
+                word=shown(word),
+                found=frequency,
+            )
+        if mode not in ("", *MODES):
+            raise InputError(
+                "mode_of_word",
+                "Expected the mode prefer or force for the word {word}, found {found}.",
+                word=shown(word),
+                found=shown(mode),
+            )
+        columns.append(word.strip(), pos, label, math.nan if frequency is None else frequency, mode)
+    return checked(columns, lambda index, problem: _error_of(problem))
+
+
+def _error_of(problem: Message) -> InputError:
+    return partial(InputError, **problem.values)(problem.code, problem.template)
+
+
+def checked(columns: Columns, error: Callable[[int, Message], InputError]) -> Columns:
+    """Return the entries with normalised words.
+
+    Args:
+        columns: Words as they were written, without blanks around them.
+        error: Makes the error of an entry, given its number and what is wrong.
+
+    Raises:
+        InputError: A word is empty, too long or holds a control character, or a label is no label.
+    """
+    for kind, labels in (("part of speech", columns.pos), ("entity label", columns.labels)):
+        for label in set(labels):
+            if not _is_label(label):
+                raise error(labels.index(label), _wrong_label(kind, label))
+    lengths = np.fromiter(map(len, columns.words), dtype=np.int64, count=len(columns.words))
+    joined = "".join(columns.words)
+    points = codepoints(joined)
+    control = (points < 0x20) | ((points >= 0x7F) & (points < 0xA0)) | ((points >= 0xD800) & (points < 0xE000))
+    control |= (points == 0x2028) | (points == 0x2029)
+    wrong = (lengths == 0) | (lengths > MAX_WORD)
+    wrong[np.searchsorted(np.cumsum(lengths), np.flatnonzero(control), side="right")] = True
+    if wrong.any():
+        index = int(np.flatnonzero(wrong)[0])
+        raise error(index, _complaint(columns.words[index]))
+    normal, ends = normalize(joined), np.cumsum(lengths).tolist()
+    columns.words = [normal[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return columns
+
+
+def _is_label(label: str) -> bool:
+    return len(label) <= MAX_LABEL and label.isprintable() and " " not in label
+
+
+def _wrong_label(kind: str, label: str) -> Message:
+    values = {"most": MAX_LABEL, "found": shown(label)}
+    if kind == "part of speech":
+        return Message(
+            "wrong_part_of_speech",
+            "expected as part of speech at most {most} printable characters without blanks, found {found}; separate "
+            "columns by tabs if the word has blanks.",
+            values,
+        )
+    return Message(
+        "wrong_entity_label",
+        "expected as entity label at most {most} printable characters without blanks, found {found}; separate "
+        "columns by tabs if the word has blanks.",
+        values,
+    )
+
+
+def _complaint(word: str) -> Message:
+    if not word:
+        return Message("no_word", "expected a word, found nothing but blanks.", {})
+    if len(word) > MAX_WORD:
+        return Message(
+            "long_word",
+            "expected a word of at most {most} characters, found one of {length}: {word}.",
+            {"most": MAX_WORD, "length": len(word), "word": shown(word)},
+        )
+    return Message(
+        "control_character", "expected a word without control characters, found {word}.", {"word": shown(word)}
+    )
+
+
+def shown(text: str) -> str:
+    """Return a text as messages show it: escaped, and not longer than a line."""
+    return repr(text if len(text) <= 40 else text[:40] + "…")

@@ -586,6 +586,7 @@ _SERVICE: dict[str, str] = {
     "invalid_word": "<words>：{problem}",
     "limit_too_small": "{name} 至少为 1，而所给的是 {value}",
     "lone_surrogate": "正文中有半个代理对（如 \\ud800 这样的转义），不成字符；其他平面的字请直接写出，或写全两个转义。",
+    "many_problems": "有 {count} 个字段或条目不对",
     "missing_field": "缺少 {field}",
     "more_problems": "另有 {count} 处",
     "no_serve_extra": "服务需要 {package} 包；所需各包可一并安装：pip install 'zhseq[serve]'",

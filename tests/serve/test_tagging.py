@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 from tests.serve.conftest import Serve
 from tests.serve.fakes import FakeTagger
 from tests.tagging import fake_tagger
+from zhseq.errors import Message
 from zhseq.tagging.formats import make_writer
 
 JSON = {"Content-Type": "application/json"}
@@ -152,6 +153,22 @@ def test_what_is_wrong_with_a_body_is_said_in_words_of_the_service(
 def test_more_problems_are_counted(client: TestClient) -> None:
     message = client.post("/v1/tag", json={"text": "a", **dict.fromkeys("abcde", 1)}).json()["error"]["message"]
     assert message.endswith("no field c; and 2 more.")
+
+
+def test_a_million_problems_are_not_described(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = 0
+
+    def problem(*_: object) -> Message:
+        nonlocal described
+        described += 1
+        return Message("a_number", "a number")
+
+    monkeypatch.setattr("zhseq.serve.reading._problem", problem)
+    body = b'{"texts":[' + b"1," * 100_000 + b"1]}"
+    answer = client.post("/v1/tag", content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["values"]["problem"]["values"] == {"count": 100_001}
+    assert not described
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "9" * 5000])

@@ -20,6 +20,7 @@ _Body = TypeVar("_Body", bound=BaseModel)
 _Result = TypeVar("_Result")
 _BODY_SECONDS = 10.0  # in which a body must have come
 _SHOWN = 3  # faults of a body that are told at once
+_MOST_FAULTS = 1_000  # of a body that are looked at; to describe a million, as a megabyte can have, takes seconds
 _FIELD = 80  # characters of the name of a field that are shown
 
 
@@ -67,6 +68,9 @@ async def _body(receive: Receive) -> bytes:
 
 def _refusal(error: ValidationError, body: bytes) -> ApiError:
     """Say in words of our own what pydantic has against a body."""
+    if error.error_count() > _MOST_FAULTS:
+        many = Message("many_problems", "{count} fields or items are wrong", {"count": error.error_count()})
+        return _not_as_described(many)
     faults = error.errors(include_url=False, include_input=False)
     if faults[0]["type"] == "json_invalid":
         return ApiError(400, _why_no_json(body))
@@ -79,6 +83,10 @@ def _refusal(error: ValidationError, body: bytes) -> ApiError:
     )
     if {each.code for each in problems} == {"too_long"}:
         return ApiError(422, problems[0])
+    return _not_as_described(problem)
+
+
+def _not_as_described(problem: Message) -> ApiError:
     return ApiError(
         422, Message("invalid_request", "The request is not as described: {problem}.", {"problem": problem})
     )

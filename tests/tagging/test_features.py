@@ -1,13 +1,16 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tagging.tiny_tagger import tiny_features
 from zhseq.batching import IGNORED
 from zhseq.errors import CheckpointError
 from zhseq.tagging.features import BIGRAMS_FILE, TaggerFeatures, most_frequent_bigrams
-from zhseq.tagging.lexicon import slots_per_set
+from zhseq.tagging.lexicon import Lexicon, slots_per_set
 from zhseq.text.normalize import blanks, codepoints
 
 
@@ -27,6 +30,37 @@ def test_a_batch_by_hand() -> None:
     named = [{features.lexicon.words[row - 1] for row in rows if row} for rows in batch.word_ids[0].tolist()]
     assert named == [{"中", "中国"}, {"中国", "国人"}, {"国人", "人民"}, {"人民"}]
     assert not batch.word_ids[1].any()
+
+
+@given(st.lists(st.text("中国人民北京大学学习,龘\U00020000\n", min_size=1, max_size=12), min_size=1, max_size=6))
+def test_the_compiled_loop_finds_what_numpy_finds(texts: list[str]) -> None:
+    full = tiny_features()
+    without_threes = Lexicon(
+        ["中", "北京大学", "人民"], [3.0, 1e5, 7.0], 4, {"places": {4: codepoints("中国人民")[None]}}
+    )
+    for features in (
+        full,
+        TaggerFeatures(full.vocab, [], without_threes),
+        TaggerFeatures(full.vocab, ["中国"], Lexicon([], [], 4)),
+    ):
+        lengths = np.array([len(text) for text in texts])
+        points = codepoints("".join(texts))
+        found = features.look_up(points, lengths)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("zhseq.tagging.features.library", lambda: None)
+            expected = features.look_up(points, lengths)
+        for name in ("ids", "bigrams", "words", "weights"):
+            ours, theirs = getattr(found, name), getattr(expected, name)
+            assert (ours is None) == (theirs is None)
+            assert theirs is None or (ours.dtype == theirs.dtype and np.array_equal(ours, theirs))
+
+
+def test_a_copy_of_the_tables_finds_the_same() -> None:
+    features = tiny_features()
+    expected = features.batch(["中国人民"]).word_ids
+    twin = pickle.loads(pickle.dumps(features))
+    del features
+    assert np.array_equal(twin.batch(["中国人民"]).word_ids, expected)
 
 
 def test_traditional_and_full_width_texts_read_the_same() -> None:

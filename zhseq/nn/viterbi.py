@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from array import array
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -36,8 +37,8 @@ _LOST = 1e-200  # a sum of exponentials below has lost what a double cannot hold
 _NEVER = -1e30  # nats; stands for minus infinity where two may be subtracted from each other
 
 _LANES = 16  # as in kernel.c
-SOURCES = ("portable.h", "kernel.c", "encoder.c")
-"""What is compiled into one library; `zhseq.tagging.native` calls the other."""
+SOURCES = ("portable.h", "kernel.c", "encoder.c", "ngrams.c")
+"""What is compiled into one library; `zhseq.tagging.native` and `zhseq.tagging.features` call the others."""
 _FOLDER = Path(__file__).resolve().parent
 
 
@@ -60,8 +61,12 @@ class Packed:
 
     def __init__(self, *fields: npt.NDArray[Any] | Packed | int | None) -> None:
         self._pointed_to = fields
-        self._words = np.array(list(map(_word, fields)), dtype=np.uint64)
-        self.address = address(self._words)
+        self._words = array("Q", map(_word, fields))
+        self.address = self._words.buffer_info()[0]
+
+    def __reduce__(self) -> tuple[type[Packed], tuple[npt.NDArray[Any] | Packed | int | None, ...]]:
+        """Let a copy or another process point to arrays of its own."""
+        return Packed, self._pointed_to
 
 
 def _word(field: npt.NDArray[Any] | Packed | int | None) -> int:
@@ -70,11 +75,11 @@ def _word(field: npt.NDArray[Any] | Packed | int | None) -> int:
     return field.address if isinstance(field, Packed) else address(field)
 
 
-def address(array: npt.NDArray[Any]) -> int:
+def address(values: npt.NDArray[Any]) -> int:
     """Return where an array lies, which must be in C order."""
-    if not array.flags.c_contiguous:
+    if not values.flags.c_contiguous:
         raise ValueError("expected an array in C order")
-    found: int = array.__array_interface__["data"][0]
+    found: int = values.__array_interface__["data"][0]
     return found
 
 
@@ -146,10 +151,6 @@ class Chain:
         self.span_columns: Ints = np.where(self.spans < 0, -1, self.column_of[self.spans])
         self.start_by_column: Floats = self.start[self.order]
         self.end_by_column: Floats = self.end[self.order]
-
-    def __getstate__(self) -> dict[str, object]:
-        """Leave out what holds addresses, so that a copy or another process makes its own."""
-        return {name: value for name, value in self.__dict__.items() if name != "packed"}
 
     @cached_property
     def packed(self) -> Packed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from zhseq.tagging.matching import (
     match_patterns,
     pattern_attributes,
 )
-from zhseq.text.normalize import CodePoints, blanks, codepoints, from_codepoints, normalize
+from zhseq.text.normalize import CodePoints, blanks, folded, from_codepoints
 from zhseq.text.pieces import cut_pieces, split_sentences, with_context
 from zhseq.text.tags import TagTable
 
@@ -71,23 +72,19 @@ class TextBlock:
     @classmethod
     def of(cls, lines: Sequence[str], words: WordTables | None = None, *, patterns: bool = False) -> TextBlock:
         """Make a block of lines, with what is known of their words, see `zhseq.tagging.matching.match`."""
-        joined = "".join(lines)
-        lengths = np.array([len(line) for line in lines], dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        every = codepoints(normalize(joined))
-        real = ~blanks(every)
-        places = np.flatnonzero(real)
-        points = every[places]
-        bounds = np.searchsorted(places, offsets)
+        offsets = np.array([0, *accumulate(map(len, lines))], dtype=np.int64)
+        every = folded("".join(lines))
+        places = (~blanks(every)).nonzero()[0]
+        points, bounds = every, offsets
+        if len(places) < len(every):
+            points, bounds = every[places], places.searchsorted(offsets)
         first = np.zeros(len(points), dtype=np.bool_)
         first[bounds[:-1][bounds[:-1] < bounds[1:]]] = True
         apart = first.copy()
-        apart[1:] |= np.diff(places) > 1
+        apart[1:] |= places[1:] - places[:-1] > 1
         matches = match(every, offsets, words, patterns=patterns)
-        if matches is not None:
-            starts, ends, cuts = (
-                np.searchsorted(places, found) for found in (matches.starts, matches.ends, matches.cuts)
-            )
+        if matches is not None and len(places) < len(every):
+            starts, ends, cuts = (places.searchsorted(found) for found in (matches.starts, matches.ends, matches.cuts))
             matches = replace(matches, starts=starts, ends=ends, cuts=cuts)
         pieces, owner = _pieces(points, bounds, matches)
         return cls(points, places, offsets, first, apart, pieces, owner, matches)
@@ -111,12 +108,16 @@ class TextBlock:
 
 def _pieces(points: CodePoints, bounds: Ints, matches: Matches | None) -> tuple[Ints, Ints]:
     """Cut the lines, given by their bounds in `points`, into pieces; see `TextBlock`."""
-    sizes = np.diff(bounds)
-    short = np.flatnonzero((sizes > 0) & (sizes <= PIECE))
-    rows = [np.stack([bounds[short], bounds[short + 1]] * 2, axis=1)]
-    owner = [short]
-    long = np.flatnonzero(sizes > PIECE).tolist()
-    places = _Seams(matches, len(points)) if long and matches is not None else None
+    begins, ends = bounds[:-1], bounds[1:]
+    sizes = ends - begins
+    short = ((sizes > 0) & (sizes <= PIECE)).nonzero()[0]
+    whole = np.empty((len(short), 4), dtype=np.int64)
+    whole[:, ::2], whole[:, 1::2] = begins[short, None], ends[short, None]
+    rows, owner = [whole], [short]
+    long = (sizes > PIECE).nonzero()[0].tolist()
+    if not long:
+        return whole, short
+    places = _Seams(matches, len(points)) if matches is not None else None
     for line in long:
         text = from_codepoints(points[bounds[line] : bounds[line + 1]])
         cuts = cut_pieces(text, PIECE)
@@ -430,7 +431,7 @@ def limits_of(table: TagTable, marks: Marks, edges: Bools | None, size: int) -> 
             goes across one, and there may be more; a name begins and ends at one, and may go across.
         size: Characters.
     """
-    forced = marks.force.any()
+    forced = len(marks) > 0 and marks.force.any()
     if edges is None and not forced:
         return None
     kinds = np.full(size, -1, dtype=np.int32) if edges is None else 2 * edges[:-1] + edges[1:].astype(np.int32)

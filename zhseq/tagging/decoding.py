@@ -55,7 +55,7 @@ class MarkedSequences:
         Raises:
             InputError: A sequence has no legal path, or a word is preferred and the tags do not mark ends.
         """
-        free = not self.marks.force.all()
+        free = len(self.marks) > 0 and not self.marks.force.all()
         if free and not self.table.strict:
             raise InputError(
                 "tags_without_ends",
@@ -198,18 +198,17 @@ def find_spans(
     parts = [_Head(head, network.chains[head], tag_table(network.heads[head]), block) for head in heads]
     parts.sort(key=lambda part: part.table.outside_id >= 0)  # words come first
     decoder = _Decoder(parts, block, nbest)
-    odds = {
-        part.name: np.ones((len(block.points), len(part.table.tags) if scores else 0), np.float32) for part in parts
-    }
+    odds = {part.name: np.ones((len(block.points), len(part.table.tags)), np.float32) for part in parts if scores}
     for chosen in _batches(block.pieces):
         begins, ends, reads, stops = block.pieces[chosen].T
-        read = _ranges(reads, stops - reads)
-        owned = (read >= np.repeat(begins, stops - reads)) & (read < np.repeat(ends, stops - reads))
-        emissions = network.emissions(block.points[read], stops - reads, heads)
-        pieces = _PieceBatch(chosen, read, owned, emissions, stops - reads)
+        lengths = stops - reads
+        read = _ranges(reads, lengths)
+        owned = (read >= begins.repeat(lengths)) & (read < ends.repeat(lengths))
+        pieces = _PieceBatch(chosen, read, owned, network.emissions(block.points[read], lengths, heads), lengths)
         decoder.add(pieces)
-        for part in parts if scores else ():
-            odds[part.name][read[owned]] = part.probabilities(pieces)[owned]
+        for name, known in odds.items():
+            part = next(part for part in parts if part.name == name)
+            known[read[owned]] = part.probabilities(pieces)[owned]
     paths = decoder.paths()
     found = {
         part.name: [
@@ -229,9 +228,11 @@ def _over_words(names: Spans, words: Spans) -> Spans:
 
     That is needed where a long line was cut within a word or a name, and for tags that do not mark ends.
     """
-    starts = words.starts[np.searchsorted(words.starts, names.starts, side="right") - 1]
-    ends = words.ends[np.searchsorted(words.ends, names.ends)]
-    if np.array_equal(starts, names.starts) and np.array_equal(ends, names.ends):
+    if not len(names.starts):
+        return names
+    starts = words.starts[words.starts.searchsorted(names.starts, side="right") - 1]
+    ends = words.ends[words.ends.searchsorted(names.ends)]
+    if (starts == names.starts).all() and (ends == names.ends).all():
         return names
     kept, last = [], 0
     for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
@@ -250,6 +251,8 @@ def tag_table(tags: tuple[str, ...]) -> TagTable:
 
 def _batches(pieces: Ints) -> list[Ints]:
     """Group pieces of similar length, (batches of) rows of `pieces`."""
+    if len(pieces) == 1:
+        return [np.zeros(1, dtype=np.int64)]
     lengths = pieces[:, 3] - pieces[:, 2]
     order = np.argsort(lengths, kind="stable")[::-1]
     batches, start = [], 0
@@ -263,7 +266,10 @@ def _batches(pieces: Ints) -> list[Ints]:
 
 def _ranges(starts: Ints, lengths: Ints) -> Ints:
     """Return the numbers of all ranges, one range after the other."""
-    return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(int(lengths.sum()))
+    if not len(starts):
+        return starts
+    ends = lengths.cumsum()
+    return np.asarray((starts - ends + lengths).repeat(lengths) + np.arange(ends[-1]))
 
 
 @dataclass(frozen=True)
@@ -342,15 +348,12 @@ class _Head:
 
     def borders(self, tags: Ints, read: Ints) -> Bools:
         """Return where words or names begin or end, (characters + 1,): before each character, and behind the last."""
-        table = self.table
-        found = np.ones(len(tags) + 1, dtype=np.bool_)
+        found = np.empty(len(tags) + 1, dtype=np.bool_)
+        found[:-1], found[-1] = self.table.begins[tags], self.of_words
         if self.of_words:
-            found[:-1] = ~table.continues[tags] | self._block.apart[read]
+            found[:-1] |= self._block.apart[read]
         else:
-            inside = table.label_ids[tags] >= 0
-            found[:-1] = inside & ~table.continues[tags]
-            found[-1] = False
-            found[1:] |= inside & ~table.opens[tags]
+            found[1:] |= self.table.ends[tags]
         return found
 
     def paths(self, batch: _PieceBatch, nbest: int, borders: Bools | None) -> tuple[Ints, npt.NDArray[np.float64]]:
@@ -403,7 +406,8 @@ class _Decoder:
         elif self._nbest == 1:
             found, sums = self._agreeing(batch), []
         else:
-            found, scores = self._readings(batch)
+            firsts = [head.paths(batch, self._nbest, None) for head in self._heads]
+            found, scores = self._readings(batch, firsts)
             sums = [scores] * len(self._heads)
         characters = batch.read[batch.owned]
         for every, paths in zip(self._paths, found, strict=True):
@@ -414,25 +418,35 @@ class _Decoder:
     def _agreeing(self, batch: _PieceBatch) -> list[Ints]:
         """Return the best tags of words and of names that agree, (1, characters read) each."""
         words, names = self._heads
-        found = [head.paths(batch, 1, None)[0] for head in self._heads]
-        wrong = names.borders(found[1][0], batch.read) & ~words.borders(found[0][0], batch.read)
+        firsts = [head.paths(batch, 1, None) for head in self._heads]
+        found = [paths for paths, _ in firsts]
+        wrong = names.borders(found[1][0], batch.read)
         if wrong.any():
-            owner = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
-            apart = np.unique(owner[np.flatnonzero(wrong)])
+            wrong &= ~words.borders(found[0][0], batch.read)
+        if wrong.any():
+            owner = np.arange(len(batch.lengths)).repeat(batch.lengths)
+            apart = np.unique(owner[wrong[:-1]])
             within = np.isin(owner, apart)
-            for tags, better in zip(found, self._readings(batch.part(apart, within))[0], strict=True):
+            firsts = [(paths[:, within], scores[apart]) for paths, scores in firsts]
+            for tags, better in zip(found, self._readings(batch.part(apart, within), firsts)[0], strict=True):
                 tags[0, within] = better[0]
         return found
 
-    def _readings(self, batch: _PieceBatch) -> tuple[list[Ints], npt.NDArray[np.float64]]:
+    def _readings(
+        self, batch: _PieceBatch, firsts: Sequence[tuple[Ints, npt.NDArray[np.float64]]]
+    ) -> tuple[list[Ints], npt.NDArray[np.float64]]:
         """Return paths of words and of names that agree, (nbest, characters read) each, and their scores together.
 
         Candidates are the best words, each with the best names over their borders, and the best names, each with the
         best words over theirs; the better ones are taken.
+
+        Args:
+            batch: The pieces.
+            firsts: The best words and the best names, found apart, and their scores; see `_Head.paths`.
         """
         words, names = self._heads
         pairs: list[tuple[Ints, Ints, npt.NDArray[np.float64]]] = []
-        (by_words, of_words), (by_names, of_names) = (head.paths(batch, self._nbest, None) for head in self._heads)
+        (by_words, of_words), (by_names, of_names) = firsts
         for rank in range(self._nbest):
             over, totals = names.paths(batch, 1, words.borders(by_words[rank], batch.read))
             pairs.append((by_words[rank], over[0], of_words[:, rank] + NAMES_WEIGHT * totals[:, 0]))
@@ -511,7 +525,7 @@ def _best_sums(scores: npt.NDArray[np.float64], limit: int) -> list[tuple[int, .
 
 
 def _spans_of(
-    tags: Ints, odds: npt.NDArray[np.float32] | None, table: TagTable, block: TextBlock, marks: Marks | None
+    tags: Ints, odds: npt.NDArray[np.float32] | None, table: TagTable, block: TextBlock, marks: Marks
 ) -> Spans:
     """Read spans from tags: a name may hold a blank, a word only if the dictionary says so.
 
@@ -523,7 +537,7 @@ def _spans_of(
         marks: What is known of the words.
     """
     border = block.first if table.outside_id >= 0 else block.apart
-    if marks is not None and table.outside_id < 0:
+    if len(marks) and table.outside_id < 0:
         border = _joined_by_words(tags, table, block, marks)
     starts, ends, labels = spans_from_ids(tags, table, border)
     least = None
@@ -531,7 +545,7 @@ def _spans_of(
         padded = np.append(odds, np.float32(1.0))  # so that the end of the last span is a position, too
         edges = np.stack([starts, ends], axis=1).reshape(-1)
         least = np.minimum.reduceat(padded, edges)[::2] if len(starts) else odds[:0]
-    if marks is not None:
+    if len(marks):
         position, whole = _where_whole(starts, ends, marks)
         names = marks.names[whole]
         labels[position] = np.where(names > 0, len(table.labels) + names, labels[position])

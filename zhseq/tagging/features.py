@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy.typing as npt
 from zhseq import checkpoint
 from zhseq.batching import IGNORED, WORD_SETS, Array, Batch
 from zhseq.errors import CheckpointError, ConfigError
+from zhseq.nn.viterbi import Packed, address, library
 from zhseq.tagging.lexicon import SEPARATOR, Lexicon, NgramTable, rolling_hashes
 from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
 from zhseq.text.tags import allowed_transitions
@@ -102,6 +105,35 @@ class TaggerFeatures:
 
     def look_up(self, points: CodePoints, lengths: Ints) -> Rows:
         """Return what stands in the tables for normalised code points, text after text; see `assemble`."""
+        loops = library()
+        return self._looked_up(points, lengths) if loops is None else self._compiled(loops, points, lengths)
+
+    @cached_property
+    def _packed(self) -> Packed:
+        """The tables for the compiled loop."""
+        lexicon, pairs = self.lexicon, self._bigram_table
+        longest = lexicon.max_length if len(lexicon) else 0
+        words = Packed(*(lexicon.packed.get(length) for length in range(1, longest + 1)))
+        return Packed(longest, lexicon.slots, words, lexicon.weights, None if pairs is None else pairs.packed)
+
+    def _compiled(self, loops: ctypes.CDLL, points: CodePoints, lengths: Ints) -> Rows:
+        points = np.ascontiguousarray(points, dtype=np.uint32)
+        lengths = np.ascontiguousarray(lengths, dtype=np.int64)
+        if len(points) != int(lengths.sum()):
+            raise ValueError(f"expected {lengths.sum()} code points, got {len(points)}")
+        bigrams = words = weights = None
+        if self._bigram_table is not None:
+            bigrams = np.empty(len(points), dtype=np.int32)
+        if len(self.lexicon):
+            words = np.zeros((len(points), 4 * self.lexicon.slots), dtype=np.int32)
+            weights = np.empty(words.shape, dtype=np.float32)
+        arrays = (lengths, points, bigrams, words, weights)
+        texts = ctypes.c_int64(len(lengths))
+        pointers = (ctypes.c_void_p(None if array is None else address(array)) for array in arrays)
+        loops.zhseq_look_up(ctypes.c_void_p(self._packed.address), texts, *pointers)
+        return Rows(self.vocab.encode_points(points), bigrams, words, weights)
+
+    def _looked_up(self, points: CodePoints, lengths: Ints) -> Rows:
         apart = np.arange(len(points)) + np.repeat(np.arange(len(lengths)), lengths)  # with a separator after each text
         separated = np.full(len(points) + len(lengths), SEPARATOR, dtype=np.uint32)
         separated[apart] = points

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.errors import CheckpointError, InputError
+from zhseq.nn.viterbi import Packed
 from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
 from zhseq.text.vocab import escape, unescape
 
@@ -94,6 +95,12 @@ class NgramTable:
         counts = np.bincount((hashes >> self._shift).astype(np.int64), minlength=1 << bits)
         self._first = (np.cumsum(counts) - counts).astype(np.int32)  # hash with these first bits, or the next one
 
+    @property
+    def packed(self) -> Packed:
+        """The same for the compiled loop, `ngrams_t`."""
+        possible = np.packbits(self._filter, bitorder="little")
+        return Packed(self._hashes, self._rows, possible, self._first, int(self._filter_shift), int(self._shift))
+
     def find(self, hashes: Hashes, missing: int = 0) -> Rows:
         """Return the row of each hash, `missing` for n-grams that are not here; shape as given, int32."""
         rows = np.full(hashes.shape, missing, dtype=np.int32)
@@ -163,7 +170,8 @@ class Lexicon:
         self.max_length = max_length
         self.lists = lists or {}
         counts = np.concatenate([[0.0], np.maximum(self.frequencies, 1.0), [LIST_FREQUENCY] * len(self.lists)])
-        self._weights = np.log1p(counts).astype(np.float32)
+        self.weights: Weights = np.log1p(counts).astype(np.float32)
+        """Of each row."""
         lengths = np.array([len(word) for word in words], dtype=np.int64)
         sizes = {*lengths.tolist(), *(length for by_length in self.lists.values() for length in by_length)}
         if sizes and not 1 <= min(sizes) <= max(sizes) <= max_length:
@@ -179,6 +187,16 @@ class Lexicon:
         self._tables = {
             length: NgramTable(*map(np.concatenate, zip(*parts[length], strict=True))) for length in sorted(parts)
         }
+
+    @property
+    def slots(self) -> int:
+        """Columns of each set, see `slots_per_set`."""
+        return slots_per_set(self.max_length)
+
+    @property
+    def packed(self) -> dict[int, Packed]:
+        """The words of each length for the compiled loop."""
+        return {length: table.packed for length, table in self._tables.items()}
 
     def __len__(self) -> int:
         """Return the rows: a word each, and a list each."""
@@ -196,7 +214,7 @@ class Lexicon:
             weights: The same shape, float32, 0 in empty columns; those of a character sum to 4, or to 0 where it has
                 no word at all.
         """
-        size = slots_per_set(self.max_length)
+        size = self.slots
         rows = np.zeros((4 * size, len(hashes[0])), dtype=np.int32)  # a row for each slot: each is filled at once
         inside = size
         for length, table in self._tables.items():
@@ -211,7 +229,7 @@ class Lexicon:
             for offset in range(1, length - 1):
                 rows[inside, offset : offset + len(found)] = found
                 inside += 1
-        weights = self._weights[rows]
+        weights = self.weights[rows]
         total = weights.sum(axis=0)
         weights *= np.float32(4.0) / np.maximum(total, np.float32(1e-6))
         return np.ascontiguousarray(rows.T), np.ascontiguousarray(weights.T)

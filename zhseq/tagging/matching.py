@@ -223,15 +223,16 @@ def match_patterns(points: CodePoints, lines: Ints) -> PatternMatches:
         lines: Where each line begins, and the end of the last, (lines + 1,).
     """
     inner = lines[1:-1]
-    apart = np.insert(points, inner, ord("\n"))  # no piece goes across lines
-    text = from_codepoints(apart)
+    text = from_codepoints(np.insert(points, inner, ord("\n")) if len(inner) else points)  # no piece goes across lines
     rows = [
         (match.start(), match.end(), match.lastindex - 1)
         for match in _expression().finditer(text)
         if match.lastindex is not None and _NAMED[match.lastindex]
     ]
-    rows += _emoji(text, apart, rows)
-    starts, ends, kinds = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3).T
+    rows += _emoji(text, rows)
+    if not rows:
+        return PatternMatches(NOTHING, NOTHING, NOTHING)
+    starts, ends, kinds = np.array(sorted(rows), dtype=np.int64).T
     before = np.searchsorted(inner + np.arange(1, len(inner) + 1), starts, side="right")  # line ends put in before it
     return PatternMatches(starts - before, ends - before, kinds)
 
@@ -244,10 +245,12 @@ def _expression() -> re.Pattern[str]:
     return re.compile("|".join([_SKIPPED, *(f"({kind.expression})" for kind in KINDS)]))
 
 
-def _emoji(text: str, points: CodePoints, taken: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+_POSSIBLE_EMOJI = re.compile("[\u2300-\u2bff\U0001f000-\U0001ffff]")
+
+
+def _emoji(text: str, taken: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
     """Find the clusters of emoji that touch no other piece."""
-    possible = (points >= 0x2300) & (points < 0x2C00) | (points >= 0x1F000) & (points < 0x20000)
-    candidates = np.flatnonzero(possible).tolist()
+    candidates = [match.start() for match in _POSSIBLE_EMOJI.finditer(text)]
     if not candidates:
         return
     occupied = {position for start, end, _ in taken for position in range(start, end)}

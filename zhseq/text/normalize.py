@@ -37,7 +37,12 @@ def from_codepoints(points: CodePoints) -> str:
 
 def normalize(text: str) -> str:
     """Fold width, script and variants character by character. The result has the length of `text` and is idempotent."""
-    return from_codepoints(_table()[codepoints(text)])
+    return from_codepoints(folded(text))
+
+
+def folded(text: str) -> CodePoints:
+    """Return the code points of the normalised text, (characters,)."""
+    return _table()[codepoints(text)]
 
 
 def printed(text: str) -> str:

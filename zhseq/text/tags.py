@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,22 @@ class TagTable:
     strict: bool
     outside_id: int
     tag_ids: Ints
+
+    @cached_property
+    def begins(self) -> Bools:
+        """Which tags begin a span, (tags,)."""
+        return np.asarray((self.label_ids >= 0) & ~self.continues)
+
+    @cached_property
+    def ends(self) -> Bools:
+        """Which tags end a span, (tags,); of BIO, which do wherever the next one does not go on."""
+        return np.asarray((self.label_ids >= 0) & ~self.opens)
+
+    @cached_property
+    def joins(self) -> Bools:
+        """Whether a tag (column) belongs to the span of the one before it (row), (tags, tags)."""
+        same = self.label_ids[:, None] == self.label_ids[None, :]
+        return np.asarray(self.opens[:, None] & self.continues[None, :] & same)
 
     @classmethod
     def build(cls, tags: Sequence[str]) -> TagTable:
@@ -199,11 +215,11 @@ def spans_from_ids(tag_ids: Ints, table: TagTable, first: Bools | None = None) -
     Returns:
         Starts, ends (half-open) and label ids, each of shape (spans,), dtype int64, in order.
     """
-    joined = _joined(tag_ids, table, first)
-    inside = table.label_ids[tag_ids] >= 0
-    starts = np.flatnonzero(inside & ~joined)
-    ends = np.flatnonzero(inside & ~np.append(joined[1:], False)) + 1
-    return starts, ends, table.label_ids[tag_ids[starts]]
+    apart = ~_joined(tag_ids, table, first)
+    labels = table.label_ids[tag_ids]
+    inside = labels >= 0
+    starts, lasts = (inside & apart[:-1]).nonzero()[0], (inside & apart[1:]).nonzero()[0]
+    return starts, lasts + 1, labels[starts]
 
 
 def count_repairs(
@@ -222,10 +238,10 @@ def count_repairs(
         The offending characters, shape (defects,), dtype int64.
     """
     joined = _joined(tag_ids, table, first)
-    no_begin = np.flatnonzero(table.continues[tag_ids] & ~joined)
+    no_begin = np.flatnonzero(table.continues[tag_ids] & ~joined[:-1])
     no_end = no_begin[:0]
     if table.strict if strict is None else strict:
-        no_end = np.flatnonzero(table.opens[tag_ids] & ~np.append(joined[1:], False)[: len(tag_ids)])
+        no_end = np.flatnonzero(table.opens[tag_ids] & ~joined[1:])
     for reason, found in ((NO_BEGIN, no_begin), (NO_END, no_end)):
         if len(found):
             repairs[reason] += len(found)
@@ -271,22 +287,19 @@ def allowed_transitions(tags: Sequence[str]) -> tuple[Bools, Bools, Bools]:
         From tag to tag, shape (tags, tags), and which tags may be first and last, each of shape (tags,), dtype bool.
     """
     table = TagTable.build(tags)
-    same = table.label_ids[:, None] == table.label_ids[None, :]
-    join = table.opens[:, None] & table.continues[None, :] & same
     if table.strict:
         part = ~table.opens[:, None] & ~table.continues[None, :]
-        return join | part, ~table.continues, ~table.opens
-    part = np.broadcast_to(~table.continues[None, :], join.shape)
-    return join | part, ~table.continues, np.ones(len(tags), dtype=bool)
+        return table.joins | part, ~table.continues, ~table.opens
+    part = np.broadcast_to(~table.continues[None, :], table.joins.shape)
+    return table.joins | part, ~table.continues, np.ones(len(tags), dtype=bool)
 
 
 def _joined(tag_ids: Ints, table: TagTable, first: Bools | None) -> Bools:
-    """Tell which characters belong to the span of the character before them, shape (length,), dtype bool."""
-    labels = table.label_ids[tag_ids]
-    joined = np.zeros(len(tag_ids), dtype=bool)
-    joined[1:] = table.continues[tag_ids[1:]] & table.opens[tag_ids[:-1]] & (labels[1:] == labels[:-1])
+    """Tell which characters belong to the span of the one before them, (length + 1,); behind the last, none does."""
+    joined = np.zeros(len(tag_ids) + 1, dtype=np.bool_)
+    joined[1:-1] = table.joins[tag_ids[:-1], tag_ids[1:]]
     if first is not None:
-        joined &= ~first
+        joined[:-1] &= ~first
     return joined
 
 

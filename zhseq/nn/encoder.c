@@ -189,6 +189,17 @@ TARGET_VNNI static void vnni_product(const uint8_t *weights, int64_t inputs, con
     }
 }
 
+/* What 128 more in each weight adds to the products of some rows. */
+TARGET_VNNI static void vnni_surplus(const int8_t *rows, int64_t inputs, int64_t count, int32_t *found) {
+    const __m512i more = _mm512_set1_epi8(-128); /* 128 without a sign */
+    for (int64_t r = 0; r < count; r++) {
+        __m512i sum = _mm512_setzero_si512();
+        for (int64_t k = 0; k < inputs; k += BLOCK)
+            sum = _mm512_dpbusd_epi32(sum, more, _mm512_loadu_si512(rows + r * inputs + k));
+        found[r] = _mm512_reduce_add_epi32(sum);
+    }
+}
+
 #define AMX_ROWS 4 /* fewer are quicker without */
 
 static const struct {
@@ -272,38 +283,41 @@ INLINE void scale_sums(const int32_t *sums, int32_t surplus, float scale, const 
 INLINE void multiply(int64_t level, const matrix_t *matrix, vectors_t rows, float factor, int64_t count, float *found,
                      const int add) {
     const int64_t inputs = matrix->inputs, outputs = matrix->outputs;
-    int32_t acc[TILE * BLOCK], surplus[MOST] = {0};
-    for (int64_t r = 0; level >= VNNI && r < count; r++) {
-        int32_t sum = 0;
-        for (int64_t k = 0; k < inputs; k++) sum += rows.values[r * inputs + k];
-        surplus[r] = 128 * sum;
-    }
+    int32_t acc[2][TILE * BLOCK], surplus[MOST] = {0};
     int64_t column = 0;
 #if HAS_VECTORS
+    if (level >= VNNI) vnni_surplus(rows.values, inputs, count, surplus);
     for (; level >= VNNI && count == 1 && column + 2 * BLOCK <= outputs; column += 2 * BLOCK) {
-        vnni_vector(matrix->weights + column * inputs, inputs, rows.values, acc);
-        scale_sums(acc, surplus[0], factor * rows.scales[0], matrix, column, 2 * BLOCK, found + column, add);
+        vnni_vector(matrix->weights + column * inputs, inputs, rows.values, acc[0]);
+        scale_sums(acc[0], surplus[0], factor * rows.scales[0], matrix, column, 2 * BLOCK, found + column, add);
     }
 #endif
-    for (; column < outputs; column += BLOCK) {
-        const uint8_t *weights = matrix->weights + column * inputs;
-        for (int64_t first = 0; first < count; first += TILE) {
-            const int here = count - first < TILE ? (int)(count - first) : TILE;
-            const int8_t *values = rows.values + first * inputs;
+    struct {
+        int64_t column, first;
+        int count;
+    } tile, last = {0, 0, 0}; /* while a tile is multiplied, the sums of the last one become numbers */
+    for (int turn = 0; column < outputs || last.count; turn = !turn, last = tile) {
+        tile.count = 0;
+        if (column < outputs) {
+            const uint8_t *weights = matrix->weights + column * inputs;
+            tile.column = column, tile.first = last.count && last.column == column ? last.first + TILE : 0;
+            tile.count = count - tile.first < TILE ? (int)(count - tile.first) : TILE;
+            const int8_t *values = rows.values + tile.first * inputs;
 #if HAS_VECTORS
-            if (level == AMX && here >= AMX_ROWS)
-                amx_product(weights, inputs, values, acc);
+            if (level == AMX && tile.count >= AMX_ROWS)
+                amx_product(weights, inputs, values, acc[turn]);
             else if (level >= VNNI)
-                vnni_product(weights, inputs, values, here, acc);
+                vnni_product(weights, inputs, values, tile.count, acc[turn]);
             else if (level == AVX2)
-                avx2_product(weights, inputs, values, here, acc);
+                avx2_product(weights, inputs, values, tile.count, acc[turn]);
             else
 #endif
-                plain_product(weights, inputs, values, here, acc);
-            for (int r = 0; r < here; r++)
-                scale_sums(acc + r * BLOCK, surplus[first + r], factor * rows.scales[first + r], matrix, column, BLOCK,
-                           found + (first + r) * outputs + column, add);
+                plain_product(weights, inputs, values, tile.count, acc[turn]);
+            if (tile.first + TILE >= count) column += BLOCK;
         }
+        for (int r = 0; r < last.count; r++)
+            scale_sums(acc[!turn] + r * BLOCK, surplus[last.first + r], factor * rows.scales[last.first + r], matrix, last.column,
+                       BLOCK, found + (last.first + r) * outputs + last.column, add);
     }
 }
 
@@ -339,6 +353,41 @@ INLINE void lstm_step(const float *gates, int64_t units, float *cell, float *fou
     for (int64_t u = 0; u < units; u++) state[u] = (int8_t)(int32_t)rounded(found[u]);
     for (int64_t u = 0; u < units; u++) fine[u] = (int8_t)(int32_t)rounded((found[u] - rounded(found[u])) * FINER);
 }
+
+#if HAS_VECTORS
+TARGET_VNNI static inline __attribute__((always_inline)) __m512 exponential_16(__m512 x) {
+    x = _mm512_max_ps(_mm512_min_ps(x, _mm512_set1_ps(40.0f)), _mm512_set1_ps(-40.0f));
+    x = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f));
+    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), part = _mm512_sub_ps(x, whole);
+    static const float factors[] = {9.6181291e-3f, 5.5504109e-2f, 2.4022651e-1f, 6.9314718e-1f, 1.0f};
+    __m512 power = _mm512_add_ps(_mm512_set1_ps(1.3333558e-3f), _mm512_mul_ps(part, _mm512_set1_ps(1.5403530e-4f)));
+#pragma GCC unroll 5
+    for (int i = 0; i < 5; i++) power = _mm512_add_ps(_mm512_set1_ps(factors[i]), _mm512_mul_ps(part, power));
+    return _mm512_scalef_ps(power, whole);
+}
+
+/* The same as lstm_step, bit by bit. */
+TARGET_VNNI static void vnni_lstm_step(const float *gates, int64_t units, float *cell, int8_t *state, int8_t *fine) {
+    const __m512 one = _mm512_set1_ps(1.0f), minus = _mm512_set1_ps(-1.0f), double_minus = _mm512_set1_ps(-2.0f);
+    for (int64_t u = 0; u < units; u += 16) {
+        const __m512 input = _mm512_add_ps(one, exponential_16(_mm512_mul_ps(minus, _mm512_loadu_ps(gates + u))));
+        const __m512 forget = _mm512_add_ps(one, exponential_16(_mm512_mul_ps(minus, _mm512_loadu_ps(gates + units + u))));
+        const __m512 fresh = exponential_16(_mm512_mul_ps(double_minus, _mm512_loadu_ps(gates + 2 * units + u)));
+        const __m512 output = _mm512_add_ps(one, exponential_16(_mm512_mul_ps(minus, _mm512_loadu_ps(gates + 3 * units + u))));
+        const __m512 kept = _mm512_div_ps(_mm512_loadu_ps(cell + u), forget);
+        const __m512 now =
+            _mm512_add_ps(kept, _mm512_div_ps(_mm512_sub_ps(one, fresh), _mm512_mul_ps(input, _mm512_add_ps(one, fresh))));
+        const __m512 squeezed = exponential_16(_mm512_mul_ps(double_minus, now));
+        const __m512 most = _mm512_mul_ps(_mm512_set1_ps(127.0f), _mm512_sub_ps(one, squeezed));
+        const __m512 found = _mm512_div_ps(most, _mm512_mul_ps(output, _mm512_add_ps(one, squeezed)));
+        const __m512 whole = _mm512_roundscale_ps(found, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        const __m512 lost = _mm512_mul_ps(_mm512_sub_ps(found, whole), _mm512_set1_ps(FINER));
+        _mm512_storeu_ps(cell + u, now);
+        _mm_storeu_si128((__m128i *)(state + u), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(whole)));
+        _mm_storeu_si128((__m128i *)(fine + u), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(lost)));
+    }
+}
+#endif
 
 /* What a group is computed in. */
 typedef struct {
@@ -415,7 +464,12 @@ INLINE void read_direction(const network_t *net, const layer_t *layer, int direc
                 const int64_t at = direction ? group->lengths[text] - 1 - step : step;
                 int8_t *now = space->before.values + text * state;
                 const int64_t place = (2 * (group->begins[text] + at) + direction) * state;
-                lstm_step(wide, units, space->cells + text * units, space->sums, now, space->fine_states + place);
+#if HAS_VECTORS
+                if (net->level >= VNNI)
+                    vnni_lstm_step(wide, units, space->cells + text * units, now, space->fine_states + place);
+                else
+#endif
+                    lstm_step(wide, units, space->cells + text * units, space->sums, now, space->fine_states + place);
                 memcpy(states + place, now, state);
             }
         }
@@ -460,26 +514,27 @@ INLINE void add_finely(int64_t level, const matrix_t *matrices, vectors_t rows, 
 
 INLINE void score(const network_t *net, const texts_t *texts, const group_t *group, const int8_t *states, space_t *space) {
     const int64_t columns = net->from_states[0].outputs;
-    for (int64_t text = 0; text < group->count; text++)
-        for (int64_t first = 0; first < group->lengths[text]; first += MOST) {
-            const int64_t left = group->lengths[text] - first, rows = left < MOST ? left : MOST;
-            const int64_t begin = group->begins[text] + first;
-            const int64_t place = 2 * begin * net->state, seen = begin * net->channels;
-            const vectors_t read = {(int8_t *)states + place, space->unit}, fine = {space->fine_states + place, space->unit};
-            add_finely(net->level, net->from_states, read, fine, rows, space->wide, 0);
-            if (net->channels) {
-                const float *scales = space->window.scales + begin;
-                const vectors_t window = {space->window.values + seen, (float *)scales};
-                const vectors_t fine_window = {space->fine_window + seen, (float *)scales};
-                add_finely(net->level, net->from_window, window, fine_window, rows, space->wide, 1);
-            }
-            const float *wide = space->wide;
-            for (int64_t head = 0; head < net->heads; wide += net->tags[head], head++)
-                for (int64_t at = 0; texts->found[head] && at < rows; at++) {
-                    const int64_t place = group->numbers[text] * texts->length + first + at;
-                    memcpy(texts->found[head] + place * net->tags[head], wide + at * columns, sizeof(float) * net->tags[head]);
-                }
+    int64_t text = 0;
+    for (int64_t begin = 0; begin < group->characters; begin += MOST) {
+        const int64_t left = group->characters - begin, rows = left < MOST ? left : MOST;
+        const int64_t place = 2 * begin * net->state, seen = begin * net->channels;
+        const vectors_t read = {(int8_t *)states + place, space->unit}, fine = {space->fine_states + place, space->unit};
+        add_finely(net->level, net->from_states, read, fine, rows, space->wide, 0);
+        if (net->channels) {
+            const float *scales = space->window.scales + begin;
+            const vectors_t window = {space->window.values + seen, (float *)scales};
+            const vectors_t fine_window = {space->fine_window + seen, (float *)scales};
+            add_finely(net->level, net->from_window, window, fine_window, rows, space->wide, 1);
         }
+        const float *wide = space->wide;
+        for (int64_t row = begin; row < begin + rows; row++, wide += columns) {
+            while (row >= group->begins[text] + group->lengths[text]) text++;
+            const int64_t cell = group->numbers[text] * texts->length + row - group->begins[text];
+            for (int64_t head = 0, column = 0; head < net->heads; column += net->tags[head], head++)
+                if (texts->found[head])
+                    memcpy(texts->found[head] + cell * net->tags[head], wide + column, sizeof(float) * net->tags[head]);
+        }
+    }
 }
 
 INLINE void read_group(const network_t *net, const texts_t *texts, const group_t *group, space_t *space) {

@@ -5,14 +5,16 @@ group and the same tones. Bits are those of the whole poem, its form given. `tol
 fewer bits with their own couplet; `told both ways` compares both poems as they are with both after the exchange, so
 that a couplet that is easy in itself gains nothing. `told by what the first couplet adds` takes from the bits of each
 second couplet the mean of those that it costs behind first couplets of other dev poems, drawn at random: the pointwise
-mutual information of the two couplets, of which there is no more to be had without knowing where the foreign one is
-from.
+mutual information of the two couplets, of which the model has no more without knowing where the foreign one is from.
+`told by the critic` asks the critic of whole poems which second couplet follows, and `told by both` adds its nats to
+those that the first couplet adds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,6 +150,13 @@ def told(poet: Poet, found: Sequence[Exchange], references: int = 0, seed: int =
         common, common_foreign = commonness(poet, found, references, seed)
         own, other_own = whole - common, foreign - common_foreign
         added = {"told by what the first couplet adds": float((own < other_own).mean()), "references": references}
+        if poet.critic is not None:
+            mixed = [each.poem[:2] + each.other[2:] for each in found]
+            follows = poet.critic.score([each.poem for each in found], poet.vocab) - poet.critic.score(
+                mixed, poet.vocab
+            )
+            both = math.log(2) * (other_own - own) + follows
+            added |= {"told by the critic": float((follows > 0).mean()), "told by both": float((both > 0).mean())}
     return {
         "quatrains": len(found),
         "told": float((whole < foreign).mean()),

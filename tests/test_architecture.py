@@ -68,7 +68,15 @@ LOADED_WITHOUT_TORCH = (
         "poem",
         "tag",
     ),
-    *("poetry.network", "poetry.poet", "poetry.rules", "poetry.sampling", "poetry.scoring", "poetry.search"),
+    *(
+        "poetry.coherence",
+        "poetry.network",
+        "poetry.poet",
+        "poetry.rules",
+        "poetry.sampling",
+        "poetry.scoring",
+        "poetry.search",
+    ),
     "poetry.writer",
     *("tagging.evaluation", "tagging.features", "tagging.graph", "tagging.native", "tagging.tagger"),
 )

@@ -44,7 +44,7 @@ def card() -> str:
 def test_it_is_found_complete_and_of_moderate_size() -> None:
     assert checkpoint.shipped("poem") == MODEL
     assert {"config.json", "model.safetensors", "vocab.txt", "README.md"} <= {path.name for path in MODEL.iterdir()}
-    assert sum(path.stat().st_size for path in MODEL.rglob("*") if path.is_file()) <= 20e6
+    assert sum(path.stat().st_size for path in MODEL.rglob("*") if path.is_file()) <= 24e6
     assert {path.suffix for path in MODEL.iterdir()} <= {".json", ".safetensors", ".txt", ".tsv", ".md"}
 
 

@@ -170,7 +170,7 @@ def read_settings(directory: Path, kind: str, shape: type[T]) -> T:
 def _check_files(directory: Path) -> None:
     """Refuse tables that are no regular files, as a device or a pipe, or that are too large to be tables."""
     for path in directory.iterdir() if directory.is_dir() else []:
-        if not path.name.endswith((*_TABLES, WEIGHTS_FILE)):
+        if not path.name.endswith((*_TABLES, ".safetensors")):
             continue
         with suppress(FileNotFoundError):  # a link that leads nowhere, which is said when the file is needed
             status = path.stat()

@@ -185,6 +185,7 @@ _POETRY: dict[str, str] = {
     "no_sense_file": "{path} 不是版本 {version} 的词义表，请重新取得，或用 scripts/learn_sense.py 重新统计",
     "unreadable_subjects": "{path} 不是题材表（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
     "unreadable_facing": "{path} 不是对仗词表（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
+    "critic_does_not_fit": "{path} 与 {count} 个符号的词表不合，请重新取得，或用 scripts/learn_critic.py 重新训练",
 }
 
 _TAGGING: dict[str, str] = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from zhseq import checkpoint
 from zhseq.device import pick_backend, set_blas_threads
 from zhseq.errors import InputError
+from zhseq.poetry.coherence import CRITIC_FILE, Critic
 from zhseq.poetry.faults import Review
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.network import Network, NumpyNetwork, read_settings
@@ -44,6 +45,7 @@ class Poet:
         prosody: Path | Prosody | None = None,
         name: str = "",
         sense: Sense | None = None,
+        critic: Critic | None = None,
     ) -> None:
         """Wrap a model, its vocabulary and tables; see `load`. A directory of a prosody is read when first needed."""
         self.name = name
@@ -52,7 +54,8 @@ class Poet:
         self._prosody = prosody
         self.sense = sense
         self._known = Known(vocab, sense)
-        self._writer = Writer(network, vocab, sense)
+        self.critic = critic
+        self._writer = Writer(network, vocab, sense, critic)
 
     def __repr__(self) -> str:
         holds = f"{len(FORMS)} forms, {len(self.tunes)} tunes, {len(self.authors)} authors"
@@ -94,7 +97,8 @@ class Poet:
             network = NumpyNetwork.load(directory, settings)
         prosody = directory if (directory / PROSODY_FILE).exists() else None
         sense = Sense.load(directory) if (directory / SENSE_FILE).exists() else None
-        return cls(network, vocab, prosody, directory.name, sense)
+        critic = Critic.load(directory, len(vocab)) if (directory / CRITIC_FILE).exists() else None
+        return cls(network, vocab, prosody, directory.name, sense, critic)
 
     @property
     def authors(self) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class Sampling:
         TypeError: A value is of a wrong type.
     """
 
-    temperature: float = 0.9
+    temperature: float = 0.95
     """Below 1 the model's favourites win more often, above 1 less; 0 always takes the best."""
     top_p: float = 0.95
     """Draw only from the smallest set of characters that holds this much probability."""
@@ -115,6 +115,11 @@ class Ranking:
     character of such a line is drawn and when the line is judged."""
     facing_words: float = 0.0
     """The same for words of two characters."""
+    coherence: float = 0.5
+    """Weight of the nats by which a line of regulated verse is likelier behind the lines before it than elsewhere, by
+    the critic of whole poems."""
+    unheard: float = 4.0
+    """Nats against each two neighbours in a line that no poem has from which the model learned."""
     subject: float = 2.0
     """Nats for the first line that holds a word of the subject, more with each line that has none."""
 
@@ -129,7 +134,7 @@ class Ranking:
             )
 
 
-COUPLET_RANKING = Ranking(best_of=96, typical=4.2, rarity=0.1, facing=1.0, facing_words=1.0)
+COUPLET_RANKING = Ranking(best_of=96, typical=4.2, rarity=0.1, facing=1.0, facing_words=1.0, coherence=0.0, unheard=0.0)
 """A single answer can be chosen with more care than the lines of a poem, and need not be varied."""
 
 

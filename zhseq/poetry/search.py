@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zhseq.batching import Ints
+from zhseq.poetry.coherence import Critic
 from zhseq.poetry.fitting import PatternChoice
 from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.planning import Plan
@@ -56,6 +57,8 @@ class Task:
         sense: What verse takes for granted, or None.
         title: Ids of title or subject, which speaks of a season or hour as lines do, shape (length,).
         facing: Which characters face each other, or None.
+        critic: How well lines follow those before them, and what verse never set side by side; or None.
+        coherence: Weight of the nats by which a line follows those before it; see `Ranking`.
         echoes: Place, a line and a position, that repeats the character of an earlier one -> the earlier one.
     """
 
@@ -78,6 +81,8 @@ class Task:
     sense: SenseTables | None
     title: Ints
     facing: FacingTables | None
+    critic: Critic | None
+    coherence: float
     echoes: Mapping[tuple[int, int], tuple[int, int]]
 
     @classmethod
@@ -97,6 +102,7 @@ class Task:
         sense: SenseTables | None,
         title: Ints,
         facing: FacingTables | None,
+        critic: Critic | None,
     ) -> Task:
         """Turn a plan into arrays.
 
@@ -114,6 +120,7 @@ class Task:
             sense: See there.
             title: See there.
             facing: See there.
+            critic: See there.
 
         Raises:
             InputError: A rhyme has more words than any rhyme group.
@@ -157,6 +164,8 @@ class Task:
             sense=sense,
             title=title,
             facing=facing,
+            critic=critic,
+            coherence=0.0 if plan.tune else plan.request.ranking.coherence,
             echoes=plan.echoes,
         )
 
@@ -345,6 +354,10 @@ class _Search:
         score = self.score(candidates, surprise, answered) - np.float32(USED) * self._repeats(line, candidates)
         if self.sense is not None:
             score -= np.float32(self.ranking.seasons / length) * self.sense.clash(self.spoken, candidates)
+        if self.task.critic is not None:
+            score -= np.float32(self.ranking.unheard / length) * self.task.critic.unheard(candidates)
+            before = self.poems[:, :line].reshape(count, 1, -1)
+            score += np.float32(self.task.coherence / length) * self.task.critic.lift(before, candidates)
         subject = self.task.subject
         if subject is not None:
             missed = (line + 1) / len(self.task.forced)

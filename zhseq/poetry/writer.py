@@ -12,6 +12,7 @@ import numpy as np
 
 from zhseq.batching import Ints
 from zhseq.errors import InputError, Message
+from zhseq.poetry.coherence import Critic
 from zhseq.poetry.forms import Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network
 from zhseq.poetry.planning import Plan, answer_marks
@@ -36,9 +37,12 @@ _ROUNDS = 4  # times that lines are written before fewer versions than asked for
 class Writer:
     """A language model that carries out plans. One object may be used from several threads."""
 
-    def __init__(self, network: Network, vocab: Vocab, sense: Sense | None = None) -> None:
-        """Wrap a model, its vocabulary, and what verse takes for granted."""
+    def __init__(
+        self, network: Network, vocab: Vocab, sense: Sense | None = None, critic: Critic | None = None
+    ) -> None:
+        """Wrap a model, its vocabulary, what verse takes for granted, and the critic of whole poems."""
         self._sense = sense
+        self._critic = critic
         self.network = network
         self.vocab = vocab
         self._masks: dict[int, CharacterMasks] = {}
@@ -149,6 +153,7 @@ class Writer:
                 sense=self.sense,
                 title=self.vocab.encode(normalize(plan.controls.title)),
                 facing=self.facing if plan.answers else None,
+                critic=self._critic,
             )
             yield from search(self.network, task, request.sampling, request.ranking, numbers)
             return

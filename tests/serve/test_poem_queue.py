@@ -142,6 +142,33 @@ def test_what_is_short_does_not_wait_for_what_is_long() -> None:
     with_queue(test)
 
 
+def test_several_steps_of_what_is_short_go_before_a_step_of_what_is_long() -> None:
+    async def test(queue: Lane) -> None:
+        order: list[str] = []
+        begun = threading.Event()
+
+        def run(name: str, steps: int, seconds: float) -> Work:
+            def each() -> Iterator[bytes | None]:
+                for _ in range(steps):
+                    begun.set()
+                    time.sleep(seconds)
+                    order.append(name)
+                    yield None
+                yield b"done"
+
+            return each
+
+        answers = [queue.submit(run("long", 6, 0.1))]
+        await asyncio.to_thread(begun.wait)
+        answers.append(queue.submit(run("short", 3, 0.001)))
+        assert [await read(answer) for answer in answers] == [[b"done"]] * 2
+        first = order.index("short")
+        assert order[first : first + 3] == ["short"] * 3
+        assert order[-1] == "long"
+
+    with_queue(test)
+
+
 def test_even_what_should_end_a_thread_only_ends_its_request() -> None:
     async def test(queue: Lane) -> None:
         def run() -> Iterator[bytes]:

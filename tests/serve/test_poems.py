@@ -18,7 +18,7 @@ from zhseq.messages import CHINESE
 from zhseq.poetry.poet import Poem, Poet, Request
 from zhseq.serve import schemas
 from zhseq.serve.app import create_app
-from zhseq.serve.queues import failure
+from zhseq.serve.queues import Answer, Lane, Work, failure
 from zhseq.serve.settings import Settings
 
 OLD = "床前明月光，疑是地上霜。举头望明月，低头思故乡。"
@@ -257,6 +257,23 @@ def test_judging_does_not_wait_for_writing(client: TestClient) -> None:
     assert done == ["judged", "written"]
 
 
+def test_a_long_text_is_judged_in_turns_with_writing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes as long as a poem may not hold up what takes little."""
+    names: list[str] = []
+
+    def submit(lane: Lane, work: Work) -> Answer:
+        names.append(lane._name)
+        return original(lane, work)
+
+    original = Lane.submit
+    monkeypatch.setattr(Lane, "submit", submit)
+    for text in (WANG, WANG * 17):
+        assert client.post("/v1/poems/check", json={"text": text, "surprise": True}).is_success
+        marked = text.replace("里", "？", 1)
+        assert client.post("/v1/poems/suggest", json={"text": marked, "num": 1}).is_success
+    assert names == ["lookups", "lookups", "poems", "poems"]
+
+
 def test_a_line_is_written_anew(client: TestClient, poet: Poet) -> None:
     lines = list(poet.write(form="五绝", seed=5).lines)
     found = client.post("/v1/poems/rewrite", json={"lines": lines, "index": 2, "num": 3, "seed": 1}).json()
@@ -288,7 +305,7 @@ def test_the_first_line_does_not_wait_for_the_last(client: TestClient, monkeypat
     made = []
 
     class Slow:
-        def lines(self, request: Request, number: int) -> Iterator[object]:
+        def growing(self, request: Request, number: int) -> Iterator[object]:
             for count in (1, 2):
                 made.append(count)
                 yield type("Part", (), {"lines": ("一",) * count})
@@ -326,7 +343,7 @@ class FailingPoet(FakePoet):
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
-    def lines(self, request: Request, number: int = 0) -> Iterator[Poem]:
+    def growing(self, request: Request, number: int = 0) -> Iterator[Poem]:
         yield Poem(("春眠不觉晓",), "五绝")
         if self.error is not None:
             raise self.error

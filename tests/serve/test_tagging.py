@@ -164,11 +164,18 @@ def test_a_million_problems_are_not_described(client: TestClient, monkeypatch: p
         return Message("a_number", "a number")
 
     monkeypatch.setattr("zhseq.serve.reading._problem", problem)
-    body = b'{"texts":[' + b"1," * 100_000 + b"1]}"
-    answer = client.post("/v1/tag", content=body, headers=JSON)
+    fields = b",".join(b'"%d":1' % number for number in range(20_000))
+    answer = client.post("/v1/tag", content=b'{"text":"",' + fields + b"}", headers=JSON)
     assert answer.status_code == 422
-    assert answer.json()["error"]["values"]["problem"]["values"] == {"count": 100_001}
+    assert answer.json()["error"]["values"]["problem"]["values"] == {"count": 20_000}
     assert not described
+
+
+@pytest.mark.parametrize("field", ["texts", "tasks"])
+def test_a_list_is_read_to_its_first_fault(client: TestClient, field: str) -> None:
+    body = {"text": "x", field: [1] * 100_000} if field == "tasks" else {field: [1] * 100_000}
+    error = client.post("/v1/tag", json=body).json()["error"]
+    assert error["values"]["problem"]["values"]["field"] == f"{field}.0"
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "9" * 5000])

@@ -88,15 +88,29 @@ class LanguageModel(nn.Module):
         return logits.float(), state
 
     @torch.no_grad()
-    def token_losses(self, batch: Batch[Tensor]) -> Tensor:
-        """Return the cross-entropy of each position, (batch, length) float32 in nats, 0 where nothing is scored."""
+    def follow(self, batch: Batch[Tensor], state: State | None = None) -> tuple[Tensor, State]:
+        """Read some symbols and tell what the one after each of them costs.
+
+        Args:
+            batch: With targets; padding may only come after the end of a row.
+            state: As for `step`.
+
+        Returns:
+            The cross-entropy of each position, (batch, length) float32 in nats, 0 where nothing is scored, and the new
+            state.
+        """
         assert batch.targets is not None
-        hidden, _ = self.hidden(batch)
+        hidden, state = self.hidden(batch, state)
         scored = batch.targets != IGNORED
         result = torch.zeros(batch.ids.shape, device=batch.ids.device)
         logits = nn.functional.linear(hidden[scored], self.output_weight, self.output_bias)
         result[scored] = nn.functional.cross_entropy(logits.float(), batch.targets[scored], reduction="none")
-        return result
+        return result, state
+
+    def token_losses(self, batch: Batch[Tensor]) -> Tensor:
+        """Return the cross-entropy of each position, (batch, length) float32 in nats, 0 where nothing is scored."""
+        losses, _ = self.follow(batch)
+        return losses
 
 
 def load_model(directory: Path) -> tuple[LanguageModel, Vocab]:
@@ -167,6 +181,14 @@ class TorchNetwork:
         """Return the state of some rows."""
         chosen = self._tensor(rows)
         return [(first[:, chosen], second[:, chosen]) for first, second in state]
+
+    @torch.inference_mode()
+    def follow(self, ids: Ints, targets: Ints, state: State | None = None) -> tuple[Floats, State]:
+        """Read some symbols and tell what the one after each of them costs, see `Network`."""
+        batch = Batch(ids, np.ones_like(ids, dtype=bool), targets)
+        with autocast(self.device, self.precision):
+            losses, state = self.model.follow(batch.to(self.device), state)
+        return losses.cpu().numpy(), state
 
     @torch.inference_mode()
     def token_losses(self, batch: Batch[Array]) -> Floats:

@@ -131,6 +131,18 @@ class Network(Protocol):
     def select(self, state: State, rows: Ints) -> State:
         """Return the state of some rows, (chosen,), in their order; a row may be chosen several times."""
 
+    def follow(self, ids: Ints, targets: Ints, state: State | None = None) -> tuple[Floats, State]:
+        """Read some symbols and tell what the one after each of them costs.
+
+        Args:
+            ids: (rows, length), without padding.
+            targets: What stands behind each of them, likewise; `IGNORED` where nothing is scored.
+            state: As for `step`.
+
+        Returns:
+            The cross-entropy of each position, (rows, length) in nats, 0 where nothing is scored, and the new state.
+        """
+
     def token_losses(self, batch: Batch[Array]) -> Floats:
         """Return the cross-entropy of each position of a batch with targets, (rows, length) in nats.
 
@@ -300,16 +312,22 @@ class NumpyNetwork:
         memory = None if state.memory is None else state.memory.select(rows, state.length)
         return _NumpyState(layers, memory, state.length)
 
+    def follow(self, ids: Ints, targets: Ints, state: State | None = None) -> tuple[Floats, State]:
+        """Read some symbols and tell what the one after each of them costs, see `Network`."""
+        hidden, state = self._read(ids, self._nothing(len(ids)) if state is None else state)
+        losses = np.zeros(ids.shape, dtype=np.float32)
+        scored = targets != IGNORED
+        losses[scored] = self._losses(hidden[scored], targets[scored])
+        return losses, state
+
     def token_losses(self, batch: Batch[Array]) -> Floats:
         """Return the cross-entropy of each position, see `Network`."""
         assert batch.targets is not None
-        losses = np.zeros(batch.ids.shape, dtype=np.float32)
+        losses = np.empty(batch.ids.shape, dtype=np.float32)
         rows = max(1, _POSITIONS // batch.ids.shape[1])
         for begin in range(0, len(losses), rows):
-            ids, targets = batch.ids[begin : begin + rows], batch.targets[begin : begin + rows]
-            hidden, _ = self._read(ids, self._nothing(len(ids)))
-            scored = targets != IGNORED
-            losses[begin : begin + rows][scored] = self._losses(hidden[scored], targets[scored])
+            part = slice(begin, begin + rows)
+            losses[part], _ = self.follow(batch.ids[part], batch.targets[part])
         return losses
 
     def _losses(self, hidden: Floats, targets: Ints) -> Floats:

@@ -12,7 +12,7 @@ from zhseq.device import pick_backend, set_blas_threads
 from zhseq.errors import InputError
 from zhseq.poetry.coherence import CRITIC_FILE, Critic
 from zhseq.poetry.faults import Review
-from zhseq.poetry.forms import FORMS
+from zhseq.poetry.forms import FORMS, Controls
 from zhseq.poetry.network import Network, NumpyNetwork, read_settings
 from zhseq.poetry.planning import (
     Known,
@@ -264,7 +264,7 @@ class Poet:
         yield from self._writer.poems(plan_poem(request, self._known, self._prosody_for(request)), num)
 
     def steps(self, request: Request, num: int) -> Iterator[Poem | None]:
-        """Yield what `stream` yields, and None after each line, so that a caller can do something else in between.
+        """Yield what `stream` yields, and None after each step, so that a caller can do something else in between.
 
         Raises:
             InputError: As for `write_many`, when the first poem is asked for.
@@ -279,6 +279,14 @@ class Poet:
 
         Raises:
             InputError: As for `write_many`, when the first line is asked for.
+        """
+        yield from (poem for poem in self.growing(request, number) if poem is not None)
+
+    def growing(self, request: Request, number: int = 0) -> Iterator[Poem | None]:
+        """Yield what `lines` yields, and None after each step, so that a caller can do something else in between.
+
+        Raises:
+            InputError: As for `lines`.
         """
         yield from self._writer.lines(plan_poem(request, self._known, self._prosody_for(request)), number)
 
@@ -392,10 +400,11 @@ class Poet:
             InputError: It is no upper line, or the model has no prosody.
             TypeError: An argument is of a wrong type.
         """
-        return list(self.answers(upper, num, rhyme, Sampling(temperature, top_p, top_k, seed)))
+        answers = self.answers(upper, num, rhyme, Sampling(temperature, top_p, top_k, seed))
+        return [answer for answer in answers if answer is not None]
 
-    def answers(self, upper: str, num: int, rhyme: str, sampling: Sampling) -> Iterator[str]:
-        """Yield what `couplet` returns, one by one, so that a caller can do something else in between.
+    def answers(self, upper: str, num: int, rhyme: str, sampling: Sampling) -> Iterator[str | None]:
+        """Yield what `couplet` returns, and None after each step, so that a caller can do something else in between.
 
         Args:
             upper: See `couplet`.
@@ -460,7 +469,13 @@ class Poet:
 
     def surprise(self, found: Review) -> list[list[float]]:
         """Return the bits that each character of a reviewed poem costs, as a list for each line."""
-        return surprise(self.network, self.vocab, found.lines, found.form, found.tune)
+        *_, bits = self.surprising(found)
+        assert bits is not None
+        return bits
+
+    def surprising(self, found: Review) -> Iterator[list[list[float]] | None]:
+        """Yield what `surprise` returns, and None after each step before, so that a caller can do something else."""
+        return surprise(self.network, self.vocab, found.lines, Controls(found.form, title=found.tune))
 
     def reviewing(self, rhyme: str = "classical") -> Prosody:
         """Return the tones and rhymes by which poems are judged.

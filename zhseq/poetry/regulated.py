@@ -483,16 +483,19 @@ def repeated_lines(lines: Sequence[str], rhyming: Sequence[int]) -> list[Fault]:
 def repeated_pairs(lines: Sequence[str]) -> list[Remark]:
     """Return words of two characters that stand in two lines: no rule forbids them, but a careful reader asks."""
     remarks = []
-    for number, line in enumerate(lines):
-        end = 0
-        for position in range(len(line) - 1):
-            pair = line[position : position + 2]
-            found = next((n + 1 for n, other in enumerate(lines[:number]) if pair in other), 0)
-            if found and position >= end and BLANK not in pair and len(set(pair)) > 1 and line not in lines[:number]:
+    first: dict[str, int] = {}  # line of each pair, from 1
+    for number, line in enumerate(lines, start=1):
+        end, pairs = 0, [line[position : position + 2] for position in range(len(line) - 1)]
+        known = line in lines[: number - 1]
+        for position, pair in enumerate(pairs):
+            found = first.get(pair, 0)
+            if found and position >= end and BLANK not in pair and len(set(pair)) > 1 and not known:
                 remarks.append(
-                    Remark("repeated_pair", number + 1, position + 1, line[position], other_line=found, text=pair)
+                    Remark("repeated_pair", number, position + 1, line[position], other_line=found, text=pair)
                 )
                 end = position + 2
+        for pair in pairs:
+            first.setdefault(pair, number)
     return remarks
 
 

@@ -6,23 +6,37 @@ Imports no torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from zhseq.batching import IGNORED, Array, Batch, Ints, gather_ragged, length_buckets, scatter_rows
 from zhseq.poetry.faults import Review
-from zhseq.poetry.forms import UNKNOWN_BITS, Controls, control_symbol, encode_poems, encode_prefix
-from zhseq.poetry.network import Network
+from zhseq.poetry.forms import (
+    LINE_MARK,
+    UNKNOWN_BITS,
+    Controls,
+    control_symbol,
+    encode_poems,
+    encode_prefix,
+    encode_texts,
+)
+from zhseq.poetry.network import Floats, Network, State, log_total
 from zhseq.poetry.prosody import FREE, Prosody
 from zhseq.poetry.reading import BLANK
 from zhseq.text.normalize import codepoints, is_han
-from zhseq.text.vocab import LINE, Vocab
+from zhseq.text.vocab import Vocab
 
 _TOKENS_PER_BATCH = 8192
 _SHORT_LIST = 48  # characters, the likeliest by what stands before them, that are tried in the whole poem
+_NEAR = 320  # symbols on each side of a place that are read; more than any form or tune has
+_STEP = 32  # symbols of one text that are read in a step
+_POSITIONS_PER_STEP = 256  # likewise of several together
 
 
 @dataclass(frozen=True)
@@ -118,21 +132,79 @@ def score_poems(network: Network, vocab: Vocab, poems: Sequence[Sequence[str]], 
     ]
 
 
-def surprise(network: Network, vocab: Vocab, lines: Sequence[str], form: str, title: str = "") -> list[list[float]]:
-    """Return the bits that each character of a poem costs, given its form and title, as a list for each line."""
-    prefix = encode_prefix(vocab, Controls(form, title=title))
+def surprise(
+    network: Network, vocab: Vocab, lines: Sequence[str], controls: Controls
+) -> Iterator[list[list[float]] | None]:
+    """Yield None after each step, then the bits that each character of a poem costs, as a list for each line."""
+    prefix = encode_prefix(vocab, controls)
     symbols = encode_with_forms(vocab, [lines], [""]).symbols
-    ids = np.concatenate([np.array(prefix, dtype=np.int64), symbols])
-    targets = ids[1:].copy()
-    targets[: len(prefix) - 1] = IGNORED
-    read = ids[None, :-1]
-    losses = network.token_losses(Batch(read, np.ones_like(read, dtype=bool), targets[None]))[0]
-    bits = (losses / math.log(2)).tolist()[len(prefix) - 1 :]
+    ids = np.concatenate([np.array(prefix, dtype=np.int64), symbols])[None]
+    losses, state = [], None
+    for begin in range(0, ids.shape[1] - 1, _STEP):
+        read = ids[:, begin : min(begin + _STEP, ids.shape[1] - 1)]
+        found, state = network.follow(read, ids[:, begin + 1 : begin + 1 + _STEP], state)
+        losses.append(found[0])
+        yield None
+    bits = (np.concatenate(losses) / math.log(2)).tolist()[len(prefix) - 1 :]
     result, begin = [], 0
     for line in lines:
         result.append(bits[begin : begin + len(line)])
         begin += len(line) + 1  # the symbol between two lines
-    return result
+    yield result
+
+
+_Reading = tuple[Floats, State]
+"""The scores of the next symbol, (1, output_size), and the state."""
+
+
+def _read(network: Network, vocab: Vocab, controls: Controls, text: str) -> Generator[None, None, _Reading]:
+    """Read the beginning of a poem, its lines parted by `LINE_MARK`; yield None after each step."""
+    symbols, _ = encode_texts(vocab, [text], max_symbols=1 << 40)
+    ids = np.array([encode_prefix(vocab, controls) + symbols[:-1].tolist()], dtype=np.int64)
+    logits, state = network.step(ids[:, :_STEP])
+    for begin in range(_STEP, ids.shape[1], _STEP):
+        yield None
+        logits, state = network.step(ids[:, begin : begin + _STEP], state)
+    yield None
+    return logits, state
+
+
+def _costs(
+    network: Network, vocab: Vocab, before: _Reading, texts: Sequence[str]
+) -> Generator[None, None, npt.NDArray[np.float64]]:
+    """Return what texts of one length cost to the end of the poem, (texts,) in nats; yield None after each step."""
+    symbols, _ = encode_texts(vocab, texts, max_symbols=1 << 40)
+    ids = symbols.reshape(len(texts), -1)
+    logits, state = before
+    nats: npt.NDArray[np.float64] = (log_total(logits) - logits[0, ids[:, 0]]).astype(np.float64)
+    state = network.select(state, np.zeros(len(texts), dtype=np.int64))
+    width = max(1, min(_STEP, _POSITIONS_PER_STEP // len(texts)))
+    for begin in range(0, ids.shape[1] - 1, width):
+        targets = ids[:, begin + 1 : begin + 1 + width]
+        losses, state = network.follow(ids[:, begin : begin + targets.shape[1]], targets, state)
+        nats += losses.sum(axis=1, dtype=np.float64)
+        yield None
+    return nats
+
+
+def compare(
+    network: Network, vocab: Vocab, controls: Controls, before: str, texts: Sequence[str], after: str
+) -> Generator[None, None, npt.NDArray[np.float64]]:
+    """Return what a poem costs with each of some texts in it, (texts,) in nats, up to what all have in common.
+
+    Args:
+        network: The language model.
+        vocab: Its vocabulary.
+        controls: What the poem is asked to be.
+        before: The poem before them, its lines parted by `LINE_MARK`.
+        texts: The texts, of one length.
+        after: The poem behind them, likewise.
+
+    Yields:
+        None after each step.
+    """
+    reading = yield from _read(network, vocab, controls, before)
+    return (yield from _costs(network, vocab, reading, [text + after for text in texts]))
 
 
 @dataclass(frozen=True)
@@ -165,6 +237,7 @@ def suggest(network: Network, vocab: Vocab, prosody: Prosody, found: Review, num
     """
     alphabet = [symbol for symbol in vocab.symbols[: network.output_size] if prosody.groups(symbol)]
     found = reading_to_mend(found)
+    controls = Controls(found.form, title=found.tune)
     lines = list(found.lines)
     positions = positions_to_mend(found)
     for line, position in positions:
@@ -172,17 +245,28 @@ def suggest(network: Network, vocab: Vocab, prosody: Prosody, found: Review, num
             used = set("".join(lines))
             unused = [character for character in alphabet if character not in used]
             options = candidates(found, line, position, unused, prosody)
-            best = _likeliest(network, vocab, found, [*lines[:line], lines[line][:position]], options)[:1]
-            lines[line] = _exchange(lines[line], position, best[0]) if best else lines[line]
-            yield None
+            before, _ = _around(lines, line, position)
+            logits, _ = yield from _read(network, vocab, controls, before)
+            for best in _likeliest(vocab, logits, options)[:1]:
+                lines[line] = lines[line][:position] + best + lines[line][position + 1 :]
     for line, position in positions:
         options = candidates(found, line, position, alphabet, prosody)
-        tried = _likeliest(network, vocab, found, [*lines[:line], lines[line][:position]], options)
-        yield None
-        poems = [[*lines[:line], _exchange(lines[line], position, c), *lines[line + 1 :]] for c in tried]
-        bits = [score.bits for score in score_poems(network, vocab, poems, [found.form] * len(poems))]
-        best = [tried[index] for index in np.argsort(bits, kind="stable")[:num]]
-        yield Suggestion(line + 1, position + 1, found.lines[line][position], tuple(best))
+        before, after = _around(lines, line, position)
+        reading = yield from _read(network, vocab, controls, before)
+        tried = _likeliest(vocab, reading[0], options)
+        if tried:
+            nats = yield from _costs(network, vocab, reading, [character + after for character in tried])
+            tried = [tried[index] for index in np.argsort(nats, kind="stable")[:num]]
+        yield Suggestion(line + 1, position + 1, found.lines[line][position], tuple(tried))
+
+
+def _around(lines: Sequence[str], line: int, position: int) -> tuple[str, str]:
+    """Return what stands before and behind a place, its lines parted by `LINE_MARK`: of a long poem what is near."""
+    ends = list(accumulate((len(each) + 1 for each in lines), initial=0))
+    first = bisect_left(ends, ends[line] - _NEAR)
+    last = bisect_right(ends, ends[line + 1] + _NEAR) - 1
+    before = LINE_MARK.join([*lines[first:line], lines[line][:position]])
+    return before, LINE_MARK.join([lines[line][position + 1 :], *lines[line + 1 : last]])
 
 
 def reading_to_mend(found: Review) -> Review:
@@ -224,18 +308,8 @@ def candidates(found: Review, line: int, position: int, alphabet: Iterable[str],
     return [character for character in fitting if group in prosody.groups(character)]
 
 
-def _likeliest(
-    network: Network, vocab: Vocab, found: Review, before: Sequence[str], options: Sequence[str]
-) -> list[str]:
-    """Return the options that are likeliest after what stands before them: whole lines and the begun one."""
-    ids = encode_prefix(vocab, Controls(found.form, title=found.tune))
-    for number, text in enumerate(before):
-        ids += [vocab.id(LINE)] * bool(number) + vocab.encode(text).tolist()
-    logits, _ = network.step(np.array([ids], dtype=np.int64))
+def _likeliest(vocab: Vocab, logits: Floats, options: Sequence[str]) -> list[str]:
+    """Return the likeliest of some characters by the scores of the next one, (1, output_size)."""
     scores = logits[0, np.array([vocab.id(option) for option in options], dtype=np.int64)]
     order = np.argsort(-scores, kind="stable")[:_SHORT_LIST].tolist()
     return [options[index] for index in order]
-
-
-def _exchange(line: str, position: int, character: str) -> str:
-    return line[:position] + character + line[position + 1 :]

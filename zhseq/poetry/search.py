@@ -192,8 +192,8 @@ class Task:
 
 def search(
     network: Network, task: Task, sampling: Sampling, ranking: Ranking, poems: range
-) -> Iterator[tuple[Ints, Ints]]:
-    """Write poems of one shape side by side, line by line.
+) -> Iterator[tuple[Ints, Ints] | None]:
+    """Write poems of one shape side by side, line by line; yield None after each place of a line.
 
     Args:
         network: The language model.
@@ -208,7 +208,8 @@ def search(
     """
     state = _Search(network, task, sampling, ranking, poems)
     for line in range(len(task.forced)):
-        state.write_line(line)
+        for _ in state.write_line(line):
+            yield None
         yield state.poems, state.pattern
 
 
@@ -238,8 +239,8 @@ class _Search:
         if task.background is not None:
             self.readers.append(_Reader(network, task.background, count))
 
-    def write_line(self, line: int) -> None:
-        """Write one line of every poem: candidates character by character, then the choice among them."""
+    def write_line(self, line: int) -> Iterator[None]:
+        """Write one line of every poem: candidates character by character, each a step, then the choice among them."""
         if line:
             self._end_line(line - 1)
         characters = self.task.forced[line]
@@ -266,6 +267,7 @@ class _Search:
                 candidates[:, position] = character
             chosen = logits[np.arange(len(rows)), candidates[:, position]]
             surprise[:, position] = log_total(logits) - chosen
+            yield None
         shape = (-1, width, len(characters))
         self._choose(line, candidates.reshape(shape), surprise.reshape(shape))
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from zhseq.batching import Ints
 from zhseq.errors import InputError, Message
 from zhseq.poetry.coherence import Critic
-from zhseq.poetry.forms import Controls, encode_prefix
+from zhseq.poetry.forms import LINE_MARK, Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network
 from zhseq.poetry.planning import Plan, answer_marks
 from zhseq.poetry.prosody import Pattern, Prosody
@@ -21,7 +20,7 @@ from zhseq.poetry.prosody.patterns import FREE
 from zhseq.poetry.request import Poem
 from zhseq.poetry.rules import CharacterMasks, FacingTables, SenseTables
 from zhseq.poetry.sampling import sample
-from zhseq.poetry.scoring import score_poems
+from zhseq.poetry.scoring import compare
 from zhseq.poetry.search import Task, search
 from zhseq.poetry.sense import Sense
 from zhseq.text.normalize import codepoints, is_han, normalize, printed
@@ -66,18 +65,33 @@ class Writer:
         yield from (poem for poem in self.steps(plan, num) if poem is not None)
 
     def steps(self, plan: Plan, num: int) -> Iterator[Poem | None]:
-        """Yield the same, and None after each line that is written of poems that are not whole yet."""
+        """Yield the same, and None after each step: a place of a line, of poems that are not whole yet."""
         block = max(1, _SIDE_BY_SIDE // (plan.request.ranking.best_of if plan.choice else 1))
         for first in range(0, num, block):
-            for poems, patterns in self.write(plan, range(first, min(first + block, num))):  # noqa: B007 - the last counts
-                yield None
+            poems, patterns = yield from self._last(plan, range(first, min(first + block, num)), len(plan.given))
             for ids, pattern in zip(poems, patterns.tolist(), strict=True):
                 yield self._poem(plan, ids, pattern, len(plan.given))
 
-    def lines(self, plan: Plan, number: int) -> Iterator[Poem]:
-        """Yield the poem of a number after each of its lines, as far as it is written."""
-        for count, (poems, patterns) in enumerate(self.write(plan, range(number, number + 1)), start=1):
-            yield self._poem(plan, poems[0], int(patterns[0]), count)
+    def lines(self, plan: Plan, number: int) -> Iterator[Poem | None]:
+        """Yield the poem of a number after each of its lines, as far as it is written, and None after each step."""
+        count = 0
+        for written in self.write(plan, range(number, number + 1)):
+            if written is None:
+                yield None
+                continue
+            (ids,), patterns = written
+            count += 1
+            yield self._poem(plan, ids, int(patterns[0]), count)
+
+    def _last(self, plan: Plan, numbers: range, lines: int) -> Generator[None, None, tuple[Ints, Ints]]:
+        """Write so many lines of poems, yield None after each step, and return what `write` yields last."""
+        for written in self.write(plan, numbers):
+            yield None
+            lines -= written is not None
+            if not lines:
+                break
+        assert written is not None
+        return written
 
     def versions(self, plan: Plan, index: int, old: str, num: int) -> Iterator[list[str] | None]:
         """Write the one open line of a plan; yield None after each step, and what was found at last.
@@ -105,8 +119,7 @@ class Writer:
         taken = {normalize(old), *given}
         found: dict[str, str] = {}
         for turn in range(_ROUNDS):
-            for poems, patterns in islice(self.write(plan, range(turn * num, (turn + 1) * num)), index + 1):  # noqa: B007 - the last counts
-                yield None
+            poems, patterns = yield from self._last(plan, range(turn * num, (turn + 1) * num), index + 1)
             before = len(found)
             for ids, pattern in zip(poems, patterns.tolist(), strict=True):
                 line = self.text(plan, ids, pattern, index + 1)[index]
@@ -114,22 +127,27 @@ class Writer:
                     found.setdefault(normalize(line), line)
             if len(found) >= num or len(found) == before:
                 break
-        whole = [[*given[:index], line, *given[index + 1 :]] for line in found]
-        scores = score_poems(self.network, self.vocab, whole, [plan.controls.form] * len(whole))
-        order = np.argsort([score.bits for score in scores], kind="stable")[:num]
         versions = list(found.values())
-        yield [versions[number] for number in order]
+        if len(versions) > 1:
+            parts = (
+                "".join(line + LINE_MARK for line in given[:index]),
+                list(found),
+                "".join(LINE_MARK + line for line in given[index + 1 :]),
+            )
+            nats = yield from compare(self.network, self.vocab, Controls(plan.controls.form), *parts)
+            versions = [versions[number] for number in np.argsort(nats, kind="stable")[:num]]
+        yield versions
 
-    def answers(self, plan: Plan, upper: str, num: int) -> Iterator[str]:
-        """Yield `num` lower lines of a couplet whose upper line is planned, see `plan_couplet`."""
+    def answers(self, plan: Plan, upper: str, num: int) -> Iterator[str | None]:
+        """Yield `num` lower lines of a couplet whose upper line is planned, see `plan_couplet`, and None as `steps`."""
         marks = answer_marks(upper)
         for number in range(num):  # one by one: each has so many candidates
-            *_, (poems, patterns) = self.write(plan, range(number, number + 1))
+            poems, patterns = yield from self._last(plan, range(number, number + 1), len(plan.given))
             lower = self.text(plan, poems[0], int(patterns[0]), len(plan.given))[len(marks) :]
             yield "".join(line + mark for line, mark in zip(lower, marks, strict=True))
 
-    def write(self, plan: Plan, numbers: range) -> Iterator[tuple[Ints, Ints]]:
-        """Write poems side by side.
+    def write(self, plan: Plan, numbers: range) -> Iterator[tuple[Ints, Ints] | None]:
+        """Write poems side by side; yield None after each step within a line.
 
         Yields:
             After each line: character ids, (poems, lines, longest line), 0 where nothing is written; and the

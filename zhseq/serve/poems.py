@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,8 @@ from zhseq.serve.schemas import (
     SuggestResponse,
     Wishes,
 )
-from zhseq.serve.services import services
-from zhseq.serve.settings import MAX_PLACES
+from zhseq.serve.services import Services, services
+from zhseq.serve.settings import LOOKUP_CHARACTERS, MAX_PLACES
 
 if TYPE_CHECKING:
     from zhseq.poetry.faults import Finding, Review
@@ -72,11 +72,12 @@ async def check(request: HttpRequest) -> Response:
     here = services(request)
     wishes = await read(request, ReviewRequest)
 
-    def work() -> Iterator[bytes]:
+    def work() -> Iterator[bytes | None]:
         found = here.poet.check(wishes.text, **_rules(wishes))
-        yield to_json(_review(here.poet, found, wishes))
+        yield None
+        yield to_json((yield from _review(here.poet, found, wishes)))
 
-    return json_response(b"".join(await _all(request, here.lookups, work)))
+    return json_response(b"".join(await _all(request, _lane(here, wishes), work)))
 
 
 async def suggest(request: HttpRequest) -> Response:
@@ -105,10 +106,10 @@ async def suggest(request: HttpRequest) -> Response:
             mark = next(steps)
             marks += [] if mark is None else [mark.fields()]
             yield None
-        review = _review(here.poet, found, wishes)
+        review = yield from _review(here.poet, found, wishes)
         yield to_json({**review, "suggestions": marks, "left_out": places - len(marks)})
 
-    lane = here.lookups if marked == 1 else here.poems
+    lane = _lane(here, wishes) if marked == 1 else here.poems
     return json_response(b"".join(await _all(request, lane, work)))
 
 
@@ -129,13 +130,18 @@ async def couplet(request: HttpRequest) -> Response:
     here = services(request)
     wishes = await read(request, CoupletRequest)
 
-    def work() -> Iterator[bytes]:
+    def work() -> Iterator[bytes | None]:
         sampling = Sampling(temperature=wishes.temperature, seed=wishes.seed)
         for lower in here.poet.answers(wishes.upper, wishes.num, wishes.rhyme, sampling):
-            yield to_json(lower)
+            yield None if lower is None else to_json(lower)
 
     lower = await _all(request, here.poems, work)
     return json_response(b'{"lower":[' + b",".join(lower) + b"]}")
+
+
+def _lane(here: Services, wishes: ReviewRequest) -> Lane:
+    """Return where a poem is judged: what is longer than any tune takes as long as writing, and waits with it."""
+    return here.lookups if len(wishes.text) <= LOOKUP_CHARACTERS else here.poems
 
 
 async def _all(request: HttpRequest, lane: Lane, work: Work) -> list[bytes]:
@@ -191,11 +197,15 @@ def _poems(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
         yield None if poem is None else to_json(_poem(poem, wishes.seed))
 
 
-def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes]:
+def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
     """Yield an event for each line of each poem, and one for the whole poem."""
     for number in range(wishes.num):
         shown = 0
-        for poem in poet.lines(_wanted(wishes), number):
+        for grown in poet.growing(_wanted(wishes), number):
+            if grown is None:
+                yield None
+                continue
+            poem = grown
             for line in range(shown, len(poem.lines)):
                 yield to_json({"poem": number, "line": line, "text": poem.lines[line]}) + b"\n"
             shown = len(poem.lines)
@@ -232,9 +242,13 @@ def _rules(wishes: ReviewRequest) -> dict[str, str]:
     return {"tune": wishes.tune, "form": "" if wishes.form == "auto" else wishes.form, "rhyme": wishes.rhyme}
 
 
-def _review(poet: Poet, found: Review, wishes: ReviewRequest) -> dict[str, Any]:
+def _review(poet: Poet, found: Review, wishes: ReviewRequest) -> Generator[None, None, dict[str, Any]]:
+    """Return a judgement as values of JSON; yield None after each step."""
     prosody = poet.reviewing(wishes.rhyme)
-    costs = [[round(bits, 2) for bits in line] for line in poet.surprise(found)] if wishes.surprise else None
+    costs = None
+    for bits in poet.surprising(found) if wishes.surprise else ():
+        yield None
+        costs = bits
     return {
         **vars(found),
         "faults": [_found(fault) for fault in found.faults],
@@ -242,7 +256,7 @@ def _review(poet: Poet, found: Review, wishes: ReviewRequest) -> dict[str, Any]:
         "otherwise": [_found(fault) for fault in found.otherwise.faults] if found.otherwise is not None else [],
         "note": None if found.note is None else say(found.note),
         "rhyme_names": [found.rhyme_name(line, prosody) for line in range(len(found.lines))],
-        **({} if costs is None else {"surprise": costs}),
+        **({} if costs is None else {"surprise": [[round(bits, 2) for bits in line] for line in costs]}),
     }
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Work = Callable[[], Iterator["bytes | None"]]
 """Yields the parts of an answer as they are made, and None after each step that makes none."""
 _SECONDS = 1  # that one request about a poem takes, roughly
+_SHORT = 0.05  # seconds of the thread; whoever has had less goes before those that have had more
 
 
 def report(queue: str, error: BaseException) -> None:
@@ -67,13 +68,20 @@ class _Task:
     answer: Answer
     used: float
     """Seconds of the thread that it has had; one that comes later begins with what the least served of all has had."""
+    own: float = 0.0
+    """Seconds that it has had, without those of others."""
+
+    @property
+    def turn(self) -> tuple[bool, float]:
+        """The least is the next: what may be short first, of several steps, too; then what has had the least."""
+        return self.own >= _SHORT, self.used
 
 
 class Lane:
     """A thread that takes the work of several requests in steps. Made and used in one event loop.
 
-    The next step is always one of the request that has had the least time, so that what is short is done soon whatever
-    else is asked for. What nobody waits for any longer ends with its step.
+    The next step is one of a request that has just begun, or else of the one that has had the least time, so that what
+    is short is done soon whatever else is asked for. What nobody waits for any longer ends with its step.
     """
 
     def __init__(self, name: str, limit: int) -> None:
@@ -153,7 +161,7 @@ class Lane:
                     self._changed.wait()
                 if self._stopped:
                     return
-                task = min(self._tasks, key=lambda task: task.used)
+                task = min(self._tasks, key=lambda task: task.turn)
             if not self._step(task):
                 with self._changed, suppress(ValueError):  # it was cancelled meanwhile, and is forgotten
                     self._tasks.remove(task)
@@ -173,7 +181,9 @@ class Lane:
         except BaseException as error:  # whatever it is, somebody waits for an answer, and so do the others
             self._put(task.answer, failure(error))
             return False
-        task.used += time.monotonic() - begin
+        taken = time.monotonic() - begin
+        task.used += taken
+        task.own += taken
         if part is not None:
             self._put(task.answer, part)
         return True

@@ -59,7 +59,7 @@ class TagWishes(Body):
 
     tasks: Annotated[
         list[Literal["pos", "ner"]],
-        Field(description="what to find; by default all", min_length=1, default_factory=list),
+        Field(description="what to find; by default all", min_length=1, fail_fast=True, default_factory=list),
     ]
     scores: Annotated[bool, Field(description="give each word and name its probability")] = False
     words: Annotated[list[DictionaryWord], Field(description="words of your own", max_length=MAX_WORDS)] = []
@@ -74,7 +74,7 @@ class TagText(TagWishes):
 class TagTexts(TagWishes):
     """Several texts to tag."""
 
-    texts: Annotated[list[str], Field(description="several texts", min_length=1)]
+    texts: Annotated[list[str], Field(description="several texts", min_length=1, fail_fast=True)]
 
 
 def _as_variants(schema: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ class TagRequest(TagWishes):
     model_config = ConfigDict(json_schema_extra=_as_variants)
 
     text: Annotated[str, Field(default_factory=str)]
-    texts: Annotated[list[str], Field(min_length=1, default_factory=list)]
+    texts: Annotated[list[str], Field(min_length=1, fail_fast=True, default_factory=list)]
 
     @model_validator(mode="after")
     def _one_of_two(self) -> TagRequest:

@@ -27,6 +27,9 @@ MAX_SUGGESTIONS = 32
 POEM_CHARACTERS = 2_000
 """Characters of any text in a request about poems; the longest tune has 240."""
 
+LOOKUP_CHARACTERS = 400
+"""Characters of a text that is judged beside the writing of poems, and not in turns with it."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -172,7 +172,9 @@ class Prosody:
 
     def tone_class(self, character: str) -> Tone:
         """Return the tone class of one character; EITHER for one that is not known."""
-        row = self._index.get(normalize(character))
+        row = self._index.get(character)
+        if row is None:
+            row = self._index.get(normalize(character))
         return Tone.EITHER if row is None else Tone(self.table.classes[row])
 
     def unknown(self, text: str) -> str:
@@ -213,11 +215,11 @@ class Prosody:
 
     def groups(self, character: str) -> tuple[int, ...]:
         """Return the ids of the rhyme groups of a character, level and oblique; several if it has several readings."""
-        return self._groups.get(normalize(character), ())
+        return self._groups.get(character) or self._groups.get(normalize(character), ())
 
     def certain_groups(self, character: str) -> tuple[int, ...]:
         """Return the group of a character that has one reading and ample evidence; empty for all others."""
-        return self._certain.get(normalize(character), ())
+        return self._certain.get(character) or self._certain.get(normalize(character), ())
 
     def rhyme(self, first: str, second: str) -> bool:
         """Tell whether two characters have a rhyme group in common."""

@@ -6,6 +6,7 @@ with one thread and with two, and the faster counts. For the latency the load co
 characters a second as were reached, and among it requests of one line of 40 characters are timed.
 
     python scripts/bench_serve.py --texts 10
+    python scripts/bench_serve.py --texts 10 --threads 1 --processes 1 2    # what a second process is worth
 """
 
 from __future__ import annotations
@@ -163,10 +164,11 @@ def run(options: argparse.Namespace) -> None:
     with ExitStack() as stack:
         loop = stack.enter_context(closing(new_loop()))
         loads = {}
-        for backend in options.backend:
-            port = stack.enter_context(running_service([*model, "--backend", backend]))
-            loads |= {(backend, texts): Load(port, lines, texts, options.connections) for texts in options.texts}
-        reached: dict[tuple[str, int], list[float]] = {which: [] for which in loads}
+        for backend, processes in itertools.product(options.backend, options.processes):
+            arguments = [*model, "--backend", backend, "--processes", str(processes)]
+            port = stack.enter_context(running_service(arguments))
+            loads |= {(backend, processes, n): Load(port, lines, n, options.connections) for n in options.texts}
+        reached: dict[tuple[str, int, int], list[float]] = {which: [] for which in loads}
         for load in loads.values():
             loop.run_until_complete(load.throughput(1.0))  # warm
         for _ in range(options.rounds):
@@ -181,15 +183,22 @@ def run(options: argparse.Namespace) -> None:
             best[backend] = max(rate, best.get(backend, 0.0))
             print(f"library, {backend}, batched, {threads} thread{'s' * (threads > 1)}: {rate:,.0f} characters/s")
         titles = ("characters/s", "of library", "p50 ms", "p99 ms", "max ms", "timed")
-        print(f"{'a request':<29}" + "".join(f"{title:>13}" for title in titles))
-        for (backend, texts), load in loads.items():
-            rate = statistics.median(reached[backend, texts])
+        print(f"{'a request':<42}" + "".join(f"{title:>13}" for title in titles))
+        for (backend, processes, texts), load in loads.items():
+            rate = statistics.median(reached[backend, processes, texts])
             found = loop.run_until_complete(load.latencies(rate / 2, options.latency_seconds, probes, options.pause))
             p50, p99 = (1000 * found[int(share * (len(found) - 1))] for share in (0.5, 0.99))
+            name = f"{backend}, {texts} x {LINE} characters{f', {processes} processes' * (processes > 1)}"
             print(
-                f"{f'{backend}, {texts} x {LINE} characters':<29}{rate:>13,.0f}{rate / best[backend]:>13.2f}"
+                f"{name:<42}{rate:>13,.0f}{rate / best[backend]:>13.2f}"
                 f"{p50:>13.1f}{p99:>13.1f}{1000 * found[-1]:>13.1f}{len(found):>13}"
             )
+    fewest, *more = sorted(options.processes)
+    for (backend, processes, texts), rates in reached.items():
+        if processes in more:
+            gains = [one / other for one, other in zip(rates, reached[backend, fewest, texts], strict=True)]
+            name = f"{backend}, {texts} x {LINE} characters, {processes} processes over {fewest}"
+            print(f"{name}: {statistics.median(gains):.2f} x, round by round")
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -207,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tagger", help="directory of the tagger (default: the one that comes with zhseq)")
     parser.add_argument("--backend", nargs="+", default=["auto"], choices=BACKENDS, help="compared in turns")
     parser.add_argument("--threads", type=int, default=2, help="of the service (default: 2)")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1], metavar="N", help="of the service, in turns")
     parser.add_argument("--library-threads", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--texts", type=int, nargs="+", default=[1, 10, 50], metavar="N", help="lines of a request")
     parser.add_argument("--connections", type=int, default=16)

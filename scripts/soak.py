@@ -220,7 +220,7 @@ def _is_error(body: bytes) -> bool:
 
 
 async def memory(connection: Connection) -> float:
-    """Ask the service for its memory, in bytes."""
+    """Ask the service for its memory, that of all its processes, in bytes."""
     _, body = await connection.send(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     (line,) = [line for line in body.split(b"\n") if line.startswith(b"process_resident_memory_bytes ")]
     return float(line.split()[1])
@@ -232,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="of the service (default: 1)")
     parser.add_argument("--port", type=int, help="of a service that runs already, without a key")
     options = parser.parse_args(arguments)
     report = Report(options.requests)
@@ -239,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.port is not None:
             loop.run_until_complete(soak(options.port, report, options.connections, options.seed))
         else:
-            with running_service([]) as port:
+            with running_service(["--processes", str(options.processes)]) as port:
                 loop.run_until_complete(soak(port, report, options.connections, options.seed))
     return report.show()
 

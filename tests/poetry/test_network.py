@@ -86,6 +86,20 @@ def test_many_long_sequences_are_read_in_parts() -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS[(10, 8), 2])
+def test_what_follows_costs_the_same_read_in_parts(network: Network) -> None:
+    ids = np.random.default_rng(0).integers(1, OUTPUT, (3, 21))
+    targets = ids[:, 1:].copy()
+    targets[1, 4] = IGNORED
+    state, parts = None, []
+    for begin in range(0, 20, 7):
+        losses, state = network.follow(ids[:, begin : min(begin + 7, 20)], targets[:, begin : begin + 7], state)
+        parts.append(losses)
+    whole = network.token_losses(Batch(ids[:, :-1], np.ones((3, 20), dtype=bool), targets))
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-4)
+    assert not whole[1, 4]
+
+
+@pytest.mark.parametrize("network", NETWORKS[(10, 8), 2])
 def test_a_state_can_be_gone_on_from_twice(network: Network) -> None:
     rng = np.random.default_rng(1)
     _, state = network.step(rng.integers(0, VOCAB, (2, 3)))

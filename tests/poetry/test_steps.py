@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
 from zhseq.batching import Array, Batch, Ints
@@ -93,14 +92,3 @@ def test_what_is_far_from_a_place_is_not_read(counting: tuple[Poet, Counting]) -
     one, other = (poet.suggest(poem, num=3) for poem in (text, text[: len(LONG) // 24 * 12]))
     assert one == other
     assert len(one[0].characters) == 3
-
-
-def test_what_follows_costs_the_same_in_parts(counting: tuple[Poet, Counting]) -> None:
-    network = counting[1].network
-    ids = np.random.default_rng(0).integers(1, 500, (3, 21))
-    batch = Batch(ids[:, :-1], np.ones((3, 20), dtype=bool), ids[:, 1:])
-    state, parts = None, []
-    for begin in range(0, 20, 7):
-        losses, state = network.follow(batch.ids[:, begin : begin + 7], ids[:, 1:][:, begin : begin + 7], state)
-        parts.append(losses)
-    np.testing.assert_allclose(np.concatenate(parts, axis=1), network.token_losses(batch), atol=1e-4)

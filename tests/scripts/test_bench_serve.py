@@ -55,9 +55,11 @@ def test_the_benchmark_prints_its_table(
 ) -> None:
     from tests.serve.fakes import FakeTagger
 
+    started: list[list[str]] = []
+
     @contextmanager
     def running(arguments: list[str]) -> Iterator[int]:
-        assert arguments in (["--threads", "2", "--backend", name] for name in ("native", "torch"))
+        started.append(arguments)
         yield port
 
     monkeypatch.setattr(bench, "running_service", running)
@@ -77,20 +79,31 @@ def test_the_benchmark_prints_its_table(
         "--backend",
         "native",
         "torch",
+        "--processes",
+        "1",
+        "2",
     ]
     assert bench.main(options) == 0
-    first, *library, titles, a, b, c, d = capsys.readouterr().out.splitlines()
-    rows = [a, b, c, d]
+    kinds = [(name, processes) for name in ("native", "torch") for processes in "12"]
+    assert started == [["--threads", "2", "--backend", name, "--processes", number] for name, number in kinds]
+    first, *lines = capsys.readouterr().out.splitlines()
+    library, titles, rows, gains = lines[:2], lines[2], lines[3:11], lines[11:]
     assert first.startswith("on ")
     assert [line.partition(":")[0] for line in library] == [
         f"library, {name}, batched, 1 thread" for name in ("native", "torch")
     ]
     assert "p99 ms" in titles
-    assert [row[:29].strip() for row in rows] == [
-        f"{name}, {texts} x 40 characters" for name in ("native", "torch") for texts in (1, 3)
+    assert [row[:42].strip() for row in rows] == [
+        f"{name}, {texts} x 40 characters{', 2 processes' * (number == '2')}"
+        for name, number in kinds
+        for texts in (1, 3)
     ]
+    assert [gain.partition(":")[0] for gain in gains] == [
+        f"{name}, {texts} x 40 characters, 2 processes over 1" for name in ("native", "torch") for texts in (1, 3)
+    ]
+    assert all(float(gain.partition(": ")[2].split()[0]) > 0 for gain in gains)
     for row in rows:
-        rate, ratio, p50, p99, longest, timed = row[29:].replace(",", "").split()
+        rate, ratio, p50, p99, longest, timed = row[42:].replace(",", "").split()
         assert float(rate) > 0
         assert float(ratio) > 0
         assert 0 < float(p50) <= float(p99) <= float(longest)
@@ -110,6 +123,22 @@ def test_the_soak_test_passes_and_shows_what_came(port: int, capsys: pytest.Capt
     assert "FAULT" not in shown
     assert "400 requests" in shown
     assert status == 0
+
+
+def test_the_soak_test_can_have_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    import soak
+
+    @contextmanager
+    def running(arguments: list[str]) -> Iterator[int]:
+        assert arguments == ["--processes", "2"]
+        yield 1
+
+    async def nothing(port: int, report: object, *_: object) -> None:
+        report.memory += [(0.35, 1.0), (0.95, 1.0)]  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(soak, "running_service", running)
+    monkeypatch.setattr(soak, "soak", nothing)
+    assert soak.main(["--processes", "2"]) == 0
 
 
 _OF_POEMS = {"check", "suggest", "impossible wishes"}

@@ -66,9 +66,8 @@ class Writer:
 
     def steps(self, plan: Plan, num: int) -> Iterator[Poem | None]:
         """Yield the same, and None after each step: a place of a line, of poems that are not whole yet."""
-        block = max(1, _SIDE_BY_SIDE // (plan.request.ranking.best_of if plan.choice else 1))
-        for first in range(0, num, block):
-            poems, patterns = yield from self._last(plan, range(first, min(first + block, num)), len(plan.given))
+        for numbers in _blocks(plan, range(num)):
+            poems, patterns = yield from self._last(plan, numbers, len(plan.given))
             for ids, pattern in zip(poems, patterns.tolist(), strict=True):
                 yield self._poem(plan, ids, pattern, len(plan.given))
 
@@ -119,12 +118,13 @@ class Writer:
         taken = {normalize(old), *given}
         found: dict[str, str] = {}
         for turn in range(_ROUNDS):
-            poems, patterns = yield from self._last(plan, range(turn * num, (turn + 1) * num), index + 1)
             before = len(found)
-            for ids, pattern in zip(poems, patterns.tolist(), strict=True):
-                line = self.text(plan, ids, pattern, index + 1)[index]
-                if normalize(line) not in taken:
-                    found.setdefault(normalize(line), line)
+            for numbers in _blocks(plan, range(turn * num, (turn + 1) * num)):
+                poems, patterns = yield from self._last(plan, numbers, index + 1)
+                for ids, pattern in zip(poems, patterns.tolist(), strict=True):
+                    line = self.text(plan, ids, pattern, index + 1)[index]
+                    if normalize(line) not in taken:
+                        found.setdefault(normalize(line), line)
             if len(found) >= num or len(found) == before:
                 break
         versions = list(found.values())
@@ -243,6 +243,13 @@ class Writer:
     def _ids(self, given: Sequence[Sequence[str]]) -> list[list[int]]:
         """Return the ids of given characters, -1 where there is none."""
         return [[self.vocab.id(normalize(character)) if character else -1 for character in line] for line in given]
+
+
+def _blocks(plan: Plan, numbers: range) -> Iterator[range]:
+    """Part numbers of poems into those that are written side by side."""
+    block = max(1, _SIDE_BY_SIDE // (plan.request.ranking.best_of if plan.choice else 1))
+    for begin in range(0, len(numbers), block):
+        yield numbers[begin : begin + block]
 
 
 def _joined(notes: Sequence[Message]) -> Message | None:

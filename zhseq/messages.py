@@ -374,6 +374,7 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "unknown_backend": "<backend> 只能是 {known}，现为“{found}”",
     "no_torch": "此处需要 PyTorch，尚未安装；可用此命令安装：pip install torch",
     "backend_on_device": "不用 PyTorch 只能在处理器上计算；<device={device}> 需要 PyTorch 和 <backend=torch>",
+    "unknown_instructions": "{variable} 应为 {known} 之一，现为“{found}”",
     "not_compiled": "<backend=native> 所需的代码在安装时未能编译；请装好 C 编译器后重装 zhseq，或改用别的后端",
     "no_onnxruntime": "此处需要 onnxruntime，{trouble}；可用此命令安装：pip install 'zhseq[onnx]'",
     "graph_written": "{path}：{size:,} 字节，opset {opset}，{precision}",

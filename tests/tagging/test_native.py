@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.tagging.test_graph import TEXTS, scored, weights_of
 from tests.tagging.tiny_tagger import CHARACTERS, NER, POS, tiny_features, tiny_model
+from zhseq.errors import ConfigError
 from zhseq.tagging.features import TaggerFeatures
 from zhseq.tagging.model import SequenceTagger, TorchNetwork
-from zhseq.tagging.native import LEVELS, NativeNetwork, instructions
+from zhseq.tagging.native import LEVELS, NAMES, NativeNetwork, instructions
 from zhseq.tagging.tagger import Tagger
 
 pytestmark = pytest.mark.skipif(not instructions(), reason="the loops are not compiled")
@@ -92,3 +93,14 @@ def test_a_copy_tags_alike() -> None:
     tagger = Tagger(NATIVE)
     assert list(copy.deepcopy(tagger).stream(TEXTS)) == list(tagger.stream(TEXTS))
     assert str(NATIVE) == f"native ({instructions()}) on cpu"
+
+
+def test_quicker_instructions_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for level, name in enumerate(NAMES):
+        monkeypatch.setenv("ZHSEQ_INSTRUCTIONS", name)
+        assert instructions() == LEVELS[min(level, THERE)]
+    monkeypatch.setenv("ZHSEQ_INSTRUCTIONS", "sse9")
+    with pytest.raises(
+        ConfigError, match="expected ZHSEQ_INSTRUCTIONS to be one of plain, avx2, vnni, amx, found 'sse9'"
+    ):
+        instructions()

@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -204,6 +205,7 @@ class Allowance:
         return len(self._full)
 
 
+@lru_cache(maxsize=1_024)
 def read_address(text: str) -> Address | None:
     """Return the address in a text, with or without a port; None if there is none."""
     text = text.strip()

@@ -42,9 +42,13 @@ class NamedRoute(Route):
     """A route that tells the gate its path, for counters and log."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or refuse its method."""
+        """Serve a request, or refuse its method. What goes wrong is handled around all routes, not here once more."""
         scope["visit"].path = self.path
-        await super().handle(scope, receive, send)
+        if self.methods and scope["method"] not in self.methods:
+            await super().handle(scope, receive, send)
+            return
+        response = await self.endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
 
 
 @dataclass(frozen=True)

@@ -453,7 +453,7 @@ class TagQueue:
             with self._lock:
                 del self._running[threading.current_thread()]
                 self._answering += bool(finished)
-                self._first.notify()
+                self._wake()
             if finished:
                 self._call(self._deliver, finished)
 
@@ -481,8 +481,9 @@ class TagQueue:
         return (self.waiting >= _SMALL or largest >= _LONG) and (first or bool(self._running))
 
     def _wake(self) -> None:
-        """Wake a thread for what waits, if one may begin with it."""
-        self._first.notify()
+        """Wake a thread for what waits, if one may begin with it; to wake one in vain costs much."""
+        if self._jobs and self._may_begin(first=True):
+            self._first.notify()
         if self._jobs and self._may_begin(first=False):
             self._others.notify()
 
@@ -571,7 +572,7 @@ class TagQueue:
             return
         with self._lock:
             self._answering -= 1
-            self._first.notify()
+            self._wake()
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         with suppress(RuntimeError):  # the event loop is closed: nobody waits

@@ -3,9 +3,10 @@
     python scripts/test_versions.py oldest                  # a virtual environment of its own, then pytest
     python scripts/test_versions.py newest -- tests/serve   # what stands behind -- goes to pytest
 
-`oldest` installs the version that each requirement names as its lowest, of the package and of what its development
-needs at run time (the extras in `EXTRAS`); the tools of the tests are as new as they come. Of torch there is one build
-where no index of old CPU builds is at hand: `--torch` names it, and what was not tested for it is said at the end.
+`oldest` installs the version that each requirement names as its lowest, of the package and of the extra `dev`, which
+holds the others; `uv` says which of them cannot be installed together, and finds versions of what they need in turn.
+These are new, so that old packages may warn of them: warnings are no errors there. Of torch there is one build where no
+index of old CPU builds is at hand: `--torch` names it, and what was not tested for it is said at the end.
 """
 
 from __future__ import annotations
@@ -25,21 +26,17 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("plot", "prosody", "corpora", "excel", "serve")
-"""The extras whose libraries the tests import."""
 TORCH = "2.13.0"
 _REQUIREMENT = re.compile(r"(?P<name>[\w-]+(?:\[[\w,]+\])?)\s*(?P<versions>[^;]*)(?P<where>;.*)?")
 
 
-def requirements(project: Mapping[str, Any], extras: Sequence[str] = EXTRAS) -> list[str]:
-    """Return what a project requires, by itself and for some extras."""
+def requirements(project: Mapping[str, Any]) -> list[str]:
+    """Return what a project requires, by itself, for the extra `dev` and for the extras that this names."""
     optional = project["optional-dependencies"]
-    return [*project["dependencies"], *(each for extra in extras for each in optional[extra])]
-
-
-def tools(project: Mapping[str, Any]) -> list[str]:
-    """Return what the extra `dev` adds to the extras above."""
-    return [each for each in project["optional-dependencies"]["dev"] if not each.startswith("zhseq[")]
+    (named,) = [each for each in optional["dev"] if each.startswith("zhseq[")]
+    extras = named.removeprefix("zhseq[").removesuffix("]").split(",")
+    tools = [each for each in optional["dev"] if each != named]
+    return [*project["dependencies"], *(each for extra in extras for each in optional[extra]), *tools]
 
 
 def oldest(requirement: str) -> str:
@@ -56,10 +53,10 @@ def oldest(requirement: str) -> str:
 
 
 def wanted(project: Mapping[str, Any], which: str, torch: str) -> list[str]:
-    """Return what pip is to install: requirements pinned or as new as they come, and the tools of the tests."""
+    """Return what is to be installed: requirements pinned, those with a lower bound, or as new as they come."""
     needed = [each for each in requirements(project) if not each.startswith("torch>")]
-    pinned = [oldest(each) for each in needed] if which == "oldest" else needed
-    return [f"torch=={torch}", *pinned, *tools(project)]
+    pinned = [oldest(each) if ">=" in each else each for each in needed] if which == "oldest" else needed
+    return [f"torch=={torch}", *pinned]
 
 
 def split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -82,11 +79,16 @@ def main() -> int:
         venv = options.venv or Path(temporary) / "venv"
         subprocess.run([options.python, "-m", "venv", venv], check=True)
         python = venv / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        pip = [python, "-m", "pip", "install", "-q", "--upgrade", "--upgrade-strategy", "eager"]
-        subprocess.run([*pip, *wanted(project, options.which, options.torch)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", "-e", ROOT], check=True)
+        pip = [python, "-m", "pip", "install", "-q"]
+        subprocess.run([*pip, "uv"], check=True)
+        # By pip, which may know of a build without libraries of CUDA; with it there, uv takes no other.
+        subprocess.run([*pip, "--no-deps", f"torch=={options.torch}"], check=True)
+        uv = [python, "-m", "uv", "pip", "install", "-q", "--python", python]
+        subprocess.run([*uv, *wanted(project, options.which, options.torch)], check=True)
+        subprocess.run([*pip, "--no-deps", "-e", ROOT], check=True)
         subprocess.run([python, "-m", "pip", "list"], check=True)
-        status = subprocess.run([python, "-m", "pytest", *behind], cwd=ROOT).returncode
+        lenient = ["-o", "filterwarnings="] if options.which == "oldest" else []
+        status = subprocess.run([python, "-m", "pytest", *lenient, *behind], cwd=ROOT).returncode
     lowest = next(oldest(each) for each in project["dependencies"] if each.startswith("torch>"))
     if options.which == "oldest" and lowest != f"torch=={options.torch}":
         print(f"not tested: {lowest}, the lowest that is allowed; this ran with torch=={options.torch}")

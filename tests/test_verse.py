@@ -38,6 +38,11 @@ def test_text_alone_is_a_character_or_a_tune(verse):
     assert verse("小令")[1].startswith("小令: 40 poems, 1 patterns, 15 characters\n◎○○△，◎●◎○○△。\n")
 
 
+def test_other_names_of_tunes_and_songs_are_names(verse):
+    assert "no tune '百字令'" in verse("百字令")[2]  # the little model of this test knows 小令 only
+    assert "tune of songs" in verse("天净沙")[2]
+
+
 def test_other_text_is_looked_for_in_the_corpora(verse, monkeypatch):
     place = lookup.Place("甲", "唐", "登楼", 1, "白日依山，黄河入海。")
     monkeypatch.setattr("zhseq.verse.find_verse", lambda text, num: (1, [place][:num]))

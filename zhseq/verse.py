@@ -10,7 +10,7 @@ from typing import Any
 from zhseq.cli import program, run_main
 from zhseq.errors import InputError, Message, command_line
 from zhseq.poetry.lookup import CharacterEntry, GroupEntry, Handbook, Place, TuneEntry, fields_of, find_verse
-from zhseq.poetry.prosody.books import BOOK_NAMES
+from zhseq.poetry.prosody.books import BOOK_NAMES, names_tune
 from zhseq.text.normalize import normalize
 
 _TASKS = ("group", "tune", "facing", "find")
@@ -69,7 +69,8 @@ def _task(options: argparse.Namespace, handbook: Handbook) -> tuple[str, str]:
     """
     asked = [(name, getattr(options, name)) for name in _TASKS if getattr(options, name) is not None]
     if options.text:
-        named = normalize(options.text) in handbook.prosody.tunes
+        name = normalize(options.text)
+        named = name in handbook.prosody.tunes or names_tune(name)
         asked.append(("character" if len(options.text) == 1 else "tune" if named else "find", options.text))
     if not asked:
         raise InputError(
@@ -167,12 +168,19 @@ def _of_tune(tune: TuneEntry, example: str) -> Iterator[str]:
     main = tune.patterns[0]
     values = {"tune": tune.name, "poems": tune.poems, "variants": len(tune.patterns), "characters": main.characters}
     yield _say(Message("tune_head", "{tune}: {poems} poems, {variants} patterns, {characters} characters", values))
+    if tune.names:
+        yield _say(Message("tune_names", "also called {names}", {"names": "、".join(tune.names)}))
     for number, pattern in enumerate(tune.patterns, start=1):
         if number > 1:
             kind = {"number": number, "poems": pattern.poems, "characters": pattern.characters}
             yield _say(Message("tune_variant", "pattern {number}: {poems} poems, {characters} characters", kind))
         yield from pattern.rows
-    yield _say(Message("signs_of_tones", "(○ level, ● oblique, ◎ either; △ ▲ rhymes)"))
+    yield _say(
+        Message(
+            "signs_of_tones",
+            "(○ level, ● oblique, ◎ either; △ ▲ rhymes; [ ] repeats earlier characters, 、 sets off a leading one)",
+        )
+    )
     if example:
         yield ""
         yield example

@@ -83,6 +83,12 @@ def test_what_a_famous_ci_repeats_is_demanded(texts, prosody):
         assert "no_repetition" in [fault.code for fault in review(text.replace(old, new), prosody).faults]
 
 
+def test_a_character_that_breaks_tone_rhyme_and_repetition_is_no_reason_for_a_rare_variant(texts, prosody):
+    text = normalize(texts["常记溪亭日暮"])
+    found = review(text.replace("争渡", "争冰", 1), prosody)
+    assert {"wrong_tone", "no_rhyme", "no_repetition"} == {fault.code for fault in found.faults}
+
+
 def test_the_character_that_rhymes_and_the_tone_of_不_are_checked(texts, prosody):
     crane = normalize(texts["白日依山尽黄河"])
     assert [(f.code, f.line, f.position) for f in review(crane.replace("黄河", "黄不"), prosody).faults] == [

@@ -1,11 +1,16 @@
 """Looking verse up, with tables made by hand."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from tests.poetry.conftest import make_prosody
 from zhseq.errors import CheckpointError, InputError
 from zhseq.poetry import lookup
 from zhseq.poetry.lookup import CharacterUse, Handbook, VerseWords, find_verse
+from zhseq.poetry.prosody.patterns import Echo
+from zhseq.poetry.prosody.prosody import Prosody, RhymeGroup, Tone, ToneTable
 from zhseq.poetry.sense import Facing
 
 WORDS = VerseWords(
@@ -60,6 +65,25 @@ def test_a_tune_is_drawn_with_its_rhymes_and_stanzas(handbook: Handbook) -> None
     tune = handbook.tune("小令")
     assert (tune.name, tune.poems, tune.patterns[0].poems, tune.patterns[0].characters) == ("小令", 40, 30, 15)
     assert tune.patterns[0].rows == ("◎○○△，◎●◎○○△。", "◎○◎●▲，○●●▲。")
+
+
+def test_repetitions_and_leading_characters_are_drawn() -> None:
+    prosody = make_prosody()
+    tune = prosody.tunes["小令"]
+    lengths = tune.line_lengths
+    echo = Echo(sum(lengths[:-1]), sum(lengths[:-2]), 2)
+    prosody.tunes["小令"] = replace(tune, echoes=(echo,))
+    entry = Handbook(prosody, leads={"小令": (0,)}).tune("小令")
+    assert entry.patterns[0].rows == ("◎、○○△，◎●◎○○△。", "◎○◎●▲，[○●]●▲。")
+    assert entry.names == ()
+
+
+def test_entering_tones_are_told_by_the_name_of_their_group() -> None:
+    group = RhymeGroup(0, "月", Tone.OBLIQUE, "月雪", "月雪", "第十八部入声")
+    table = ToneTable("月雪", np.zeros(2, np.float32), "仄仄", np.ones(2, bool))
+    handbook = Handbook(Prosody(table, [group], {}))
+    assert handbook.group("月").tone == "入"
+    assert handbook.character("雪").readings[0].tone == "入"
 
 
 def test_facing_words_are_those_of_couplets(handbook: Handbook) -> None:

@@ -383,3 +383,12 @@ def test_verse_whose_rhyme_changes_is_verse_in_the_old_style():
 
 def test_marks_of_no_width_are_left_out():
     assert review("\ufeff" + CRANE + "\u200b", prosody()).faults == ()
+
+
+def test_two_lines_of_another_length_are_mixed_verse_and_one_is_a_slip():
+    lines = ["君不见黄河之水天上来", "奔流到海不复回", "君不见高堂明镜悲白发", "朝如青丝暮成雪"]
+    lines += ["人生得意须尽欢", "莫使金樽空对月", "天生我材必有用", "千金散尽还复来"]
+    shipped = Prosody.load("checkpoints/poem")
+    assert review("，".join(lines), shipped).form == "杂言"
+    lines[2] = lines[2][3:]
+    assert "line_length" in [fault.code for fault in review("，".join(lines), shipped).faults]

@@ -21,10 +21,11 @@ from zhseq.poetry.forms import not_chinese
 from zhseq.poetry.pinyin import of_tone, readings
 from zhseq.poetry.planning import find_tune
 from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone
-from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL, LYRIC, MODERN, entering
+from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL, LYRIC, MODERN, entering, other_names
+from zhseq.poetry.prosody.prosody import ENTERING_TONE
 from zhseq.poetry.reading import split_lines
 from zhseq.poetry.request import pattern_form
-from zhseq.poetry.sense import FACING_FILE, Facing
+from zhseq.poetry.sense import FACING_FILE, SENSE_FILE, Facing, Sense
 from zhseq.text.normalize import codepoints, is_han, normalize
 
 WORDS_FILE = "words.tsv"
@@ -99,7 +100,7 @@ class Reading:
     """One of the ways in which verse uses a character."""
 
     tone: str
-    """平, 仄, or 入 where it is known to be oblique as an entering tone."""
+    """平, 上, 去, 入, 上去 where both are in use, or 仄 where it is not known which oblique tone it has."""
     groups: tuple[str, ...]
     """Rhyme groups of regulated verse with this tone, by their names in the book and here."""
     ci_groups: tuple[str, ...]
@@ -150,6 +151,7 @@ class GroupEntry:
     book: str
     """One of `zhseq.poetry.prosody.books.BOOK_NAMES`."""
     tone: str
+    """平, 仄, or 入 where it holds entering tones."""
     size: int
     """Words in it."""
     words: tuple[RhymeWord, ...]
@@ -164,7 +166,10 @@ class PatternEntry:
     """Training poems that follow it."""
     characters: int
     rows: tuple[str, ...]
-    """A stanza each: ○ level, ● oblique, ◎ either; behind a line its rhyme (△ the first, ▲ the second) and mark."""
+    """A stanza each: ○ level, ● oblique, ◎ either; behind a line its rhyme (△ the first, ▲ the second) and mark.
+
+    In brackets stands what repeats earlier characters (叠句); `、` sets off a character that leads its line (领字).
+    """
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,9 @@ class TuneEntry:
     """A tune of ci."""
 
     name: str
+    """The usual one."""
+    names: tuple[str, ...]
+    """Its other names."""
     poems: int
     """All training poems to it."""
     patterns: tuple[PatternEntry, ...]
@@ -194,9 +202,16 @@ class Place:
 class Handbook:
     """Looks verse up: characters, rhymes, tunes, facing words. One object may be used from several threads."""
 
-    def __init__(self, prosody: Prosody, words: VerseWords | None = None, facing: Facing | None = None) -> None:
-        """Wrap tables; see `load`."""
+    def __init__(
+        self,
+        prosody: Prosody,
+        words: VerseWords | None = None,
+        facing: Facing | None = None,
+        leads: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        """Wrap tables; see `load`. `leads`: tune -> lines that are cut after their first character, from 0."""
         self.prosody = prosody
+        self._leads = leads or {}
         self._words = words or VerseWords({})
         self._facing = facing or Facing({}, {}, {1: 0, 2: 0})
 
@@ -213,7 +228,8 @@ class Handbook:
         directory = checkpoint.shipped("poem") if model is None else checkpoint.resolve(model)
         words = VerseWords.load(directory) if (directory / WORDS_FILE).exists() else None
         facing = Facing.load(directory) if (directory / FACING_FILE).exists() else None
-        return cls(Prosody.load(directory), words, facing)
+        leads = Sense.load(directory).leads if (directory / SENSE_FILE).exists() else None
+        return cls(Prosody.load(directory), words, facing, leads)
 
     def character(self, character: str, num: int = 8) -> CharacterEntry:
         """Look a character up.
@@ -254,7 +270,7 @@ class Handbook:
             share = places / (use.level + use.oblique)
         groups = _names(self.prosody, character, tone)
         return Reading(
-            tone="入" if groups and all(map(entering, groups)) else tone,
+            tone=tone if tone == LEVEL else self.prosody.oblique_tone(character),
             groups=groups,
             ci_groups=_names(self.prosody.lyric(), character, tone),
             pinyin=_pinyin(character, tone, only=only),
@@ -282,7 +298,8 @@ class Handbook:
             for word in ordered[:num]
             for use in (uses.get(word, CharacterUse(0, ())),)
         ]
-        return GroupEntry(group.full_name, book, group.tone.value, len(group.characters), tuple(words))
+        tone = ENTERING_TONE if entering(group.full_name) else group.tone.value
+        return GroupEntry(group.full_name, book, tone, len(group.characters), tuple(words))
 
     def _book(self, book: str) -> Prosody:
         views = {CLASSICAL: lambda: self.prosody, LYRIC: self.prosody.lyric, MODERN: self.prosody.modern}
@@ -302,7 +319,8 @@ class Handbook:
             InputError: It is not known; the message names those that come near.
         """
         tune = find_tune(name, self.prosody)
-        return TuneEntry(tune.name, tune.total, tuple(map(_drawn, (tune, *tune.variants))))
+        drawn = (_drawn(tune, self._leads.get(tune.name, ())), *map(_drawn, tune.variants))
+        return TuneEntry(tune.name, other_names(tune.name), tune.total, drawn)
 
     def facing(self, word: str, num: int = 20) -> list[tuple[str, int]]:
         """Return what people set against a word of one or two characters in couplets, and how often they did.
@@ -432,16 +450,32 @@ def _pinyin(character: str, tone: str, *, only: bool) -> tuple[str, ...]:
     return tuple(found[:1])
 
 
-def _drawn(pattern: Pattern) -> PatternEntry:
-    """Draw a pattern, a row for each stanza."""
+def _drawn(pattern: Pattern, leads: Sequence[int] = ()) -> PatternEntry:
+    """Draw a pattern, a row for each stanza; `leads` are the lines that are cut after their first character."""
     marks = pattern_form("", pattern).marks
     numbers = {rhyme: number for number, rhyme in enumerate(sorted(set(pattern.rhymes) - {0}))}
     cells = [
-        "".join(_SIGNS[sign] for sign in tones)
-        + (_RHYME_SIGNS[numbers[rhyme] % len(_RHYME_SIGNS)] if rhyme else "")
-        + mark
-        for tones, rhyme, mark in zip(pattern.tones, pattern.rhymes, marks, strict=True)
+        signs + (_RHYME_SIGNS[numbers[rhyme] % len(_RHYME_SIGNS)] if rhyme else "") + mark
+        for signs, rhyme, mark in zip(_line_signs(pattern, leads), pattern.rhymes, marks, strict=True)
     ]
     starts = (0, *pattern.breaks)
     rows = tuple("".join(cells[begin:end]) for begin, end in zip(starts, (*pattern.breaks, len(cells)), strict=True))
     return PatternEntry(pattern.count, sum(pattern.line_lengths), rows)
+
+
+def _line_signs(pattern: Pattern, leads: Sequence[int]) -> list[str]:
+    """Draw the tones of each line, with brackets about repetitions and a pause behind leading characters."""
+    repeated = {place for echo in pattern.echoes for place in range(echo.place, echo.place + echo.length)}
+    lines: list[str] = []
+    place = 0
+    for number, tones in enumerate(pattern.tones):
+        signs = "".join(
+            ("[" if place + n in repeated and (n == 0 or place + n - 1 not in repeated) else "")
+            + _SIGNS[sign]
+            + ("]" if place + n in repeated and (n == len(tones) - 1 or place + n + 1 not in repeated) else "")
+            + ("、" if n == 0 and number in leads else "")
+            for n, sign in enumerate(tones)
+        )
+        lines.append(signs)
+        place += len(tones)
+    return lines

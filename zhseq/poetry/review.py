@@ -115,6 +115,8 @@ def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
     if found is not None:
         return found
     nearly = bool(length) and len(lines) in (4, 8)
+    if nearly and sum(len(line) != length for line in lines) > 1:
+        nearly = judge_mixed(lines, prosody) is None  # one slip in the length of a line is likely, two are not
     near = None if nearly else find_near_tune(folded, prosody)
     if near is not None:
         return near
@@ -333,8 +335,14 @@ def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
 
 def _best(found: Iterable[tuple[float, Review]]) -> Review | None:
     """Return the reading with the fewest faults, of those the one whose pauses are the pattern's."""
-    ranked = sorted(found, key=lambda each: (len(each[1].faults) + (each[0] >= _RARE_PAUSES) * _RARE_FAULTS, each[0]))
+    ranked = sorted(found, key=lambda each: (_breaches(each[1]) + (each[0] >= _RARE_PAUSES) * _RARE_FAULTS, each[0]))
     return ranked[0][1] if ranked else None
+
+
+def _breaches(found: Review) -> int:
+    """Count the places at which a reading has faults: one wrong character may break tone, rhyme and repetition."""
+    places = {(fault.line, fault.position) for fault in found.faults if fault.code != "no_repetition"}
+    return len(places) or min(1, len(found.faults))
 
 
 def _read(folded: str, lengths: Sequence[int]) -> _Text:

@@ -92,3 +92,19 @@ def test_readings_that_live_at_line_ends_are_found() -> None:
     assert not found[slip].any(), "too few in certain company; two groups, short and doubtful segments prove nothing"
     uses[guest] = 20_000
     assert not rhymes.guests(company, certain, uses)[guest].any(), "one use in 4,000 is no reading to reckon with"
+
+
+def test_words_that_shun_each_other_are_parted_from_a_guess_that_is_partly_wrong() -> None:
+    rng = np.random.default_rng(3)
+    kinds = np.arange(20) < 10
+    drawn = np.where(rng.random((400, 1)) < 0.5, rng.integers(0, 10, (400, 4)), rng.integers(10, 20, (400, 4)))
+    both = 19  # meets words of either kind
+    drawn[:200, 3] = both
+    counts = rhymes.meetings(drawn, 20)
+    prior = np.where(kinds, 2.0, -1.0)
+    prior[[0, 1, 10]] = -1.0, 0.0, 2.0  # wrong, unknown, wrong
+    first, share = rhymes.part_in_two(counts, prior)
+    assert (first[:10] > 0.9).all()
+    assert (first[10:19] < 0.1).all()
+    assert 0.3 < share[both] < 0.7
+    assert first[:0].shape == rhymes.part_in_two(counts[:0, :0], prior[:0])[0].shape

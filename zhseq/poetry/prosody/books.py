@@ -254,7 +254,9 @@ _SAME = """
 西河 西湖
 """
 """A tune by its usual name and others; a name that two tunes share stands where most poems are."""
-_STANDARD = {name: row.split()[0] for row in _SAME.strip().split("\n") for name in row.split()}
+_AS_FOLDED = str.maketrans("爇殢翦", "𦶟𣨼剪")  # characters of names that `normalize` writes another way
+_LISTED = {name: row.split()[0] for row in _SAME.strip().split("\n") for name in row.split()}
+_STANDARD = {name.translate(_AS_FOLDED): standard for name, standard in _LISTED.items()}
 
 SONGS = frozenset(
     [
@@ -377,4 +379,9 @@ def song_of(lengths: tuple[int, ...]) -> str:
 
 def other_names(name: str) -> tuple[str, ...]:
     """Return the other names of a tune."""
-    return tuple(other for other, standard in _STANDARD.items() if standard == name != other)
+    return tuple(other for other, standard in _LISTED.items() if standard == name != other)
+
+
+def names_tune(name: str) -> bool:
+    """Tell whether a normalised text is one of the names of a tune or song and hardly anything else."""
+    return (len(name) >= _SHORTEST_HEAD and name in _STANDARD) or name in SONGS

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from zhseq.errors import ConfigError, CorpusError
 from zhseq.poetry.prosody import rhymes, tones, tunes
-from zhseq.poetry.prosody.books import standard_name
+from zhseq.poetry.prosody.books import CLASSICAL, entering, named, standard_name
 from zhseq.poetry.prosody.patterns import TunePattern
-from zhseq.poetry.prosody.prosody import Prosody, RhymeGroup, Tone, ToneTable
+from zhseq.poetry.prosody.prosody import DEPARTING_TONE, RISING_TONE, Prosody, RhymeGroup, Tone, ToneTable
 from zhseq.poetry.prosody.verse_table import VerseTable
 
 Floats = npt.NDArray[np.float64]
@@ -33,6 +33,10 @@ _MIN_EVIDENCE = 3  # a character with less evidence from verse is marked as know
 _MIN_USES = 3  # rarer characters are left out, they are mostly slips and private notations
 _FALLBACK_SHARE = 0.8  # share of a modern final's words in one group from which others with this final join it
 _SURE_FALLBACK = 0.95  # share from which they may do so as certain members, if their tone and regulated group are sure
+
+_TODAY = {"3": 2.0, "4": -1.0}  # today's tone -> odds of an old rising tone, as logarithms
+_FEWEST_TO_PART = 12  # words of a group whose rising and departing tones are parted
+_LEAST_MET, _MET_FOR_BOTH, _BOTH = 5, 20, 0.3  # meetings that tell a tone, that tell two, and least share of each
 
 LEVEL_CLUSTERS = rhymes.ClusterSettings(min_count=60, merge_above=6.5, split_below=0.15, smallest=400)
 """Level rhymes of regulated verse come in about thirty groups, so words of one group meet many times chance."""
@@ -100,9 +104,16 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
     closed = rhymes.closed_ends(table)
     lyric = _with_second_readings(lyric, closed, both)
     oblique = _with_second_readings(oblique, closed, both)
+    lyric = _with_regulated_readings(lyric, level)
     groups, lyric_groups = rhyme_groups(table.characters, learned, modern, (level, lyric, oblique))
     kept = np.flatnonzero(uses >= _MIN_USES)
+    rising, departing = _oblique_tones(table, learned, groups, modern)
     tone_table = _tone_table(table.characters, learned, modern, kept)
+    tone_table = replace(
+        tone_table,
+        rising="".join(character for character in tone_table.characters if character in rising),
+        departing="".join(character for character in tone_table.characters if character in departing),
+    )
     found = tunes.learn_tunes(table, _word_table(table.characters, learned, lyric_groups), stanzas)
     prosody = Prosody(
         tone_table,
@@ -141,6 +152,59 @@ def _with_second_readings(found: rhymes.Rhymes, segments: Ids, both: Booleans) -
     few = np.zeros(len(both), dtype=np.int64)  # a character that is known to have both tones needs few proofs
     readings = rhymes.guests(segments, found.certain, few) & both[:, None]
     return replace(found, members=found.members | readings)
+
+
+def _with_regulated_readings(lyric: rhymes.Rhymes, level: rhymes.Rhymes) -> rhymes.Rhymes:
+    """Give characters that ci hardly rhymes on the level readings that they have in regulated verse (溅 in 溅溅).
+
+    Only readings of groups of which nearly all words are in one group of ci are taken over.
+    """
+    shared = level.certain.astype(np.float32).T @ lyric.members.astype(np.float32)
+    whole = shared.max(axis=1) >= _SURE_FALLBACK * level.certain.sum(axis=0)
+    words, groups = np.nonzero(level.members & whole & ~lyric.members.any(axis=1, keepdims=True))
+    members = lyric.members.copy()
+    members[words, shared.argmax(axis=1)[groups]] = True
+    return replace(lyric, members=members)
+
+
+def _oblique_tones(
+    table: VerseTable, learned: LearnedTones, groups: Sequence[RhymeGroup], modern: Readings
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Tell rising tones (上) from departing ones (去): in old verse words of one hardly rhyme on the other.
+
+    Each oblique group is parted in two. That today's third tone is an old rising one nearly always, and the fourth a
+    departing one mostly, is where it begins and says which part is which; verse decides.
+
+    Returns:
+        Characters of the rising and of the departing tone; those of both are in both.
+    """
+    segments = rhymes.old_oblique_runs(table, learned.level)
+    row_of = {character: row for row, character in enumerate(table.characters)}
+    oblique = [group for group in groups if group.tone is Tone.OBLIQUE]
+    number = Counter(character for group in oblique for character in group.characters)
+    found: dict[str, set[str]] = {RISING_TONE: set(), DEPARTING_TONE: set()}
+    for group, title in zip(oblique, named([(g.name, g.characters) for g in oblique], CLASSICAL), strict=True):
+        members = [character for character in group.characters if number[character] == 1]
+        if entering(title) or len(members) < _FEWEST_TO_PART:
+            continue
+        rows = [row_of[character] for character in members]
+        place = np.full(len(table.characters) + 1, -1)
+        place[rows] = np.arange(len(rows))
+        counts = rhymes.meetings(place[segments], len(rows))
+        prior = np.array([_TODAY.get(_only_tone(modern.finals[row]), 0.0) for row in rows])
+        rising, share = rhymes.part_in_two(counts, prior)
+        met = counts.sum(axis=1)
+        both = (met >= _MET_FOR_BOTH) & (share > _BOTH) & (share < 1 - _BOTH)
+        seen = met >= _LEAST_MET
+        for tone, kept in ((RISING_TONE, rising > _SURE), (DEPARTING_TONE, rising < 1 - _SURE)):
+            found[tone].update(members[row] for row in np.flatnonzero(seen & (kept | both)).tolist())
+    return frozenset(found[RISING_TONE]), frozenset(found[DEPARTING_TONE])
+
+
+def _only_tone(readings: Sequence[tuple[str, str]]) -> str:
+    """Return the digit of today's oblique tone, empty where there is none or are both."""
+    tones = {digit for _, digit in readings if digit not in _LEVEL_TONES}
+    return tones.pop() if len(tones) == 1 else ""
 
 
 def _with_guests(

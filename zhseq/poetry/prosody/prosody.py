@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zhseq.errors import CheckpointError, InputError
-from zhseq.poetry.prosody.books import CLASSICAL, LYRIC, MODERN, named
+from zhseq.poetry.prosody.books import CLASSICAL, LYRIC, MODERN, entering, named
 from zhseq.poetry.prosody.patterns import Echo, Pattern, TunePattern
 from zhseq.text.normalize import codepoints, from_codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
@@ -31,6 +31,10 @@ class Tone(enum.Enum):
     LEVEL = "平"
     OBLIQUE = "仄"
     EITHER = "中"
+
+
+RISING_TONE, DEPARTING_TONE, ENTERING_TONE = "上", "去", "入"
+"""The three oblique tones."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class ToneTable:
         learned: Whether verse told it; the others have the tone of their modern reading. Shape (characters,), bool.
         only_at_ends: Characters that are level at the ends of lines only, 不 for example.
         words: Words of two characters in which one has another tone than elsewhere -> its place (太华: 1).
+        rising: Characters whose oblique reading is known to have the rising tone (上); those of both are in both.
+        departing: Likewise for the departing tone (去).
     """
 
     characters: str
@@ -85,6 +91,8 @@ class ToneTable:
     learned: Booleans
     only_at_ends: str = ""
     words: Mapping[str, int] = field(default_factory=dict)
+    rising: str = ""
+    departing: str = ""
 
     def __post_init__(self) -> None:
         if not len(self.characters) == len(self.level) == len(self.classes) == len(self.learned):
@@ -176,6 +184,16 @@ class Prosody:
         if row is None:
             row = self._index.get(normalize(character))
         return Tone.EITHER if row is None else Tone(self.table.classes[row])
+
+    def oblique_tone(self, character: str) -> str:
+        """Return which oblique tone a character has: 上, 去, 上去 for both, 入, or 仄 where that is not known."""
+        folded = normalize(character)
+        groups = [self.rhyme_groups[number] for number in self.groups(folded)]
+        oblique = [group for group in groups if group.tone is not Tone.LEVEL]
+        if oblique and all(entering(group.title) for group in oblique):
+            return ENTERING_TONE
+        kinds = ((RISING_TONE, self.table.rising), (DEPARTING_TONE, self.table.departing))
+        return "".join(name for name, members in kinds if folded in members) or Tone.OBLIQUE.value
 
     def unknown(self, text: str) -> str:
         """Return the characters of a normalised text of whose tone and rhyme nothing is known."""
@@ -362,6 +380,8 @@ def _tables(prosody: Prosody) -> dict[str, Any]:
         "classes": table.classes,
         "level": level.tolist(),
         "only_at_ends": table.only_at_ends,
+        "rising": table.rising,
+        "departing": table.departing,
         "words": dict(table.words),
         "fallback": "".join(c for c, learned in zip(table.characters, table.learned, strict=True) if not learned),
         "groups": _group_records(prosody),
@@ -386,6 +406,8 @@ def _table(content: dict[str, Any]) -> ToneTable:
         learned=np.array([character not in fallback for character in content["characters"]], dtype=bool),
         only_at_ends=str(content.get("only_at_ends", "")),
         words={str(word): int(place) for word, place in content.get("words", {}).items()},
+        rising=str(content.get("rising", "")),
+        departing=str(content.get("departing", "")),
     )
 
 

@@ -47,6 +47,7 @@ _FLOOR = 0.003  # least stray rate, for groups between which nothing was seen to
 _CERTAIN_COUNT = 30.0
 _FEWEST = 4  # certain members of a group; one with fewer is an accident, of poems written to another's rhymes mostly
 _CERTAIN_SHARE = 0.8
+_TEMPER, _SUREST = 0.5, 30.0  # words of one poem are no independent witnesses; bounds of logarithms of odds
 # What proves a reading: uses among certain words, share of them in one group, and share of all uses anywhere.
 _GUEST_COUNT, _GUEST_SHARE, _GUEST_RATE = 5, 0.8, 0.0005
 
@@ -194,14 +195,39 @@ def oblique_segments(table: VerseTable, level: Floats) -> Ids:
         table: Poems.
         level: Probability of a level tone of each character.
     """
-    old = table.select(np.isin(table.forms, OLD_FORMS))
     lyric = table.select(table.forms == CI)
-    return np.concatenate(
-        [
-            _runs(old, old.line_number % 2 == 1, level < 0.5),
-            _runs(lyric, closed(lyric), level < 0.5),
-        ]
-    )
+    return np.concatenate([old_oblique_runs(table, level), _runs(lyric, closed(lyric), level < 0.5)])
+
+
+def old_oblique_runs(table: VerseTable, level: Floats) -> Ids:
+    """Return runs of oblique rhyme words of old and regulated verse alone, in which rising and departing tones part."""
+    old = table.select(np.isin(table.forms, OLD_FORMS))
+    return _runs(old, old.line_number % 2 == 1, level < 0.5)
+
+
+def part_in_two(counts: Floats, prior: Floats, rounds: int = 30) -> tuple[Floats, Floats]:
+    """Part words that shun each other into two kinds, from a guess that is right for most of them.
+
+    Args:
+        counts: See `meetings`.
+        prior: Odds of the first kind before anything is known, as logarithms, shape (words,); some of both signs.
+        rounds: Each goes by the kinds that the one before found.
+
+    Returns:
+        Probability of the first kind, and the share of both kinds that a word's meetings speak of: 1 for a word of the
+        first kind, 0 for one of the second, between them for one that is both. Both of shape (words,).
+    """
+    met = counts.sum(axis=1)
+    first = 1 / (1 + np.exp(-prior))
+    for _ in range(rounds):
+        with_first = counts @ first
+        inside = (first @ with_first) / max(float(first @ met), 1e-9)  # share of first words that first words meet
+        outside = ((1 - first) @ with_first) / max(float((1 - first) @ met), 1e-9)
+        inside, outside = np.clip([inside, outside], 1e-3, 1 - 1e-3)
+        odds = with_first * np.log(inside / outside) + (met - with_first) * np.log((1 - inside) / (1 - outside))
+        first = 1 / (1 + np.exp(-np.clip(_TEMPER * odds + prior, -_SUREST, _SUREST)))
+    share = (with_first / np.maximum(met, 1e-9) - outside) / max(float(inside - outside), 1e-3)
+    return np.asarray(first), np.asarray(np.clip(share, 0, 1))
 
 
 def closed_ends(table: VerseTable) -> Ids:

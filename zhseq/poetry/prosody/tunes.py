@@ -31,6 +31,8 @@ _RHYMING = 0.45  # two lines rhyme when so large a share of the poems rhyme ther
 _FEW, _RHYMING_IN_FEW = 6, 0.7  # of few poems more have to rhyme
 _MOST_VARIANTS = 12
 _FEWEST = 2  # poems of a variant
+# Poems of a tune from which on two alike are more likely two copies of one slip, and their share that makes a variant.
+_WELL_KNOWN, _FEWEST_OF_MANY, _VARIANT_SHARE = 30, 3, 0.01
 _CLEAR = 0.6  # the end of a line that rhymes has a tone when so large a share of the poems agree
 _ECHO, _FEWEST_ECHOES, _REACH = 0.8, 5, 12  # share, poems and distance in characters of a repetition that is demanded
 
@@ -92,7 +94,9 @@ def _learn_tune(name: str, table: VerseTable, words: WordTable, stanzas: Stanzas
         return None
     full = [_with_tones(pattern, np.concatenate(joined[n]), words) for n, pattern in enumerate(patterns)]
     main, *variants = sorted(full, key=lambda pattern: -pattern.count)
-    return TunePattern(**vars(main), name=name, total=len(table), variants=tuple(variants[:_MOST_VARIANTS]))
+    needed = max(_FEWEST_OF_MANY, _VARIANT_SHARE * main.count) if main.count >= _WELL_KNOWN else _FEWEST
+    kept = [pattern for pattern in variants if pattern.count >= needed]
+    return TunePattern(**vars(main), name=name, total=len(table), variants=tuple(kept[:_MOST_VARIANTS]))
 
 
 def _shapes(table: VerseTable) -> list[tuple[int, ...]]:

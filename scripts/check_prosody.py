@@ -6,25 +6,30 @@ Printed are, for the poems of the chosen split: how often a character of one ton
 that tone; how often words at the ends of even lines are accepted as rhymes, and how often words drawn from different
 poems are; how many poems keep all rules; and how many ci have the shape, tones and rhymes of their tune. With
 `--rhyme-book FILE` (JSON: `level NAME` or `oblique NAME` -> characters) tones and rhymes are also judged by a book that
-the project does not hold.
+the project does not hold; where its names are `rising NAME`, `departing NAME` and `entering NAME`, so are the oblique
+tones. Last comes how many names of the 200 tunes to which most Song ci were written are found.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from datasets import Dataset
 
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.errors import CorpusError
 from zhseq.poetry.prosody import CI, Prosody, Tone, TunePattern
+from zhseq.poetry.prosody.books import other_names, standard_name
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
+from zhseq.poetry.prosody.prosody import DEPARTING_TONE, ENTERING_TONE, RISING_TONE
 from zhseq.poetry.prosody.tones import pattern_signs
 from zhseq.poetry.prosody.verse_table import VerseTable
 from zhseq.text.normalize import normalize
@@ -32,6 +37,7 @@ from zhseq.text.normalize import normalize
 Ids = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 
+_MOST_SUNG = 200
 DRAWS = 200_000  # random pairs of rhyme words
 _SIGNS = {Tone.LEVEL: 1, Tone.OBLIQUE: -1, Tone.EITHER: 0}
 
@@ -176,6 +182,40 @@ def report_book(table: VerseTable, words: Words, book: Mapping[str, str], rng: n
     print(f"by the book, level words that do not rhyme accepted: {100 * false.mean():.3f} % of {len(drawn):,}")
 
 
+def report_oblique(prosody: Prosody, book: Mapping[str, str], uses: Mapping[str, int]) -> None:
+    """Print how many characters to which a book gives one oblique tone have it, by characters and by their uses."""
+    kinds: dict[str, set[str]] = {}
+    for name, characters in book.items():
+        for character in set(normalize(characters)):
+            kinds.setdefault(character, set()).add(name.split(" ")[0])
+    for tone, kind in ((RISING_TONE, "rising"), (DEPARTING_TONE, "departing"), (ENTERING_TONE, "entering")):
+        words = [word for word, own in kinds.items() if own - {"level"} == {kind} and prosody.groups(word)]
+        told = {word: prosody.oblique_tone(word) for word in words if prosody.tone_class(word) is not Tone.LEVEL}
+        for title, weight in (("characters", dict.fromkeys(told, 1)), ("uses", uses)):
+            total = sum(weight.get(word, 0) for word in told)
+            known = sum(weight.get(word, 0) for word, own in told.items() if own != Tone.OBLIQUE.value)
+            right = sum(weight.get(word, 0) for word, own in told.items() if own == tone)
+            both = sum(weight.get(word, 0) for word, own in told.items() if len(own) > 1)
+            if known:
+                shares = [100 * known / total, 100 * right / known, 100 * both / known]
+                print(f"by the book {tone}, {title}: {total:,}, known {shares[0]:.1f} %; of these {tone} alone "
+                      f"{shares[1]:.1f} %, both {shares[2]:.1f} %")  # fmt: skip
+
+
+def report_names(poems: Dataset, prosody: Prosody) -> None:
+    """Print how many names of the 200 tunes to which most Song ci were written are found."""
+    written = Counter(tune for tune, of in zip(poems["tune"], poems["dynasty"], strict=True) if tune and of == "宋")
+    tunes: Counter[str] = Counter()
+    for name, count in written.items():
+        tunes[standard_name(name)] += count
+    wanted = [(tune, name) for tune, _ in tunes.most_common() if tune for name in (tune, *other_names(tune))]
+    most = {tune for tune, _ in tunes.most_common(_MOST_SUNG + 1) if tune}
+    wanted = [(tune, name) for tune, name in wanted if tune in most]
+    missing = [name for tune, name in wanted if standard_name(normalize(name)) != tune or tune not in prosody.tunes]
+    print(f"\nnames of the {len(most)} tunes most used in Song ci: {len(wanted) - len(missing)} of {len(wanted)} found"
+          + (f"; not {'、'.join(missing)}" if missing else ""))  # fmt: skip
+
+
 def report_tunes(table: VerseTable, words: Words, tunes: dict[str, TunePattern]) -> None:
     """Print how many ci have a known shape of their tune, and how well they keep tones and rhymes of it."""
     lyrics = table.select((table.forms == CI) & np.isin(table.tunes, list(tunes)))
@@ -218,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     prosody = Prosody.load(options.prosody)
-    poems = load_poems()
+    poems = every = load_poems()
     if options.dynasty:
         chosen = np.flatnonzero(np.array(poems["dynasty"]) == options.dynasty)
         poems, title = poems.select(chosen), f"Poems of {options.dynasty}"
@@ -238,8 +278,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.rhyme_book is not None:
         book = json.loads(options.rhyme_book.read_text(encoding="utf-8"))
         report_book(table, words, book, np.random.default_rng(options.seed))
+        counts = np.bincount(table.ids, minlength=len(table.characters)).tolist()
+        report_oblique(prosody, book, dict(zip(table.characters, counts, strict=True)))
     if (np.isin(table.tunes, list(prosody.tunes))).any():
         report_tunes(table, words, prosody.tunes)
+    report_names(every, prosody)
     return 0
 
 

@@ -7,8 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
-from check_prosody import Words, faults, keeps_tones, report_book, rhyming  # noqa: E402
+from check_prosody import Words, faults, keeps_tones, report_book, report_oblique, rhyming  # noqa: E402
 
+from zhseq.poetry.prosody.prosody import Prosody, RhymeGroup, Tone, ToneTable  # noqa: E402
 from zhseq.poetry.prosody.verse_table import VerseTable  # noqa: E402
 
 # Characters 0 level, 1 oblique, 2 either.
@@ -85,3 +86,19 @@ def test_learning_without_corpora_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_oblique_tones_are_judged_by_characters_and_by_uses(capsys: pytest.CaptureFixture[str]) -> None:
+    characters = "酒友秀月"
+    groups = [
+        RhymeGroup(0, "酒", Tone.OBLIQUE, "酒友秀", "", "第十二部仄声"),
+        RhymeGroup(1, "月", Tone.OBLIQUE, "月", "", "第十八部入声"),
+    ]
+    table = ToneTable(characters, np.zeros(4, np.float32), "仄" * 4, np.ones(4, bool), rising="酒", departing="秀友")
+    book = {"rising 有": "酒友", "departing 宥": "秀", "entering 月": "月"}
+    report_oblique(Prosody(table, groups, {}), book, {"酒": 3, "友": 1, "秀": 5, "月": 2})
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].startswith("by the book 上, characters: 2, known 100.0 %; of these 上 alone 50.0 %")
+    assert rows[1].startswith("by the book 上, uses: 4, known 100.0 %; of these 上 alone 75.0 %")
+    assert all("alone 100.0 %" in row for row in rows[2:])
+    assert len(rows) == 6

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zhseq.poetry.planning import find_tune
 from zhseq.poetry.prosody import Prosody, Tone
+from zhseq.poetry.prosody.books import other_names
+from zhseq.poetry.review import review
 
 SHIPPED = Path(__file__).resolve().parents[3] / "checkpoints" / "poem"
 RHYMES = (
@@ -116,6 +119,34 @@ def test_tunes(prosody: Prosody) -> None:
     assert "".join(line[-1] for line in tune.tones) == "仄仄平平仄仄平平"
     assert tune.rhymes == (1, 1, 2, 2, 3, 3, 4, 4)
     assert prosody.tunes["如梦令"].line_lengths == (6, 6, 5, 6, 2, 2, 6)
+
+
+def test_every_name_of_a_tune_finds_it(prosody: Prosody) -> None:
+    for name in prosody.tunes:
+        for other in (name, *other_names(name)):
+            assert find_tune(other, prosody).name == name, other
+
+
+def test_rising_and_departing_tones(prosody: Prosody) -> None:
+    for tone, words in {
+        "上": "酒友口柳早草鸟晓影景我火马野雨土鼓水死子老道稻眼产",
+        "去": "秀旧瘦照笑性命病夜嫁树路意醉气世面变汉怪界",
+        "入": "月雪白客竹玉落作立",
+    }.items():
+        assert {word: prosody.oblique_tone(word) for word in words} == dict.fromkeys(words, tone)
+    assert {prosody.oblique_tone(word) for word in "上下在尽"} == {"上去"}
+    assert prosody.oblique_tone("龘") == "仄"
+
+
+def test_readings_of_regulated_verse_count_in_ci(prosody: Prosody) -> None:
+    assert prosody.lyric().rhyme("溅", "天")
+    assert prosody.lyric().rhyme("翰", "寒")
+
+
+def test_well_known_tunes_have_no_variants_that_only_slips_make(prosody: Prosody) -> None:
+    assert {sum(variant.line_lengths) for variant in prosody.tunes["如梦令"].variants} <= {33, 66}
+    short = "常记溪亭日暮，沉醉不知归路。兴尽晚回舟，误入花深处。争渡，争渡，惊起一滩鸥鹭。"
+    assert [fault.code for fault in review(short, prosody, prosody.tunes["如梦令"]).faults] == ["line_length_of_tune"]
 
 
 def test_stanzas_of_tunes(prosody: Prosody) -> None:

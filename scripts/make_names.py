@@ -7,12 +7,13 @@ The page finds a name by its sound (`huanxisha`, `hxs`) and in traditional chara
 
 from __future__ import annotations
 
-import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from zhseq.poetry.poet import Poet
+from zhseq.poetry.prosody.books import other_names as tune_names
+from zhseq.poetry.wishes import other_names as author_names
 from zhseq.text.normalize import _pairs, normalize
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,10 +25,10 @@ WIDTH = 116
 
 def names(model: Path) -> list[str]:
     """Return the tunes and authors that a poem model knows, and other names for them."""
-    tunes = [tune["name"] for tune in json.loads((model / "prosody.json").read_text(encoding="utf-8"))["tunes"]]
-    symbols = (model / "vocab.txt").read_text(encoding="utf-8").split("\n")
-    others = re.findall(r"[\u4e00-\u9fff]{2,}", (PAGE / "aliases.js").read_text(encoding="utf-8").split("export", 1)[1])
-    return tunes + [symbol[8:-1] for symbol in symbols if symbol.startswith("<author:")] + others
+    poet = Poet.load(model)
+    of_authors = author_names()
+    known = [*poet.tunes, *poet.authors]
+    return [*known, *(other for name in known for other in (*tune_names(name), *of_authors.get(name, ())))]
 
 
 def sounds(found: Iterable[str]) -> dict[str, set[str]]:

@@ -618,6 +618,7 @@ _SERVICE: dict[str, str] = {
     "too_many_characters": "一次请求至多 {limit} 个字符，而此次有 {count} 个，请分次发送。",
     "too_many_connections": "连接过多，请稍后再试。",
     "too_many_items": "{field} 至多 {most} 项",
+    "too_many_parts": "正文中有 {count} 个字段、列表和对象，而任何请求都不需要多于 {most} 个。",
     "too_many_places": "一首诗中至多标出 {most} 处，而这里有 {count} 处，请先补上一些",
     "too_many_texts": "一次请求至多 {limit} 段文本，而此次有 {count} 段，请分次发送。",
     "too_many_requests": "请求过于频繁，请过 {seconds} 秒再发下一个。",

@@ -287,11 +287,13 @@ def test_a_line_is_written_anew(client: TestClient, poet: Poet) -> None:
 
 def test_options_say_what_can_be_asked_for(client: TestClient, poet: Poet) -> None:
     response = client.get("/v1/options")
-    assert "max-age" in response.headers["cache-control"]
+    assert response.headers["cache-control"] == "private, no-cache"
     found = response.json()
     assert [form["name"] for form in found["forms"]] == ["五绝", "七绝", "五律", "七律"]
     assert [tune["name"] for tune in found["tunes"]] == list(poet.tunes)
     assert found["authors"] == list(poet.authors)
+    assert "李太白" in found["author_names"]["李白"]
+    assert set(found["author_names"]) <= set(found["authors"])
     assert found["rhymes"] == ["auto", "classical", "ci", "modern", "none"]
     assert found["tags"]["pos"][0] == {"tag": "n", "chinese": "名词", "english": "noun", "upos": "NOUN"}
     assert found["tags"]["ner"] == [{"tag": "LOC", "chinese": "地名", "english": "place"}]

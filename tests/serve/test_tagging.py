@@ -114,8 +114,8 @@ def test_bodies_of_another_shape(client: TestClient, body: object) -> None:
         (b'{"seed": ' + b"9" * 5000 + b"}", "extreme_json"),
         (b"\x00", "invalid_json"),
         (b"{'text': 1}", "invalid_json"),
-        (b"[" * 200_000, "extreme_json"),
-        (b'{"a":' * 50_000, "extreme_json"),
+        (b"[" * 9_000, "extreme_json"),
+        (b'{"a":' * 4_500, "extreme_json"),
         ('{"text": "北京"}'.encode("gb18030"), "invalid_utf8"),
         ('{"text": "北京"}'.encode("utf-16"), "invalid_utf8"),
     ],
@@ -164,11 +164,41 @@ def test_a_million_problems_are_not_described(client: TestClient, monkeypatch: p
         return Message("a_number", "a number")
 
     monkeypatch.setattr("zhseq.serve.reading._problem", problem)
-    fields = b",".join(b'"%d":1' % number for number in range(20_000))
+    fields = b",".join(b'"%d":1' % number for number in range(5_000))
     answer = client.post("/v1/tag", content=b'{"text":"",' + fields + b"}", headers=JSON)
     assert answer.status_code == 422
-    assert answer.json()["error"]["values"]["problem"]["values"] == {"count": 20_000}
+    assert answer.json()["error"]["values"]["problem"]["values"] == {"count": 5_000}
     assert not described
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        (b'{"text":"",' + b",".join(b'"%d" \t:1' % number for number in range(20_000)) + b"}", 20_002),
+        (b'{"text":"","x":[' + b"[]," * 200_000 + b"[]]}", 200_005),
+        (b'{"text":"","x":[' + b"{}," * 200_000 + b"{}]}", 200_005),
+        (b"[" * 200_000, 200_000),
+        (b'\n {"a":' * 50_000, 100_000),
+        (b'{"text":"' + rb"\\\":" * 100 + b'",' + b",".join(rb'"\\":1' for _ in range(20_000)) + b"}", 20_002),
+    ],
+)
+def test_a_body_of_many_parts_is_not_read(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, body: bytes, count: int
+) -> None:
+    monkeypatch.setattr("zhseq.serve.schemas.TagRequest.model_validate_json", lambda body: pytest.fail("it was read"))
+    answer = client.post("/v1/tag", content=body, headers=JSON)
+    assert code_of(answer) == (422, "too_many_parts")
+    assert answer.json()["error"]["values"]["count"] == count
+
+
+def test_marks_in_texts_are_no_parts(client: TestClient) -> None:
+    text = ':[{"\\' * 10_000
+    assert client.post("/v1/tag", json={"text": text}).json()["documents"][0]["text"] == text
+
+
+def test_as_many_words_as_may_be_with_all_that_is_said_of_them_are_read(client: TestClient) -> None:
+    words = [{"word": f"词{number}", "pos": "n", "label": "LOC", "mode": "force"} for number in range(1_000)]
+    assert client.post("/v1/tag", json={"text": "词1", "tasks": ["pos"], "words": words}).is_success
 
 
 @pytest.mark.parametrize("field", ["texts", "tasks"])

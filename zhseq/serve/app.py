@@ -19,7 +19,9 @@ from starlette.staticfiles import StaticFiles
 import zhseq
 from zhseq.errors import Message
 from zhseq.poetry.forms import FORMS
+from zhseq.poetry.prosody.books import other_names as tune_names
 from zhseq.poetry.request import RHYMES
+from zhseq.poetry.wishes import other_names as author_names
 from zhseq.serve import poems, tagging
 from zhseq.serve.gate import Gate
 from zhseq.serve.http import ApiError, error_response, json_response, to_json
@@ -57,10 +59,12 @@ def options_of(tagger: Tagger, poet: Poet) -> dict[str, Any]:
                 "poems": tunes[name].total,
                 "lines": len(tunes[name].line_lengths),
                 "characters": sum(tunes[name].line_lengths),
+                "other_names": [other for other in tune_names(name) if other not in tunes],
             }
             for name in poet.tunes
         ],
         "authors": list(poet.authors),
+        "author_names": {name: others for name, others in author_names().items() if name in poet.authors},
         "dynasties": list(poet.dynasties),
         "rhymes": list(RHYMES) if prosody is not None else ["none"],
         "tags": {
@@ -152,8 +156,8 @@ def _routes(settings: Settings) -> list[BaseRoute]:
 
 
 async def options(request: Request) -> Response:
-    """Return forms, tunes, authors, dynasties, and the tags with their names."""
-    return json_response(request.app.state.options, headers={"Cache-Control": "private, max-age=3600"})
+    """Return forms, tunes, authors, dynasties, other names by which these are known, and the tags with their names."""
+    return json_response(request.app.state.options, headers={"Cache-Control": "private, no-cache"})
 
 
 async def health(request: Request) -> Response:

@@ -232,6 +232,7 @@ ERROR_CODES = (
         "invalid_http",
         "packed_body",
         "too_large",
+        "too_many_parts",
         "unsupported_media_type",
     ),
     *("extreme_json", "invalid_json", "invalid_utf8", "lone_surrogate", "invalid_request", "too_long"),
@@ -496,12 +497,13 @@ class FormOption(Example):
 
 
 class TuneOption(Example):
-    """A tune; `poems`: how many of the training corpus are to it."""
+    """A tune; `poems`: how many of the training corpus are to it; `other_names`: by which it can be asked for, too."""
 
     name: str
     poems: int
     lines: int
     characters: int
+    other_names: list[str]
 
 
 class EntityTag(Example):
@@ -526,11 +528,12 @@ class TagOptions(Example):
 
 
 class OptionsResponse(Example):
-    """What can be asked for."""
+    """What can be asked for; `author_names`: author -> other names by which he or she can be asked for, too."""
 
     forms: list[FormOption]
     tunes: list[TuneOption]
     authors: list[str]
+    author_names: dict[str, list[str]]
     dynasties: list[str]
     rhymes: list[Rhyme]
     tags: TagOptions

@@ -1,7 +1,6 @@
 // The page: which view is shown, theme and language, what the service can do.
 
 import { call, useKey } from "./api.js";
-import * as aliases from "./aliases.js";
 import { Combobox } from "./combobox.js";
 import { $, h } from "./dom.js";
 import { inEachLanguage, switchLanguage, t, translate } from "./i18n.js";
@@ -12,7 +11,8 @@ import { startTagger, useTags } from "./tagger.js";
 
 const VIEWS = ["studio", "tagger"];
 const THEMES = ["auto", "light", "dark"];
-let options = { tunes: [], authors: [], dynasties: [], rhymes: [], tags: { pos: [], ner: [] } };
+const NAMES_SHOWN = 4; // other names of a tune or an author that stand beside it; all are found
+let options = { tunes: [], authors: [], author_names: {}, dynasties: [], rhymes: [], tags: { pos: [], ner: [] } };
 
 function showView() {
   const [wanted] = location.hash.slice(1).split("?");
@@ -55,16 +55,17 @@ function startLanguage() {
 }
 
 function startForms() {
-  const tunes = () => {
-    const known = new Set(options.tunes.map(({ name }) => name));
-    return options.tunes.map(({ name, poems, lines, characters }) => {
-      const others = (aliases.TUNES[name]?.split(" ") ?? []).filter((other) => !known.has(other));
-      const note = [others.length ? t("alsoCalled", others.join("、")) : "", t("tuneNote", poems, lines, characters)];
+  const some = (others) => others.slice(0, NAMES_SHOWN).join("、");
+  const tunes = () =>
+    options.tunes.map(({ name, poems, lines, characters, other_names: others }) => {
+      const note = [others.length ? t("alsoCalled", some(others)) : "", t("tuneNote", poems, lines, characters)];
       return { value: name, others, note: note.filter(Boolean).join(" · ") };
     });
-  };
   const authors = () =>
-    options.authors.map((value) => ({ value, others: aliases.AUTHORS[value]?.split(" ") ?? [], note: aliases.AUTHORS[value] }));
+    options.authors.map((value) => {
+      const others = options.author_names[value] ?? [];
+      return { value, others, note: some(others) };
+    });
   const tune = new Combobox($("tune"), tunes);
   new Combobox($("own-tune"), tunes);
   new Combobox($("author"), authors);

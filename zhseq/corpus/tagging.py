@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.corpus.tagging_base import Source, TaggedCorpus, TaggedText, without_bilou
-from zhseq.corpus.tagging_json import read_cluener, read_dataset, read_jsonl
+from zhseq.corpus.tagging_json import read_cluener, read_dataset, read_detached, read_jsonl
 from zhseq.corpus.tagging_lines import (
     DOCUMENT_START,
     PARAGRAPH_ID,
@@ -45,6 +45,7 @@ _READERS: dict[str, Callable[[Source], Iterator[TaggedText]]] = {
     "uner": read_uner,
     "cluener": read_cluener,
     "jsonl": read_jsonl,
+    "detached": read_detached,
 }
 FORMATS = ("auto", *_READERS, "parallel", "datasets")
 
@@ -101,6 +102,7 @@ _PARTS: dict[str, dict[str, _Part]] = {
     "cluener2020": {split: _Part(f"{split}.json", "cluener") for split in ("train", "dev")},
     "cclue_ner": {"train": _Part("source.txt", "parallel"), "dev": _Part("dev.txt", "parallel")},
     "modern_text": {split: _Part(f"{split}.jsonl", "jsonl") for split in ("train", "dev")},
+    "modern_labels": {"train": _Part("modern_labels.jsonl", "detached")},
     "cnc_words": {"train": _Part("part_*.txt", "words")},
     "uner_gsdsimp": {split: _Part(f"{split}.iob2", "uner") for split in ("train", "dev")},
 }

@@ -1,13 +1,16 @@
-"""Readers of JSON lines (our own, CLUENER) and of Hugging Face data sets with tokens and tags."""
+"""Readers of JSON lines (our own, with the texts or apart from them; CLUENER) and of data sets with tokens and tags."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.corpus.tagging_base import Source, TaggedText, join_tokens, longest_first, without_bilou
 from zhseq.errors import CorpusError, Message
 from zhseq.text.tags import Span, detect_scheme, tags_to_spans
@@ -27,8 +30,59 @@ def read_jsonl(source: Source) -> Iterator[TaggedText]:
     is left out, and counted. Entities may also stand as doccano writes them: `"label": [[0, 2, "PER"]]`, or
     `"entities": [{"start_offset": 0, "end_offset": 2, "label": "PER"}]`.
     """
+    yield from _labelled(source, _objects(source))
+
+
+def read_detached(source: Source) -> Iterator[TaggedText]:
+    """Read labels that stand apart from their texts, which are others' and lie in the corpus `raw`.
+
+    One object a line, that of `read_jsonl` with the place of the text instead of it: `{"file", "line", "start", "end"}`
+    for the characters `start` to `end` (half-open) of the line of the raw file whose `line_key` is `line`.
+
+    Raises:
+        CorpusError: The raw text is not there, or has not the line.
+    """
+    wanted: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    for index, record in _parsed(source):
+        place = [record.get(name) for name in ("file", "line", "start", "end")]
+        if [type(value) for value in place] != [str, str, int, int]:
+            raise source.error(
+                index, Message("a_place_of_text", 'an object with "file", "line", "start", "end"; the line')
+            )
+        wanted[record["file"]].append((index, record))
+    found: list[tuple[int, dict[str, Any]]] = []
+    for file, records in wanted.items():
+        lines = _lines_of(file, {record["line"] for _, record in records})
+        for index, record in records:
+            if (line := lines.get(record["line"])) is None:
+                expected = Message(
+                    "a_line_of_raw", "a line that {file} of the corpus raw has; the line", {"file": file}
+                )
+                raise source.error(index, expected)
+            record["text"] = line[record["start"] : record["end"]]
+            found.append((index, record))
+    yield from _labelled(source, sorted(found, key=lambda pair: pair[0]))
+
+
+def line_key(line: str) -> str:
+    """Return by what labels apart from their texts name a line: 16 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(line.encode()).hexdigest()[:16]
+
+
+def _lines_of(file: str, keys: set[str]) -> dict[str, str]:
+    """Return those lines of a raw file that are wanted, by their keys."""
+    path = corpus_folder("raw", corpora_root()) / Path(file).name
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CorpusError("unreadable_raw", "{path}: cannot be read ({reason}).", path=path, reason=error) from error
+    return {key: line for line in text.split("\n") if (key := line_key(line)) in keys}
+
+
+def _labelled(source: Source, objects: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[TaggedText]:
+    """Read the words and entities of objects with a text."""
     records = left_out = 0
-    for index, record in _objects(source):
+    for index, record in objects:
         text = record["text"]
         records += 1
         _from_doccano(record)
@@ -125,6 +179,14 @@ def read_cluener(source: Source) -> Iterator[TaggedText]:
 
 
 def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Parse the lines that are not blank, each an object with a text."""
+    for index, record in _parsed(source):
+        if not isinstance(record.get("text"), str):
+            raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"; the line'))
+        yield index, record
+
+
+def _parsed(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
     """Parse the lines that are not blank."""
     for index, line in enumerate(source.lines):
         if not line.strip():
@@ -138,7 +200,7 @@ def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
                 {"reason": error.msg, "column": error.colno},
             )
             raise source.error(index, expected) from error
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+        if not isinstance(record, dict):
             raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"; the line'))
         yield index, record
 

@@ -188,6 +188,7 @@ def test_repeats_are_found_in_any_script_and_width() -> None:
         ("cclue_ner:dev", 238, 20122, 0, None),
         ("modern_text", 6508, None, None, None),
         ("modern_text:dev", 591, None, None, None),
+        ("modern_labels", 11540, 347084, 210588, 13795),
         ("uner_gsdsimp", 3997, None, 0, 2148 + 2858 + 1112),
         ("cnc_words", 51733, 2228745, 1452960, 0),
     ],

@@ -18,7 +18,7 @@ import pytest
 from tests.corpus.conftest import write_tar
 from tests.corpus.server import serving
 from zhseq.corpus import fetch
-from zhseq.corpus.registry import Archive, Corpus, Upstream, file_checksum, tree_checksum
+from zhseq.corpus.registry import Archive, Corpus, Upstream, file_checksum, manifest, tree_checksum
 from zhseq.errors import CorpusError
 
 FILES = {"a.txt": b"alpha\n", "deep/b.txt": b"beta\n"}
@@ -253,3 +253,17 @@ def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path, pack: Pack) 
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(fetch.get, corpus, tmp_path / "root", from_dir=tmp_path / "shelf") for _ in range(2)]
         assert sorted(run.result() for run in runs) == [False, True]
+
+
+def test_what_comes_with_the_repository_needs_no_other_place(
+    tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = pack(FILES, top="sample/")
+    monkeypatch.setattr(fetch, "checkout_corpora", lambda: tmp_path / "shelf" / "deep")
+    assert fetch.get(corpus, tmp_path / "root")
+    assert (tmp_path / "root" / "sample" / "a.txt").read_bytes() == FILES["a.txt"]
+
+
+@pytest.mark.parametrize("name", ["modern_labels", "verse_ratings"])
+def test_what_was_made_here_is_in_the_repository(tmp_path: Path, name: str) -> None:
+    assert fetch.get(manifest()[name], tmp_path)

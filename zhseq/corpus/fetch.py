@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock
 from tqdm import tqdm
 
-from zhseq.corpus.registry import Archive, Corpus, Upstream, file_checksum, tree_checksum, tree_files
+from zhseq.corpus.registry import Archive, Corpus, Upstream, checkout_corpora, file_checksum, tree_checksum, tree_files
 from zhseq.errors import FULL_DISK, CorpusError, Message
 
 GITHUB = "https://codeload.github.com"
@@ -52,7 +52,7 @@ def get(
     Args:
         corpus: entry of the manifest.
         root: directory of the corpora, made if it is not there.
-        from_dir: directory below which the archives lie.
+        from_dir: directory below which the archives lie; what comes with the repository needs none.
         mirror: address under which the archives lie.
         github: address of the tar service of GitHub.
 
@@ -74,7 +74,9 @@ def get(
             return False
         try:
             part.mkdir()
-            if from_dir is not None or mirror:
+            if all(_in_checkout(archive) for archive in corpus.archives):
+                _unpack_archives(corpus, part, cache, checkout_corpora(), None)
+            elif from_dir is not None or mirror:
                 _unpack_archives(corpus, part, cache, from_dir, mirror)
             else:
                 _unpack_upstream(corpus, part, cache, github)
@@ -122,6 +124,12 @@ def _unpack_archives(corpus: Corpus, part: Path, cache: Path, from_dir: Path | N
         _unpack(archive, path, part)
         if from_dir is None:
             path.unlink()
+
+
+def _in_checkout(archive: Archive) -> bool:
+    """Tell whether a packed copy was made for this project and comes with its repository."""
+    folder = checkout_corpora()
+    return folder is not None and (folder / archive.file).is_file()
 
 
 def _find(archive: Archive, folder: Path) -> Path:

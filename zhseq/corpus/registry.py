@@ -123,8 +123,13 @@ def corpora_root() -> Path:
     """Return where corpora live: `$ZHSEQ_CORPORA`, or `corpora/` in the checkout, or else in the current directory."""
     if configured := os.environ.get("ZHSEQ_CORPORA"):
         return Path(configured)
+    return checkout_corpora() or Path.cwd() / "corpora"
+
+
+def checkout_corpora() -> Path | None:
+    """Return `corpora/` of the checkout that this code is run from, or None where it was installed."""
     checkout = Path(__file__).resolve().parents[2]
-    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "corpora"
+    return checkout / "corpora" if (checkout / "pyproject.toml").exists() else None
 
 
 def corpus_folder(name: str, root: Path | str | None = None) -> Path:

@@ -380,7 +380,7 @@ class _Head:
         return _spans_of(tags, odds, self.table, self._block, self._marks)
 
 
-NAMES_WEIGHT = 1.5
+NAMES_WEIGHT = 2.0
 """How much more the score of names counts than that of words where they do not agree, see docs/modern.md."""
 
 

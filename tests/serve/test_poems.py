@@ -292,8 +292,9 @@ def test_options_say_what_can_be_asked_for(client: TestClient, poet: Poet) -> No
     assert [form["name"] for form in found["forms"]] == ["五绝", "七绝", "五律", "七律"]
     assert [tune["name"] for tune in found["tunes"]] == list(poet.tunes)
     assert found["authors"] == list(poet.authors)
-    assert "李太白" in found["author_names"]["李白"]
-    assert set(found["author_names"]) <= set(found["authors"])
+    names = {author["name"]: author["other_names"] for author in found["author_names"]}
+    assert "李太白" in names["李白"]
+    assert set(names) <= set(found["authors"])
     assert found["rhymes"] == ["auto", "classical", "ci", "modern", "none"]
     assert found["tags"]["pos"][0] == {"tag": "n", "chinese": "名词", "english": "noun", "upos": "NOUN"}
     assert found["tags"]["ner"] == [{"tag": "LOC", "chinese": "地名", "english": "place"}]

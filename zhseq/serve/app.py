@@ -64,7 +64,9 @@ def options_of(tagger: Tagger, poet: Poet) -> dict[str, Any]:
             for name in poet.tunes
         ],
         "authors": list(poet.authors),
-        "author_names": {name: others for name, others in author_names().items() if name in poet.authors},
+        "author_names": [
+            {"name": name, "other_names": others} for name, others in author_names().items() if name in poet.authors
+        ],
         "dynasties": list(poet.dynasties),
         "rhymes": list(RHYMES) if prosody is not None else ["none"],
         "tags": {

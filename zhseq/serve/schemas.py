@@ -506,6 +506,13 @@ class TuneOption(Example):
     other_names: list[str]
 
 
+class AuthorNames(Example):
+    """An author, and other names by which he or she can be asked for, too."""
+
+    name: str
+    other_names: list[str]
+
+
 class EntityTag(Example):
     """A kind of name."""
 
@@ -528,12 +535,12 @@ class TagOptions(Example):
 
 
 class OptionsResponse(Example):
-    """What can be asked for; `author_names`: author -> other names by which he or she can be asked for, too."""
+    """What can be asked for; `author_names`: of authors that have other names."""
 
     forms: list[FormOption]
     tunes: list[TuneOption]
     authors: list[str]
-    author_names: dict[str, list[str]]
+    author_names: list[AuthorNames]
     dynasties: list[str]
     rhymes: list[Rhyme]
     tags: TagOptions

@@ -12,7 +12,7 @@ import { startTagger, useTags } from "./tagger.js";
 const VIEWS = ["studio", "tagger"];
 const THEMES = ["auto", "light", "dark"];
 const NAMES_SHOWN = 4; // other names of a tune or an author that stand beside it; all are found
-let options = { tunes: [], authors: [], author_names: {}, dynasties: [], rhymes: [], tags: { pos: [], ner: [] } };
+let options = { tunes: [], authors: [], author_names: [], dynasties: [], rhymes: [], tags: { pos: [], ner: [] } };
 
 function showView() {
   const [wanted] = location.hash.slice(1).split("?");
@@ -61,11 +61,13 @@ function startForms() {
       const note = [others.length ? t("alsoCalled", some(others)) : "", t("tuneNote", poems, lines, characters)];
       return { value: name, others, note: note.filter(Boolean).join(" · ") };
     });
-  const authors = () =>
-    options.authors.map((value) => {
-      const others = options.author_names[value] ?? [];
+  const authors = () => {
+    const named = new Map(options.author_names.map((author) => [author.name, author.other_names]));
+    return options.authors.map((value) => {
+      const others = named.get(value) ?? [];
       return { value, others, note: some(others) };
     });
+  };
   const tune = new Combobox($("tune"), tunes);
   new Combobox($("own-tune"), tunes);
   new Combobox($("author"), authors);

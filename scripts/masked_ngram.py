@@ -41,6 +41,10 @@ class NgramNetwork:
         table = np.stack([self.ngram.distribution([i for i in row if i != _NONE]) for row in contexts.tolist()])
         return np.log(table[:, : self.output_size]).astype(np.float32)[where.ravel()], last
 
+    def output(self, state: Ints) -> Floats:
+        """Return nothing: an n-gram makes no vector of what it reads."""
+        return np.zeros((len(state), self.vectors.shape[1]), dtype=np.float32)
+
     def select(self, state: Ints, rows: Ints) -> Ints:
         """Return the state of some rows."""
         return state[rows]

@@ -186,6 +186,10 @@ _POETRY: dict[str, str] = {
     "no_sense_file": "{path} 不是版本 {version} 的词义表，请重新取得，或用 scripts/learn_sense.py 重新统计",
     "unreadable_subjects": "{path} 不是题材表（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
     "unreadable_facing": "{path} 不是对仗词表（{reason}），请重新取得，或用 scripts/learn_sense.py 重新统计",
+    "no_rater_file": (
+        "{path} 不是第 {version} 版的评分表，或不合于输出为 {dim} 维的模型；请重新取得，"
+        "或用 scripts/learn_rater.py 重做"
+    ),
     "critic_does_not_fit": "{path} 与 {count} 个符号的词表不合，请重新取得，或用 scripts/learn_critic.py 重新训练",
 }
 

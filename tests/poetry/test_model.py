@@ -78,7 +78,7 @@ def test_step_by_step_equals_the_full_pass(batch: Batch, hidden_sizes: tuple[int
                 state, end = None, 0
                 for piece in whole.ids.split(sizes, dim=1):
                     end += piece.shape[1]
-                    found, state = model.step(piece, state)
+                    found, _, state = model.step(piece, state)
                     torch.testing.assert_close(found, expected[:, end - 1])
     assert found.dtype == torch.float32
 
@@ -151,8 +151,8 @@ def test_autocast_keeps_the_loss_in_float32(batch: Batch) -> None:
         loss = model.loss(batch)
         losses = model.token_losses(batch)
         with torch.no_grad():
-            first, state = model.step(batch.ids[:, :3])
-            second, _ = model.step(batch.ids[:, 3:4], state)
+            first, _, state = model.step(batch.ids[:, :3])
+            second, _, _ = model.step(batch.ids[:, 3:4], state)
     assert {tensor.dtype for tensor in (loss, losses, first, second)} == {torch.float32}
     torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
     torch.testing.assert_close(second, logits(model, batch)[:, 3], rtol=0.05, atol=0.05)

@@ -1,14 +1,20 @@
-"""Tell how well lines follow the lines before them, and what verse never set side by side. Imports no torch.
+"""Judge lines: how well they follow those before, what verse never set side by side, how readers rate them. No torch.
 
 Lines are read as bags of characters: the mean of their vectors, once as what stands before and once as what follows.
 The closeness of the two is trained to tell what really follows from what follows elsewhere under the same rhyme and
 tones, so that it estimates their pointwise mutual information (van den Oord et al., 2018). `scripts/learn_critic.py`
 trains it.
+
+How a reader rates a line is guessed from what the language model made of it, its outputs averaged over the line, and
+from what the characters cost: a linear layer on top of the LSTM, which `scripts/learn_rater.py` fits to lines that were
+rated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +30,10 @@ from zhseq.text.vocab import Vocab
 Bytes = npt.NDArray[np.uint8]
 
 CRITIC_FILE = "critic.safetensors"
+RATER_FILE = "rater.json"
+RATER_KIND, RATER_VERSION = "rater", 1
+SUMMARIES = ("mean", "max", "min", "std")
+"""What the rater takes of the surprise of a line's characters."""
 
 
 class Critic:
@@ -125,3 +135,107 @@ def _filled(rows: Sequence[Ints]) -> Ints:
     for row, ids in zip(result, rows, strict=True):
         row[: len(ids)] = ids
     return result
+
+
+@dataclass(frozen=True)
+class Rater:
+    """A linear guess of the points that a reader gives a line, 0 for broken to 3 for excellent.
+
+    Attributes:
+        outputs: Points for the model's outputs, (embedding_dim,).
+        surprise: Points for the surprise of a line in nats, one for each of `SUMMARIES`.
+        bias: Points of a line of which all these are 0.
+        worn: Two characters that a search led by these points would write oftener than people do -> nats against a
+            line that has them.
+    """
+
+    outputs: Floats
+    surprise: Floats
+    bias: float
+    worn: Mapping[str, float] = field(default_factory=dict)
+
+    def __call__(self, outputs: Floats, surprise: Floats) -> Floats:
+        """Return the points of lines, (...).
+
+        Args:
+            outputs: The model's outputs that each character was drawn from, their mean over the line, (...,
+                embedding_dim).
+            surprise: What each character cost, in nats, (..., length).
+        """
+        found: Floats = outputs @ self.outputs + summaries(surprise) @ self.surprise + np.float32(self.bias)
+        return found
+
+    @classmethod
+    def load(cls, directory: Path, dim: int) -> Rater:
+        """Read `rater.json` of a model directory.
+
+        Args:
+            directory: The model.
+            dim: Size of the model's outputs.
+
+        Raises:
+            CheckpointError: The file is damaged, something else, or of another model.
+        """
+        path = directory / RATER_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if (content["kind"], content["version"]) != (RATER_KIND, RATER_VERSION):
+                raise ValueError(content["kind"])
+            outputs, surprise = (np.array(content[name], dtype=np.float32) for name in ("outputs", "surprise"))
+            bias = float(content["bias"])
+            worn = {str(pair): float(nats) for pair, nats in content["worn"].items()}
+            if any(len(pair) != 2 for pair in worn) or not all(np.isfinite(list(worn.values()))):
+                raise ValueError(worn)
+            if outputs.shape != (dim,) or surprise.shape != (len(SUMMARIES),):
+                raise ValueError(outputs.shape)
+            if not (np.isfinite(outputs).all() and np.isfinite(surprise).all() and np.isfinite(bias)):
+                raise ValueError(bias)
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                "no_rater_file",
+                "{path} is not a rater of version {version} for a model with outputs of {dim} numbers; fetch it or "
+                "make it again with scripts/learn_rater.py",
+                path=path,
+                version=RATER_VERSION,
+                dim=dim,
+            ) from error
+        return cls(outputs, surprise, bias, worn)
+
+    def save(self, directory: Path) -> None:
+        """Write `rater.json` into a directory that is there."""
+        content = {
+            "kind": RATER_KIND,
+            "version": RATER_VERSION,
+            "outputs": [round(float(value), 5) for value in self.outputs],
+            "surprise": [round(float(value), 5) for value in self.surprise],
+            "bias": round(self.bias, 5),
+            "worn": {pair: round(nats, 1) for pair, nats in self.worn.items()},
+        }
+        text = json.dumps(content, ensure_ascii=False)
+        (directory / RATER_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+class WornPairs:
+    """The worn pairs of a rater as arrays of a vocabulary."""
+
+    def __init__(self, worn: Mapping[str, float], vocab: Vocab) -> None:
+        self._size = len(vocab)
+        ids = vocab.encode("".join(worn)).reshape(-1, 2)
+        keys, nats = ids[:, 0] * self._size + ids[:, 1], np.array(list(worn.values()), dtype=np.float32)
+        order = keys.argsort()
+        self._keys = np.append(keys[order], np.iinfo(np.int64).max)  # never empty, and nothing lies behind
+        self._nats = np.append(nats[order], np.float32(0))
+
+    def __call__(self, candidates: Ints) -> Floats:
+        """Return the nats against lines, (..., length) -> (...)."""
+        keys = candidates[..., :-1] * self._size + candidates[..., 1:]
+        found = np.searchsorted(self._keys, keys)
+        nats: Floats = np.where(self._keys[found] == keys, self._nats[found], np.float32(0)).sum(axis=-1)
+        return nats
+
+
+def summaries(surprise: Floats) -> Floats:
+    """Return what is taken of the surprise of lines, (..., length): (..., summaries), in the order of `SUMMARIES`."""
+    parts = [surprise.mean(axis=-1), surprise.max(axis=-1), surprise.min(axis=-1), surprise.std(axis=-1)]
+    found: Floats = np.stack(parts, axis=-1)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ class LanguageModel(nn.Module):
         scored = batch.targets != IGNORED
         return linear_cross_entropy(hidden[scored], self.output_weight, self.output_bias, batch.targets[scored])
 
-    def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, Tensor, State]:
         """Read some symbols and predict the one after them.
 
         Args:
@@ -76,7 +77,8 @@ class LanguageModel(nn.Module):
             state: State after what came before, or None at the beginning.
 
         Returns:
-            Logits of the next symbol, (batch, output_size) float32, and the new state.
+            Logits of the next symbol, (batch, output_size) float32; the projected output that they are made of,
+            (batch, embedding_dim) float32; and the new state.
         """
         if state is None:  # spelled out, so that a short beginning is read by single cells, too: see `run_lstm`
             zeros = [self.output_bias.new_zeros(1, len(ids), size) for size in self.config.hidden_sizes]
@@ -85,10 +87,10 @@ class LanguageModel(nn.Module):
                 state.append(self.attention.nothing(len(ids)))
         hidden, state = self.hidden(Batch(ids=ids, mask=torch.ones_like(ids, dtype=torch.bool)), state)
         logits = nn.functional.linear(hidden[:, -1], self.output_weight, self.output_bias)
-        return logits.float(), state
+        return logits.float(), hidden[:, -1].float(), state
 
     @torch.no_grad()
-    def follow(self, batch: Batch[Tensor], state: State | None = None) -> tuple[Tensor, State]:
+    def follow(self, batch: Batch[Tensor], state: State | None = None) -> tuple[Tensor, Tensor, State]:
         """Read some symbols and tell what the one after each of them costs.
 
         Args:
@@ -96,8 +98,8 @@ class LanguageModel(nn.Module):
             state: As for `step`.
 
         Returns:
-            The cross-entropy of each position, (batch, length) float32 in nats, 0 where nothing is scored, and the new
-            state.
+            The cross-entropy of each position, (batch, length) float32 in nats, 0 where nothing is scored; the
+            projected output at the last position, (batch, embedding_dim) float32; and the new state.
         """
         assert batch.targets is not None
         hidden, state = self.hidden(batch, state)
@@ -105,11 +107,11 @@ class LanguageModel(nn.Module):
         result = torch.zeros(batch.ids.shape, device=batch.ids.device)
         logits = nn.functional.linear(hidden[scored], self.output_weight, self.output_bias)
         result[scored] = nn.functional.cross_entropy(logits.float(), batch.targets[scored], reduction="none")
-        return result, state
+        return result, hidden[:, -1].float(), state
 
     def token_losses(self, batch: Batch[Tensor]) -> Tensor:
         """Return the cross-entropy of each position, (batch, length) float32 in nats, 0 where nothing is scored."""
-        losses, _ = self.follow(batch)
+        losses, _, _ = self.follow(batch)
         return losses
 
 
@@ -123,6 +125,13 @@ def load_model(directory: Path) -> tuple[LanguageModel, Vocab]:
     with uninitialized():
         model = checkpoint.build(directory, lambda: LanguageModel(settings))
     return model, vocab
+
+
+@dataclass(frozen=True)
+class _TorchState:
+    layers: State
+    output: Floats
+    """Of the last symbol read, (rows, embedding_dim)."""
 
 
 class TorchNetwork:
@@ -170,25 +179,30 @@ class TorchNetwork:
         return self.model.output_bias.device
 
     @torch.inference_mode()
-    def step(self, ids: Ints, state: State | None = None) -> tuple[Floats, State]:
+    def step(self, ids: Ints, state: _TorchState | None = None) -> tuple[Floats, _TorchState]:
         """Read some symbols and predict the one after them, see `Network`."""
         with autocast(self.device, self.precision):
-            logits, state = self.model.step(self._tensor(ids), state)
-        return logits.cpu().numpy(), state
+            logits, output, layers = self.model.step(self._tensor(ids), None if state is None else state.layers)
+        return logits.cpu().numpy(), _TorchState(layers, output.cpu().numpy())
+
+    def output(self, state: _TorchState) -> Floats:
+        """Return what the network made of the last symbol read, see `Network`."""
+        return state.output
 
     @torch.inference_mode()
-    def select(self, state: State, rows: Ints) -> State:
+    def select(self, state: _TorchState, rows: Ints) -> _TorchState:
         """Return the state of some rows."""
         chosen = self._tensor(rows)
-        return [(first[:, chosen], second[:, chosen]) for first, second in state]
+        layers = [(first[:, chosen], second[:, chosen]) for first, second in state.layers]
+        return _TorchState(layers, state.output[rows])
 
     @torch.inference_mode()
-    def follow(self, ids: Ints, targets: Ints, state: State | None = None) -> tuple[Floats, State]:
+    def follow(self, ids: Ints, targets: Ints, state: _TorchState | None = None) -> tuple[Floats, _TorchState]:
         """Read some symbols and tell what the one after each of them costs, see `Network`."""
-        batch = Batch(ids, np.ones_like(ids, dtype=bool), targets)
+        batch = Batch(ids, np.ones_like(ids, dtype=bool), targets).to(self.device)
         with autocast(self.device, self.precision):
-            losses, state = self.model.follow(batch.to(self.device), state)
-        return losses.cpu().numpy(), state
+            losses, output, layers = self.model.follow(batch, None if state is None else state.layers)
+        return losses.cpu().numpy(), _TorchState(layers, output.cpu().numpy())
 
     @torch.inference_mode()
     def token_losses(self, batch: Batch[Array]) -> Floats:

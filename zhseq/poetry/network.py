@@ -128,6 +128,9 @@ class Network(Protocol):
             Logits of the next symbol, (rows, output_size), which the caller may change, and the new state.
         """
 
+    def output(self, state: State) -> Floats:
+        """Return the vector of the last symbol read from which the next one is scored, (rows, embedding_dim)."""
+
     def select(self, state: State, rows: Ints) -> State:
         """Return the state of some rows, (chosen,), in their order; a row may be chosen several times."""
 
@@ -260,6 +263,8 @@ class _NumpyState:
     """None without attention."""
     length: int
     """Positions in the memory that are of this state."""
+    output: Floats
+    """Of the last symbol read, (rows, embedding_dim)."""
 
 
 class NumpyNetwork:
@@ -306,11 +311,16 @@ class NumpyNetwork:
         hidden, state = self._read(ids, self._nothing(len(ids)) if state is None else state)
         return self._logits(hidden[:, -1]), state
 
+    def output(self, state: State) -> Floats:
+        """Return what the network made of the last symbol read, see `Network`."""
+        output: Floats = state.output
+        return output
+
     def select(self, state: State, rows: Ints) -> State:
         """Return the state of some rows."""
         layers = [(hidden[rows], cell[rows]) for hidden, cell in state.layers]
         memory = None if state.memory is None else state.memory.select(rows, state.length)
-        return _NumpyState(layers, memory, state.length)
+        return _NumpyState(layers, memory, state.length, state.output[rows])
 
     def follow(self, ids: Ints, targets: Ints, state: State | None = None) -> tuple[Floats, State]:
         """Read some symbols and tell what the one after each of them costs, see `Network`."""
@@ -342,7 +352,8 @@ class NumpyNetwork:
     def _nothing(self, rows: int) -> _NumpyState:
         zeros = [np.zeros((rows, size), dtype=np.float32) for size in self.config.hidden_sizes]
         memory = _Memory(rows, _ROOM, self.config.attention_heads * HEAD_SIZE) if self._attention else None
-        return _NumpyState([(zero, zero) for zero in zeros], memory, 0)
+        nothing = np.zeros((rows, self.config.embedding_dim), dtype=np.float32)
+        return _NumpyState([(zero, zero) for zero in zeros], memory, 0, nothing)
 
     def _read(self, ids: Ints, state: _NumpyState) -> tuple[Floats, _NumpyState]:
         """Return the projected outputs, (rows, length, embedding_dim), and the state after the last column."""
@@ -357,7 +368,8 @@ class NumpyNetwork:
         if memory is not None:
             found, memory = self._look_back(vectors.reshape(-1, width), memory, state.length)
             hidden += found
-        return hidden.reshape(rows, length, -1), _NumpyState(layers, memory, state.length + length)
+        hidden = hidden.reshape(rows, length, -1)
+        return hidden, _NumpyState(layers, memory, state.length + length, hidden[:, -1])
 
     def _look_back(self, vectors: Floats, memory: _Memory, earlier: int) -> tuple[Floats, _Memory]:
         """Let each position look at itself and at all before it.

@@ -10,7 +10,7 @@ from pathlib import Path
 from zhseq import checkpoint
 from zhseq.device import pick_backend, set_blas_threads
 from zhseq.errors import InputError
-from zhseq.poetry.coherence import CRITIC_FILE, Critic
+from zhseq.poetry.coherence import CRITIC_FILE, RATER_FILE, Critic, Rater
 from zhseq.poetry.faults import Review
 from zhseq.poetry.forms import FORMS, Controls
 from zhseq.poetry.network import Network, NumpyNetwork, read_settings
@@ -46,6 +46,7 @@ class Poet:
         name: str = "",
         sense: Sense | None = None,
         critic: Critic | None = None,
+        rater: Rater | None = None,
     ) -> None:
         """Wrap a model, its vocabulary and tables; see `load`. A directory of a prosody is read when first needed."""
         self.name = name
@@ -55,7 +56,7 @@ class Poet:
         self.sense = sense
         self._known = Known(vocab, sense)
         self.critic = critic
-        self._writer = Writer(network, vocab, sense, critic)
+        self._writer = Writer(network, vocab, sense, critic, rater)
 
     def __repr__(self) -> str:
         holds = f"{len(FORMS)} forms, {len(self.tunes)} tunes, {len(self.authors)} authors"
@@ -98,7 +99,8 @@ class Poet:
         prosody = directory if (directory / PROSODY_FILE).exists() else None
         sense = Sense.load(directory) if (directory / SENSE_FILE).exists() else None
         critic = Critic.load(directory, len(vocab)) if (directory / CRITIC_FILE).exists() else None
-        return cls(network, vocab, prosody, directory.name, sense, critic)
+        rater = Rater.load(directory, settings.embedding_dim) if (directory / RATER_FILE).exists() else None
+        return cls(network, vocab, prosody, directory.name, sense, critic, rater)
 
     @property
     def authors(self) -> tuple[str, ...]:

@@ -120,6 +120,9 @@ class Ranking:
     the critic of whole poems."""
     unheard: float = 4.0
     """Nats against each two neighbours in a line that no poem has from which the model learned."""
+    rating: float = 1.0
+    """Nats a character for each point that a reader would give a line of regulated verse, on a scale of 0 to 3, as the
+    rater that comes with a model guesses."""
     subject: float = 2.0
     """Nats for the first line that holds a word of the subject, more with each line that has none."""
 
@@ -134,7 +137,9 @@ class Ranking:
             )
 
 
-COUPLET_RANKING = Ranking(best_of=96, typical=4.2, rarity=0.1, facing=1.0, facing_words=1.0, coherence=0.0, unheard=0.0)
+COUPLET_RANKING = Ranking(
+    best_of=96, typical=4.2, rarity=0.1, facing=1.0, facing_words=1.0, coherence=0.0, unheard=0.0, rating=0.0
+)
 """A single answer can be chosen with more care than the lines of a poem, and need not be varied."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zhseq.batching import Ints
-from zhseq.poetry.coherence import Critic
+from zhseq.poetry.coherence import Critic, Rater, WornPairs
 from zhseq.poetry.fitting import PatternChoice
 from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.planning import Plan
@@ -58,6 +58,8 @@ class Task:
         title: Ids of title or subject, which speaks of a season or hour as lines do, shape (length,).
         facing: Which characters face each other, or None.
         critic: How well lines follow those before them, and what verse never set side by side; or None.
+        rater: How readers rate lines, or None.
+        worn: Pairs of characters that are held back where the rater counts, or None.
         coherence: Weight of the nats by which a line follows those before it; see `Ranking`.
         echoes: Place, a line and a position, that repeats the character of an earlier one -> the earlier one.
     """
@@ -82,6 +84,8 @@ class Task:
     title: Ints
     facing: FacingTables | None
     critic: Critic | None
+    rater: Rater | None
+    worn: WornPairs | None
     coherence: float
     echoes: Mapping[tuple[int, int], tuple[int, int]]
 
@@ -103,6 +107,8 @@ class Task:
         title: Ints,
         facing: FacingTables | None,
         critic: Critic | None,
+        rater: Rater | None,
+        worn: WornPairs | None,
     ) -> Task:
         """Turn a plan into arrays.
 
@@ -121,6 +127,8 @@ class Task:
             title: See there.
             facing: See there.
             critic: See there.
+            rater: See there.
+            worn: See there.
 
         Raises:
             InputError: A rhyme has more words than any rhyme group.
@@ -165,6 +173,8 @@ class Task:
             title=title,
             facing=facing,
             critic=critic,
+            rater=rater,
+            worn=worn,
             coherence=0.0 if plan.tune else plan.request.ranking.coherence,
             echoes=plan.echoes,
         )
@@ -250,11 +260,13 @@ class _Search:
             reader.select(rows)
         candidates = np.zeros((len(rows), len(characters)), dtype=np.int64)
         surprise = np.zeros((len(rows), len(characters)), dtype=np.float32)
+        outputs = np.zeros((len(rows), self.score.vectors.shape[1]), dtype=np.float32)
         for position, character in enumerate(characters):
             if position:
                 for reader in self.readers:
                     reader.read(candidates[:, position - 1 : position])
             logits = self._logits()
+            outputs += self.readers[0].output
             if (line, position) in self.task.echoes:
                 earlier, place = self.task.echoes[line, position]
                 candidates[:, position] = candidates[:, place] if earlier == line else self.poems[rows, earlier, place]
@@ -269,7 +281,10 @@ class _Search:
             surprise[:, position] = log_total(logits) - chosen
             yield None
         shape = (-1, width, len(characters))
-        self._choose(line, candidates.reshape(shape), surprise.reshape(shape))
+        outputs /= np.float32(len(characters))
+        self._choose(
+            line, candidates.reshape(shape), surprise.reshape(shape), outputs.reshape(len(self.poems), width, -1)
+        )
 
     def _end_line(self, line: int) -> None:
         """Read the end of a line; only when the next one is due, since whoever waits for this one has it already."""
@@ -348,14 +363,26 @@ class _Search:
             doubled = doubled & (upper[:, position] == upper[:, position - 1])
         return np.where(doubled, np.float32(0), np.float32(2 * USED))
 
-    def _choose(self, line: int, candidates: Ints, surprise: Floats) -> None:
-        """Keep the best candidate of each poem: (poems, candidates, length) twice."""
+    def _choose(self, line: int, candidates: Ints, surprise: Floats, outputs: Floats) -> None:
+        """Keep the best candidate of each poem.
+
+        Args:
+            line: Number of the line.
+            candidates: (poems, candidates, length).
+            surprise: What each character cost, likewise, in nats.
+            outputs: The network's outputs that each character was drawn from, their mean over the line, (poems,
+                candidates, embedding_dim).
+        """
         answers = self.task.answers
         answered = self.poems[:, answers[line]] if line in answers else None
         count, width, length = candidates.shape
         score = self.score(candidates, surprise, answered) - np.float32(USED) * self._repeats(line, candidates)
         if self.sense is not None:
             score -= np.float32(self.ranking.seasons / length) * self.sense.clash(self.spoken, candidates)
+        if self.task.rater is not None:
+            score += np.float32(self.ranking.rating) * self.task.rater(outputs, surprise)
+        if self.task.worn is not None and self.ranking.rating:
+            score -= self.task.worn(candidates) / np.float32(length)
         if self.task.critic is not None:
             score -= np.float32(self.ranking.unheard / length) * self.task.critic.unheard(candidates)
             before = self.poems[:, :line].reshape(count, 1, -1)
@@ -440,6 +467,11 @@ class _Reader:
         """Go on with these rows, some of them several times."""
         self.logits = self.logits[rows]
         self.state = self.network.select(self.state, rows)
+
+    @property
+    def output(self) -> Floats:
+        """What the network made of the last symbol read, (rows, embedding_dim)."""
+        return self.network.output(self.state)
 
     def read(self, ids: Ints) -> None:
         """Read symbols, (rows, length)."""

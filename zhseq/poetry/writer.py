@@ -11,7 +11,7 @@ import numpy as np
 
 from zhseq.batching import Ints
 from zhseq.errors import InputError, Message
-from zhseq.poetry.coherence import Critic
+from zhseq.poetry.coherence import Critic, Rater, WornPairs
 from zhseq.poetry.forms import LINE_MARK, Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network
 from zhseq.poetry.planning import Plan, answer_marks
@@ -37,9 +37,15 @@ class Writer:
     """A language model that carries out plans. One object may be used from several threads."""
 
     def __init__(
-        self, network: Network, vocab: Vocab, sense: Sense | None = None, critic: Critic | None = None
+        self,
+        network: Network,
+        vocab: Vocab,
+        sense: Sense | None = None,
+        critic: Critic | None = None,
+        rater: Rater | None = None,
     ) -> None:
-        """Wrap a model, its vocabulary, what verse takes for granted, and the critic of whole poems."""
+        """Wrap a model, its vocabulary, what verse takes for granted, the critic of whole poems and that of lines."""
+        self._rater = rater
         self._sense = sense
         self._critic = critic
         self.network = network
@@ -53,6 +59,11 @@ class Writer:
     def sense(self) -> SenseTables | None:
         """What verse takes for granted, as arrays; None where the model comes without."""
         return SenseTables(self._sense, self.vocab) if self._sense is not None else None
+
+    @cached_property
+    def worn(self) -> WornPairs | None:
+        """Pairs of characters that are held back; None where the model comes without a rater."""
+        return WornPairs(self._rater.worn, self.vocab) if self._rater is not None else None
 
     @cached_property
     def facing(self) -> FacingTables | None:
@@ -172,6 +183,8 @@ class Writer:
                 title=self.vocab.encode(normalize(plan.controls.title)),
                 facing=self.facing if plan.answers else None,
                 critic=self._critic,
+                rater=None if plan.tune else self._rater,  # no line of a ci was rated
+                worn=None if plan.tune else self.worn,
             )
             yield from search(self.network, task, request.sampling, request.ranking, numbers)
             return

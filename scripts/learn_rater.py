@@ -1,0 +1,227 @@
+"""Fit the rater, `zhseq.poetry.coherence.Rater`, to lines of verse that were rated.
+
+    ZHSEQ_CORPORA=corpora python scripts/learn_rater.py --out checkpoints/poem
+
+Reads the corpus `verse_ratings`: a form, the lines, a digit from 0 to 3 for each line, and one from 1 to 5 for the
+whole, between tabs. Prints what the rater is worth on poems that it was not fitted to (ridge regression, five folds of
+poems): how often it puts the better of two lines first (AUC), and the same for the surprise of the lines alone. Then
+finds the pairs of characters that such a rater would wear out; ten minutes of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zhseq.batching import Ints
+from zhseq.cli import run_main
+from zhseq.corpus import load_poems, select_split
+from zhseq.corpus.registry import corpora_root, corpus_folder
+from zhseq.errors import InputError
+from zhseq.poetry.coherence import SUMMARIES, Rater, summaries
+from zhseq.poetry.forms import Controls, encode_prefix
+from zhseq.poetry.network import Booleans, Floats, Network, log_total
+from zhseq.poetry.poet import Poet
+from zhseq.poetry.request import Request, Sampling
+from zhseq.text.normalize import normalize
+from zhseq.text.vocab import LINE, Vocab
+
+RIDGE = 1000.0
+"""Of features divided by their standard deviation."""
+FOLDS = 5
+WRITTEN = {"七绝": 400, "七律": 80}
+"""Poems that are written in each round to see which pairs are worn."""
+SAMPLE = 40
+"""Times as many poems by people are counted."""
+OFTEN = 3
+"""Times that a pair must stand in the poems of a round to be looked at."""
+STEP, LEAST, MOST = 2.5, 0.2, 20.0
+"""Nats for each factor of e by which a pair is too frequent; fewer are left out; and no pair pays more."""
+FIRST_SEED = 5000
+_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Rated:
+    """A poem, the digits of its lines, and that of the whole."""
+
+    form: str
+    lines: tuple[str, ...]
+    scores: tuple[int, ...]
+    whole: int
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fit a rater, say what it is worth, and write it."""
+    parser = argparse.ArgumentParser(description="Fit the rater of lines to ratings.")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the model")
+    parser.add_argument("--model", default=None, help="the model whose outputs are used (default: that of zhseq)")
+    parser.add_argument("--ratings", type=Path, metavar="FILE", help="(default: those of the corpus verse_ratings)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of writing to find worn pairs (default: 5)")
+    options = parser.parse_args(arguments)
+    poet = Poet.load(options.model)
+    path = options.ratings or corpus_folder("verse_ratings", corpora_root()) / "verse_ratings.tsv"
+    poems = read_ratings(path)
+    features, points, numbers = lines_of(poems, poet.network, poet.vocab)
+    print(f"{len(poems):,} poems, {len(points):,} lines: {_shares(points)}", file=sys.stderr)
+    for name, columns in (("surprise alone", slice(0, len(SUMMARIES))), ("with outputs", slice(None))):
+        guessed = across(features[:, columns], points, numbers)
+        sound, broken = auc(guessed, points >= 2), auc(-guessed, points == 0)
+        correlation = np.corrcoef(guessed, points)[0, 1]
+        print(f"{name}: correlation {correlation:.3f}, AUC of sound lines {sound:.3f}, of broken ones {broken:.3f}")
+    wholes = np.array([poem.whole for poem in poems])
+    means = np.bincount(numbers, guessed) / np.bincount(numbers)
+    print(f"whole poems by the mean of their lines: AUC of 3 and better {auc(means, wholes >= 3):.3f}")
+    weights, bias = fit(features, points)
+    split = len(SUMMARIES)
+    rater = Rater(weights[split:].astype(np.float32), weights[:split].astype(np.float32), bias)
+    for worn in worn_pairs(poet, rater, options.rounds):
+        rater = replace(rater, worn=worn)
+    rater.save(options.out)
+    return 0
+
+
+def worn_pairs(poet: Poet, rater: Rater, rounds: int) -> Iterator[dict[str, float]]:
+    """Find what a search led by a rater writes too often, and yield it after each round of writing and counting.
+
+    A line pays for each pair of neighbouring characters the more, the more often the poems of all rounds so far had
+    it than people's poems have, in logarithms; so the poems come to use words about as often as people do.
+    """
+    people = people_pairs(load_poems())
+    worn: dict[str, float] = {}
+    for number in range(rounds):
+        judge = replace(rater, worn=worn)
+        writer = Poet(poet.network, poet.vocab, poet.prosody, sense=poet.sense, critic=poet.critic, rater=judge)
+        counts: Counter[str] = Counter()
+        distinct = {}
+        for form, count in WRITTEN.items():
+            request = Request(form=form, sampling=Sampling(seed=FIRST_SEED + number))
+            poems = [[normalize(line) for line in poem.lines] for poem in writer.stream(request, count)]
+            distinct[form] = distinct_2(poems)
+            count_pairs(poems, counts)
+        shown = ", ".join(f"{form} {value:.3f}" for form, value in distinct.items())
+        print(f"round {number}: {len(worn):,} worn pairs, distinct-2 over 50 poems {shown}", file=sys.stderr)
+        for pair in {pair for pair, count in counts.items() if count >= OFTEN} | set(worn):
+            nats = worn.get(pair, 0.0) + STEP * math.log((counts[pair] + 1) / (people[pair] / SAMPLE + 1))
+            worn[pair] = min(nats, MOST)
+        worn = dict(sorted(((p, n) for p, n in worn.items() if n > LEAST), key=lambda item: (-item[1], item[0])))
+        yield worn
+
+
+def people_pairs(poems: Any) -> Counter[str]:
+    """Count neighbours in training poems of the forms of `WRITTEN`, `SAMPLE` times as many of each."""
+    train = select_split(poems, "train")
+    forms, rng = np.array(train["form"]), np.random.default_rng(1)
+    counts: Counter[str] = Counter()
+    for form, count in WRITTEN.items():
+        rows = rng.permutation(np.flatnonzero(forms == form))[: count * SAMPLE]
+        count_pairs(([normalize(line) for line in lines] for lines in train.select(rows)["lines"]), counts)
+    return counts
+
+
+def count_pairs(poems: Iterable[Sequence[str]], counts: Counter[str]) -> None:
+    """Count the neighbouring characters of poems."""
+    counts.update(line[i : i + 2] for lines in poems for line in lines for i in range(len(line) - 1))
+
+
+def distinct_2(poems: Sequence[Sequence[str]], group: int = 50) -> float:
+    """Return the share of neighbours that are different among those of 50 poems, the mean over groups."""
+    shares = []
+    for begin in range(0, len(poems) - group + 1, group):
+        counts: Counter[str] = Counter()
+        count_pairs(poems[begin : begin + group], counts)
+        shares.append(len(counts) / counts.total())
+    return float(np.mean(shares))
+
+
+def read_ratings(path: Path) -> list[Rated]:
+    """Read rated poems.
+
+    Raises:
+        InputError: A line is not as it should be.
+    """
+    poems = []
+    for number, row in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        form, text, scores, whole = (*row.split("\t"), "", "", "")[:4]
+        lines = tuple(text.split())
+        if len(scores) != len(lines) or not (scores + whole).isdecimal():
+            raise InputError(
+                "broken_rating",
+                "{path}, line {line}: expected a form, lines, a digit for each and one for the whole, between tabs",
+                path=path,
+                line=number,
+            )
+        poems.append(Rated(form, lines, tuple(map(int, scores)), int(whole)))
+    return poems
+
+
+def lines_of(poems: Sequence[Rated], network: Network, vocab: Vocab) -> tuple[Floats, Floats, Ints]:
+    """Return the features of all lines, (lines, features); their points; and the number of the poem of each."""
+    by_shape: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
+    for number, poem in enumerate(poems):
+        by_shape[poem.form, tuple(map(len, poem.lines))].append(number)
+    features, points, numbers = [], [], []
+    for (form, lengths), members in by_shape.items():
+        prefix = np.array(encode_prefix(vocab, Controls(form)), dtype=np.int64)
+        for begin in range(0, len(members), _ROWS):
+            chosen = members[begin : begin + _ROWS]
+            texts = [[vocab.encode(normalize(line)) for line in poems[number].lines] for number in chosen]
+            logits, state = network.step(np.tile(prefix, (len(chosen), 1)))
+            for line, length in enumerate(lengths):
+                ids = np.stack([text[line] for text in texts])
+                outputs, costs = np.zeros(0, dtype=np.float32), []
+                for position in range(length):
+                    outputs = outputs + network.output(state) if position else network.output(state).copy()
+                    column = np.minimum(ids[:, position], network.output_size - 1)
+                    costs.append(log_total(logits) - logits[np.arange(len(ids)), column])
+                    logits, state = network.step(ids[:, position : position + 1], state)
+                features.append(np.hstack([summaries(np.stack(costs, axis=1)), outputs / length]))
+                points += [poems[number].scores[line] for number in chosen]
+                numbers += chosen
+                logits, state = network.step(np.full((len(chosen), 1), vocab.id(LINE)), state)
+    return np.vstack(features), np.array(points, dtype=np.float32), np.array(numbers)
+
+
+def fit(features: Floats, points: Floats) -> tuple[Floats, float]:
+    """Return the weights of a ridge regression, (features,), and its bias."""
+    mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64) + 1e-6
+    scaled, middle = (features - mean) / spread, float(points.mean())
+    weights = (
+        np.linalg.solve(scaled.T @ scaled + RIDGE * np.eye(scaled.shape[1]), scaled.T @ (points - middle)) / spread
+    )
+    return weights, middle - float(mean @ weights)
+
+
+def across(features: Floats, points: Floats, numbers: Ints) -> Floats:
+    """Return a guess for each line by weights that were fitted to other poems."""
+    guessed = np.zeros(len(points), dtype=np.float32)
+    for fold in range(FOLDS):
+        held_out = numbers % FOLDS == fold
+        weights, bias = fit(features[~held_out], points[~held_out])
+        guessed[held_out] = features[held_out] @ weights + bias
+    return guessed
+
+
+def auc(guessed: Floats, better: Booleans) -> float:
+    """Return how often a line of the better ones is guessed above one of the others."""
+    ranks = np.empty(len(guessed))
+    ranks[guessed.argsort(kind="stable")] = np.arange(len(guessed))
+    count = int(better.sum())
+    pairs = count * (len(guessed) - count)
+    return float((ranks[better].sum() - count * (count - 1) / 2) / pairs) if pairs else float("nan")
+
+
+def _shares(points: Floats) -> str:
+    return ", ".join(f"{100 * (points == digit).mean():.0f} % of {digit}" for digit in range(4))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,65 @@
+"""The rater learns from ratings what there is to learn, and pairs that are written too often are found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts import learn_rater
+from scripts.learn_rater import Rated, across, auc, distinct_2, fit, lines_of, read_ratings, worn_pairs
+from tests.poetry.conftest import make_prosody
+from zhseq.errors import InputError
+from zhseq.poetry.coherence import SUMMARIES, Rater
+from zhseq.poetry.poet import Poet
+
+
+def test_ratings_are_read_and_broken_ones_named(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.tsv"
+    path.write_text("五绝\t春风来 山月去\t21\t3\n", encoding="utf-8")
+    assert read_ratings(path) == [Rated("五绝", ("春风来", "山月去"), (2, 1), 3)]
+    for broken in ("五绝\t春风来 山月去\t2\t3\n", "五绝\t春风来\tx\t3\n", "\n"):
+        path.write_text("五绝\t春风来 山月去\t21\t3\n" + broken, encoding="utf-8")
+        with pytest.raises(InputError, match=r"ratings\.tsv, line 2: expected a form"):
+            read_ratings(path)
+
+
+def test_each_line_has_its_features(tiny_poet: Poet) -> None:
+    poems = [Rated("五绝", ("春风来", "山月去"), (2, 1), 3), Rated("五绝", ("春风去", "山月来"), (0, 1), 1)]
+    features, points, numbers = lines_of(poems, tiny_poet.network, tiny_poet.vocab)
+    assert features.shape == (4, len(SUMMARIES) + tiny_poet.network.vectors.shape[1])
+    by_poem = {number: points[numbers == number].tolist() for number in (0, 1)}
+    assert by_poem == {0: [2, 1], 1: [0, 1]}
+    alone, _, _ = lines_of(poems[1:], tiny_poet.network, tiny_poet.vocab)
+    np.testing.assert_allclose(features[numbers == 1], alone, atol=1e-5)
+
+
+def test_what_is_linear_is_learned_and_noise_is_not() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(4000, 6)).astype(np.float32)
+    numbers = np.arange(4000) // 4
+    points = (features[:, 0] - features[:, 3] + rng.normal(size=4000)).astype(np.float32)
+    assert auc(across(features, points, numbers), points > 0) > 0.8
+    noise = rng.normal(size=4000).astype(np.float32)
+    assert auc(across(features, noise, numbers), noise > 0) == pytest.approx(0.5, abs=0.05)
+    weights, bias = fit(features + 5, points + 2)
+    np.testing.assert_allclose((features + 5) @ weights + bias - 2, features @ weights, atol=0.2)
+
+
+def test_distinct_2_counts_what_repeats_within_a_group() -> None:
+    assert distinct_2([["春风", "山月"]] * 2, group=2) == 0.5
+    assert distinct_2([["春风"], ["山月"], ["春风"], ["春风"]], group=2) == 0.75
+
+
+def test_pairs_that_people_never_write_become_worn(tiny_poet: Poet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learn_rater, "WRITTEN", {"五绝": 50})
+    monkeypatch.setattr(learn_rater, "load_poems", lambda: None)
+    monkeypatch.setattr(learn_rater, "people_pairs", lambda poems: Counter())
+    rater = Rater(np.zeros(tiny_poet.network.vectors.shape[1], np.float32), np.zeros(4, np.float32), 0.0)
+    poet = Poet(tiny_poet.network, tiny_poet.vocab, make_prosody())
+    first, second = worn_pairs(poet, rater, 2)
+    assert first
+    assert all(0.2 < nats <= 20 for nats in (*first.values(), *second.values()))
+    assert sum(second.values()) > sum(first.values())

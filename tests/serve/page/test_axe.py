@@ -57,6 +57,7 @@ def states(page):
     choose(page, "whose", "couplet")
     page.fill("#upper", "明月松间照")
     page.click("#answer")
+    page.wait_for_selector("#verse[aria-busy=false]")
     page.wait_for_selector(".versions button")
     yield "a couplet"
     choose(page, "whose", "own")

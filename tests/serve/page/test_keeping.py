@@ -303,3 +303,20 @@ def test_waiting_is_visible_and_says_how_long(visit):
     page.click("#tag")
     page.wait_for_selector("#tag-waiting", state="hidden")
     assert page.inner_text("#tag") == "标注"
+
+
+def test_an_answer_that_comes_after_a_later_question_does_not_cover_it(visit):
+    page = visit(**VISIT)
+    waiting = hold(page, "**/v1/poems/couplet")
+    choose(page, "whose", "couplet")
+    page.fill("#upper", "明月松间照")
+    page.click("#answer")
+    page.wait_for_selector("#answer:has-text('搁笔')")
+    choose(page, "whose", "own")
+    page.fill("#own", "白日依山尽，黄月入海流。\n欲穷千里目，更上一层楼。")
+    page.click("#check-own")
+    page.wait_for_selector(".faults li")
+    page.wait_for_selector("#answer:not(:has-text('搁笔'))", state="attached")
+    assert len(waiting) == 1
+    assert lines_of(page)[1] == "黄月入海流"
+    assert page.locator(".faults li").count() == 1

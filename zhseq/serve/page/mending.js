@@ -15,9 +15,11 @@ let offered = null; // shows what the bench offers, for the poem as it is by the
 let changing = false; // whether the bench itself is changing the poem, and so stays
 let asking = 0; // number of the newest question: answers to older ones come too late
 let turns = 0; // seeds of the versions of a line
+let stopWriting = () => {};
 
-/** Prepare the bench. */
-export function startMending() {
+/** Prepare the bench; `stop` stops what is being written. */
+export function startMending(stop) {
+  stopWriting = stop;
   sheet.onpick = offer;
   $("check").addEventListener("click", judge);
   $("own-form").addEventListener("submit", (event) => {
@@ -81,6 +83,7 @@ function strictly() {
 async function judgeOwn(suggesting) {
   const [text, tune, rhyme] = [$("own").value, $("own-tune").value.trim(), $("own-rhyme").value];
   if (!text.trim()) return notify(notice, t("ownMissing"));
+  stopWriting();
   const end = bench.wait();
   await attempt(notice, async () => {
     const found = await call(`v1/poems/${suggesting ? "suggest" : "check"}`, { text, tune, rhyme });

@@ -9,7 +9,7 @@ import { draw } from "./picture.js";
 import { keep, kept, recall, remember } from "./prefs.js";
 import { linesOf, print } from "./verse.js";
 import { fillWishes, readCouplet, readWishes } from "./wishes.js";
-import { answer, fulfil, layCouplet, startWriting, write } from "./writing.js";
+import { answer, fulfil, layCouplet, startWriting, stopWriting, write } from "./writing.js";
 
 const FORMS = { new: "write-form", couplet: "couplet-form", own: "own-form" };
 const EDITABLE = "input, textarea, select, [contenteditable]";
@@ -17,7 +17,7 @@ const EDITABLE = "input, textarea, select, [contenteditable]";
 /** Prepare the studio; `ready` is a promise of what the service can do. */
 export function startStudio(ready) {
   startFields();
-  startMending();
+  startMending(stopWriting);
   startWriting();
   startDesk(clearBench);
   startTools();

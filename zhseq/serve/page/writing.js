@@ -26,6 +26,11 @@ export function startWriting() {
   $("go-on").addEventListener("click", goOn);
 }
 
+/** Stop what is being written, if anything is: what was asked for later shall not be covered by it. */
+export function stopWriting() {
+  writing?.controller.abort();
+}
+
 /** Read wishes and do with them what is to be done; those that cannot be sent are named. */
 export function fulfil(reading, work) {
   try {

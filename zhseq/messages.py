@@ -301,6 +301,7 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "an_object_with_text": '带 "text" 的 JSON 对象；此行',
     "a_place_of_text": '带 "file"、"line"、"start"、"end" 的对象；此行',
     "a_line_of_raw": "语料 raw 的 {file} 中有的一行；此行",
+    "a_part_of_line": "{count} 个字符的一行中的一段；此行",
     "unreadable_raw": "{path}：无法读取（{reason}）。",
     "missing_columns": "{name}：应有一列词元（{tokens}）和一列标签（{tags}），而有的是 {found}；请改列名。",
     "other_number_of_tags": "{name} 第 {row} 行：{column} 应有 {wanted} 个标签，而有 {found} 个。",

@@ -57,6 +57,16 @@ def test_a_text_that_is_not_there_is_said(labelled: Path) -> None:
         read_tagged(apart, format="detached")
 
 
+@pytest.mark.parametrize(("start", "end"), [(-1, 3), (3, 3), (5, 3), (0, 99)])
+def test_a_place_beyond_its_line_is_said(labelled: Path, start: int, end: int) -> None:
+    apart = labelled.with_name("labels.jsonl")
+    detach_labels.main([str(labelled), "--output", str(apart)])
+    record = json.loads(apart.read_text(encoding="utf-8").splitlines()[1]) | {"start": start, "end": end}
+    apart.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"line 1: expected a part of a line of 10 characters; the line"):
+        read_tagged(apart, format="detached")
+
+
 def test_a_record_without_a_place_is_said(labelled: Path) -> None:
     with pytest.raises(CorpusError, match=r'line 1: expected an object with "file", "line", "start", "end"; the line'):
         read_tagged(labelled, format="detached")

@@ -59,6 +59,11 @@ def read_detached(source: Source) -> Iterator[TaggedText]:
                     "a_line_of_raw", "a line that {file} of the corpus raw has; the line", {"file": file}
                 )
                 raise source.error(index, expected)
+            if not 0 <= record["start"] < record["end"] <= len(line):
+                expected = Message(
+                    "a_part_of_line", "a part of a line of {count} characters; the line", {"count": len(line)}
+                )
+                raise source.error(index, expected)
             record["text"] = line[record["start"] : record["end"]]
             found.append((index, record))
     yield from _labelled(source, sorted(found, key=lambda pair: pair[0]))

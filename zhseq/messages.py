@@ -454,7 +454,8 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "unknown_corpus": "应为语料或类别的名称，却是 {name!r}；可选：{known}。",
     "corpus_missing": "{folder}：此处应有语料 {name}，却没有找到；请运行 `python -m zhseq.corpus get {name}`。",
     # encoder and vectors
-    "impossible_sample": "hidden_share 须在 (0, 1) 之内，news_share 在 0 到 1 之间，characters 不可为负",
+    "impossible_sample": "hidden_share 须在 (0, 1) 之内，news_share 在 0 到 1 之间，characters 与 widen_to 不可为负",
+    "cannot_narrow": "{name} 的 LSTM 每个方向有 {has} 个单元，不能变为 {units} 个：请给出同样多或更多",
     "share_out_of_range": "news_share 须在 0 到 1 之间，现为 {value}",
     "no_text_files": "{folder}：应有 *.txt 文件，每行一篇文本，却没有找到",
     "gensim_missing": "训练向量需要 gensim；请运行 pip install 'zhseq[vectors]'",

@@ -99,6 +99,22 @@ def test_an_encoder_reads_on_with_that_of_a_tagger(files: tuple[Path, Path], tmp
     assert torch.allclose(first[name].float(), second[name].float(), atol=1e-3)
 
 
+def test_an_encoder_is_widened_and_never_narrowed(files: tuple[Path, Path], tmp_path: Path) -> None:
+    once = override(EncoderRecipe(), [*SETTINGS, "training.max_steps=2"])
+    train_encoder(once, sources(files[0]), str(files[1]), tmp_path / "first", Start())
+    still = override(EncoderRecipe(), [*SETTINGS, "training.max_steps=1", "training.learning_rate=1e-9"])
+    init, units = str(tmp_path / "first" / "best"), once.model.hidden_size
+    wider = Start(init=init, units=units + 8)
+    train_encoder(still, sources(files[0]), str(files[1]), tmp_path / "second", wider)
+    first, second = (read_tensors(tmp_path / name / "best" / "model.safetensors") for name in ("first", "second"))
+    name = "lstm.forwards.0.weight_hh_l0"
+    assert second[name].shape == (4 * (units + 8), units + 8)
+    old = second[name].view(4, units + 8, units + 8)[:, :units, :units].reshape(4 * units, units)
+    assert torch.allclose(first[name].float(), old.float(), atol=1e-3)
+    with pytest.raises(ConfigError, match=f"has {units} units in a direction of its LSTM"):
+        train_encoder(still, sources(files[0]), str(files[1]), tmp_path / "third", Start(init=init, units=units - 1))
+
+
 def test_killed_and_resumed_equals_uninterrupted(files: tuple[Path, Path], tmp_path: Path) -> None:
     for name, steps in (("whole", (4,)), ("parts", (2, 4))):
         for index, stop in enumerate(steps):

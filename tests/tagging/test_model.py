@@ -8,7 +8,7 @@ from tests.tagging.tiny_tagger import NER, POS, tiny_features, tiny_model
 from zhseq.batching import Batch
 from zhseq.errors import ConfigError
 from zhseq.tagging.features import SequenceTaggerConfig
-from zhseq.tagging.model import SequenceTagger
+from zhseq.tagging.model import SequenceTagger, widened
 
 TEXTS = ["北京大学", "中国", "人", "中国人民在北京大学学习。"]
 
@@ -36,6 +36,17 @@ def test_a_text_is_scored_the_same_alone_and_in_a_batch() -> None:
     for row, text in enumerate(TEXTS):
         alone = model.emissions(features.batch([text]).to("cpu"))["pos"][0]
         assert torch.allclose(together[row, : len(text)], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_more_units_change_nothing_until_they_are_trained(layers: int) -> None:
+    model = tiny_model(num_layers=layers)
+    wide, batch = widened(model, model.config.hidden_size + 3), tagged_batch()
+    assert wide.config.hidden_size == model.config.hidden_size + 3
+    before, after = model.emissions(batch), wide.emissions(batch)
+    assert all(torch.allclose(before[head], after[head], atol=1e-6) for head in before)
+    wide.loss(batch).backward()
+    assert wide.projections["pos"].weight.grad.abs().amin(dim=0).gt(0).all()  # the new units are learned, too
 
 
 def test_loss_is_the_mean_over_characters() -> None:

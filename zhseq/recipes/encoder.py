@@ -62,12 +62,14 @@ class EncoderRecipe:
     """Share of them from files whose name begins with `news`, where there are such."""
     hidden_share: float = 0.15
     """Share of the characters that are hidden."""
+    widen_to: int = 0
+    """Units in each direction of the LSTM that an encoder given with `--init` is widened to; 0: as many as it has."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.hidden_share < 1 or not 0 <= self.news_share <= 1 or self.characters < 0:
+        if not 0 < self.hidden_share < 1 or not 0 <= self.news_share <= 1 or min(self.characters, self.widen_to) < 0:
             raise ConfigError(
                 "impossible_sample",
-                "hidden_share must lie in (0, 1), news_share in 0 to 1, characters must not be negative",
+                "hidden_share must lie in (0, 1), news_share in 0 to 1, characters and widen_to must not be negative",
             )
 
 
@@ -129,7 +131,7 @@ def main(options: argparse.Namespace) -> int:
     """Train an encoder as the command line asks; return the exit status."""
     recipe = override(EncoderRecipe(), options.set)
     sources = find_recipe(options.recipe).sources
-    start = Start(options.vectors, options.init, lists=options.lists)
+    start = Start(options.vectors, options.init, lists=options.lists, units=recipe.widen_to)
     result = train_encoder(recipe, sources, options.text, options.output, start, resume=options.resume)
     right, bits = result.details["right"], result.details["bits_per_character"]
     best = options.output / "best"

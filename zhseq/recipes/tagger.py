@@ -59,7 +59,7 @@ def build(
     tables = {head: TagTable.build(head_tags(head, part)) for head, part in texts.items()}
     heads = {head: table.tags for head, table in tables.items()}
     if start.init is not None:
-        return *_continue(start.init, heads, recipe, start.lists), tables
+        return *_continue(start.init, heads, recipe, start.lists, start.units), tables
     vectors = load_vectors(start.vectors) if start.vectors is not None else {}
     own = read_word_list(start.words) if start.words is not None else {}
     features = choose_features(list(texts.values()), vectors, recipe.data, own)
@@ -155,18 +155,28 @@ def _with_lists(features: TaggerFeatures, directory: Path) -> TaggerFeatures:
 
 
 def _continue(
-    name: str, heads: dict[str, tuple[str, ...]], recipe: TaggerRecipe, lists: Path | None
+    name: str, heads: dict[str, tuple[str, ...]], recipe: TaggerRecipe, lists: Path | None, units: int
 ) -> tuple[SequenceTagger, TaggerFeatures]:
     """Load a tagger and give it the heads that are wanted; what its own heads know of the same tags is kept.
 
-    Its shape stays as it is; of the recipe's model only the rates of dropout count. Word lists take the place of its
-    own, and what it knows of a list of the same name is kept.
+    Its shape stays as it is but for the units of its LSTM, if they are to be more; of the recipe's model only the rates
+    of dropout count. Word lists take the place of its own, and what it knows of a list of the same name is kept.
     """
     from zhseq.checkpoint import resolve
-    from zhseq.tagging.model import load_parts
+    from zhseq.tagging.model import load_parts, widened
 
     old, features = load_parts(resolve(name))
     before = features
+    if units:
+        if units < old.config.hidden_size:
+            raise ConfigError(
+                "cannot_narrow",
+                "{name} has {has} units in a direction of its LSTM and cannot have {units}: give as many or more",
+                name=name,
+                has=old.config.hidden_size,
+                units=units,
+            )
+        old = widened(old, units)
     if lists is not None:
         features = _with_lists(features, lists)
     rates = {rate: getattr(recipe.model, rate) for rate in ("unknown_rate", "input_dropout", "output_dropout")}
@@ -507,13 +517,15 @@ class Start:
     """What a training starts from: a directory of vectors, or a checkpoint, or (both None) nothing.
 
     `words` is a list of a user's own words, which are looked for beside those of the dictionary; `lists` is a directory
-    of word lists, each of which has one embedding for all of its words.
+    of word lists, each of which has one embedding for all of its words; `units` is what the LSTM of a checkpoint is
+    widened to (0: as it is).
     """
 
     vectors: Path | None = None
     init: str | None = None
     words: Path | None = None
     lists: Path | None = None
+    units: int = 0
 
 
 def train_tagger(

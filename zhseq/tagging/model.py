@@ -167,6 +167,30 @@ class MaskedLanguageModel(nn.Module):
         return self.projection(self.tagger.encode(batch)[hidden]), batch.targets[hidden]
 
 
+@torch.no_grad()
+def widened(model: SequenceTagger, units: int) -> SequenceTagger:
+    """Return a tagger with more units in each direction of its LSTM that computes what `model` does.
+
+    The new units begin at random; the old ones and all that reads the LSTM ignore them (weights of 0) until they are
+    trained.
+
+    Source: Chen et al. (2016), "Net2Net". Differs: new units are not copies of old ones.
+    """
+    size = model.config.hidden_size
+    wide = SequenceTagger(dataclasses.replace(model.config, hidden_size=units))
+    old_units = torch.cat([torch.arange(size), units + torch.arange(size)])  # their columns in what reads the LSTM
+    for (name, old), new in zip(model.state_dict().items(), wide.state_dict().values(), strict=True):
+        if name.startswith("lstm."):
+            gates = new.view(4, units, -1)[:, :size].zero_()  # those of the old units
+            columns = old_units if gates.shape[2] == 2 * units else torch.arange(old[0].numel())
+            gates[:, :, columns] = old.view(4, size, -1)
+        elif name.startswith("projections.") and name.endswith(".weight"):
+            new.zero_()[:, torch.cat([old_units, torch.arange(2 * units, new.shape[1])])] = old
+        else:
+            new.copy_(old)
+    return wide.train(model.training)
+
+
 def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
     """Read model and features of a checkpoint directory.
 

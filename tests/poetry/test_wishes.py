@@ -11,7 +11,7 @@ from zhseq.errors import CheckpointError, InputError
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.request import Ranking, Request, Sampling
 from zhseq.poetry.sense import FACING_FILE, Facing, Manner, Sense, Subject, Subjects
-from zhseq.poetry.wishes import OTHER_NAMES, other_names, read_author, read_subject
+from zhseq.poetry.wishes import OTHER_NAMES, other_names, read_author, read_subject, words_of_prose
 from zhseq.text.vocab import SPECIALS, Vocab
 
 VOCAB = Vocab([*SPECIALS, *"思乡明月梅花手机我", "<author:李白>", "<author:苏轼>", "<dynasty:唐>"])
@@ -84,6 +84,17 @@ def test_a_subject_is_read_word_by_word(about: str, title: str, characters: str,
 
 def test_a_subject_of_any_length_is_read(sense: Sense) -> None:
     assert read_subject("明月" * 100_000, VOCAB, sense).note is None
+
+
+def test_what_cuts_sentences_leaves_no_file_behind_and_reads_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sense: Sense
+) -> None:
+    """jieba on its own keeps a cache where everybody may write."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "jieba.cache").write_bytes(b"not marshalled")
+    words_of_prose.cache_clear()
+    assert read_subject("我在明月下思乡", VOCAB, sense).title == "明月思乡"
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("jieba.cache", b"not marshalled")]
 
 
 def test_without_a_table_a_subject_stands_as_it_is() -> None:

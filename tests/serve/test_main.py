@@ -13,12 +13,16 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import zhseq
+from tests.serve.fakes import FakeTagger
 from zhseq.cli import run_main
-from zhseq.serve.__main__ import main
+from zhseq.poetry.poet import Poet
+from zhseq.poetry.wishes import words_of_prose
+from zhseq.serve.__main__ import _warm_up, main
 from zhseq.serve.processes import summed
 from zhseq.serve.protocol import HEAD_BYTES
 
@@ -96,6 +100,13 @@ def test_it_serves(shared: Server) -> None:
             status, body = answer(connection)
             assert status == 200
             assert body["documents"][0]["text"] == text  # type: ignore[index]
+
+
+def test_what_cuts_sentences_into_words_is_there_before_the_first_request() -> None:
+    words_of_prose.cache_clear()
+    services = SimpleNamespace(tagger=FakeTagger(), poet=Poet.load())
+    _warm_up(SimpleNamespace(state=SimpleNamespace(services=services)))
+    assert words_of_prose.cache_info().currsize
 
 
 def test_50_mb_are_refused_before_they_come(shared: Server) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from zhseq.errors import InputError, Message
 from zhseq.poetry.sense import Sense
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
+
+if TYPE_CHECKING:
+    from jieba import Tokenizer
 
 LONGEST_SUBJECT = 200
 """Characters of a subject that are looked at."""
@@ -191,10 +195,22 @@ def _cut(part: str, sense: Sense) -> list[str]:
     assert sense.subjects is not None, "asked for only with a table of subjects"
     if part in sense.subjects.words:
         return [part]
+    return list(words_of_prose().cut(part))
+
+
+@cache
+def words_of_prose() -> Tokenizer:
+    """Load jieba's dictionary.
+
+    Without the cache that jieba keeps beside the temporary files of all: it saves hardly any time, anybody might have
+    written it, and a service writes to no disk.
+    """
     import jieba
 
-    jieba.setLogLevel(logging.WARNING)
-    return list(jieba.cut(part))
+    words = jieba.Tokenizer()
+    words.FREQ, words.total = words.gen_pfdict(words.get_dict_file())
+    words.initialized = True
+    return words
 
 
 def _bare(word: str, vocab: Vocab, sense: Sense) -> str:

@@ -224,7 +224,7 @@ def _warm_up(app: Starlette) -> None:
     """Use each model once, so that the first user does not wait for what is made at first use."""
     here = app.state.services
     list(here.tagger.stream(["预热。"]))
-    here.poet.write(form="五绝", about="预热")
+    here.poet.write(form="五绝", about="春日登高望远")  # more than a word, so that what cuts sentences is loaded
 
 
 if __name__ == "__main__":

@@ -172,6 +172,8 @@ _POETRY: dict[str, str] = {
     "unknown_book": "没有「{book}」这种韵书，可选 {books}",
     "facing_word": "查对仗须给一个或两个字的词，而「{word}」有 {count} 字",
     "short_phrase": "所查文句至少要 {least} 个字，而「{text}」不足",
+    "no_corpora": "此服务没有诗的语料，无从查找出处",
+    "no_handbook": "此服务的模型没有可供查检的音韵表",
     "one_character": "此处须给一个汉字，而所给为「{text}」",
     "nothing_to_look_up": "请给出一个字、一个词牌或一句诗，或用 {options} 之一",
     "tone_of_today": "（诗中少见，平仄依今音）",
@@ -453,6 +455,7 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "no_quoted_csv": "{path} 第 {line} 行：应为带引号的 CSV：{reason}；请重新取得。",
     "unknown_corpus": "应为语料或类别的名称，却是 {name!r}；可选：{known}。",
     "corpus_missing": "{folder}：此处应有语料 {name}，却没有找到；请运行 `python -m zhseq.corpus get {name}`。",
+    "never_merged": "{folder}：此处应有合并过的诗，却没有找到；运行 `zhseq verse --find 春风` 便会合并。",
     # encoder and vectors
     "impossible_sample": "hidden_share 须在 (0, 1) 之内，news_share 在 0 到 1 之间，characters 与 widen_to 不可为负",
     "cannot_narrow": "{name} 的 LSTM 每个方向有 {has} 个单元，不能变为 {units} 个：请给出同样多或更多",

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow
 import pytest
 
 from tests.poetry.conftest import make_prosody
 from zhseq.errors import CheckpointError, InputError
 from zhseq.poetry import lookup
-from zhseq.poetry.lookup import CharacterUse, Handbook, VerseWords, find_verse
+from zhseq.poetry.lookup import CharacterUse, Handbook, VerseWords, find_verse, finding
 from zhseq.poetry.prosody.patterns import Echo
 from zhseq.poetry.prosody.prosody import Prosody, RhymeGroup, Tone, ToneTable
 from zhseq.poetry.sense import Facing
@@ -126,15 +127,15 @@ def test_the_table_of_words_is_read_as_it_was_written(tmp_path) -> None:
 
 
 def test_lines_are_found_in_poems(monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
     rows = [
         ("元", "乙", "", "登楼", ["白日依山", "黄河入海", "欲穷千里", "更上一楼"], "，。，。"),
         ("唐", "甲", "小令", "", ["明月几时", "黄河入海", "欲穷千里"], "，，。"),
         ("宋", "丙", "", "无", ["春", "秋"], "，。"),
     ]
     names = ("dynasty", "author", "tune", "title", "lines", "marks")
-    poems = datasets.Dataset.from_dict({name: [row[i] for row in rows] for i, name in enumerate(names)})
-    monkeypatch.setattr("zhseq.corpus.poems.load_poems", lambda root: poems)
+    table = pyarrow.table({name: [row[i] for row in rows] for i, name in enumerate(names)})
+    poems = pyarrow.Table.from_batches(table.to_batches(max_chunksize=2))
+    monkeypatch.setattr("zhseq.corpus.poems.map_poems", lambda root: poems)
     count, places = find_verse("黃河入海")
     assert count == 2
     assert [(place.author, place.title, place.line) for place in places] == [("甲", "小令", 2), ("乙", "登楼", 2)]
@@ -143,3 +144,7 @@ def test_lines_are_found_in_poems(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [place.author for place in find_verse("日依山，黄河")[1]] == ["乙"]
     assert find_verse("河入海，欲穷千里，更上")[1][0].text == "白日依山，黄河入海。欲穷千里，更上一楼。"
     assert find_verse("入海白日") == (0, [])
+    steps = list(finding(poems, ["黄河入海"], 1))
+    assert steps[:2] == [None, None]
+    assert (steps[2][0], [place.author for place in steps[2][1]]) == (2, ["甲"])
+    assert find_verse("春，秋")[1][0].text == "春，秋。"

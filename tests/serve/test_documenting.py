@@ -16,10 +16,10 @@ from zhseq.messages import CHINESE
 from zhseq.serve import schemas
 
 PACKAGE = Path(schemas.__file__).parents[1]
-WRITING = ("planning", "review", "faults", "forms", "writer", "request", "poet", "search")
+WRITING = ("planning", "review", "faults", "forms", "writer", "request", "poet", "search", "lookup")
 OF_FILES_AND_SETTINGS = {
     *("cannot_listen", "empty_file"),
-    *("bad_best_of", "bad_num", "bad_seed", "bad_temperature", "bad_top_k", "bad_top_p"),  # bounded in the schema
+    *("bad_best_of", "bad_num", "bad_seed", "bad_temperature", "bad_top_k", "bad_top_p", "unknown_book"),  # bounded
     *("the_start", "the_acrostic", "the_upper_line", "this_text", "this_mark", "no_mark", "one_line", "line_count"),
 }
 BODIES = {
@@ -29,6 +29,11 @@ BODIES = {
     "/v1/poems/suggest": schemas.SuggestRequest,
     "/v1/poems/rewrite": schemas.RewriteRequest,
     "/v1/poems/couplet": schemas.CoupletRequest,
+    "/v1/verse/character": schemas.CharacterRequest,
+    "/v1/verse/rhymes": schemas.RhymesRequest,
+    "/v1/verse/tune": schemas.TuneRequest,
+    "/v1/verse/facing": schemas.FacingRequest,
+    "/v1/verse/find": schemas.FindRequest,
 }
 
 
@@ -143,6 +148,8 @@ WRONG: dict[str, tuple[Any, ...]] = {
     ),
     "/v1/poems/check": ({}, {"text": {}}, {"text": "", "surprise": 1}, {"text": "", "rhyme": "none"}),
     "/v1/poems/rewrite": ({"lines": ["x"], "index": 100}, {"lines": ["x"], "index": -1}, {"lines": [], "index": 0}),
+    "/v1/verse/rhymes": ({"word": "秋", "rhyme": "none"}, {"word": "秋", "num": 1_001}, {"rhyme": "ci"}),
+    "/v1/verse/tune": ({"tune": "如梦令", "example": 1}, {"tune": "词" * 51}),
     "/v1/poems/couplet": ({"upper": None}, {"upper": "x", "rhyme": "ci"}, {"upper": "x", "temperature": -1}),
 }
 PYDANTIC = re.compile(r"pydantic|Input should|Field required|valid (string|integer|number|list|dict)|Extra inputs")

@@ -133,6 +133,21 @@ def test_proposals(client: Any, models: ModuleType) -> None:
     assert (made.line, made.place, len(made.characters)) == (3, 4, 3)
 
 
+def test_what_is_looked_up(client: Any, models: ModuleType) -> None:
+    entry = call(client, "verse.character", body=models.CharacterRequest(character="胜"))
+    assert isinstance(entry, models.CharacterEntry)
+    assert [(reading.tone, reading.pinyin) for reading in entry.readings] == [("去", ["shèng"]), ("平", ["shēng"])]
+    rhyming = models.RhymesRequest(word="秋", rhyme=models.RhymesRequestRhyme.CI, num=2)
+    group = call(client, "verse.rhymes", body=rhyming)
+    assert (group.tone, group.words[0].character) == ("平", "秋")
+    tune = call(client, "verse.tune", body=models.TuneRequest(tune="百字令"))
+    assert (tune.name, tune.example, tune.patterns[0].characters) == ("念奴娇", "", 100)
+    faced = call(client, "verse.facing", body=models.FacingRequest(word="春", num=1))
+    assert faced.facing[0].count > 100
+    refused = call(client, "verse.find", body=models.FindRequest(text="春"))
+    assert refused.error.code == "short_phrase"
+
+
 def test_what_can_be_asked_for(client: Any, models: ModuleType) -> None:
     answer = call(client, "service.options")
     assert isinstance(answer, models.OptionsResponse)

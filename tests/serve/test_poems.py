@@ -7,14 +7,18 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
+import pyarrow
 import pytest
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 from tests.serve.conftest import Lines, Serve
 from tests.serve.fakes import FakePoet, FakeTagger
 from zhseq.errors import InputError
 from zhseq.messages import CHINESE
+from zhseq.poetry.lookup import CharacterEntry, GroupEntry, Handbook
 from zhseq.poetry.poet import Poem, Poet, Request
 from zhseq.serve import schemas
 from zhseq.serve.app import create_app
@@ -374,3 +378,111 @@ def test_a_stream_that_breaks_off_says_so(serve: Serve, lines: Lines, error: Bas
     assert (line["status"], line["code"]) == (200, code)
     faults = [line["kind"] for line in lines if line["event"] == "error"]
     assert faults == ([type(failure(error)).__name__] if error is not None and code == "internal" else [])
+
+
+# What is looked up.
+
+
+@pytest.fixture(scope="module")
+def handbook() -> Handbook:
+    return Handbook.load()
+
+
+def test_characters_rhymes_and_facing_words_are_those_of_the_library(client: TestClient, handbook: Handbook) -> None:
+    answer = client.post("/v1/verse/character", json={"character": "勝", "num": 3})
+    assert answer.json() == json.loads(json.dumps(asdict(handbook.character("胜", 3))))
+    assert [reading["tone"] for reading in answer.json()["readings"]] == ["去", "平"]
+    TypeAdapter(CharacterEntry).validate_json(answer.content, strict=True)
+    answer = client.post("/v1/verse/rhymes", json={"word": "秋", "rhyme": "ci", "num": 5})
+    assert answer.json() == json.loads(json.dumps(asdict(handbook.group("秋", "ci", 5))))
+    TypeAdapter(GroupEntry).validate_json(answer.content, strict=True)
+    answer = client.post("/v1/verse/facing", json={"word": "明月", "num": 2})
+    expected = [{"word": word, "count": count} for word, count in handbook.facing("明月", 2)]
+    assert answer.json() == {"word": "明月", "facing": expected}
+    schemas.FacingResponse.model_validate_json(answer.content, strict=True)
+
+
+def test_a_tune_is_drawn_and_an_example_written_where_it_is_asked_for(
+    client: TestClient, handbook: Handbook, poet: Poet
+) -> None:
+    answer = client.post("/v1/verse/tune", json={"tune": "百字令"})
+    assert answer.json() == {**json.loads(json.dumps(asdict(handbook.tune("念奴娇")))), "example": ""}
+    schemas.TuneResponse.model_validate_json(answer.content, strict=True)
+    written = client.post("/v1/verse/tune", json={"tune": "如梦令", "example": True, "seed": 2}).json()
+    assert written["example"] == poet.write(tune="如梦令", seed=2).text
+
+
+def test_lines_are_found_where_the_corpora_are(poet: Poet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZHSEQ_CORPORA", str(tmp_path))
+    app = create_app(Settings(timeout=600.0), tagger=FakeTagger(), poet=poet)  # type: ignore[arg-type]
+    with TestClient(app, base_url="http://localhost") as client:
+        refused = client.post("/v1/verse/find", json={"text": "黄河入海"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "no_corpora")
+        assert str(tmp_path) not in refused.text
+        lines = {"lines": ["白日依山尽", "黄河入海流"], "marks": "，。"}
+        row = {"dynasty": "唐", "author": "甲", "tune": "", "title": "登楼", **lines}
+        poems = pyarrow.Table.from_pylist([row, row])
+        monkeypatch.setattr("zhseq.serve.services.map_poems", lambda build: poems)
+        answer = client.post("/v1/verse/find", json={"text": "黃河入海", "num": 1})
+        place = {"author": "甲", "dynasty": "唐", "title": "登楼", "line": 2, "text": WANG[:12]}
+        assert answer.json() == {"text": "黃河入海", "poems": 2, "places": [place]}
+        schemas.FindResponse.model_validate_json(answer.content, strict=True)
+        monkeypatch.undo()
+        assert client.post("/v1/verse/find", json={"text": "黄河"}).json()["poems"] == 2  # mapped once
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "code"),
+    [
+        ("character", {"character": "春秋"}, "one_character"),
+        ("character", {"character": "A"}, "not_chinese"),
+        ("character", {"character": "𪚥"}, "unknown_character"),
+        ("character", {"character": "春" * 21}, "too_long"),
+        ("rhymes", {"word": "行"}, "ambiguous_rhyme_group"),
+        ("rhymes", {"word": "没有"}, "unknown_rhyme_group"),
+        ("tune", {"tune": "没有此调"}, "unknown_tune"),
+        ("tune", {"tune": "天净沙", "example": True}, "tune_of_songs"),
+        ("facing", {"word": "春天里"}, "facing_word"),
+        ("facing", {"word": ""}, "facing_word"),
+        ("find", {"text": "春"}, "short_phrase"),
+        ("find", {"text": "spring"}, "not_chinese"),
+    ],
+)
+def test_what_cannot_be_looked_up_is_said_in_both_languages(
+    client: TestClient, what: str, body: dict[str, object], code: str
+) -> None:
+    answer = client.post(f"/v1/verse/{what}", json=body)
+    said = schemas.ErrorResponse.model_validate_json(answer.content).error
+    assert (answer.status_code, said.code) == (422, code)
+    assert said.code in schemas.ERROR_CODES
+    assert said.templates.zh != said.templates.en
+
+
+def test_a_model_without_tables_has_nothing_to_look_up(serve: Serve) -> None:
+    answer = serve().post("/v1/verse/tune", json={"tune": "如梦令"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "no_handbook")
+
+
+def test_looking_up_does_not_wait_for_writing(poet: Poet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lane of writing stands still meanwhile."""
+    go = threading.Event()
+
+    def steps(self: Poet, request: Request, num: int) -> Iterator[Poem | None]:
+        assert go.wait(60)
+        yield Poem(("春眠不觉晓",), "五绝")
+
+    monkeypatch.setattr(Poet, "steps", steps)
+    app = create_app(Settings(timeout=600.0), tagger=FakeTagger(), poet=poet)  # type: ignore[arg-type]
+    with TestClient(app, base_url="http://localhost") as client:
+        writer = threading.Thread(target=client.post, args=("/v1/poems",), kwargs={"json": {"form": "五绝"}})
+        writer.start()
+        for what, body in (
+            ("character", {"character": "春"}),
+            ("rhymes", {"word": "秋"}),
+            ("tune", {"tune": "如梦令"}),
+            ("facing", {"word": "春"}),
+        ):
+            assert client.post(f"/v1/verse/{what}", json=body).status_code == 200
+        assert writer.is_alive()
+        go.set()
+        writer.join()

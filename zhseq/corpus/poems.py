@@ -39,6 +39,7 @@ from zhseq.text.normalize import from_codepoints, normalize
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow
 
 CODE_VERSION = 4
 """To be raised with every change of reading, cleaning or splitting, so that no stale cache is used."""
@@ -84,6 +85,26 @@ def load_poems(root: Path | str | None = None, sources: Sequence[str] = POETRY_S
     return datasets.load_from_disk(str(_cache(root, sources)))
 
 
+def map_poems(root: Path | str | None = None, *, build: bool = True) -> pyarrow.Table:
+    """Map the merged poems of all sources as an Arrow table, in the columns of `load_poems`, which takes little memory.
+
+    Args:
+        root: directory of the corpora; by default `corpora_root()`.
+        build: whether to merge the poems first where that was never done, which takes minutes.
+
+    Raises:
+        CorpusError: a source is not there, or was never merged and is not to be.
+    """
+    import pyarrow
+
+    folder = _cache(root, POETRY_SOURCES, build=build)
+    parts = []
+    for path in sorted(folder.glob("data-*.arrow")):
+        with pyarrow.memory_map(str(path)) as file, pyarrow.ipc.open_stream(file) as stream:
+            parts.append(stream.read_all())
+    return pyarrow.concat_tables(parts)
+
+
 def drop_report(root: Path | str | None = None, sources: Sequence[str] = POETRY_SOURCES) -> DropReport:
     """Return how many records were read and dropped; takes the same arguments as `load_poems`, raises the same."""
     return DropReport(**json.loads((_cache(root, sources) / "drops.json").read_text(encoding="utf-8")))
@@ -107,7 +128,7 @@ def _column(dataset: datasets.Dataset, name: str) -> Any:
     return dataset.with_format("arrow")[name].combine_chunks()
 
 
-def _cache(root: Path | str | None, sources: Sequence[str]) -> Path:
+def _cache(root: Path | str | None, sources: Sequence[str], *, build: bool = True) -> Path:
     """Return the directory of the Arrow cache, built if it is not there yet."""
     unknown = [source for source in sources if source not in POETRY_SOURCES]
     if unknown or not sources:
@@ -123,6 +144,12 @@ def _cache(root: Path | str | None, sources: Sequence[str]) -> Path:
     target = base / ".cache" / f"poems-{_fingerprint(folders)}"
     if target.exists():
         return target
+    if not build:
+        raise CorpusError(
+            "never_merged",
+            "{folder}: expected merged poems, found none; `zhseq verse --find 春风` merges them.",
+            folder=target.parent,
+        )
     target.parent.mkdir(exist_ok=True)
     # Only the holder of the lock builds, so whatever temporary directory it finds was left behind by a killed run.
     with FileLock(target.parent / "poems.lock"):

@@ -7,11 +7,11 @@ Everything was learned from verse: the prosody, the words in which poets use a c
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from zhseq.poetry.reading import split_lines
 from zhseq.poetry.request import pattern_form
 from zhseq.poetry.sense import FACING_FILE, SENSE_FILE, Facing, Sense
 from zhseq.text.normalize import codepoints, is_han, normalize
+
+if TYPE_CHECKING:
+    import pyarrow
 
 WORDS_FILE = "words.tsv"
 _HEAD = "words\t1"
@@ -216,11 +219,12 @@ class Handbook:
         self._facing = facing or Facing({}, {}, {1: 0, 2: 0})
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str] | None = None) -> Handbook:
+    def load(cls, model: str | os.PathLike[str] | None = None, *, prosody: Prosody | None = None) -> Handbook:
         """Read the tables of a poem model.
 
         Args:
             model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
+            prosody: Its tones, rhymes and tunes, if they are loaded already (`Poet.prosody`).
 
         Raises:
             CheckpointError: It has no prosody, or a table is damaged.
@@ -229,7 +233,7 @@ class Handbook:
         words = VerseWords.load(directory) if (directory / WORDS_FILE).exists() else None
         facing = Facing.load(directory) if (directory / FACING_FILE).exists() else None
         leads = Sense.load(directory).leads if (directory / SENSE_FILE).exists() else None
-        return cls(Prosody.load(directory), words, facing, leads)
+        return cls(prosody or Prosody.load(directory), words, facing, leads)
 
     def character(self, character: str, num: int = 8) -> CharacterEntry:
         """Look a character up.
@@ -355,46 +359,65 @@ def find_verse(text: str, num: int = 10, root: Path | str | None = None) -> tupl
         InputError: There is nothing to look for.
         CorpusError: The corpora are not there.
     """
-    from zhseq.corpus.cleaning import DYNASTIES
-    from zhseq.corpus.poems import load_poems
+    from zhseq.corpus.poems import map_poems
 
+    wanted = lines_to_find(text)
+    return [found for found in finding(map_poems(root), wanted, num) if found is not None][-1]
+
+
+def lines_to_find(text: str) -> list[str]:
+    """Return the lines that a text asks for, normalised.
+
+    Raises:
+        InputError: There is nothing to look for.
+    """
     wanted = split_lines(normalize(text))
     if len("".join(wanted)) < _SHORTEST_PHRASE:
         raise InputError(
             "short_phrase",
             "expected at least {least} characters to look for, but '{text}' has fewer",
-            least=2,
+            least=_SHORTEST_PHRASE,
             text=text,
         )
     for character in "".join(wanted):
         _one_character(character)
-    poems = load_poems(root)
-    rows = _holding(poems, wanted)
-    dynasties = [poems[row]["dynasty"] for row in rows] if len(rows) <= _MOST_SORTED else []
-    if dynasties:
-        order = {name: number for number, name in enumerate(DYNASTIES)}
-        rows = [row for _, row in sorted(zip([order.get(name, 99) for name in dynasties], rows, strict=True))]
-    return len(rows), [_place(poems[row], wanted) for row in rows[:num]]
+    return wanted
+
+
+def finding(poems: pyarrow.Table, wanted: Sequence[str], num: int) -> Iterator[tuple[int, list[Place]] | None]:
+    """Find lines in poems step by step: yield None after each, and what `find_verse` returns at the end.
+
+    Args:
+        poems: As `zhseq.corpus.poems.map_poems` maps them.
+        wanted: Lines, see `lines_to_find`.
+        num: Places to return.
+    """
+    from zhseq.corpus.cleaning import DYNASTIES
+
+    order = {name: number for number, name in enumerate(DYNASTIES)}
+    found: list[tuple[int, int, int]] = []  # when, number of the part, row in it
+    parts = poems.to_batches()
+    for number, part in enumerate(parts):
+        dynasties = part.column("dynasty")
+        found += [(order.get(dynasties[row].as_py(), len(order)), number, row) for row in _holding(part, wanted)]
+        yield None
+    places = [_place(parts[number].slice(row, 1).to_pylist()[0], wanted) for _, number, row in sorted(found)[:num]]
+    yield len(found), places
 
 
 _SHORTEST_PHRASE = 2
-_MOST_SORTED = 2000  # poems found: of more, those that the corpora have first are shown
 
 
-def _holding(poems: Any, wanted: Sequence[str]) -> list[int]:
+def _holding(poems: pyarrow.RecordBatch, wanted: Sequence[str]) -> list[int]:
     """Return the rows of the poems that hold these lines one after the other; the first and last may be parts."""
     import pyarrow.compute as pc
 
-    longest = max(wanted, key=len)
-    found, first = [], 0
-    for chunk in poems.data.column("lines").chunks:
-        flat = chunk.flatten()
-        lines = np.flatnonzero(pc.match_substring(flat, longest).to_numpy(zero_copy_only=False))
-        ends = chunk.offsets.to_numpy()[1:] - chunk.offsets[0].as_py()
-        rows = np.unique(np.searchsorted(ends, lines, side="right"))
-        found += [first + row for row in rows.tolist() if _where(chunk[row].as_py(), wanted) >= 0]
-        first += len(chunk)
-    return found
+    column = poems.column("lines")
+    flat = column.flatten()
+    lines = np.flatnonzero(pc.match_substring(flat, max(wanted, key=len)).to_numpy(zero_copy_only=False))
+    ends = column.offsets.to_numpy()[1:] - column.offsets[0].as_py()
+    rows = np.unique(np.searchsorted(ends, lines, side="right")).tolist()
+    return [row for row in rows if _where(column[row].as_py(), wanted) >= 0]
 
 
 def _where(lines: Sequence[str], wanted: Sequence[str]) -> int:

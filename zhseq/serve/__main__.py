@@ -225,6 +225,8 @@ def _warm_up(app: Starlette) -> None:
     here = app.state.services
     list(here.tagger.stream(["预热。"]))
     here.poet.write(form="五绝", about="春日登高望远")  # more than a word, so that what cuts sentences is loaded
+    if here.handbook is not None:
+        here.handbook.character("看")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,10 @@ def _named(tagger: Tagger, task: str, names: dict[str, tuple[str, str]]) -> list
 
 PAGE = Path(__file__).resolve().parent / "page"
 _FRESH = {"Cache-Control": "no-cache"}
-_DESCRIPTION = "Find words, parts of speech and names in Chinese text; write, judge and mend classical Chinese poems."
+_DESCRIPTION = (
+    "Find words, parts of speech and names in Chinese text; write, judge and mend classical Chinese poems; "
+    "look up tones, rhymes, tunes and lines of verse."
+)
 
 
 def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet | None = None) -> Starlette:
@@ -105,12 +108,15 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
         InputError: The dictionary cannot be read.
     """
     tagger = tagger or zhseq.Tagger.load(settings.tagger, backend=settings.backend, dictionary=settings.dictionary)
-    here = Services(settings, tagger, poet or zhseq.Poet.load(settings.poet, backend=settings.backend))
+    poet = poet or zhseq.Poet.load(settings.poet, backend=settings.backend)
+    prosody = poet.prosody
+    handbook = None if prosody is None else zhseq.Handbook.load(settings.poet, prosody=prosody)
+    here = Services(settings, tagger, poet, handbook)
     here.metrics.watch("zhseq_processes", "Processes that answer.", lambda: 1)
     here.metrics.watch("zhseq_queue_requests", "Requests that wait to be tagged.", lambda: here.tags.depth)
     here.metrics.watch("zhseq_queue_characters", "Characters that wait to be tagged.", lambda: here.tags.waiting)
     here.metrics.watch("zhseq_queue_poems", "Requests to write poems under way.", lambda: here.poems.depth)
-    here.metrics.watch("zhseq_queue_lookups", "Requests to judge poems under way.", lambda: here.lookups.depth)
+    here.metrics.watch("zhseq_queue_lookups", "Requests to judge or look up under way.", lambda: here.lookups.depth)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -61,8 +63,8 @@ class Endpoint:
     """Its docstring is the description."""
     summary: str
     group: str
-    answer: type[BaseModel] | None = None
-    """What comes back; None: plain text."""
+    answer: type[Any] | None = None
+    """What comes back, a model or a dataclass; None: plain text."""
     body: type[BaseModel] | None = None
     """What is sent."""
     other_answers: Mapping[str, Any] = field(default_factory=dict)
@@ -97,13 +99,23 @@ class _Untitled(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
+    def dataclass_schema(self, schema: Any) -> dict[str, Any]:
+        """Describe a dataclass of the library, its fields in the words that stand below them in its source."""
+        found = super().dataclass_schema(schema)
+        (node,) = ast.parse(inspect.getsource(schema["cls"])).body
+        assert isinstance(node, ast.ClassDef)
+        for name, text in pairwise(node.body):
+            if isinstance(name, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                found["properties"][ast.unparse(name.target)]["description"] = inspect.cleandoc(str(text.value.value))
+        return found
+
 
 def _refusal(status: int, text: str) -> dict[str, Any]:
     headers = {"headers": {"Retry-After": _RETRY_AFTER}} if status in _TO_BE_TRIED_AGAIN else {}
     return {"description": text, **headers, "content": _content(ErrorResponse)}
 
 
-def _content(model: type[BaseModel]) -> dict[str, Any]:
+def _content(model: type[Any]) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": REFERENCE.format(model=model.__name__)}}}
 
 
@@ -118,8 +130,10 @@ def describe(endpoints: Sequence[Endpoint], *, version: str, description: str, g
     """
     named = (model for each in endpoints for model in (each.body, each.answer, *each.parts, ErrorResponse))
     models = dict.fromkeys(model for model in named if model is not None)
-    _, schemas = models_json_schema(
-        [(model, "validation") for model in models], ref_template=REFERENCE, schema_generator=_Untitled
+    _, schemas = TypeAdapter.json_schemas(
+        [(model.__name__, "validation", TypeAdapter(model)) for model in models],
+        ref_template=REFERENCE,
+        schema_generator=_Untitled,
     )
     document: dict[str, Any] = {
         "openapi": "3.1.0",

@@ -1,8 +1,8 @@
-"""POST /v1/poems and what belongs to it: writing, checking, suggesting."""
+"""POST /v1/poems and what belongs to it: writing, checking, suggesting; POST /v1/verse, where verse is looked up."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
 from zhseq.errors import InputError, Message, service
+from zhseq.poetry.lookup import CharacterEntry, GroupEntry, fields_of, finding, lines_to_find
 from zhseq.poetry.request import Ranking, Request, Sampling
 from zhseq.poetry.scoring import positions_to_mend
 from zhseq.serve.http import ApiError, Visit, error_body, json_response, say, to_json, too_slow
@@ -18,17 +19,25 @@ from zhseq.serve.openapi import Endpoint
 from zhseq.serve.queues import Answer, Lane, Work
 from zhseq.serve.reading import finish, read
 from zhseq.serve.schemas import (
+    CharacterRequest,
     CoupletRequest,
     CoupletResponse,
+    FacingRequest,
+    FacingResponse,
+    FindRequest,
+    FindResponse,
     PoemRequest,
     PoemsResponse,
     ReviewRequest,
     ReviewResponse,
     RewriteRequest,
     RewriteResponse,
+    RhymesRequest,
     StreamEvent,
     SuggestRequest,
     SuggestResponse,
+    TuneRequest,
+    TuneResponse,
     Wishes,
 )
 from zhseq.serve.services import Services, services
@@ -36,6 +45,7 @@ from zhseq.serve.settings import LOOKUP_CHARACTERS, MAX_PLACES
 
 if TYPE_CHECKING:
     from zhseq.poetry.faults import Finding, Review
+    from zhseq.poetry.lookup import Handbook
     from zhseq.poetry.poet import Poem, Poet
 
 _STREAM = "application/x-ndjson"
@@ -137,6 +147,83 @@ async def couplet(request: HttpRequest) -> Response:
 
     lower = await _all(request, here.poems, work)
     return json_response(b'{"lower":[' + b",".join(lower) + b"]}")
+
+
+async def character(request: HttpRequest) -> Response:
+    """Look up how verse uses a character: its tones, rhymes and readings, and words that tell these apart."""
+    wishes = await read(request, CharacterRequest)
+    return await _looked_up(request, lambda book: fields_of(book.character(wishes.character, wishes.num)))
+
+
+async def rhymes(request: HttpRequest) -> Response:
+    """Look up words that rhyme with one, the most frequent in verse first, with words that poets make of them."""
+    wishes = await read(request, RhymesRequest)
+    return await _looked_up(request, lambda book: fields_of(book.group(wishes.word, wishes.rhyme, wishes.num)))
+
+
+async def tune(request: HttpRequest) -> Response:
+    """Look up a tune: its pattern drawn, its variants, other names; with `example` a poem is written to it."""
+    here = services(request)
+    wishes = await read(request, TuneRequest)
+    handbook = _handbook(here)
+
+    def work() -> Iterator[bytes | None]:
+        entry = handbook.tune(wishes.tune)
+        text = ""
+        yield None
+        wanted = Request(tune=entry.name, sampling=Sampling(seed=wishes.seed))
+        for poem in here.poet.steps(wanted, 1) if wishes.example else ():
+            text = "" if poem is None else poem.text
+            yield None
+        yield to_json({**fields_of(entry), "example": text})
+
+    return json_response(b"".join(await _all(request, here.poems if wishes.example else here.lookups, work)))
+
+
+async def facing(request: HttpRequest) -> Response:
+    """Look up what people set against a word in couplets, the most frequent first."""
+    wishes = await read(request, FacingRequest)
+
+    def found(book: Handbook) -> dict[str, Any]:
+        words = book.facing(wishes.word, wishes.num)
+        return {"word": wishes.word, "facing": [{"word": word, "count": count} for word, count in words]}
+
+    return await _looked_up(request, found)
+
+
+async def find(request: HttpRequest) -> Response:
+    """Find the poems of the corpora that hold a line or phrase, the oldest first; only where the corpora are."""
+    here = services(request)
+    wishes = await read(request, FindRequest)
+    try:
+        wanted = lines_to_find(wishes.text)
+    except InputError as error:
+        raise ApiError(422, error.message) from None
+    poems = await finish(here.corpora(), request.receive, here.settings.timeout)
+
+    def work() -> Iterator[bytes | None]:
+        for found in finding(poems, wanted, wishes.num):
+            if found is None:
+                yield None
+            else:
+                count, places = found
+                yield to_json({"text": wishes.text, "poems": count, "places": [fields_of(each) for each in places]})
+
+    return json_response(b"".join(await _all(request, here.lookups, work)))
+
+
+async def _looked_up(request: HttpRequest, found: Callable[[Handbook], dict[str, Any]]) -> Response:
+    """Return what is found in the handbook, in one step."""
+    here = services(request)
+    handbook = _handbook(here)
+    return json_response(b"".join(await _all(request, here.lookups, lambda: iter([to_json(found(handbook))]))))
+
+
+def _handbook(here: Services) -> Handbook:
+    if here.handbook is None:
+        message = Message("no_handbook", "the model of this service has no tables in which verse could be looked up")
+        raise ApiError(422, message)
+    return here.handbook
 
 
 def _lane(here: Services, wishes: ReviewRequest) -> Lane:
@@ -270,4 +357,11 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/poems/suggest", suggest, "Propose characters", "poems", SuggestResponse, SuggestRequest),
     Endpoint("POST", "/v1/poems/rewrite", rewrite, "Write one line anew", "poems", RewriteResponse, RewriteRequest),
     Endpoint("POST", "/v1/poems/couplet", couplet, "Answer an upper line", "poems", CoupletResponse, CoupletRequest),
+    Endpoint(
+        "POST", "/v1/verse/character", character, "Look up a character", "verse", CharacterEntry, CharacterRequest
+    ),
+    Endpoint("POST", "/v1/verse/rhymes", rhymes, "Look up words that rhyme", "verse", GroupEntry, RhymesRequest),
+    Endpoint("POST", "/v1/verse/tune", tune, "Look up a tune", "verse", TuneResponse, TuneRequest),
+    Endpoint("POST", "/v1/verse/facing", facing, "Look up what faces a word", "verse", FacingResponse, FacingRequest),
+    Endpoint("POST", "/v1/verse/find", find, "Find a line in poems", "verse", FindResponse, FindRequest),
 )

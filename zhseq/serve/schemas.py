@@ -14,9 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 from zhseq.errors import Message
 from zhseq.poetry.faults import LICENCES, REASONS
 from zhseq.poetry.forms import FORMS
+from zhseq.poetry.lookup import PatternEntry, Place
 from zhseq.poetry.prosody.books import BOOK_NAMES
 from zhseq.poetry.request import Ranking, Request, Rhyme, Sampling
-from zhseq.serve.settings import MAX_POEMS, MAX_SUGGESTIONS, MAX_WORDS, POEM_CHARACTERS
+from zhseq.serve.settings import (
+    MAX_POEMS,
+    MAX_SUGGESTIONS,
+    MAX_VERSES,
+    MAX_WORDS,
+    MAX_WORDS_OF_GROUP,
+    POEM_CHARACTERS,
+)
 from zhseq.tagging.dictionary_file import MAX_LABEL, MAX_WORD
 from zhseq.tagging.formats import UPOS
 
@@ -212,56 +220,76 @@ class SuggestRequest(ReviewRequest):
     num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="characters for each place")] = 8
 
 
+class CharacterRequest(Body):
+    """A character to look up."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"character": "看"}]})
+
+    character: Annotated[str, Field(max_length=20, description="one character, in any script")]
+    num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="words of each kind")] = 8
+
+
+class RhymesRequest(Body):
+    """A word whose rhymes are looked up."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"word": "秋", "num": 10}, {"word": "秋", "rhyme": "ci"}]}
+    )
+
+    word: Annotated[str, Field(max_length=20, description="a rhyme word, or the name of a group (秋)")]
+    rhyme: Annotated[Literal["classical", "ci", "modern"], Field(description="rhymes of which book")] = "classical"
+    num: Annotated[int, Field(ge=1, le=MAX_WORDS_OF_GROUP, description="how many words")] = 30
+
+
+class TuneRequest(Body):
+    """A tune to look up."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tune": "如梦令"}, {"tune": "百字令", "example": True}]})
+
+    tune: Annotated[str, Field(max_length=50, description="any of its names")]
+    example: Annotated[bool, Field(description="also write a poem to it")] = False
+    seed: Annotated[int, Field(ge=0, le=SEED_LIMIT, description="the same seed gives the same example")] = 0
+
+
+class FacingRequest(Body):
+    """A word; what is set against it is looked up."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"word": "明月"}]})
+
+    word: Annotated[str, Field(max_length=20, description="one or two characters")]
+    num: Annotated[int, Field(ge=1, le=MAX_WORDS_OF_GROUP, description="how many words")] = 20
+
+
+class FindRequest(Body):
+    """A line or phrase to find."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "春风得意"}]})
+
+    text: Annotated[str, Field(max_length=200, description="neighbouring lines, or a part of one")]
+    num: Annotated[int, Field(ge=1, le=MAX_VERSES, description="how many poems")] = 10
+
+
 ERROR_CODES = (
     # of any request
     *("http_error", "internal", "not_found", "several_hosts", "unauthorized", "wrong_host", "wrong_method"),
-    *(
-        "busy",
-        "process_silent",
-        "queue_still",
-        "stopping",
-        "thread_ended",
-        "timeout",
-        "too_many_connections",
-        "too_many_requests",
-    ),
-    *(
-        "body_timeout",
-        "head_timeout",
-        "head_too_large",
-        "invalid_http",
-        "packed_body",
-        "too_large",
-        "too_many_parts",
-        "unsupported_media_type",
-    ),
+    *("busy", "process_silent", "queue_still", "stopping", "thread_ended", "timeout"),
+    *("too_many_connections", "too_many_requests"),
+    *("body_timeout", "head_timeout", "head_too_large", "invalid_http", "packed_body", "too_large"),
+    *("too_many_parts", "unsupported_media_type"),
     *("extreme_json", "invalid_json", "invalid_utf8", "lone_surrogate", "invalid_request", "too_long"),
     # of texts to tag
     *("invalid_word", "too_many_characters", "too_many_texts", "task_not_served"),
     # of wishes for poems
     *("acrostic_clash", "acrostic_too_long", "against_the_pattern", "ambiguous_rhyme_group", "form_and_tune"),
     *("form_without_pattern", "judged_by_no_rhyme", "line_twice", "lines_and_start", "lines_of_other_form"),
-    "broken_record",
-    *("misplaced_mark", "no_large_rhyme_group", "no_line", "no_modern_rhymes", "no_rules"),
+    *("broken_record", "misplaced_mark", "no_large_rhyme_group", "no_line", "no_modern_rhymes", "no_rules"),
     *("no_such_line", "no_tunes", "no_verse", "not_chinese", "number_of_versions", "oblique_rhyme_group"),
-    *(
-        "open_places",
-        "other_form",
-        "small_rhyme_group",
-        "start_too_long",
-        "too_many_lines",
-        "too_many_places",
-        "unknown_acrostic_place",
-    ),
-    *("unknown_author", "unknown_dynasty", "unknown_form", "unknown_rhyme", "unknown_rhyme_group", "unknown_shape"),
-    *(
-        "two_rhyme_groups",
-        "unknown_tune",
-        "tune_of_songs",
-        "unused_rhyme_group",
-        "upper_line_length",
-        "wrong_line_length",
-    ),
+    *("open_places", "other_form", "small_rhyme_group", "start_too_long", "too_many_lines", "too_many_places"),
+    *("unknown_acrostic_place", "unknown_author", "unknown_dynasty", "unknown_form", "unknown_rhyme"),
+    *("two_rhyme_groups", "unknown_rhyme_group", "unknown_shape", "unknown_tune", "tune_of_songs"),
+    *("unused_rhyme_group", "upper_line_length", "wrong_line_length"),
+    # of what is looked up
+    *("facing_word", "no_corpora", "no_handbook", "one_character", "short_phrase", "unknown_character"),
 )
 
 
@@ -486,6 +514,41 @@ class CoupletResponse(Example):
     """The lower lines."""
 
     lower: list[str]
+
+
+class TuneResponse(Example):
+    """A tune: its usual name and its other ones, and its patterns, the commonest first.
+
+    `poems`: of the training corpus to it; `example`: a poem to it, empty where none was asked for.
+    """
+
+    name: str
+    names: list[str]
+    poems: int
+    patterns: list[PatternEntry]
+    example: str
+
+
+class FacingWord(Example):
+    """A word, and how often it was set against the other."""
+
+    word: str
+    count: int
+
+
+class FacingResponse(Example):
+    """What people set against a word."""
+
+    word: str
+    facing: list[FacingWord]
+
+
+class FindResponse(Example):
+    """How many poems hold what was looked for, and where it stands in the first of them."""
+
+    text: str
+    poems: int
+    places: list[Place]
 
 
 class FormOption(Example):

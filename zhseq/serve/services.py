@@ -8,16 +8,22 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 from starlette.requests import Request
 
+from zhseq.corpus.poems import map_poems
 from zhseq.device import release_memory
-from zhseq.errors import Message
+from zhseq.errors import CorpusError, Message
+from zhseq.serve.http import ApiError
 from zhseq.serve.metrics import Metrics
 from zhseq.serve.processes import Peers, summed
 from zhseq.serve.queues import Lane, TagQueue
 from zhseq.serve.settings import Settings
 
 if TYPE_CHECKING:
+    import pyarrow
+
+    from zhseq.poetry.lookup import Handbook
     from zhseq.poetry.poet import Poet
     from zhseq.tagging.tagger import Tagger
 
@@ -35,6 +41,8 @@ class Services:
     settings: Settings
     tagger: Tagger
     poet: Poet
+    handbook: Handbook | None = None
+    """What verse is looked up in; None: the poet comes without rhymes and tunes."""
     metrics: Metrics = field(default_factory=Metrics)
     peers: Peers | None = None
     """The other processes of the service."""
@@ -45,7 +53,9 @@ class Services:
     poems: Lane = field(init=False)
     """Where poems are written."""
     lookups: Lane = field(init=False)
-    """Where poems are judged and one place of them mended, which takes little and does not wait for writing."""
+    """Where poems are judged, one place of them is mended and verse looked up, which takes little and does not wait for
+    writing."""
+    _corpora: pyarrow.Table | None = field(default=None, init=False)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -107,10 +117,28 @@ class Services:
         others = (await self.peers.ask()).values()
         return summed([own.decode(), *(told["metrics"] for told in others if told is not None)]).encode()
 
+    async def corpora(self) -> pyarrow.Table:
+        """Return all poems of the corpora, mapped at the first call.
+
+        Raises:
+            ApiError: They are not there.
+        """
+        if self._corpora is None:
+            try:
+                self._corpora = await anyio.to_thread.run_sync(_map_poems, abandon_on_cancel=True)
+            except CorpusError:
+                message = Message("no_corpora", "this service has no corpora of verse in which lines could be found")
+                raise ApiError(422, message) from None
+        return self._corpora
+
     def _count_batch(self, texts: int, characters: int) -> None:
         self.metrics.count_batch(texts, characters)
         if next(self._batches) % _BATCHES_TO_RELEASE == 0:
             release_memory()  # of tensors of all sizes holes stay behind, which would grow for ever
+
+
+def _map_poems() -> pyarrow.Table:
+    return map_poems(build=False)  # to merge them takes minutes, which no request may ask for
 
 
 def _say(stuck: _Stuck | None) -> Message | None:

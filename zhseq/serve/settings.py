@@ -24,6 +24,10 @@ MAX_PLACES = 16
 """Places for which one request may ask for characters."""
 MAX_SUGGESTIONS = 32
 """Characters or lines that one request may ask for at a place."""
+MAX_WORDS_OF_GROUP = 1_000
+"""Words of a rhyme group, or words that face another, that one request may ask for."""
+MAX_VERSES = 100
+"""Poems with a line that is looked for that one request may ask for."""
 POEM_CHARACTERS = 2_000
 """Characters of any text in a request about poems; the longest tune has 240."""
 

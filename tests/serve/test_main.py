@@ -104,7 +104,7 @@ def test_it_serves(shared: Server) -> None:
 
 def test_what_cuts_sentences_into_words_is_there_before_the_first_request() -> None:
     words_of_prose.cache_clear()
-    services = SimpleNamespace(tagger=FakeTagger(), poet=Poet.load())
+    services = SimpleNamespace(tagger=FakeTagger(), poet=Poet.load(), handbook=None)
     _warm_up(SimpleNamespace(state=SimpleNamespace(services=services)))
     assert words_of_prose.cache_info().currsize
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zhseq.device import BACKENDS
-from zhseq.tagging.native import instructions
+from zhseq.device import BACKENDS, instructions
 
 PACKAGE = Path(__file__).resolve().parent.parent / "zhseq"
 

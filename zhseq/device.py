@@ -1,21 +1,28 @@
-"""What this machine computes with: backend, device, precision, number of threads; and how memory stays flat."""
+"""What this machine computes with: backend, compiled loops, device, precision, threads; and how memory stays flat.
+
+The loops are compiled when zhseq is installed and a C compiler is there (`hatch_build.py`), and loaded only if they are
+of the sources that lie in `zhseq/nn`; while they compute, other threads of Python run.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import math
 import os
 import platform
 import sys
+from array import array
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from zhseq.errors import ConfigError, Message
 
@@ -26,6 +33,15 @@ BACKENDS = ("auto", "native", "onnx", "torch")
 """What can compute a network: zhseq's own code, onnxruntime, PyTorch; `auto` takes what is quickest there."""
 SLOWEST = "plain C"
 """Instructions of zhseq's own code that others are quicker than."""
+SOURCES = ("portable.h", "kernel.c", "encoder.c", "ngrams.c", "poem.c")
+"""What is compiled into the library: for `zhseq.nn.viterbi`, `zhseq.tagging.native`, `zhseq.tagging.features`, and
+`zhseq.poetry.network` with `zhseq.poetry.sampling`."""
+LEVELS = (SLOWEST, "AVX2", "AVX-512 VNNI", "AMX")
+"""Instructions that products of 8 bits can be computed with, the quickest last."""
+NAMES = ("plain", "avx2", "vnni", "amx")
+"""What `ZHSEQ_INSTRUCTIONS` calls them: no quicker ones are used than it names, so that others can be timed."""
+_VARIABLE = "ZHSEQ_INSTRUCTIONS"
+_FOLDER = Path(__file__).resolve().parent / "nn"
 _OLDEST_RUNTIME = (1, 17)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8  # names of glibc's mallopt parameters
@@ -366,3 +382,68 @@ def limit_cached_shapes(shapes: int) -> None:
 def _glibc() -> ctypes.CDLL | None:
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     return libc if libc is not None and hasattr(libc, "mallopt") else None
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """Load the compiled loops; None if there are none, or none for this machine or source."""
+    if ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    try:
+        loaded = ctypes.CDLL(str(_FOLDER / "_kernel.so"))
+        loaded.zhseq_source.restype = ctypes.c_char_p
+        source = hashlib.sha256(b"".join((_FOLDER / name).read_bytes() for name in SOURCES)).hexdigest()
+        return loaded if loaded.zhseq_source() == source.encode() else None
+    except (OSError, AttributeError):
+        return None
+
+
+def instructions() -> str:
+    """Return which of `LEVELS` are used: the best of this processor, or what the environment allows of them.
+
+    Returns:
+        Empty where nothing is compiled.
+
+    Raises:
+        ConfigError: `ZHSEQ_INSTRUCTIONS` is none of `NAMES`.
+    """
+    loops = library()
+    if loops is None:
+        return ""
+    allowed = os.environ.get(_VARIABLE, "") or NAMES[-1]
+    if allowed not in NAMES:
+        raise ConfigError(
+            "unknown_instructions",
+            "expected {variable} to be one of {known}, found '{found}'",
+            variable=_VARIABLE,
+            known=", ".join(NAMES),
+            found=allowed,
+        )
+    return LEVELS[min(loops.zhseq_level(), NAMES.index(allowed))]
+
+
+class Packed:
+    """The memory of a C structure, a 64-bit word for each pointer and number, and the arrays that it points to."""
+
+    def __init__(self, *fields: npt.NDArray[Any] | Packed | int | None) -> None:
+        self._pointed_to = fields
+        self._words = array("Q", map(_word, fields))
+        self.address = self._words.buffer_info()[0]
+
+    def __reduce__(self) -> tuple[type[Packed], tuple[npt.NDArray[Any] | Packed | int | None, ...]]:
+        """Let a copy or another process point to arrays of its own."""
+        return Packed, self._pointed_to
+
+
+def _word(field: npt.NDArray[Any] | Packed | int | None) -> int:
+    if field is None or isinstance(field, int):
+        return field or 0
+    return field.address if isinstance(field, Packed) else address(field)
+
+
+def address(values: npt.NDArray[Any]) -> int:
+    """Return where an array lies, which must be in C order."""
+    if not values.flags.c_contiguous:
+        raise ValueError("expected an array in C order")
+    found: int = values.__array_interface__["data"][0]
+    return found

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.nn.test_crf import is_legal
+from zhseq import device
 from zhseq.nn import viterbi
 from zhseq.nn.crf import CRF
 from zhseq.nn.viterbi import Arcs, Chain, Limits, Sequences
@@ -186,14 +187,14 @@ def test_the_loops_are_compiled_where_there_is_a_compiler() -> None:
 
 def test_without_a_compiler_nothing_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(viterbi.__file__).resolve().parents[2]
-    for name in viterbi.SOURCES:
+    for name in device.SOURCES:
         shutil.copy(root / "zhseq" / "nn" / name, tmp_path)
     (tmp_path / "_kernel.so").write_text("of an older source")
     compile_kernel = runpy.run_path(str(root / "hatch_build.py"), run_name="build")["compile_kernel"]
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     assert compile_kernel(tmp_path) is None
-    assert {path.name for path in tmp_path.iterdir()} == set(viterbi.SOURCES)
+    assert {path.name for path in tmp_path.iterdir()} == set(device.SOURCES)
 
 
 @pytest.mark.parametrize("kind", ["all", "BMES", "BIOES", "BIO", "any"])

@@ -19,6 +19,7 @@ from tests.test_light import LIGHT
 from zhseq import checkpoint
 from zhseq.batching import IGNORED, Batch
 from zhseq.errors import CheckpointError, ConfigError
+from zhseq.poetry import network
 from zhseq.poetry.model import LanguageModel, TorchNetwork
 from zhseq.poetry.network import LanguageModelConfig, Network, NumpyNetwork, log_total, weight_shapes
 from zhseq.poetry.poet import Poet
@@ -34,7 +35,7 @@ def both(hidden_sizes: tuple[int, ...], heads: int) -> tuple[TorchNetwork, Numpy
     model = LanguageModel(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(std=0.6)
+            parameter.copy_(parameter.normal_(std=0.6).half())  # as checkpoints hold them
     weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     assert {name: values.shape for name, values in weights.items()} == weight_shapes(config)
     return TorchNetwork(model), NumpyNetwork(config, weights)
@@ -119,6 +120,44 @@ def test_the_total_of_scores_is_that_of_their_exponentials() -> None:
     scores[1] += 500
     expected = torch.from_numpy(scores).logsumexp(dim=1).numpy()
     np.testing.assert_allclose(log_total(scores), expected, rtol=1e-5)
+
+
+@pytest.mark.skipif(network._tiles() is None, reason="this processor has no tiles")
+@given(seed=st.integers(0, 99), rows=st.integers(1, 70), inputs=st.integers(1, 90), outputs=st.integers(1, 90))
+@settings(max_examples=40, deadline=None)
+def test_tiles_give_the_products_of_32_bits_and_of_each_row_by_itself(
+    seed: int, rows: int, inputs: int, outputs: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    weights = rng.standard_normal((outputs, inputs)).astype(np.float16).astype(np.float32)
+    bias, given_rows = (
+        rng.standard_normal((outputs,), dtype=np.float32),
+        rng.standard_normal((rows, inputs), np.float32),
+    )
+    matrix = network._Matrix(weights, bias)
+    found = matrix(given_rows)
+    exact = given_rows.astype(np.float64) @ weights.T.astype(np.float64) + bias
+    assert np.abs(found - exact).max() < 2e-5
+    np.testing.assert_array_equal(found[rows // 2 : rows // 2 + 1], matrix(given_rows[rows // 2 : rows // 2 + 1]))
+
+
+def test_without_compiled_loops_numpy_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    ids, more = rng.integers(0, VOCAB, (3, 4)), rng.integers(0, VOCAB, (3, 1))
+    config = LanguageModelConfig(6, (10, 8), attention_heads=2, vocab_size=VOCAB, output_size=OUTPUT)
+    weights = {name: rng.standard_normal(shape).astype(np.float16) for name, shape in weight_shapes(config).items()}
+
+    def scores() -> list[np.ndarray]:
+        one = NumpyNetwork(config, weights)
+        first, state = one.step(ids)
+        second, state = one.step(more, state)
+        return [first, second, one.output(state), log_total(second)]
+
+    compiled = scores()
+    monkeypatch.setattr(network, "library", lambda: None)
+    monkeypatch.setattr(network, "_tiles", lambda: None)
+    for one, other in zip(compiled, scores(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 @pytest.fixture(scope="module")

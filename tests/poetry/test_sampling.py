@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from zhseq.device import library
 from zhseq.errors import InputError
+from zhseq.poetry import sampling
 from zhseq.poetry.request import Ranking, Request, Sampling
-from zhseq.poetry.sampling import draw, forbid_repeated_line, random_streams
+from zhseq.poetry.sampling import Choices, draw, forbid_repeated_line, random_streams
 
 
 def test_numbers_are_spread_evenly_and_depend_on_seed_and_poem():
@@ -84,3 +88,41 @@ def test_impossible_settings_are_refused(wrong):
 def test_a_wrong_type_is_named(record, wrong, expected):
     with pytest.raises(TypeError, match=f"expected {expected}"):
         record(**wrong)
+
+
+def some_choices(seed: int, size: int, open_share: float) -> Choices:
+    rng = np.random.default_rng(seed)
+    poems, width, changes = rng.integers(1, 4, 3)
+    allowed = np.where(rng.random((poems, size)) < open_share, np.float32(0), np.float32(-np.inf))
+    allowed[:, rng.integers(size)] = 0
+    scores = (rng.standard_normal((poems * width, size)) * rng.choice([0.1, 3, 30])).astype(np.float32)
+    places = rng.integers(0, size, (poems * width, changes))
+    return Choices(scores, allowed, places, rng.choice([0.5, 1e4, -2.0], places.shape).astype(np.float32))
+
+
+@pytest.mark.skipif(library() is None, reason="the loops are not compiled")
+@given(
+    seed=st.integers(0, 1 << 32),
+    size=st.integers(1, 3000),
+    open_share=st.sampled_from([0.0, 0.01, 0.3, 1.0]),
+    how=st.builds(
+        Sampling, st.sampled_from([0.0, 0.2, 0.95, 10.0]), st.sampled_from([0.3, 0.95, 1.0]), st.integers(0, 9)
+    ),
+)
+@settings(max_examples=150, deadline=None)
+def test_compiled_loops_draw_what_numpy_draws(seed: int, size: int, open_share: float, how: Sampling) -> None:
+    choices = some_choices(seed, size, open_share)
+    chances = random_streams(seed, range(len(choices.scores)), 1)[:, 0]
+    found = choices.draw(how, chances, 128)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "library", lambda: None)
+        expected = choices.draw(how, chances, 128)
+        # Where a chance falls upon the border of two characters, the last digit of a sum decides.
+        near = [choices.draw(how, np.clip(chances + shift, 0, 0.9999999), 128) for shift in (-1e-5, 1e-5)]
+    assert ((found == expected) | (found == near[0]) | (found == near[1])).all()
+
+
+def test_places_beyond_the_scores_never_reach_the_loops() -> None:
+    choices = Choices(*(np.zeros((1, 4), np.float32),) * 2, np.array([[4]]), np.zeros((1, 1), np.float32))
+    with pytest.raises((ValueError, IndexError), match="4"):
+        choices.draw(Sampling(), np.zeros(1, np.float32), 128)

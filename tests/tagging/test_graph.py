@@ -20,13 +20,12 @@ from hypothesis import strategies as st
 
 from tests.tagging.tiny_tagger import CHARACTERS, NER, POS, tiny_features, tiny_model
 from zhseq import checkpoint
-from zhseq.device import BACKENDS, pick_backend
+from zhseq.device import BACKENDS, instructions, pick_backend
 from zhseq.errors import CheckpointError, ConfigError
 from zhseq.graph import GRAPH_FILE, OPSET, Session
 from zhseq.tagging.features import TaggerFeatures
 from zhseq.tagging.graph import OnnxNetwork, export, network_graph, read_weights
 from zhseq.tagging.model import SequenceTagger, TorchNetwork, save
-from zhseq.tagging.native import instructions
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import codepoints
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.tagging.test_graph import TEXTS, scored, weights_of
 from tests.tagging.tiny_tagger import CHARACTERS, NER, POS, tiny_features, tiny_model
+from zhseq.device import LEVELS, NAMES, instructions
 from zhseq.errors import ConfigError
 from zhseq.tagging.features import TaggerFeatures
 from zhseq.tagging.model import SequenceTagger, TorchNetwork
-from zhseq.tagging.native import LEVELS, NAMES, NativeNetwork, instructions
+from zhseq.tagging.native import NativeNetwork
 from zhseq.tagging.tagger import Tagger
 
 pytestmark = pytest.mark.skipif(not instructions(), reason="the loops are not compiled")

@@ -22,15 +22,6 @@
 #define FINER 254
 #define MOST (SLAB > GROUP ? SLAB : GROUP)
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && (__GNUC__ >= 11 || __clang_major__ >= 12)
-#define HAS_VECTORS 1
-#include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#else
-#define HAS_VECTORS 0
-#endif
-
 enum { PLAIN, AVX2, VNNI, AMX }; /* instructions that products are computed with */
 
 /* The structures are made of 64-bit words. */

@@ -13,3 +13,13 @@
 #define INLINE static inline
 #define EXPORT __declspec(dllexport)
 #endif
+
+/* Instructions that are asked for where they are used. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && (__GNUC__ >= 11 || __clang_major__ >= 12)
+#define HAS_VECTORS 1
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#else
+#define HAS_VECTORS 0
+#endif

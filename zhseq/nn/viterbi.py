@@ -6,24 +6,22 @@ only those are added up that can be better than the row of the best tag so far a
 two. No back-pointers are stored: on the way back the best predecessor is sought again, for one tag of each character
 instead of all.
 
-The searches run in the compiled loops of `kernel.c` or, where there are none, in the numpy code of this file, which
-finds the same. They are compiled when zhseq is installed and a C compiler is there (`hatch_build.py`), and loaded only
-if they are of the source that lies beside this file; while they compute, other threads of Python run.
+The searches run in the compiled loops of `kernel.c` or, where there are none (`zhseq.device`), in the numpy code
+of this file, which finds the same.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-from array import array
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from zhseq.device import Packed, address, library
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -37,50 +35,6 @@ _LOST = 1e-200  # a sum of exponentials below has lost what a double cannot hold
 _NEVER = -1e30  # nats; stands for minus infinity where two may be subtracted from each other
 
 _LANES = 16  # as in kernel.c
-SOURCES = ("portable.h", "kernel.c", "encoder.c", "ngrams.c")
-"""What is compiled into one library; `zhseq.tagging.native` and `zhseq.tagging.features` call the others."""
-_FOLDER = Path(__file__).resolve().parent
-
-
-@lru_cache(maxsize=1)
-def library() -> ctypes.CDLL | None:
-    """Load the compiled loops; None if there are none, or none for this machine or source."""
-    if ctypes.sizeof(ctypes.c_void_p) != 8:
-        return None
-    try:
-        loaded = ctypes.CDLL(str(_FOLDER / "_kernel.so"))
-        loaded.zhseq_source.restype = ctypes.c_char_p
-        source = hashlib.sha256(b"".join((_FOLDER / name).read_bytes() for name in SOURCES)).hexdigest()
-        return loaded if loaded.zhseq_source() == source.encode() else None
-    except (OSError, AttributeError):
-        return None
-
-
-class Packed:
-    """The memory of a C structure, a 64-bit word for each pointer and number, and the arrays that it points to."""
-
-    def __init__(self, *fields: npt.NDArray[Any] | Packed | int | None) -> None:
-        self._pointed_to = fields
-        self._words = array("Q", map(_word, fields))
-        self.address = self._words.buffer_info()[0]
-
-    def __reduce__(self) -> tuple[type[Packed], tuple[npt.NDArray[Any] | Packed | int | None, ...]]:
-        """Let a copy or another process point to arrays of its own."""
-        return Packed, self._pointed_to
-
-
-def _word(field: npt.NDArray[Any] | Packed | int | None) -> int:
-    if field is None or isinstance(field, int):
-        return field or 0
-    return field.address if isinstance(field, Packed) else address(field)
-
-
-def address(values: npt.NDArray[Any]) -> int:
-    """Return where an array lies, which must be in C order."""
-    if not values.flags.c_contiguous:
-        raise ValueError("expected an array in C order")
-    found: int = values.__array_interface__["data"][0]
-    return found
 
 
 def _padded(values: npt.NDArray[Any], fill: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +16,7 @@ import numpy.typing as npt
 from zhseq import checkpoint
 from zhseq.batching import IGNORED, Array, Batch, Ints
 from zhseq.config import check_layers
+from zhseq.device import LEVELS, address, instructions, library
 from zhseq.errors import CheckpointError, ConfigError
 from zhseq.text.vocab import LINE, Vocab
 
@@ -30,6 +33,7 @@ HEAD_SIZE = 64
 
 _ROWS = 16  # of scores at a time: half a megabyte, which stays in the cache of a core
 _POSITIONS = 4096  # of whole sequences that are read at a time
+_TILE_COLUMNS, _TILE_INPUTS = 32, 32  # as in poem.c
 _ROOM = 16  # positions that attention may remember before its memory is copied into a larger one
 
 
@@ -156,6 +160,10 @@ class Network(Protocol):
 def log_total(scores: Floats) -> Floats:
     """Return the logarithm of the summed exponentials of each row of (rows, size), shape (rows,)."""
     result = np.empty(len(scores), dtype=np.float32)
+    loops = library()
+    if loops is not None and scores.flags.c_contiguous:
+        loops.zhseq_totals(*map(_argument, (*scores.shape, scores, result)))
+        return result
     buffer = np.empty((min(_ROWS, len(scores)), scores.shape[1]), dtype=np.float32)
     for begin in range(0, len(scores), _ROWS):
         block = scores[begin : begin + _ROWS]
@@ -166,15 +174,57 @@ def log_total(scores: Floats) -> Floats:
     return result
 
 
+def _argument(value: int | Array | None) -> ctypes.c_int64 | ctypes.c_void_p:
+    """Return a number, or the place of an array, as the compiled loops take it."""
+    if value is None or isinstance(value, int):
+        return ctypes.c_void_p() if value is None else ctypes.c_int64(value)
+    return ctypes.c_void_p(address(value))
+
+
+@lru_cache(maxsize=1)
+def _tiles() -> ctypes.CDLL | None:
+    """Return the compiled loops where this processor multiplies by tiles, and may."""
+    loops = library() if instructions() == LEVELS[-1] else None
+    return loops if loops is not None and loops.zhseq_has_tiles() else None
+
+
+class _Matrix:
+    """Weights, (outputs, inputs), with which rows are multiplied in 32 bits: by tiles in `poem.c`, or by numpy."""
+
+    def __init__(self, weights: Floats, bias: Floats | None = None) -> None:
+        """Lay out weights; bias: what is added, (outputs,)."""
+        self._outputs, self._inputs = weights.shape
+        self._bias = bias
+        self._weights: Any = weights
+        loops = _tiles()
+        if loops is not None:
+            tiles = -(-self._outputs // _TILE_COLUMNS) * -(-self._inputs // _TILE_INPUTS)
+            self._weights = np.empty(2 * tiles * _TILE_COLUMNS * _TILE_INPUTS, dtype=np.uint16)
+            given = np.ascontiguousarray(weights, dtype=np.float32)
+            loops.zhseq_lay_out(*map(_argument, (given, *given.shape, self._weights)))
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return the products of (rows, inputs), (rows, outputs)."""
+        loops = _tiles()
+        if loops is None:
+            products: Floats = rows @ self._weights.T
+            if self._bias is not None:
+                products += self._bias
+            return products
+        found = np.empty((len(rows), self._outputs), dtype=np.float32)
+        given = np.ascontiguousarray(rows)
+        arguments = (given, len(given), self._weights, self._bias, self._inputs, self._outputs, found)
+        if loops.zhseq_multiply(*map(_argument, arguments)):
+            raise MemoryError("no memory for the network")
+        return found
+
+
 @dataclass(frozen=True)
 class _Layer:
     """An LSTM layer, its gates in the order of PyTorch: input, forget, cell, output."""
 
-    reading: Floats
-    """Weights of what is read, (4 * hidden, input)."""
-    recurrent: Floats
-    """Weights of the hidden state, (4 * hidden, hidden)."""
-    bias: Floats
+    weights: _Matrix
+    """Of what is read and of the hidden state behind it, (4 * hidden, input + hidden)."""
 
     @classmethod
     def of(cls, weights: Mapping[str, Array], prefix: str) -> _Layer:
@@ -186,10 +236,8 @@ class _Layer:
         scale[2] = 1
         one, other = (weights[f"{prefix}.bias_{name}_l0"].astype(np.float32) for name in ("ih", "hh"))
         scale = scale.repeat(len(one) // 4, axis=0)
-        reading, recurrent = (
-            np.multiply(weights[f"{prefix}.weight_{name}_l0"], scale, dtype=np.float32) for name in ("ih", "hh")
-        )
-        return cls(reading, recurrent, (one + other) * scale[:, 0])
+        both = np.concatenate([weights[f"{prefix}.weight_{name}_l0"] for name in ("ih", "hh")], axis=1)
+        return cls(_Matrix(np.multiply(both, scale, dtype=np.float32), (one + other) * scale[:, 0]))
 
     def read(self, vectors: Floats, state: tuple[Floats, Floats]) -> tuple[Floats, tuple[Floats, Floats]]:
         """Read (rows, length, input).
@@ -202,28 +250,34 @@ class _Layer:
             The outputs, (rows, length, hidden), and the state after them.
         """
         hidden, cell = state
-        rows, length, width = vectors.shape
-        units = hidden.shape[1]
-        read = vectors.reshape(-1, width) @ self.reading.T
-        read += self.bias
-        read = read.reshape(rows, length, 4 * units)
-        outputs = np.empty((rows, length, units), dtype=np.float32)
-        for position in range(length):
-            gates = hidden @ self.recurrent.T
-            gates += read[:, position]
-            np.tanh(gates, out=gates)
-            opened, kept, new, shown = (gates[:, units * gate : units * (gate + 1)] for gate in range(4))
-            for gate in (opened, kept, shown):
-                gate += 1
-            opened *= new
-            kept *= cell
-            cell = opened + kept
-            cell *= np.float32(0.5)
-            hidden = np.tanh(cell)
-            hidden *= shown
-            hidden *= np.float32(0.5)
+        outputs = np.empty((*vectors.shape[:2], hidden.shape[1]), dtype=np.float32)
+        for position in range(vectors.shape[1]):
+            gates = self.weights(np.concatenate([vectors[:, position], hidden], axis=1))
+            hidden, cell = _cells(gates, cell)
             outputs[:, position] = hidden
         return outputs, (hidden, cell)
+
+
+def _cells(gates: Floats, before: Floats) -> tuple[Floats, Floats]:
+    """Return hidden state and cell, (rows, hidden) each, after gates, (rows, 4 * hidden), which may be changed."""
+    units = before.shape[1]
+    loops = library()
+    if loops is not None:
+        hidden, cell = np.empty_like(before), np.empty_like(before)
+        loops.zhseq_lstm_cells(*map(_argument, (*before.shape, gates, before, cell, hidden)))
+        return hidden, cell
+    np.tanh(gates, out=gates)
+    opened, kept, new, shown = (gates[:, units * gate : units * (gate + 1)] for gate in range(4))
+    for gate in (opened, kept, shown):
+        gate += 1
+    opened *= new
+    kept *= before
+    cell = opened + kept
+    cell *= np.float32(0.5)
+    hidden = np.tanh(cell)
+    hidden *= shown
+    hidden *= np.float32(0.5)
+    return hidden, cell
 
 
 class _Memory:
@@ -268,7 +322,10 @@ class _NumpyState:
 
 
 class NumpyNetwork:
-    """The language model computed by numpy alone; what it computes is said at `zhseq.poetry.model.LanguageModel`."""
+    """The language model computed by numpy, and by compiled loops where there are any.
+
+    What it computes is said at `zhseq.poetry.model.LanguageModel`.
+    """
 
     def __init__(self, config: LanguageModelConfig, weights: Mapping[str, Array]) -> None:
         """Take the weights of a checkpoint, of any float type, in shapes as `weight_shapes` gives them."""
@@ -279,10 +336,10 @@ class NumpyNetwork:
         self.config = config
         self._vectors = taken("embedding.characters.weight")
         self._layers = [_Layer.of(weights, f"encoder.layers.{index}") for index in range(len(config.hidden_sizes))]
-        self._projection = taken("projection.weight")
+        self._projection = _Matrix(taken("projection.weight"))
         attention = ("project", "output") if config.attention_heads else ()
-        self._attention = [taken(f"attention.{name}.weight") for name in attention]
-        self._bias = taken("output_bias")
+        self._attention = [_Matrix(taken(f"attention.{name}.weight")) for name in attention]
+        self._scores = _Matrix(self._vectors[: config.output_size], taken("output_bias"))
 
     @classmethod
     def load(cls, directory: Path, settings: LanguageModelConfig) -> NumpyNetwork:
@@ -309,7 +366,7 @@ class NumpyNetwork:
     def step(self, ids: Ints, state: State | None = None) -> tuple[Floats, State]:
         """Read some symbols and predict the one after them, see `Network`."""
         hidden, state = self._read(ids, self._nothing(len(ids)) if state is None else state)
-        return self._logits(hidden[:, -1]), state
+        return self._scores(hidden[:, -1]), state
 
     def output(self, state: State) -> Floats:
         """Return what the network made of the last symbol read, see `Network`."""
@@ -344,7 +401,7 @@ class NumpyNetwork:
         """Return the cross-entropy of (positions, embedding_dim), some hundred positions at a time."""
         losses = np.empty(len(targets), dtype=np.float32)
         for begin in range(0, len(targets), _ROWS * _ROWS):
-            logits = self._logits(hidden[begin : begin + _ROWS * _ROWS])
+            logits = self._scores(hidden[begin : begin + _ROWS * _ROWS])
             chosen = logits[np.arange(len(logits)), targets[begin : begin + _ROWS * _ROWS]]
             losses[begin : begin + _ROWS * _ROWS] = log_total(logits) - chosen
         return losses
@@ -363,7 +420,7 @@ class NumpyNetwork:
             vectors, after = layer.read(vectors, before)
             layers.append(after)
         rows, length, width = vectors.shape
-        hidden = vectors.reshape(-1, width) @ self._projection.T
+        hidden = self._projection(vectors.reshape(-1, width))
         memory = state.memory
         if memory is not None:
             found, memory = self._look_back(vectors.reshape(-1, width), memory, state.length)
@@ -384,9 +441,18 @@ class NumpyNetwork:
         """
         project, output = self._attention
         rows, heads = len(memory.keys), self.config.attention_heads
-        queries, keys, values = np.split((vectors @ project.T).reshape(rows, -1, len(project)), 3, axis=2)
+        projected = project(vectors)
+        queries, keys, values = np.split(projected.reshape(rows, -1, projected.shape[1]), 3, axis=2)
         length, end = queries.shape[1], earlier + queries.shape[1]
         memory = memory.extended(earlier, keys, values)
+        loops = library()
+        if length == 1 and loops is not None:
+            found = np.empty((rows, heads * HEAD_SIZE), dtype=np.float32)
+            sizes, room = (rows, heads, HEAD_SIZE, end), memory.keys.shape[1]
+            arguments = (*sizes, room, projected, projected.shape[1], memory.keys, memory.values, found)
+            if loops.zhseq_look_back(*map(_argument, arguments)):
+                raise MemoryError("no memory for the network")
+            return output(found), memory
 
         def by_head(part: Floats) -> Floats:
             return part.reshape(rows, part.shape[1], heads, HEAD_SIZE).transpose(0, 2, 1, 3)
@@ -398,14 +464,8 @@ class NumpyNetwork:
         scores -= scores.max(axis=3, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=3, keepdims=True)
-        found = (scores @ by_head(memory.values[:, :end])).transpose(0, 2, 1, 3).reshape(rows * length, -1)
-        return np.matmul(found, output.T), memory
-
-    def _logits(self, hidden: Floats) -> Floats:
-        """Return the logits of (positions, embedding_dim)."""
-        logits: Floats = hidden @ self._vectors[: self.config.output_size].T
-        logits += self._bias
-        return logits
+        seen = (scores @ by_head(memory.values[:, :end])).transpose(0, 2, 1, 3).reshape(rows * length, -1)
+        return output(seen.astype(np.float32, copy=False)), memory
 
 
 def weight_shapes(config: LanguageModelConfig) -> dict[str, tuple[int, ...]]:

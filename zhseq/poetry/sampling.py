@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from zhseq.batching import Ints
+from zhseq.device import Packed, address, library
 from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.request import Sampling
 
@@ -67,6 +70,48 @@ def draw(scores: Floats, sampling: Sampling, chances: Floats, branches: int = 0)
     last = (kept & (shares > 0)).sum(axis=1) - 1
     chosen: Ints = ids[np.arange(len(ids)), np.minimum(choice, np.maximum(last, 0))]
     return chosen
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What characters may be drawn from, for rows that belong to poems, `width` of them to each.
+
+    Attributes:
+        scores: (rows, output_size).
+        allowed: Added to the scores of each poem, (poems, output_size).
+        places: Characters that something speaks against, (rows, changes); one may stand there several times.
+        nats: How much speaks against them, likewise.
+    """
+
+    scores: Floats
+    allowed: Floats
+    places: Ints
+    nats: Floats
+
+    def draw(self, sampling: Sampling, chances: Floats, branches: int) -> Ints:
+        """Draw a character for each row among the `branches` best; see `draw`."""
+        loops = library()
+        if loops is None or not sampling.temperature:
+            return draw(self._together(), sampling, chances, branches)
+        rows, size = self.scores.shape
+        if self.places.size and not 0 <= self.places.min() <= self.places.max() < size:
+            raise ValueError(f"expected places below {size}")
+        best = min(sampling.top_k or branches, branches, size)
+        found = np.empty(rows, dtype=np.int64)
+        arrays = (np.ascontiguousarray(each) for each in (self.scores, self.allowed, self.places, self.nats, chances))
+        limits = np.array([sampling.temperature, sampling.top_p], dtype=np.float32)
+        packed = Packed(rows, size, rows // len(self.allowed), self.places.shape[1], best, *arrays, limits)
+        if loops.zhseq_draw(ctypes.c_void_p(packed.address), ctypes.c_void_p(address(found))):
+            raise MemoryError("no memory for the draws")
+        return found
+
+    def _together(self) -> Floats:
+        """Return the scores under all of this, (rows, output_size)."""
+        rows, size = self.scores.shape
+        scores = (self.scores.reshape(len(self.allowed), -1, size) + self.allowed[:, None]).reshape(-1)
+        places = np.arange(0, scores.size, size)[:, None] + self.places
+        np.subtract.at(scores, places.ravel(), self.nats.ravel())
+        return scores.reshape(rows, size)
 
 
 def largest(scores: Floats, count: int) -> tuple[Floats, Ints]:

@@ -20,7 +20,7 @@ from zhseq.poetry.planning import Plan
 from zhseq.poetry.prosody import UNASSIGNED
 from zhseq.poetry.request import Ranking, Sampling
 from zhseq.poetry.rules import CharacterMasks, FacingTables, SenseTables, tone_demands
-from zhseq.poetry.sampling import draw, random_streams
+from zhseq.poetry.sampling import Choices, random_streams
 
 USED = 1e4
 """Nats against a character that the poem has already: it returns only where nothing else is left."""
@@ -271,9 +271,9 @@ class _Search:
                 earlier, place = self.task.echoes[line, position]
                 candidates[:, position] = candidates[:, place] if earlier == line else self.poems[rows, earlier, place]
             elif character < 0:
-                scores = self._masked(logits, rows, candidates, line, position)
+                choices = self._choices(logits, rows, candidates, line, position)
                 chances = self.chances[:, self.drawn, :width].ravel()
-                candidates[:, position] = draw(scores, self.sampling, chances, _BRANCHES)
+                candidates[:, position] = choices.draw(self.sampling, chances, _BRANCHES)
                 self.drawn += 1
             else:
                 candidates[:, position] = character
@@ -303,8 +303,8 @@ class _Search:
             return pulled
         return logits
 
-    def _masked(self, logits: Floats, rows: Ints, candidates: Ints, line: int, position: int) -> Floats:
-        """Apply tone, rhyme and repetition to the scores, (rows, output_size)."""
+    def _choices(self, logits: Floats, rows: Ints, candidates: Ints, line: int, position: int) -> Choices:
+        """Return what the scores of the next character are under tone, rhyme and repetition."""
         allowed = self.task.allowed(self.pattern, self.groups, line, position)
         allowed += self.task.favour
         if not position and line in self.task.leads:
@@ -314,15 +314,13 @@ class _Search:
                 others, lifts = self.task.facing.partners(upper)
                 writable = others < allowed.shape[1]
                 allowed[poem, others[writable]] += np.float32(self.ranking.facing) * lifts[writable]
-        size = logits.shape[1]
-        scores = (logits.reshape(len(self.poems), -1, size) + allowed[:, None]).reshape(-1)
-        begins = np.arange(0, scores.size, size)[:, None]  # where each row begins
+        against: list[tuple[Ints, Floats]] = []  # characters and nats, (rows, some) both
 
         def subtract(ids: Ints, nats: float | Floats) -> None:
-            np.subtract.at(scores, (begins + ids).ravel(), np.float32(nats))
+            against.append((ids, np.broadcast_to(np.float32(nats), ids.shape)))
 
-        if position and self.ranking.facing_words and line in self.task.answers:
-            self._favour_endings(scores.reshape(-1, size), rows, candidates, line, position)
+        if position and self.task.facing is not None and self.ranking.facing_words and line in self.task.answers:
+            subtract(*self._favoured_endings(rows, candidates, line, position, logits.shape[1]))
         before = np.concatenate([self.poems[:, :line].reshape(len(self.poems), -1), self.reserved], axis=1)[rows]
         last = position == len(self.task.forced[line]) - 1
         # A word of two characters may double one (悠悠); words begin at even positions, or fill the end of the line.
@@ -331,22 +329,32 @@ class _Search:
         if position:
             # Worse than a character that returns.
             twice = candidates[:, position - 1]
-            subtract(twice[:, None], self._against_doubling(twice, rows, line, position))
+            subtract(twice[:, None], self._against_doubling(twice, rows, line, position)[:, None])
         if last and line:
             # Words that have ended a line are the last resort of all: a rhyme word is not its own rhyme.
             ends = np.stack([self.poems[:, n, len(p) - 1] for n, p in enumerate(self.task.forced[:line])], axis=1)
             subtract(ends[rows], _NEVER)
-        return scores.reshape(-1, size)
+        places, nats = (np.concatenate(part, axis=1) for part in zip(*against, strict=True))
+        return Choices(logits, allowed, places, nats)
 
-    def _favour_endings(self, scores: Floats, rows: Ints, candidates: Ints, line: int, position: int) -> None:
-        """Add to scores, (rows, output_size), what favours the end of a word that faces one of the upper line."""
-        if self.task.facing is None:
-            return
+    def _favoured_endings(
+        self, rows: Ints, candidates: Ints, line: int, position: int, size: int
+    ) -> tuple[Ints, Floats]:
+        """Return characters below `size` that end a word facing one of the upper line, and nats against them.
+
+        Both are (rows, most endings), filled up with character 0 and no nats.
+        """
+        assert self.task.facing is not None
         words = self.poems[rows, self.task.answers[line], position - 1 : position + 1]
+        found = []
         for row, begin in enumerate(candidates[:, position - 1].tolist()):
             others, lifts = self.task.facing.endings(words[row], begin)
-            writable = others < scores.shape[1]
-            scores[row, others[writable]] += np.float32(self.ranking.facing_words) * lifts[writable]
+            found.append((others[others < size], lifts[others < size]))
+        ids = np.zeros((len(rows), max(len(others) for others, _ in found)), dtype=np.int64)
+        nats = np.zeros(ids.shape, dtype=np.float32)
+        for row, (others, lifts) in enumerate(found):
+            ids[row, : len(others)], nats[row, : len(others)] = others, np.float32(-self.ranking.facing_words) * lifts
+        return ids, nats
 
     def _against_doubling(self, characters: Ints, rows: Ints, line: int, position: int) -> Floats:
         """Return the nats against a character that follows itself where poets, or what it answers, do not double one.

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from zhseq import checkpoint
 from zhseq.batching import IGNORED, WORD_SETS, Array, Batch
+from zhseq.device import Packed, address, library
 from zhseq.errors import CheckpointError, ConfigError
-from zhseq.nn.viterbi import Packed, address, library
 from zhseq.tagging.lexicon import SEPARATOR, Lexicon, NgramTable, rolling_hashes
 from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
 from zhseq.text.tags import allowed_transitions

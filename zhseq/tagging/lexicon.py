@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from zhseq.device import Packed
 from zhseq.errors import CheckpointError, InputError
-from zhseq.nn.viterbi import Packed
 from zhseq.text.normalize import CodePoints, codepoints, from_codepoints, normalize
 from zhseq.text.vocab import escape, unescape
 

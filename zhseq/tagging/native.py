@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.device import SLOWEST, wanted_threads
-from zhseq.errors import ConfigError
-from zhseq.nn.viterbi import Chain, Packed, address, library
+from zhseq.device import LEVELS, Packed, address, instructions, library, wanted_threads
+from zhseq.nn.viterbi import Chain
 from zhseq.tagging.decoding import Floats, Ints, chain_of
 from zhseq.tagging.features import (
     MAX_WORD_LENGTH,
@@ -27,39 +25,10 @@ from zhseq.tagging.graph import balanced, read_weights
 from zhseq.tagging.lexicon import slots_per_set
 from zhseq.text.normalize import CodePoints
 
-LEVELS = (SLOWEST, "AVX2", "AVX-512 VNNI", "AMX")
-"""Instructions that products of 8 bits can be computed with, the quickest last."""
-NAMES = ("plain", "avx2", "vnni", "amx")
-"""What `ZHSEQ_INSTRUCTIONS` calls them: no quicker ones are used than it names, so that others can be timed."""
-_VARIABLE = "ZHSEQ_INSTRUCTIONS"
 _BLOCK, _TILE = 64, 16  # as in encoder.c
 _LARGEST = 127  # of a weight
 _FINER = 254  # as in encoder.c
 _WORTH_A_THREAD = 16  # texts
-
-
-def instructions() -> str:
-    """Return which of `LEVELS` are used: the best of this processor, or what the environment allows of them.
-
-    Returns:
-        Empty where nothing is compiled.
-
-    Raises:
-        ConfigError: `ZHSEQ_INSTRUCTIONS` is none of `NAMES`.
-    """
-    loops = library()
-    if loops is None:
-        return ""
-    allowed = os.environ.get(_VARIABLE, "") or NAMES[-1]
-    if allowed not in NAMES:
-        raise ConfigError(
-            "unknown_instructions",
-            "expected {variable} to be one of {known}, found '{found}'",
-            variable=_VARIABLE,
-            known=", ".join(NAMES),
-            found=allowed,
-        )
-    return LEVELS[min(loops.zhseq_level(), NAMES.index(allowed))]
 
 
 class NativeNetwork:

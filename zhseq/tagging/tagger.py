@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zhseq.checkpoint import resolve, shipped
-from zhseq.device import limit_cached_shapes, pick_backend, set_threads
+from zhseq.device import instructions, limit_cached_shapes, pick_backend, set_threads
 from zhseq.errors import InputError, Message
 from zhseq.graph import GRAPH_FILE
 from zhseq.tagging.blocks import TextBlock
@@ -20,7 +20,6 @@ from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.features import Ints
 from zhseq.tagging.formats import Document, Entity, Word
 from zhseq.tagging.matching import PATTERN_TAGS, WordTables
-from zhseq.tagging.native import instructions
 from zhseq.text.tags import TASKS
 
 SECTION_MARGIN = 512

@@ -126,7 +126,8 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
                 await stack.enter_async_context(here.peers.answering(here.tell))
             yield
 
-    middleware = [Middleware(Gate, settings=settings, metrics=here.metrics)]
+    direct = {(endpoint.method, endpoint.path): endpoint.route().handle for endpoint in tagging.ENDPOINTS}
+    middleware = [Middleware(Gate, settings=settings, metrics=here.metrics, endpoints=direct)]
     if settings.allowed_origins:
         allowed = Middleware(
             CORSMiddleware,

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import ipaddress
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from starlette.datastructures import Headers
@@ -36,8 +36,19 @@ _SITE = 64  # bits of an address of IPv6 that a provider gives to one customer, 
 class Gate:
     """The outermost application: it lets requests through to `app` or turns them away."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics, endpoints: Mapping[tuple[str, str], ASGIApp]
+    ) -> None:
+        """Stand before an application.
+
+        Args:
+            app: What serves all paths.
+            settings: Limits and keys.
+            metrics: What requests are counted in.
+            endpoints: Method and path -> what serves them, without a search through all routes.
+        """
         self._app = app
+        self._endpoints = endpoints
         self._callers = Callers(settings)
         self._settings = settings
         self._metrics = metrics
@@ -62,7 +73,8 @@ class Gate:
         scope["visit"] = visit
         try:
             self._admit(scope, headers, visit)
-            await self._app(scope, visit.receive, visit.send)
+            serve = self._endpoints.get((scope["method"], scope["path"]), self._app)
+            await serve(scope, visit.receive, visit.send)
         except ApiError as error:
             broken = not await visit.refuse(error, scope)
         except asyncio.CancelledError:  # the server has waited for as long as it may

@@ -116,6 +116,8 @@ def error_response(error: ApiError) -> Response:
     return json_response(to_json(error_body(error.message)), error.status, error.headers)
 
 
+CONNECTION = "zhseq.connection"
+"""Of a request's scope: its connection, see `zhseq.serve.protocol`; other servers than `zhseq serve` have none."""
 _LINGER = 5.0  # seconds in which the rest of a refused body may come
 CLIENT_GONE = 499  # not sent, only logged and counted
 CONTENT_SECURITY_POLICY = (

@@ -11,6 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
@@ -33,6 +35,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         labels = ("method", "path")
+        self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "zhseq_requests", "Requests that were answered.", (*labels, "status"), registry=registry
         )
@@ -47,8 +50,16 @@ class Metrics:
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count an answered request."""
-        self._requests.labels(method, path, str(status)).inc()
-        self._seconds.labels(method, path).observe(seconds)
+        requests, times = self._counters(method, path, status)
+        requests.inc()
+        times.observe(seconds)
+
+    def _counters(self, method: str, path: str, status: int) -> tuple[Counter, Histogram]:
+        """Return the counter of such requests, and that of their times, found once."""
+        which = (method, path, status)
+        if which not in self._found:  # paths are those of routes, so there are few
+            self._found[which] = self._requests.labels(method, path, str(status)), self._seconds.labels(method, path)
+        return self._found[which]
 
     def count_batch(self, texts: int, characters: int) -> None:
         """Count what was tagged together."""
@@ -142,6 +153,10 @@ class _JsonLines(logging.Handler):
         super().__init__()
         self._lines = lines
 
+    def take(self, level: int, fields: dict[str, Any]) -> None:
+        """Write a line about an event of the service."""
+        self._lines.add(_line(time.time(), logging.getLevelName(level).lower(), fields))
+
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "fields", None)
         if fields is None:  # of a library: its message, never its exception, which may hold a user's text
@@ -149,16 +164,35 @@ class _JsonLines(logging.Handler):
         self._lines.add(_line(record.created, record.levelname.lower(), fields))
 
 
+_PLAIN: dict[type, Callable[[Any], str]] = {str: encode_basestring_ascii, int: int.__repr__, float: float.__repr__}
+"""How values are written that need no more, which is most of what json.dumps takes time for."""
+
+
+def _json(value: object) -> str:
+    return json.dumps(value)
+
+
+@lru_cache(maxsize=4)
+def _stamp(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
 def _line(seconds: float, level: str, fields: dict[str, Any]) -> str:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return json.dumps({"time": f"{stamp}.{int(seconds % 1 * 1000):03d}Z", "level": level, **fields})
+    parts = [f'{{"time": "{_stamp(int(seconds))}.{int(seconds % 1 * 1000):03d}Z", "level": "{level}"']
+    parts += [f'"{name}": {_PLAIN.get(type(value), _json)(value)}' for name, value in fields.items()]
+    return ", ".join(parts) + "}"
 
 
 def log(event: str, **fields: Any) -> None:
     """Write one line about an event. `fields` must hold nothing that a user sent."""
     level = {"error": logging.ERROR, "warning": logging.WARNING}.get(event, logging.INFO)
-    if _LOGGER.isEnabledFor(level):
-        _LOGGER.log(level, event, extra={"fields": {"event": event, **fields}})
+    if not _LOGGER.isEnabledFor(level):
+        return
+    match _LOGGER.handlers:
+        case [_JsonLines() as ours] if not _LOGGER.propagate:  # nobody else listens: a record would be made for nothing
+            ours.take(level, {"event": event, **fields})
+        case _:
+            _LOGGER.log(level, event, extra={"fields": {"event": event, **fields}})
 
 
 def start_logging() -> LineWriter:

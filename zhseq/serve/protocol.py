@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from zhseq.errors import Message
-from zhseq.serve.http import ApiError, error_body, to_json
+from zhseq.serve.http import CONNECTION, ApiError, error_body, to_json
 
 HEAD_BYTES = 65_536
 """Most bytes of the first line and the headers of a request."""
@@ -42,6 +44,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._reader: asyncio.TimerHandle | None = None
         self._unread = 0
         """Bytes that waited for the client when it was last looked at."""
+        self._is_lost = False
+        self._on_lost: Callable[[], None] | None = None
         self._refusal: ApiError | None = None
         """Of what came behind requests that are still being answered; nothing more is read."""
 
@@ -60,6 +64,25 @@ class LimitedProtocol(HttpToolsProtocol):
             self._reader.cancel()
         self._unset_keepalive_if_required()  # uvicorn forgets it if the client reset the connection
         super().connection_lost(error)
+        self._is_lost = True
+        if self._on_lost is not None:
+            self._on_lost()
+
+    @property
+    def has_all(self) -> bool:
+        """Whether the bodies of all requests that have begun are there."""
+        return not self.cycle.more_body
+
+    @contextmanager
+    def watched(self, on_lost: Callable[[], None]) -> Iterator[None]:
+        """Have something called when the client closes the connection, if it is closed already at once."""
+        if self._is_lost:
+            on_lost()
+        self._on_lost = on_lost
+        try:
+            yield
+        finally:
+            self._on_lost = None
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless it becomes too much."""
@@ -88,6 +111,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Called by the parser when the body begins."""
         self._in_head = False
         self._stop_waiting()
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from zhseq.errors import Message
-from zhseq.serve.http import ApiError, ClientGone, too_slow
+from zhseq.serve.http import CONNECTION, ApiError, ClientGone, too_slow
 from zhseq.serve.settings import MAX_WORDS
 
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -46,8 +46,7 @@ async def read(request: Request, model: type[_Body]) -> _Body:
     if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
         raise ApiError(415, Message("packed_body", "Expected a body without 'Content-Encoding'; send it as it is."))
     try:
-        with anyio.fail_after(_BODY_SECONDS):
-            body = await _body(request.receive)
+        body = await _body(request)
     except TimeoutError as error:
         message = Message(
             "body_timeout", "The body did not come within {seconds} seconds.", {"seconds": f"{_BODY_SECONDS:g}"}
@@ -60,7 +59,15 @@ async def read(request: Request, model: type[_Body]) -> _Body:
         raise _refusal(error, body) from None  # the cause holds the user's text
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(request: Request) -> bytes:
+    connection = request.scope.get(CONNECTION)
+    if connection is not None and connection.has_all:  # no clock is needed for what is there
+        return await _all_of(request.receive)
+    with anyio.fail_after(_BODY_SECONDS):
+        return await _all_of(request.receive)
+
+
+async def _all_of(receive: Receive) -> bytes:
     parts = []
     while True:
         message = await receive()
@@ -194,6 +201,35 @@ def _problem(kind: str, path: tuple[int | str, ...], given: _Context) -> Message
     if kind in _TYPES:
         return Message("wrong_type", "{field} must be {type}", {"field": field, "type": _TYPES[kind]})
     return Message("wrong_value", "{field} cannot be read", {"field": field})
+
+
+async def finish_soon(work: asyncio.Future[_Result], request: Request, seconds: float) -> _Result:
+    """Do what `finish` does, at less cost for what takes a few milliseconds, where the connection tells of its end.
+
+    Raises:
+        ApiError: It took longer than `seconds`.
+        ClientGone: The client has closed the connection.
+    """
+    connection = request.scope.get(CONNECTION)
+    if connection is None:
+        return await finish(work, request.receive, seconds)
+    reasons: list[Exception] = []
+
+    def give_up(reason: Exception) -> None:
+        reasons.append(reason)
+        work.cancel()
+
+    late = asyncio.get_running_loop().call_later(seconds, give_up, too_slow(seconds))
+    try:
+        with connection.watched(lambda: give_up(ClientGone())):
+            return await work
+    except asyncio.CancelledError:
+        if reasons:
+            raise reasons[0] from None
+        raise  # the server has waited for as long as it may
+    finally:
+        late.cancel()
+        work.cancel()
 
 
 async def finish(work: Awaitable[_Result], receive: Receive, seconds: float) -> _Result:

@@ -9,7 +9,7 @@ from zhseq.errors import InputError, Message
 from zhseq.serve.http import ApiError, json_response
 from zhseq.serve.openapi import Endpoint
 from zhseq.serve.queues import TagOptions
-from zhseq.serve.reading import finish, read
+from zhseq.serve.reading import finish_soon, read
 from zhseq.serve.schemas import TagRequest, TagResponse, TagText, TagTexts
 from zhseq.serve.services import Services, services
 from zhseq.tagging.dictionary import Entry
@@ -23,7 +23,7 @@ async def tag(request: Request) -> Response:
     request.scope["visit"].characters = sum(map(len, texts))
     _check(texts, wishes, here)
     answer = here.tags.submit(texts, _options(wishes, here))
-    documents = await finish(answer, request.receive, here.settings.timeout)
+    documents = await finish_soon(answer, request, here.settings.timeout)
     return json_response(b'{"documents":[' + b",".join(documents) + b"]}")
 
 

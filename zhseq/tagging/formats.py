@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import IO, Any, NamedTuple
+from json.encoder import encode_basestring as _quoted
+from typing import IO, NamedTuple
 
 from zhseq.errors import InputError
 from zhseq.text.tags import TASKS, Span, spans_to_tags
@@ -372,18 +373,13 @@ def _without_separators(encoded: str) -> str:
 
 def _json_spans(document: Document, name: str, offset: int) -> str:
     """Return the `words` or `entities` of a text that begins at `offset`, written as in a list without its brackets."""
-    if name == "words":
-        spans = [_json_span(word, offset, "pos", word.pos) for word in document.words]
-    else:
-        spans = [_json_span(entity, offset, "label", entity.label) for entity in document.entities]
-    return _json(spans)[1:-1] if spans else ""
-
-
-def _json_span(part: Word | Entity, offset: int, key: str, label: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {"text": part.text, "start": offset + part.start, "end": offset + part.end, key: label}
-    if part.score is not None:
-        fields["score"] = round(part.score, 4)
-    return fields
+    spans, key = (document.words, "pos") if name == "words" else (document.entities, "label")
+    written = [
+        f'{{"text": {_quoted(text)}, "start": {offset + start}, "end": {offset + end}, "{key}": {_quoted(label)}'
+        + ("}" if score is None else f', "score": {round(score, 4)}}}')
+        for text, start, end, label, score in spans
+    ]
+    return _without_separators(", ".join(written))
 
 
 class _ConlluWriter(Writer):

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from tests.serve.conftest import Lines, Serve
 from tests.serve.fakes import FakePoet, FakeTagger
-from zhseq.errors import InputError
+from zhseq.errors import ConfigError, InputError
 from zhseq.messages import CHINESE
 from zhseq.poetry.lookup import CharacterEntry, GroupEntry, Handbook
 from zhseq.poetry.poet import Poem, Poet, Request
@@ -335,6 +335,25 @@ def test_the_surprise_of_each_character_is_told_when_asked_for(client: TestClien
     found = client.post("/v1/poems/check", json={"text": WANG, "surprise": True}).json()
     expected = poet.surprise(poet.check(WANG))
     assert found["surprise"] == [[round(bits, 2) for bits in line] for line in expected]
+
+
+def test_pinyin_goes_by_tone_and_rhyme(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "pinyin" not in client.post("/v1/poems/check", json={"text": WANG}).json()
+    text = "远上寒山石径斜，白云生处有人家。停车坐爱枫林晚，霜叶红于二月花。"
+    answer = client.post("/v1/poems/check", json={"text": text, "pinyin": True})
+    schemas.ReviewResponse.model_validate_json(answer.content, strict=True)
+    found = answer.json()["pinyin"]
+    assert [len(line) for line in found] == [7, 7, 7, 7]
+    assert (found[0][-1], found[1][-1], found[3][-1]) == ("xiá", "jiā", "huā")
+    open_place = client.post("/v1/poems/check", json={"text": WANG.replace("里", "？"), "pinyin": True}).json()
+    assert open_place["pinyin"][2][3] == "?"
+    monkeypatch.setattr("zhseq.poetry.pinyin._pypinyin", missing)
+    refused = client.post("/v1/poems/check", json={"text": WANG, "pinyin": True})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "no_pinyin")
+
+
+def missing() -> None:
+    raise ConfigError("no_pinyin", "pinyin needs pypinyin")
 
 
 def test_a_rhyme_and_the_number_of_candidates_can_be_given(client: TestClient, poet: Poet) -> None:

@@ -132,8 +132,10 @@ def _lay_out(strips: Sequence[list[tuple[str, bool]]], layout: str) -> _Sheet:
     for number, strip in enumerate(shown):
         offset = _EDGE + _SIZE * (_ROW / 2 + number * _ROW)
         size = _SIZE * (_SMALL if heading and number == 0 else 1)
+        # Rows stand in the middle, below their heading; columns begin at the top.
+        begin = _EDGE if layout == "down" else (width - len(strip) * size * _STEP) / 2
         for place, (character, soft) in enumerate(strip):
-            at = _EDGE + _SIZE * _STEP / 2 + place * size * _STEP
+            at = begin + (_SIZE if layout == "down" else size) * _STEP / 2 + place * size * _STEP
             colour = _SOFT if soft else _INK
             if layout == "across":
                 cells.append(_Cell(character, at, offset, size, colour))

@@ -14,6 +14,7 @@ from zhseq.poetry.coherence import CRITIC_FILE, RATER_FILE, Critic, Rater
 from zhseq.poetry.faults import Review
 from zhseq.poetry.forms import FORMS, Controls
 from zhseq.poetry.network import Network, NumpyNetwork, read_settings
+from zhseq.poetry.pinyin import pinyin_of
 from zhseq.poetry.planning import (
     Known,
     find_tune,
@@ -22,7 +23,7 @@ from zhseq.poetry.planning import (
     plan_rewriting,
     wanted_prosody,
 )
-from zhseq.poetry.prosody import PROSODY_FILE, Prosody
+from zhseq.poetry.prosody import PROSODY_FILE, Pattern, Prosody
 from zhseq.poetry.reading import named_tune, read_poem
 from zhseq.poetry.request import COUPLET_RANKING, Poem, Ranking, Request, Sampling, expect
 from zhseq.poetry.review import review
@@ -478,6 +479,15 @@ class Poet:
     def surprising(self, found: Review) -> Iterator[list[list[float]] | None]:
         """Yield what `surprise` returns, and None after each step before, so that a caller can do something else."""
         return surprise(self.network, self.vocab, found.lines, Controls(found.form, title=found.tune))
+
+    def pinyin(self, found: Review) -> list[list[str]]:
+        """Return pinyin of each character of a judged poem; of several readings the one that tone and rhyme decide.
+
+        Raises:
+            ConfigError: pypinyin is not installed.
+        """
+        pattern = Pattern(tuple(map(len, found.lines)), found.expected, found.rhyming)
+        return pinyin_of(found.lines, pattern, self.prosody)
 
     def reviewing(self, rhyme: str = "classical") -> Prosody:
         """Return the tones and rhymes by which poems are judged.

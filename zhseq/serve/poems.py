@@ -10,7 +10,7 @@ import anyio
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 
-from zhseq.errors import InputError, Message, service
+from zhseq.errors import ConfigError, InputError, Message, service
 from zhseq.poetry.lookup import CharacterEntry, GroupEntry, fields_of, finding, lines_to_find
 from zhseq.poetry.request import Ranking, Request, Sampling
 from zhseq.poetry.scoring import positions_to_mend
@@ -336,6 +336,7 @@ def _review(poet: Poet, found: Review, wishes: ReviewRequest) -> Generator[None,
     for bits in poet.surprising(found) if wishes.surprise else ():
         yield None
         costs = bits
+    sounds = {"pinyin": _pinyin(poet, found)} if wishes.pinyin else {}
     return {
         **vars(found),
         "faults": [_found(fault) for fault in found.faults],
@@ -344,7 +345,15 @@ def _review(poet: Poet, found: Review, wishes: ReviewRequest) -> Generator[None,
         "note": None if found.note is None else say(found.note),
         "rhyme_names": [found.rhyme_name(line, prosody) for line in range(len(found.lines))],
         **({} if costs is None else {"surprise": [[round(bits, 2) for bits in line] for line in costs]}),
+        **sounds,
     }
+
+
+def _pinyin(poet: Poet, found: Review) -> list[list[str]]:
+    try:
+        return poet.pinyin(found)
+    except ConfigError as error:  # the extra is missing
+        raise ApiError(422, error.message) from None
 
 
 def _found(finding: Finding) -> dict[str, Any]:

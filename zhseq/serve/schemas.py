@@ -208,6 +208,7 @@ class ReviewRequest(Body):
         "classical"
     )
     surprise: Annotated[bool, Field(description="say how many bits each character costs the model")] = False
+    pinyin: Annotated[bool, Field(description="say how each character is read; needs pypinyin")] = False
 
 
 class SuggestRequest(ReviewRequest):
@@ -289,7 +290,7 @@ ERROR_CODES = (
     *("two_rhyme_groups", "unknown_rhyme_group", "unknown_shape", "unknown_tune", "tune_of_songs"),
     *("unused_rhyme_group", "upper_line_length", "wrong_line_length"),
     # of what is looked up
-    *("facing_word", "no_corpora", "no_handbook", "one_character", "short_phrase", "unknown_character"),
+    *("facing_word", "no_corpora", "no_handbook", "no_pinyin", "one_character", "short_phrase", "unknown_character"),
 )
 
 
@@ -495,6 +496,7 @@ class ReviewResponse(Example):
     book: Annotated[str, _one_of(tuple(BOOK_NAMES))]
     note: NoteSaid | None
     surprise: Annotated[list[list[float]], Field(default_factory=list)]
+    pinyin: Annotated[list[list[str]], Field(default_factory=list)]
 
 
 class SuggestResponse(ReviewResponse):

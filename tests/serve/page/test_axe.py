@@ -32,10 +32,10 @@ def states(page):
     page.wait_for_selector("#verse[aria-busy=false]")
     choose(page, "form", "五绝")
     write_poem(page, about="明月", seed="7", **{"best-of": "1"})
-    for name in ("tones", "rhymes", "surprise"):
+    for name in ("tones", "rhymes", "surprise", "pinyin"):
         page.click(f"#show-{name}")
-    page.wait_for_selector(".char[data-bits]")
-    yield "tones, rhymes and surprise, all wishes open"
+    page.wait_for_selector(".char[data-bits][data-pinyin]")
+    yield "tones, rhymes, surprise and pinyin, all wishes open"
     choose(page, "layout", "down")
     page.click(".char[data-line='1'][data-place='1']")
     page.wait_for_selector(".characters button")
@@ -65,6 +65,18 @@ def states(page):
     page.click("#suggest-own")
     page.wait_for_selector(".faults li, .characters button")
     yield "faults and suggestions"
+    page.click("#to-lookup")
+    yield "nothing looked up"
+    page.fill("#sought", "行")
+    page.click("#seek")
+    page.wait_for_selector("#entry h2")
+    yield "a character looked up"
+    page.goto(page.url.split("#")[0] + "#lookup?rhymes=%E7%A7%8B&book=ci")
+    page.wait_for_selector("#entry table")
+    yield "words that rhyme"
+    page.goto(page.url.split("#")[0] + "#lookup?tune=%E5%BF%86%E7%A7%A6%E5%A8%A5")
+    page.wait_for_selector("#entry .drawn")
+    yield "a tune drawn"
     page.click("#to-tagger")
     yield "an empty tagger"
     page.fill("#text", "江泽民主席在北京大学会见了外宾，他们谈了两个小时。")
@@ -93,4 +105,4 @@ def test_axe_finds_nothing(visit, shot, look):
         for each in page.evaluate("rules => axe.run(document, rules)", RULES)["violations"]:
             found[state, each["id"]] = [node["html"] for node in each["nodes"]][:3]
     assert found == {}
-    assert len(seen) == 12
+    assert len(seen) == 16

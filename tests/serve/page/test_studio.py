@@ -206,6 +206,84 @@ def test_copy_and_picture(visit, tmp_path):
     assert sizes[1][0] < sizes[0][0]
 
 
+def test_pinyin_stands_over_the_characters(visit, shot):
+    page = visit()
+    choose(page, "whose", "own")
+    page.fill("#own", "远上寒山石径斜，白云生处有人家。停车坐爱枫林晚，霜叶红于二月花。")
+    page.click("#check-own")
+    page.wait_for_selector("#verse[data-form='七绝'] .line")
+    page.click("#show-pinyin")
+    page.wait_for_selector(".char[data-pinyin]")
+    last = page.locator(".char[data-line='0'][data-place='6']")
+    assert last.get_attribute("data-pinyin") == "xiá"  # as it rhymes
+    assert "xiá" in last.get_attribute("aria-label")
+    assert last.evaluate("e => getComputedStyle(e, '::before').content") == '"xiá"'
+    shot(page, "studio-pinyin")
+    page.click("#show-surprise")
+    page.wait_for_selector(".char[data-bits]")
+    assert "xiá" in last.evaluate("e => getComputedStyle(e, '::before').content")
+    choose(page, "layout", "down")
+    shot(page, "studio-pinyin-down")
+    page.click("#show-surprise")
+    page.reload()  # the wish is remembered
+    page.wait_for_selector(".char[data-pinyin]")
+    page.click("#show-pinyin")
+    assert last.evaluate("e => getComputedStyle(e, '::before').content") == "none"
+
+
+VOICE = """voices => {
+  window.spoken = [];
+  window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };
+  const speech = {
+    getVoices: () => voices.map(lang => ({ lang })),
+    speak: line => { window.spoken.push(line); if (window.spoken.length === 1) line.onstart(); },
+    cancel: () => window.spoken.splice(0).forEach(line => line.onerror({ error: "canceled" })),
+  };
+  Object.defineProperty(window, "speechSynthesis", { value: speech });
+}"""
+
+
+def test_a_poem_is_read_aloud_with_a_voice_of_the_browser(visit):
+    page = visit()
+    assert page.is_disabled("#read")
+    choose(page, "form", "五绝")
+    lines = write_poem(page, seed="3", **{"best-of": "1"})
+    page.evaluate(VOICE, ["en-GB", "zh-TW"])
+    page.click("#read")
+    said = page.evaluate("spoken.map(line => [line.text, line.lang])")
+    assert said == [[line + mark, "zh-TW"] for line, mark in zip(lines, "，。，。", strict=True)]
+    assert page.locator(".spoken").all_text_contents() == [lines[0] + "，"]
+    assert page.inner_text("#read") == "停"
+    page.click("#read")
+    assert page.evaluate("spoken.length") == 0
+    assert page.locator(".spoken").count() == 0
+    assert page.inner_text("#read") == "朗读"
+    page.click("#read")
+    page.evaluate("spoken[1].onstart()")
+    assert page.locator(".spoken").all_text_contents() == [lines[1] + "。"]
+    page.evaluate("spoken.at(-1).onend()")
+    assert page.inner_text("#read") == "朗读"
+    page.click("#read")
+    write_poem(page, seed="4")  # another poem is not read on
+    assert page.inner_text("#read") == "朗读"
+    assert page.is_hidden("#studio-notice")
+
+
+def test_a_browser_without_a_chinese_voice_says_so(visit):
+    page = visit()
+    choose(page, "form", "五绝")
+    write_poem(page, seed="3", **{"best-of": "1"})
+    page.evaluate(VOICE, ["en-GB"])
+    page.click("#read")
+    assert page.inner_text("#studio-notice") == "浏览器没有中文的声音，请在系统里添加。"
+    page.evaluate("speechSynthesis.getVoices = () => []")
+    page.click("#read")
+    assert page.is_hidden("#studio-notice")
+    page.evaluate("spoken[0].onerror({ error: 'language-unavailable' })")
+    assert "没有中文的声音" in page.inner_text("#studio-notice")
+    assert page.inner_text("#read") == "朗读"
+
+
 @pytest.mark.parametrize("field", ["start", "acrostic", "about", "author"])
 def test_scripts_in_wishes_are_text(visit, field):
     page = visit(refused=True)

@@ -5,17 +5,18 @@ import { Combobox } from "./combobox.js";
 import { $, h } from "./dom.js";
 import { inEachLanguage, switchLanguage, t, translate } from "./i18n.js";
 import { attempt } from "./notice.js";
+import { startLookup } from "./lookup.js";
 import { recall, remember } from "./prefs.js";
 import { startStudio } from "./studio.js";
 import { startTagger, useTags } from "./tagger.js";
 
-const VIEWS = ["studio", "tagger"];
+const VIEWS = ["studio", "lookup", "tagger"];
 const THEMES = ["auto", "light", "dark"];
 const NAMES_SHOWN = 4; // other names of a tune or an author that stand beside it; all are found
 let options = { tunes: [], authors: [], author_names: [], dynasties: [], rhymes: [], tags: { pos: [], ner: [] } };
 
 function showView() {
-  const [wanted] = location.hash.slice(1).split("?");
+  const wanted = location.hash.slice(1).split("?")[0] || VIEWS[0]; // behind a step back from another view
   const view = VIEWS.includes(wanted) ? wanted : document.querySelector(".view:not([hidden])").id;
   for (const name of VIEWS) {
     $(name).hidden = name !== view;
@@ -70,6 +71,7 @@ function startForms() {
   };
   const tune = new Combobox($("tune"), tunes);
   new Combobox($("own-tune"), tunes);
+  new Combobox($("sought-tune"), tunes);
   new Combobox($("author"), authors);
   new Combobox($("dynasty"), () => options.dynasties.map((value) => ({ value })));
   const showTune = (focus) => {
@@ -114,5 +116,6 @@ startKey();
 const ready = attempt($("studio-notice"), loadOptions);
 startStudio(ready);
 startTagger();
+startLookup(ready);
 window.addEventListener("hashchange", showView);
 document.addEventListener("zhseq:language", showRhymes);

@@ -1,6 +1,7 @@
 // The bench below the sheet: characters that fit at a place, other versions of a line, faults.
 
 import { h } from "./dom.js";
+import { addressOf } from "./entries.js";
 import { say, t } from "./i18n.js";
 import { waitIn } from "./waiting.js";
 
@@ -34,8 +35,18 @@ export class Bench {
     this.#put(() => [
       this.#head(t("placeTitle", line + 1, place + 1, now)),
       this.#characters(line, place, now, characters),
-      h("button", { type: "button", className: "rewrite", onclick: () => this.acts.versions(line) }, t("rewriteLine")),
+      h(
+        "p",
+        { className: "together" },
+        h("button", { type: "button", className: "rewrite", onclick: () => this.acts.versions(line) }, t("rewriteLine")),
+        ...lookup(now),
+      ),
     ]);
+  }
+
+  /** Offer to look up a character of a poem that is not to be mended. */
+  known(line, place, now) {
+    this.#put(() => [this.#head(t("placeTitle", line + 1, place + 1, now)), h("p", {}, ...lookup(now))]);
   }
 
   /** Offer other versions of a line; `old` is how it was. */
@@ -128,4 +139,9 @@ export class Bench {
     this.root.replaceChildren(...this.paint());
     if (held) this.root.focus(); // else the button that was pressed would take the focus with it
   }
+}
+
+/** Return a link to what is known of a character. */
+function lookup(character) {
+  return character === "？" ? [] : [h("a", { href: addressOf("character", character) }, t("lookUpCharacter", character))];
 }

@@ -74,6 +74,8 @@ export class Combobox {
     } else if (event.key === "Enter" && open && this.active >= 0) {
       event.preventDefault(); // choose, do not send the form
       this.#choose(this.list.children[this.active]);
+    } else if (event.key === "Enter") {
+      this.close(); // what was typed is sent as it is
     } else if (event.key === "Escape" && open) {
       event.preventDefault();
       this.close();

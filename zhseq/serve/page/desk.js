@@ -13,6 +13,9 @@ import { formOf, guessMark, print } from "./verse.js";
 export const notice = $("studio-notice");
 export const sheet = new Sheet();
 
+/** What may stand beside the characters. */
+export const ASIDES = ["tones", "rhymes", "surprise", "pinyin"];
+
 const drafts = new Drafts();
 let unfinished = null; // the poem that is being written, as far as it is
 let review = null; // what the service found in the poem as it stands now
@@ -91,7 +94,7 @@ function show() {
 
 function showTools() {
   const now = poem();
-  for (const id of ["copy", "picture", "link"]) $(id).disabled = !now;
+  for (const id of ["copy", "picture", "link", "read"]) $(id).disabled = !now;
   $("check").disabled = !isWhole(now);
   $("undo").disabled = unfinished !== null || !drafts.canUndo;
   $("redo").disabled = unfinished !== null || !drafts.canRedo;
@@ -105,10 +108,13 @@ export function showCaption() {
   $("caption").textContent = poem() ? captionOf(poem()) : "";
 }
 
+/** What takes the service some time and is asked for only where it is to be seen. */
+const dear = () => ({ surprise: wants("surprise"), pinyin: wants("pinyin") });
+
 /** Let the service judge the poem and show what it found; false if another text lies there by then. */
 export async function annotate() {
   const asked = poem();
-  const found = await call("v1/poems/check", { ...textOf(asked), surprise: wants("surprise") });
+  const found = await call("v1/poems/check", { ...textOf(asked), ...dear() });
   if (poem() !== asked) return false;
   know(found);
   return true;
@@ -116,7 +122,8 @@ export async function annotate() {
 
 /** Show what was found in the poem on the sheet. */
 export function know(found) {
-  review = { ...found, surprise: found.surprise ?? review?.surprise }; // the poem is the same
+  const { surprise = review?.surprise, pinyin = review?.pinyin } = found; // the poem is the same
+  review = { ...found, surprise, pinyin };
   sheet.annotate(review);
   showCaption();
 }
@@ -128,10 +135,10 @@ export function forget() {
   showCaption();
 }
 
-/** Ask for tones, rhymes and surprise if they are to be seen. */
+/** Ask for what is to be seen beside the characters. */
 export function annotateIfWanted() {
-  if (!isWhole(poem()) || !["tones", "rhymes", "surprise"].some(wants)) return;
-  if (review && !(wants("surprise") && !review.surprise)) return;
+  if (!isWhole(poem()) || !ASIDES.some(wants)) return;
+  if (review && Object.entries(dear()).every(([name, wanted]) => !wanted || review[name])) return;
   attempt(notice, annotate);
   if (poem().note) notify(notice, say(poem().note)); // what was said of the poem is said on
 }

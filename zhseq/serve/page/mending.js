@@ -101,8 +101,13 @@ async function judgeOwn(suggesting) {
 
 /** Offer characters for one place. */
 function offer(line, place) {
-  if (!isWhole(poem())) return;
   sheet.select(line, place);
+  if (!isWhole(poem())) {
+    asking += 1;
+    offered = null;
+    bench.known(line, place, [...poem().rows[line].text][place]);
+    return;
+  }
   ask(async (asked) => {
     const lines = asked.rows.map((row) => row.text);
     const now = [...lines[line]][place];

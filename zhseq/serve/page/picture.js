@@ -26,7 +26,7 @@ export async function draw(poem, heading, layout) {
   pen.textAlign = "center";
   pen.textBaseline = "middle";
   strips.forEach((strip, number) => setStrip(pen, look, strip, number, { layout, width }));
-  seal(pen, look, width - EDGE, height - EDGE + SMALL / 2);
+  seal(pen, look, EDGE, height - EDGE + SMALL / 2);
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
@@ -81,9 +81,9 @@ function setStrip(pen, look, strip, number, { layout, width }) {
 function seal(pen, look, x, y) {
   pen.fillStyle = look.accent;
   pen.beginPath();
-  pen.roundRect(x - 34, y - 17, 34, 34, 5);
+  pen.roundRect(x, y - 17, 34, 34, 5);
   pen.fill();
   pen.fillStyle = look.onAccent;
   pen.font = `22px ${look.font}`;
-  pen.fillText("诗", x - 17, y + 1);
+  pen.fillText("诗", x + 17, y + 1);
 }

@@ -69,9 +69,9 @@ export class Sheet {
     this.verse.setAttribute("role", "group");
     this.verse.setAttribute("aria-label", t("poemLabel"));
     for (const character of this.verse.querySelectorAll(".char")) {
-      const { line, place, tone = "", bits } = character.dataset;
+      const { line, place, tone = "", bits, pinyin = "" } = character.dataset;
       const label = t("charLabel", character.textContent, Number(line) + 1, Number(place) + 1);
-      const known = [label, tone, bits === undefined ? "" : t("bits", bits)];
+      const known = [label, pinyin, tone, bits === undefined ? "" : t("bits", bits)];
       character.setAttribute("aria-label", known.filter(Boolean).join(", "));
     }
   }
@@ -84,11 +84,14 @@ export class Sheet {
       const last = place === [...this.rows[line].text].length - 1;
       delete character.dataset.tone;
       delete character.dataset.bits;
+      delete character.dataset.pinyin;
       character.classList.remove("fault", "rhyme", "oblique");
       if (!review || review.lines.length !== this.rows.length) continue;
       character.dataset.tone = review.tones[line]?.[place] ?? "";
       const bits = review.surprise?.[line]?.[place];
       if (bits !== undefined) character.dataset.bits = Math.round(bits);
+      const sound = review.pinyin?.[line]?.[place];
+      if (sound && sound !== "?") character.dataset.pinyin = sound;
       character.classList.toggle("oblique", character.dataset.tone === "仄");
       character.classList.toggle("rhyme", last && review.rhyming[line] > 0);
       character.classList.toggle("fault", review.faults.some((fault) => covers(fault, line, place)));
@@ -98,6 +101,11 @@ export class Sheet {
       line.dataset.rhyme = sealOf(line.title);
     }
     this.name();
+  }
+
+  /** Mark the line that is read aloud, or none. */
+  speak(number) {
+    this.verse.querySelectorAll(".line").forEach((line, place) => line.classList.toggle("spoken", place === number));
   }
 
   /** Mark one character as chosen, or none. */

@@ -1,6 +1,6 @@
 // The studio: which kind of poem is asked for, how it is looked at, how it is taken away.
 
-import { annotateIfWanted, poem, sheet, showCaption, startDesk, step } from "./desk.js";
+import { annotateIfWanted, ASIDES, notice, poem, sheet, showCaption, startDesk, step } from "./desk.js";
 import { $, confirmOn, copyText, download } from "./dom.js";
 import { inEachLanguage, t } from "./i18n.js";
 import { linkTo, readLink } from "./link.js";
@@ -8,6 +8,7 @@ import { clearBench, startMending } from "./mending.js";
 import { draw } from "./picture.js";
 import { keep, kept, recall, remember } from "./prefs.js";
 import { linesOf, print } from "./verse.js";
+import { startVoice, stopVoice } from "./voice.js";
 import { fillWishes, readCouplet, readWishes } from "./wishes.js";
 import { answer, fulfil, layCouplet, startWriting, stopWriting, write } from "./writing.js";
 
@@ -19,9 +20,13 @@ export function startStudio(ready) {
   startFields();
   startMending(stopWriting);
   startWriting();
-  startDesk(clearBench);
+  startDesk(() => {
+    stopVoice(); // it reads another poem
+    clearBench();
+  });
   startTools();
-  for (const name of ["tones", "rhymes", "surprise"]) startToggle(name);
+  startVoice(() => poem().rows, (line) => sheet.speak(line), notice);
+  for (const name of ASIDES) startToggle(name);
   for (const input of document.querySelectorAll("input[name=layout]")) {
     input.checked = input.value === recall("layout", "across");
     input.addEventListener("change", () => setLayout(input.value));

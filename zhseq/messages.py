@@ -95,6 +95,7 @@ _POETRY: dict[str, str] = {
     "no_repetition": "此处当叠「{text}」（叠句）",
     "rhyme_word_again": "韵字已见于第 {other_line} 句，词中可以如此",
     "taken_for_tune": "看作{tune}，与之最近；如非此调，可用 <tune> 说明",
+    "forms_run_together": "像是一首{first}与一首{second}连在一起，请以空行隔开",
     "poems_run_together": "像是 {count} 首{form}连在一起，请以空行隔开",
     "mixed_lengths": "看作杂言，平仄用韵不拘",
     "turned_end": "拗：以平平仄平仄代平平平仄仄，本可如此",

@@ -319,6 +319,26 @@ def test_verse_of_mixed_lengths_and_poems_run_together_are_told():
     assert str(review(CRANE + second, prosody()).note).startswith("reads as 2 五绝 run together")
 
 
+def test_two_poems_of_different_forms_run_together_are_told():
+    longer = "江山白日依山尽，白雪黄河入海流。月地欲穷千里目，秋云更上一层楼。"
+    assert (review(longer, prosody()).form, review(longer, prosody()).faults) == ("七绝", ())
+    for text, first, second in ((CRANE + longer, "五绝", "七绝"), (longer + CRANE, "七绝", "五绝")):
+        found = review(text, prosody())
+        assert str(found.note) == f"reads as a {first} and a {second} run together; part them by a blank line"
+        assert (found.form, found.faults) == ("杂言", ())
+
+
+def test_a_line_too_many_is_told_whatever_tune_comes_nearer_by_its_lengths():
+    usual = ("仄仄平平仄", "平仄平平", "中平中", "中仄中平", "平中中", "中仄平平")
+    lines = tuple(map(len, usual))
+    tune = Pattern(lines, usual, (0, 1, 0, 1, 0, 1))
+    text = "白日依山尽，黄海江流，长江日，月上山楼，云江雪，白日无秋，"
+    assert review(text, sung(tune)).faults == ()
+    found = review(text + "白日江山流。", sung(tune))
+    assert str(found.note).startswith("taken for 新令")
+    assert [(fault.code, fault.line) for fault in found.faults] == [("surplus_lines", 7)]
+
+
 def test_long_regulated_verse_is_read():
     one, two = CRANE.split("。")[:2]
     parts = [one, two, "白日无山月，长江入地秋", "思乡穷里目，夜雪一层楼", "月夜依人尽，无风月目流"]

@@ -23,8 +23,8 @@ OLD_STYLE = "古体"
 """The pattern of a poem whose tones are free."""
 CHANGED_RHYME = "换韵"
 """Stands behind it where the rhyme changes."""
-PROSE, SONG = "散文", "曲"
-"""The forms of what is no verse, and of songs, whose rules are not those of ci."""
+PROSE, SONG, MIXED = "散文", "曲", "杂言"
+"""The forms of what is no verse, of songs, whose rules are not those of ci, and of verse of mixed lengths."""
 BROKEN_WAIST = "折腰体"
 """A quatrain whose second couplet does not take up the tones of the first."""
 
@@ -321,7 +321,7 @@ def judge_mixed(lines: Sequence[str], prosody: Prosody) -> Review | None:
     if rhymed < _RHYMED * (len(lines) - 1):
         return None
     note = Message("mixed_lengths", "taken for verse of mixed lengths (杂言), whose tones and rhymes are free")
-    return unjudged(lines, "杂言", OLD_STYLE, note, prosody)
+    return unjudged(lines, MIXED, OLD_STYLE, note, prosody)
 
 
 def judge_song(lines: Sequence[str], song: str, prosody: Prosody) -> Review:

@@ -27,6 +27,7 @@ from zhseq.poetry.prosody.books import song_of
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.poetry.reading import BLANK, cut_lines, fold_verse, read_lines, regular_length
 from zhseq.poetry.regulated import (
+    MIXED,
     PROSE,
     find_rhymes,
     in_order,
@@ -61,6 +62,7 @@ _MOST_TRIED = 40  # patterns that a text is laid beside
 _MOST_LAID = 5  # patterns of its tune that a text is laid beside
 _NO_LINE = 10_000  # stands for the length of a line that a pattern has not
 _EXACTLY = 1e-9  # costs that differ by less are the same
+_FEWEST_TO_LACK, _FEW_FAULTS = 6, 2  # lines of a text that may have one too many or too few, and its faults with that
 _FAR = 9  # characters that a text may have more or less than a pattern
 
 
@@ -141,6 +143,9 @@ def _told(folded: str, prosody: Prosody) -> Review | None:
             tune = _tune_of_parts(lines, count, prosody)
             if tune:
                 return _run_together(lines, CI, tune, count, prosody)
+    two = _two_forms(lines, prosody)
+    if two is not None:
+        return two
     if len(lines) >= _FEWEST_LINES and len(set(lengths)) == 1 and lengths[0] not in (5, 7) and unrhymed(lines, prosody):
         note = Message(
             "even_prose",
@@ -189,6 +194,23 @@ def _review_even(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
         if not any(part.faults or part.form == PROSE for part in halves):
             return _run_together(lines, halves[0].form, halves[0].form, 2, prosody)
     return found
+
+
+def _two_forms(lines: Sequence[str], prosody: Prosody) -> Review | None:
+    """Tell a text that is a regulated poem and one of another form, both without faults, from a ci; else None."""
+    shapes = {shape: form for form, shape in FORM_SHAPES.items()}
+    for cut in (4, 8):
+        parts = lines[:cut], lines[cut:]
+        forms = [shapes.get((len(part), len(part[0]))) if len(set(map(len, part))) == 1 else None for part in parts]
+        if None in forms or any(judge_lines(part, prosody, strict=True).faults for part in parts):
+            continue
+        note = Message(
+            "forms_run_together",
+            "reads as a {first} and a {second} run together; part them by a blank line",
+            {"first": forms[0], "second": forms[1]},
+        )
+        return unjudged(lines, MIXED, MIXED, note, prosody)
+    return None
 
 
 def _tune_of_parts(lines: Sequence[str], count: int, prosody: Prosody) -> str:
@@ -324,13 +346,32 @@ def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
         for pair in shelves[each].pairs
         if pair[1].line_lengths[:2] == lengths[:2] or pair[1].line_lengths[-2:] == lengths[-2:]
     ]
-    found = _best(_near(folded, pairs[:_MOST_TRIED], prosody, _MOST_CHANGED))
+    found = _with_another_line(folded, lengths, pairs, prosody)
+    found = found or _best(_near(folded, pairs[:_MOST_TRIED], prosody, _MOST_CHANGED))
     if found is None or len(found.faults) > max(3, _MOST_FAULTS * size):
         return None
     note = Message(
         "taken_for_tune", "taken for {tune}, to which it comes nearest; <tune> says otherwise", {"tune": found.tune}
     )
     return replace(found, note=note)
+
+
+def _with_another_line(
+    folded: str, lengths: Sequence[int], pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
+) -> Review | None:
+    """Judge a text by a tune that it keeps but for one line too many or too few, if there is one."""
+    off = [pair for pair in pairs if _one_line_off(lengths, pair[1].line_lengths)]
+    found = _best(_near(folded, off, prosody, _MOST_CHANGED)) if off and len(lengths) >= _FEWEST_TO_LACK else None
+    return found if found is not None and len(found.faults) <= _FEW_FAULTS else None
+
+
+def _one_line_off(first: Sequence[int], second: Sequence[int]) -> bool:
+    """Tell whether lines of these lengths are the same but for one that only one of both has."""
+    short, long = sorted((first, second), key=len)
+    if len(long) - len(short) != 1:
+        return False
+    place = next((n for n, length in enumerate(short) if length != long[n]), len(short))
+    return tuple(short[place:]) == tuple(long[place + 1 :])
 
 
 def _best(found: Iterable[tuple[float, Review]]) -> Review | None:

@@ -298,7 +298,8 @@ NOTE_CODES = (
     # of poems that were written
     *("author_by_words", "kept_as_given", "two_notes", "words_unknown_to_verse"),
     # of poems that were judged
-    *("even_prose", "mixed_lengths", "old_style", "poems_run_together", "prose", "song", "taken_for_tune"),
+    *("even_prose", "forms_run_together", "mixed_lengths", "old_style", "poems_run_together", "prose", "song"),
+    "taken_for_tune",
     "unknown_tones",
 )
 

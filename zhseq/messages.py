@@ -227,6 +227,9 @@ _TAGGING: dict[str, str] = {
     "no_legal_path": "有一段文字没有合法的标注：请放宽词典强制的词，或检查模型",
     # dictionary files
     "comments": "{path}：{count} 行是注释，略去，第一行是第 {line} 行",
+    "json_in_dictionary": "应为词，却是 JSON（{line}）",
+    "tagged_text_as_dictionary": "{path}：应每行一词，却像标注文本：{total} 行中有 {count} 行以 B-PER 之类的标签结尾，"
+    "如第 {line} 行（{word!r}）",
     "two_words_a_line": "{path}：应每行一词，{total} 行中却有 {count} 行在汉字之间有空格，如第 {line} 行（{word!r}）；"
     "请每行写一词。",
     "word_with_blank": "{path}：{total} 个词中有 {count} 个在汉字之间有空格，第一个在第 {line} 行（{word!r}）；"
@@ -287,6 +290,10 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     # tagged texts
     "broken_line": "{name} 第 {line} 行：应为{expected}，而所见为 {found}。",
     "a_character_and_tag": "一个字及其标签",
+    "character_before_tag": "字在前、标签在后",
+    "words_before_tags": "词在前、标签在后，如 北京/ns",
+    "whole_characters": '不含半个字符（如 \\ud83d）的 "text"；此行',
+    "strange_label": "{name}：标签应为不超过 {most} 个可见字符，却有 {label}；这是标签吗？",
     "a_tag_at_the_end": "行末有 B-PER、I-PER、E-PER、S-PER 或 O 之类的标签",
     "mixed_schemes": "{name}：{error}。",
     "ten_columns": "以制表符分隔的编号、词及八列（CoNLL-U）",
@@ -301,6 +308,8 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "overlapping_words": "互不重叠的词；此行",
     "labels_of_cluener": '"label" 形如 {{"name": {{"叶老桂": [[9, 11]]}}}}，末位包含在内，且与文本相符；此行',
     "a_json_object": "一个 JSON 对象（第 {column} 列：{reason}）；此行",
+    "a_plainer_json_object": "一个 JSON 对象（{reason}）；此行",
+    "broken_array": "{name}：应为 JSON 数组，但无法解析（{reason}）；请修正文件",
     "an_object_with_text": '带 "text" 的 JSON 对象；此行',
     "a_place_of_text": '带 "file"、"line"、"start"、"end" 的对象；此行',
     "a_line_of_raw": "语料 raw 的 {file} 中有的一行；此行",
@@ -478,6 +487,7 @@ _BULK: dict[str, str] = {
     # Decoding
     # Streams and decoding
     "closed_input": "标准输入应有内容可读，却已关闭。",
+    "no_text": "{name}：应为 UTF-8、GB18030 或 Big5 的文本，却是别种文件（{kind}）；请先解压，或另存为 UTF-8 文本",
     "utf16_text": "{name}：应为 UTF-8、GB18030 或 Big5，却是 UTF-16；请另存为 UTF-8。",
     "not_utf8": "{name}：不是 UTF-8（第 {line} 行），按 {encoding} 读取",
     "mixed_encodings": "{name} 第 {line} 行：应与文件其余部分同为 {encoding}，却是 UTF-8；请在编码改变处拆开文件，"

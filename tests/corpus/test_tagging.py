@@ -1,8 +1,17 @@
 """Named corpora, telling of formats, errors, and the division into train and dev."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +29,31 @@ EXAMPLES = {
     "conllu": "# text = 子曰\n1\t子\t子\tNOUN\tn\t_\t2\tnsubj\t_\t_\n2\t曰\t曰\tVERB\tv\t_\t0\troot\t_\t_\n\n",
     "cluener": '{"text": "浙商银行", "label": {"company": {"浙商银行": [[0, 3]]}}}\n',
     "jsonl": '{"text": "人", "words": [{"text": "人", "start": 0, "end": 1, "pos": "n"}], "entities": []}\n',
+}
+
+
+def _parquet(data: bytes) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"tokens": [[data.decode()]]}), stream)
+    return stream.getvalue()
+
+
+def _zip(data: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.txt", data)
+    return stream.getvalue()
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "xz": lzma.compress,
+    "bzip2": bz2.compress,
+    "ZIP": _zip,
+    "Parquet": _parquet,
+    "PDF": lambda data: b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n" + data,
+    "UTF-16": lambda data: data.decode().encode("utf-16-le"),
+    "binary": lambda data: bytes(1000) + data,
 }
 
 
@@ -226,3 +260,70 @@ def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, f
             ends = [0, *(place for span in spans for place in (span.start, span.end)), len(text.text)]
             assert ends == sorted(ends)
             assert all(span.start < span.end for span in spans)
+
+
+COLUMNS = "历 B-LOC\n博 I-LOC\n、 O\n\n人 O\n江 B-PER\n民 I-PER\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf\xef\xbb\xbf" + COLUMNS.encode(),
+        COLUMNS.replace("人 O", "\ufeff人 O").encode(),
+        *(COLUMNS.replace("\n", end).encode() for end in ("\r\n", "\r", "\r\r\n", "\x85", "\u2028")),
+    ],
+    ids=["two marks", "a mark inside", "CR LF", "CR", "CR CR LF", "NEL", "U+2028"],
+)
+def test_marks_and_line_ends_of_all_kinds_change_nothing(tmp_path: Path, data: bytes) -> None:
+    path, plain = tmp_path / "a.txt", tmp_path / "b.txt"
+    path.write_bytes(data)
+    plain.write_text(COLUMNS, encoding="utf-8")
+    found, expected = ([(text.text, text.entities) for text in read_tagged(each).texts] for each in (path, plain))
+    assert found == expected
+    assert len(found) == 2
+
+
+DEEP = "[" * 50_000 + "]" * 50_000
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (f'[{{"text": {DEEP}}}]', "broken_array"),
+        ('[{"text": "人", "entities": []}, {"text": ', "broken_array"),
+        (f'{{"text": {DEEP}}}\n', "broken_line"),
+        (f'{{"text": "人", "label": {DEEP}}}\n', "broken_line"),
+        ('{"text": "人", "entities": [{"start": %s, "end": 1, "label": "x"}]}\n' % ("9" * 5000), "broken_line"),
+        ('{"text": "人人", "entities": [{"start": false, "end": true, "label": "x"}]}\n', "broken_line"),
+        ('{"text": "\\ud83d", "entities": []}\n', "broken_line"),
+        ('{"text": "人", "words": [{"start": 0, "end": 1, "pos": "\\ud83d"}]}\n', "strange_label"),
+        (COLUMNS.replace("LOC", "L\x1b[31mOC"), "strange_label"),
+        (COLUMNS.replace("LOC", "L" * 99), "strange_label"),
+        ("B-LOC 历\nI-LOC 博\nO 、\n", "broken_line"),
+        ("B-LOC\t历\nI-LOC\t博\nO\t、\n", "broken_line"),
+        ("nr/江 nr/泽民 v/发表 n/讲话\n", "broken_line"),
+    ],
+)
+def test_what_would_be_read_as_something_else_is_refused(tmp_path: Path, text: str, code: str) -> None:
+    with pytest.raises(CorpusError) as error:
+        read_tagged(write(tmp_path, text))
+    assert error.value.code == code
+    assert len(str(error.value)) < 700
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("size", [1, 40])
+@pytest.mark.parametrize("pack", PACKED)
+def test_what_is_no_text_is_named(tmp_path: Path, pack: str, size: int) -> None:
+    """Whole, and cut off."""
+    data = PACKED[pack](COLUMNS.encode() * 20)
+    (tmp_path / "a.txt").write_bytes(data[: len(data) // size + 20])
+    with pytest.raises(CorpusError, match=pack) as error:
+        read_tagged(tmp_path / "a.txt")
+    assert error.value.code == "no_text"
+
+
+def test_a_line_of_brackets_is_read_in_no_time(tmp_path: Path) -> None:
+    begin = time.process_time()
+    assert len(read_tagged(write(tmp_path, COLUMNS + "[" * 100_000 + " O\n")).texts) == 2
+    assert time.process_time() - begin < 5

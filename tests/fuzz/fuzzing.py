@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import copy
+import gzip
 import json
+import lzma
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -56,8 +59,42 @@ def mutated(draw: st.DrawFn, examples: tuple[bytes, ...]) -> bytes:
             )
         )
         data[start:stop] = piece
-    return bytes(data)
+    return draw(st.sampled_from(_DAMAGES))(bytes(data))
 
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
+def _recoded(encoding: str) -> Callable[[bytes], bytes]:
+    return lambda data: data.decode(errors="replace").encode(encoding, "replace")
+
+
+def _cut(pack: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    return lambda data: pack(data)[:-6]
+
+
+_DAMAGES: tuple[Callable[[bytes], bytes], ...] = (
+    *[_same] * 20,
+    *map(_recoded, ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "big5", "gb18030", "shift_jis", "euc-kr")),
+    *(
+        lambda data, end=end: data.replace(b"\n", end)
+        for end in (b"\r", b"\r\n", b"\r\r\n", b"\xc2\x85", b"\xe2\x80\xa8")
+    ),
+    lambda data: data + _recoded("gb18030")(data),
+    lambda data: _recoded("big5")(data) + data,
+    lambda data: b"\xef\xbb\xbf" * 2 + data.replace(b"\n", b"\n\xef\xbb\xbf"),
+    lambda data: data.replace(b" ", b"\0"),
+    lambda data: data + bytes(500),
+    lambda data: data.replace(b"\n", b"") * 5000,
+    lambda data: b"[" * 100_000 + data + b"]" * 100_000,
+    lambda data: data.replace(b":", b":" + b"[" * 50_000, 1),
+    lambda data: b" ".join(reversed(data.split(b" "))),
+    lambda data: b"\n".join(b" ".join(reversed(line.split())) for line in data.split(b"\n")),
+    lambda data: b"\n".join(b"\t".join(reversed(line.split())) for line in data.split(b"\n")),
+    *(pack for whole in (gzip.compress, lzma.compress, bz2.compress) for pack in (whole, _cut(whole))),
+)
+"""What becomes of whole files: other encodings, line ends, marks, packings cut off, columns turned, one line of all."""
 
 _LEAVES = st.one_of(
     st.none(),

@@ -109,6 +109,8 @@ def test_collections_are_read_as_json() -> None:
         ('[{"title": "登楼"}]', "poems.txt, record 1: the record has no 'content'"),
         ('[{"paragraphs": [3]}]', "record 1: 'content' and 'form' must be strings"),
         ('[{"paragraphs": "春"', "not valid JSON"),
+        ('[{"paragraphs": ' + "[" * 50_000 + "]" * 50_000 + "}]", "not valid JSON"),
+        ('{"paragraphs": ' + "[" * 50_000 + "]" * 50_000 + "}", "poems.txt, line 1: the record is not valid JSON"),
         ('{"content": "春"}\n{"content', "poems.txt, line 2: the record is not valid JSON"),
         ('[{"paragraphs": ["春"]}, 3]', "record 2: the record has no 'content'"),
     ],

@@ -1,5 +1,6 @@
 import math
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,13 @@ def test_other_encodings(tmp_path: Path) -> None:
             "一" * (MAX_WORD + 1),
             f"words.txt, line 1: expected a word of at most {MAX_WORD} characters, found one of 129",
         ),
+        ("一" * 200_000, "words.txt, line 1: expected a word of at most 128 characters, found one of 200000"),
+        ("好" + " " * 200_000 + "坏\n", "words.txt, line 1: expected a word of at most 128 characters"),
+        ("[" * 200_000, "words.txt, line 1: expected a word of at most 128 characters, found one of 200000"),
+        ("坏\ufeff好\n", "words.txt, line 1: expected a word without control characters"),
+        ('好\n{"text": "人"}\n', "words.txt, line 2: expected a word, found JSON"),
+        ("历 B-LOC\n博 I-LOC\n、 O\n" * 2, "expected one word a line, found a tagged text: 6 of 6 lines end in a tag"),
+        ("坏\x00" * 20, "words.txt: expected text in UTF-8, GB18030 or Big5, found another kind of file"),
         ("坏\t1\ta b\n", "words.txt, line 1: expected as part of speech at most 64 printable characters"),
         ("坏\t1\tn\t" + "L" * 65, "words.txt, line 1: expected as entity label at most 64 printable characters"),
     ],
@@ -144,6 +152,19 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)) as error:
         read(tmp_path, text)
     assert "\n" not in str(error.value)
+
+
+def test_no_line_takes_long(tmp_path: Path) -> None:
+    begin = time.process_time()
+    for line in ("[" * 500_000, "a" + " " * 500_000 + "#", "a " * 250_000, "1" * 500_000, "好" + " " * 500_000 + "坏"):
+        with pytest.raises(InputError, match="at most 128 characters"):
+            read(tmp_path, line + "\n")
+    assert time.process_time() - begin < 10
+
+
+def test_marks_at_the_beginning_of_lines_belong_to_no_word(tmp_path: Path) -> None:
+    marked = "\ufeff\ufeff北京 5 ns\n\ufeff上海 ns\n"
+    assert read(tmp_path, marked) == read(tmp_path, "北京 5 ns\n上海 ns\n")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from zhseq.corpus.tagging_json import read_cluener, read_dataset, read_detached,
 from zhseq.corpus.tagging_lines import (
     DOCUMENT_START,
     PARAGRAPH_ID,
+    are_turned,
     has_commas,
     is_tag,
     partner,
@@ -49,12 +50,15 @@ _READERS: dict[str, Callable[[Source], Iterator[TaggedText]]] = {
 }
 FORMATS = ("auto", *_READERS, "parallel", "datasets")
 
+_LONGEST_LABEL = 64
 _SAMPLE = 200  # lines by which a format is told
 _SHARE = 0.9  # of them must look right: a broken line is the reader's to report, not a reason to guess otherwise
-_SLASHED = re.compile(r"\[*\S+/[A-Za-z]+(?:\][A-Za-z.]+)*$")
+_SLASHED = re.compile(r"\S+/[A-Za-z]+(?:\][A-Za-z.]+)*$")
 _COMPOUND = re.compile(r".+/[a-z]+\](?:nt|ns|nz|nr|i|l)$")
 _CLUENER = re.compile(r'"label"\s*:\s*\{')  # our own format has labels, too, but as strings
-_ARRAY = re.compile(r"\s*\[\s*\{")
+_ARRAY = re.compile(r"\ufeff?\s*\[\s*\{\s*[\"}]")
+_LINE_END = re.compile(r"\r+\n|\r")
+_TURNED = re.compile(r"[A-Za-z]+/[^\sA-Za-z/]+$")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::\w+)?$")
 
 
@@ -146,7 +150,22 @@ def read_tagged(source: str | Path, *, format: str = "auto", task: str | None = 
         opened, texts = _read(source, format)
     if not texts:
         raise CorpusError("no_tagged_texts", "{name}: expected tagged texts, found none.", name=opened.name)
+    _check_labels(texts, opened.name)
     return TaggedCorpus(_for_task(texts, task, opened.name), opened.repairs, str(source), tuple(opened.notes))
+
+
+def _check_labels(texts: Iterable[TaggedText], name: str) -> None:
+    """Refuse labels that could not be shown or stored: they stand in checkpoints and on terminals."""
+    labels = {span.label for text in texts for spans in (text.words, text.entities) for span in spans or ()}
+    for label in sorted(labels):
+        if len(label) > _LONGEST_LABEL or not label.isprintable():
+            raise CorpusError(
+                "strange_label",
+                "{name}: expected labels of at most {most} printable characters, found {label}; is it a label?",
+                name=name,
+                most=_LONGEST_LABEL,
+                label=repr(label[:_LONGEST_LABEL]),
+            )
 
 
 def split_dev(texts: Sequence[TaggedText], share: float, seed: int) -> tuple[list[TaggedText], list[TaggedText]]:
@@ -263,18 +282,34 @@ def _open(path: Path) -> Source:
         raise CorpusError(
             "unreadable_texts", "{path}: expected a file to read, but {reason}.", path=path, reason=error.strerror
         ) from error
-    lines = _array(text) or text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = _array(text, str(path)) or _lines(text)
     return Source(str(path), lines, notes=notes)
 
 
-def _array(text: str) -> list[str]:
-    """Return the objects of a JSON array, each as one line; nothing for all other texts."""
+def _lines(text: str) -> list[str]:
+    """Cut a text into lines: at line feeds and carriage returns, or at U+0085, U+2028 and others if they are more."""
+    lines = _LINE_END.sub("\n", text).split("\n")
+    others = text.splitlines()
+    return others if len(others) > 2 * len(lines) and not text.startswith("{") else lines
+
+
+def _array(text: str, name: str) -> list[str]:
+    """Return the objects of a JSON array, each as one line; nothing for all other texts.
+
+    Raises:
+        CorpusError: The array is damaged.
+    """
     if not _ARRAY.match(text):
         return []
     try:
         records = json.loads(text)
-    except ValueError:
-        return []
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(
+            "broken_array",
+            "{name}: expected a JSON array, but it cannot be parsed ({reason}); mend the file.",
+            name=name,
+            reason=str(error),
+        ) from error
     return [json.dumps(record, ensure_ascii=False) for record in records]
 
 
@@ -302,8 +337,10 @@ def _detect(source: Source, path: Path) -> str:
         return "pfr" if any(_COMPOUND.match(token) for row in tokens for token in row) else "text"
     if path.suffix and partner(path).is_file():
         return "parallel"
-    if any("\t" in line for line in lines):
+    if any("\t" in line for line in lines) or _most(are_turned(*row) for row in tokens if len(row) == 2):
         return "columns"
+    if _most(_TURNED.match(token) for row in tokens for token in row):
+        raise source.error(0, Message("words_before_tags", "words with their tags behind, as in 北京/ns"))
     if has_commas(lines) or _most(len(row) >= 2 and is_tag(tag) for row, tag in zip(tokens, last, strict=True)):
         return "columns"
     if _most(len(row) < 2 or not is_tag(tag) for row, tag in zip(tokens, last, strict=True)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -17,6 +18,7 @@ from zhseq.text.tags import Span, detect_scheme, tags_to_spans
 
 _WORDS = '{"start": 0, "end": 2, "pos": "n"}'
 _ENTITIES = '{"start": 0, "end": 2, "label": "PER"}'
+_HALF = re.compile("[\ud800-\udfff]")
 _MUCH = 0.1  # of the records; if more are not understood, the file is something else
 _TOKEN_COLUMNS = ("tokens", "words", "chars", "characters", "sentence")
 _ENTITY_COLUMNS = ("ner_tags", "ner", "tags", "labels")
@@ -145,7 +147,8 @@ def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], it
     for item in items:
         try:
             span = Span(item["start"], item["end"], item.get(label) or "")
-            right = 0 <= span.start < span.end <= len(text) and isinstance(span.label, str)
+            right = type(span.start) is type(span.end) is int
+            right = right and 0 <= span.start < span.end <= len(text) and isinstance(span.label, str)
             right = right and item.get("text", text[span.start : span.end]) == text[span.start : span.end]
         except (TypeError, KeyError, AttributeError):
             right = False
@@ -188,6 +191,9 @@ def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
     for index, record in _parsed(source):
         if not isinstance(record.get("text"), str):
             raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"; the line'))
+        if _HALF.search(record["text"]):
+            expected = Message("whole_characters", '"text" without halves of characters, such as \\ud83d; the line')
+            raise source.error(index, expected)
         yield index, record
 
 
@@ -204,6 +210,12 @@ def _parsed(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
                 "a JSON object ({reason} at column {column}); the line",
                 {"reason": error.msg, "column": error.colno},
             )
+            raise source.error(index, expected) from error
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # thousands of digits, of brackets in brackets
+            expected = Message("a_plainer_json_object", "a JSON object ({reason}); the line", {"reason": str(error)})
             raise source.error(index, expected) from error
         if not isinstance(record, dict):
             raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"; the line'))

@@ -191,6 +191,11 @@ def is_tag(text: str) -> bool:
     return True
 
 
+def are_turned(first: str, last: str) -> bool:
+    """Tell whether a tag like B-PER or O stands before a character and not behind it."""
+    return is_tag(first) and not is_tag(last)
+
+
 def read_columns(source: Source) -> Iterator[TaggedText]:
     """Read lines of a character (or word), a tab or blank, perhaps more columns, and last a tag.
 
@@ -215,6 +220,8 @@ def read_columns(source: Source) -> Iterator[TaggedText]:
         tokens = [token.strip() or token for token in tokens]
     starts = np.flatnonzero(np.diff(np.array(filled), prepend=-2) > 1)
     tags = without_bilou(tags)
+    if any("-" in token for token in tokens) and all(map(are_turned, tokens, tags)):
+        raise source.error(filled[0], Message("character_before_tag", "a character and its tag, in this order"))
     if sum(count for tag, count in Counter(tags).items() if is_tag(tag)) * 2 > len(tags):
         texts = list(_read_scheme(source, filled, _without_positions(tokens), tags, starts))
     else:

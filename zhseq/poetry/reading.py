@@ -346,7 +346,7 @@ def _json_records(text: str, path: str) -> Iterator[tuple[object, str]]:
     """Yield the records of a file, a list or one a line, and where each stands."""
     try:
         whole = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if text.lstrip().startswith("["):
             raise _broken_record(path, Message("no_json", "is not valid JSON ({error})", {"error": error})) from error
         for number, line in enumerate(text.splitlines(), start=1):

@@ -36,11 +36,15 @@ _JIEBA_TAGS = (
 _JIEBA_POS = frozenset(_JIEBA_TAGS.split())
 """Parts of speech of jieba: behind a word that ends in a Latin letter, other letters are the rest of the word."""
 _COMMENT = re.compile(r"\s*(?:#|//)(?:\s|$)")
-_END_COMMENT = re.compile(r"\s+#\s.*$")
+_END_COMMENT = re.compile(r"(?<!\s)\s+#\s.*$")
+_JSON = re.compile(r"[\[{]+\s*\"")
+_TAGGED = re.compile(r"\S+ (?:O|[BIESM]-\w+)")
 _COMMAS = re.compile(r"[^,，]*[^,，0-9.\s][^,，]*[,，]\s*(?:(?:[0-9.]+|force)\s*(?:[,，]\s*[A-Za-z]*\s*)*|[a-z]{1,4})")
 _TURNED = re.compile(r"[^ ]*[\u4e00-\u9fff] +([a-z]+) +[0-9]+")
 _TWO_WORDS = re.compile(r"[\u4e00-\u9fff] +[\u4e00-\u9fff]")
 _WIDE_BLANKS = str.maketrans({"\u3000": " ", "\u00a0": " "})
+_LONGEST = 512
+"""Characters of a line without tabs that can be a word: a longer one is not looked at closely, which takes long."""
 _MUCH, _MANY = 0.2, 5  # share and number of odd lines from which on the file is something else
 
 
@@ -144,8 +148,20 @@ def _in_line(path: Path, line: int, problem: Message) -> InputError:
 
 
 def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: Notify | None) -> None:
-    """Note lines that seem to hold two words with a blank between; raise if there are many."""
+    """Note lines that seem to hold two words with a blank between; raise if there are many, or many with a tag."""
     odd = [index for index, word in enumerate(columns.words) if " " in word and _TWO_WORDS.search(word)]
+    tagged = [index for index, word in enumerate(columns.words) if _TAGGED.fullmatch(word)]
+    if len(tagged) >= _MANY and len(tagged) > _MUCH * len(numbers):
+        raise InputError(
+            "tagged_text_as_dictionary",
+            "{path}: expected one word a line, found a tagged text: {count} of {total} lines end in a tag like B-PER, "
+            "as line {line} ({word!r}).",
+            path=path,
+            count=len(tagged),
+            total=len(numbers),
+            line=numbers[tagged[0]],
+            word=columns.words[tagged[0]],
+        )
     if not odd:
         return
     values = {
@@ -240,6 +256,11 @@ def keep_apart(apart: dict[str, tuple[int, ...]], whole: str, parts: list[str]) 
 
 def _append_plain(columns: Columns, line: str) -> None:
     line = _END_COMMENT.sub("", line).translate(_WIDE_BLANKS).strip()
+    if len(line) > _LONGEST:
+        columns.append(line, "", "", math.nan, "")
+        return
+    if _JSON.match(line):
+        raise InputError("json_in_dictionary", "expected a word, found JSON ({line}).", line=shown(line))
     if _COMMAS.fullmatch(line):
         raise InputError(
             "dictionary_with_commas",
@@ -342,7 +363,7 @@ def checked(columns: Columns, error: Callable[[int, Message], InputError]) -> Co
     joined = "".join(columns.words)
     points = codepoints(joined)
     control = (points < 0x20) | ((points >= 0x7F) & (points < 0xA0)) | ((points >= 0xD800) & (points < 0xE000))
-    control |= (points == 0x2028) | (points == 0x2029)
+    control |= (points == 0x2028) | (points == 0x2029) | (points == 0xFEFF)
     wrong = (lengths == 0) | (lengths > MAX_WORD)
     wrong[np.searchsorted(np.cumsum(lengths), np.flatnonzero(control), side="right")] = True
     if wrong.any():

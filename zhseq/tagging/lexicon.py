@@ -340,7 +340,7 @@ def read_word_list(path: Path) -> dict[str, float]:
                 "{path}, line {line}: expected a positive frequency after the word, found '{found}'",
                 path=path,
                 line=number,
-                found=rest[0],
+                found=rest[0][:40],
             )
         if word:
             words[normalize(word)] = frequency

@@ -21,12 +21,27 @@ Notify = Callable[[Message], object]
 _NAMES = {UTF8: "UTF-8", GB18030: "GB18030", BIG5: "Big5"}
 _CODECS = {UTF8: ("utf-8",), GB18030: ("gb18030",), BIG5: ("cp950", "big5hkscs")}
 """Codecs of Python, tried in turn on each line: Big5 as Windows writes it, then with the characters of Hong Kong."""
+_FORMATS = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ": "xz",
+    b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PK\x03\x04": "ZIP, XLSX or DOCX",
+    b"PAR1": "Parquet",
+    b"%PDF-": "PDF",
+    b"{\\rtf": "RTF",
+    b"\xd0\xcf\x11\xe0": "XLS or DOC",
+}
+"""What files begin with that are no text, and what they are."""
+_FEW_ZEROS = 8  # that may stand in a short file
+_MOST_ZEROS = 0.02  # share of zero bytes from which on a file is no text, but UTF-16 without a mark or binary
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _BLOCK = 1 << 16  # bytes that are read before the encoding is decided
 _SAMPLE = 1 << 14  # bytes that are judged where it is not UTF-8
 _SURE = 8  # characters of three bytes or more after which valid UTF-8 is no accident
 _HAN = 0x800  # from here on, UTF-8 takes three bytes or more
+_LINE_MARKS = re.compile("^\ufeff+", re.MULTILINE)
 _PAIR = re.compile(rb"[\x80-\xff].", re.DOTALL)
 _COMMON = {
     GB18030: re.compile(rb"[\xa1-\xa3\xb0-\xd7][\xa1-\xff]"),
@@ -80,13 +95,31 @@ def decode_lines(
 def decode_text(data: bytes, name: str, notify: Notify | None = None) -> str:
     """Decode a whole file in the same way as `decode_lines`, and faster.
 
+    Marks of UTF-8 are left out at the beginning of each line, where files were put one behind the other.
+
     Raises:
-        InputError: As `decode_lines`.
+        InputError: As `decode_lines`; or it is no text, but packed or in the format of a program.
     """
+    kind = next((kind for begin, kind in _FORMATS.items() if data.startswith(begin)), "")
+    if not kind and _has_zeros(data) and not data.startswith(_UTF16_MARKS):
+        kind = "UTF-16 / binary"
+    if kind:
+        raise InputError(
+            "no_text",
+            "{name}: expected text in UTF-8, GB18030 or Big5, found another kind of file ({kind}); unpack it, or save "
+            "it as text in UTF-8.",
+            name=name,
+            kind=kind,
+        )
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return "".join(map("".join, decode_lines(io.BytesIO(data), name, notify=notify)))
+        text = "".join(map("".join, decode_lines(io.BytesIO(data), name, notify=notify)))
+    return _LINE_MARKS.sub("", text) if "\ufeff" in text else text
+
+
+def _has_zeros(data: bytes) -> bool:
+    return data.count(0) > max(_FEW_ZEROS, _MOST_ZEROS * len(data))
 
 
 def _take(lines: Iterator[bytes]) -> list[bytes]:
@@ -163,6 +196,8 @@ class _Decoder:
         if 2 * wrong < sum(len(line) for line in block if not line.isascii()):
             return  # some lines are damaged, or of another file
         sample = b"".join(block[number] for number in numbers)[:_SAMPLE]
+        if _has_zeros(sample):
+            return
         score, encoding = max((_plausibility(sample, encoding), encoding) for encoding in (BIG5, GB18030))
         few = len(_PAIR.findall(sample)) < _FEW
         if score < (0 if few else _LEAST) or _plausibility_of_utf8(sample) >= score:

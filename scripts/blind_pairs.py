@@ -3,10 +3,10 @@
     ZHSEQ_CORPORA=corpora python scripts/blind_pairs.py make --num 20 --out pairs --old best_of=4 typical=5.5
     python scripts/blind_pairs.py count --out pairs --answers "ABBA..."
 
-Both poems of a pair have one form, one seed and one start, and stand in random order. With `--against people` the other
-poem of a pair is a dev poem by a minor poet, and ours is written without a start. Among them are control pairs: a poem
-by a person beside one whose lines come from different poems. `pairs.txt` is what is read; `key.json` says what stands
-where and is opened only to count. An answer is A, B, or = for neither.
+Both poems of a pair have one form, one seed and, but for `--free`, one start, and stand in random order. With
+`--against people` the other poem of a pair is a dev poem by a minor poet, and ours is written without a start. Among
+them are control pairs: a poem by a person beside one whose lines come from different poems. `pairs.txt` is what is
+read; `key.json` says what stands where and is opened only to count. An answer is A, B, or = for neither.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--old", nargs="*", default=[], metavar="FIELD=VALUE", help="fields of Ranking, one setting")
     parser.add_argument("--new", nargs="*", default=[], metavar="FIELD=VALUE", help="the other (default: defaults)")
+    parser.add_argument("--free", action="store_true", help="write without a start")
     parser.add_argument("--old-without-sense", action="store_true", help="the old setting knows no table of sense")
     parser.add_argument("--answers", default="", help="A, B or = for each pair, in order")
     options = parser.parse_args(arguments)
@@ -72,13 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def written(options: argparse.Namespace) -> list[Pair]:
-    """Return a pair for each start: seed number, start and form are the same."""
+    """Return pairs of which seed, form and start, if there is one, are the same."""
     poet = Poet.load(options.model)
     plain = Poet(poet.network, poet.vocab, prosody=poet.prosody) if options.old_without_sense else poet
     rankings = {"old": override(Ranking(), options.old), "new": override(Ranking(), options.new)}
     result = []
     for number in range(options.num):
-        start, sampling = STARTS[number % len(STARTS)], Sampling(seed=options.seed + number)
+        start = "" if options.free else STARTS[number % len(STARTS)]
+        sampling = Sampling(seed=options.seed + number)
         poems = [
             next(writer.stream(Request(start=start, form=options.form, ranking=ranking, sampling=sampling), 1)).lines
             for writer, ranking in zip((plain, poet), rankings.values(), strict=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 from datasets import Dataset
 
-from scripts.blind_pairs import MINOR, Pair, by_minor_poets, count, lay_out
+from scripts.blind_pairs import MINOR, STARTS, Pair, by_minor_poets, count, lay_out, written
 from zhseq.errors import InputError
 
 OLD, NEW = ["春山水月花"] * 4, ["秋风云雨江"] * 4
@@ -56,3 +57,20 @@ def test_only_poets_of_few_training_poems_are_minor() -> None:
     names = ("split", "author", "form", "lines")
     poems = Dataset.from_dict({name: [row[column] for row in rows] for column, name in enumerate(names)})
     assert by_minor_poets(poems, "七绝") == [NEW, OLD]
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_both_poems_have_the_start_that_is_due_or_none(tiny_model_dir: Path, free: bool) -> None:
+    wishes = {
+        "form": "五绝",
+        "num": 8,
+        "seed": 0,
+        "old": ["best_of=2"],
+        "new": ["best_of=3"],
+        "old_without_sense": False,
+    }
+    pairs = written(argparse.Namespace(model=str(tiny_model_dir), free=free, **wishes))
+    for side in (0, 1):
+        begun = [pair.poems[side][0][0] == start for pair, start in zip(pairs, STARTS, strict=False)]
+        assert len(begun) == 8
+        assert all(begun) is not free

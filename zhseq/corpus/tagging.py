@@ -107,6 +107,7 @@ _PARTS: dict[str, dict[str, _Part]] = {
     "cclue_ner": {"train": _Part("source.txt", "parallel"), "dev": _Part("dev.txt", "parallel")},
     "modern_text": {split: _Part(f"{split}.jsonl", "jsonl") for split in ("train", "dev")},
     "modern_labels": {"train": _Part("modern_labels.jsonl", "detached")},
+    "modern_written": {"train": _Part("modern_written.txt", "text")},
     "cnc_words": {"train": _Part("part_*.txt", "words")},
     "uner_gsdsimp": {split: _Part(f"{split}.iob2", "uner") for split in ("train", "dev")},
 }

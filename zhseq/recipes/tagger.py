@@ -359,7 +359,11 @@ def _small(epochs: int, size: int = 1024) -> tuple[str, ...]:
 
 
 _GENTLY = (*_small(10), "training.learning_rate=1e-3")  # from a trained encoder; longer or faster, it over-fits
-_MODERN = (Source("modern_text", "modern_text:dev", weight=3), Source("modern_labels", None, weight=2))
+_MODERN = (
+    Source("modern_text", "modern_text:dev", weight=3),
+    Source("modern_labels", None, weight=2),
+    Source("modern_written", None, weight=2),
+)
 RECIPES = {
     "default": Named(
         {
@@ -369,6 +373,7 @@ RECIPES = {
             "ner-cluener": (Source("cluener2020", None),),
             "pos-cnc": (Source("cnc_words", None, weight=0.3),),
         },
+        ("training.epochs=4",),
         transfer=True,
     ),
     "pos-pku": Named({"pos": (Source("pfr199801"),)}, _NEW),

@@ -289,7 +289,7 @@ class TaggerRecipe:
     model: TaggerModelConfig = field(default_factory=TaggerModelConfig)
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
-            epochs=5,
+            epochs=4,
             learning_rate=1.5e-3,
             warmup_steps=300,
             evaluate_every=1000,
@@ -373,7 +373,6 @@ RECIPES = {
             "ner-cluener": (Source("cluener2020", None),),
             "pos-cnc": (Source("cnc_words", None, weight=0.3),),
         },
-        ("training.epochs=4",),
         transfer=True,
     ),
     "pos-pku": Named({"pos": (Source("pfr199801"),)}, _NEW),

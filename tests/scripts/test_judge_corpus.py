@@ -1,4 +1,6 @@
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,27 @@ def test_faults_are_counted_by_poem_and_by_character(capsys: pytest.CaptureFixtu
     ]
     assert "faults {'no_rhyme': 1}" in printed
     assert any(line.startswith("no_rhyme 天") for line in printed)
+
+
+def test_a_book_judges_beside_what_was_learned(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """This one has 楼 in another rhyme than 流, and does not know 海."""
+    book = {
+        "level one": "流黃河依山窮千層",
+        "level two": "樓天",
+        "rising three": "白日盡入欲里目更上一",
+        "entering": "一",
+    }
+    (tmp_path / "book.json").write_text(json.dumps(book), encoding="utf-8")
+    monkeypatch.setattr(judge_corpus, "poems_of", lambda form, dynasties, split: [GOOD, GOOD])
+    arguments = ["--form", "五绝", "--prosody", str(shipped("poem")), "--rhyme-book", str(tmp_path / "book.json")]
+    assert judge_corpus.main(arguments) == 0
+    learned, printed = capsys.readouterr().out.split("by book.json\n")
+    assert "regulated with at most 0 faults: 100.00 %" in learned
+    assert "regulated with at most 0 faults: 0.00 %" in printed
+    assert "faults {'no_rhyme': 2}" in printed
+    assert "above the book: 0.00 points" in printed  # with one fault at most both read all
 
 
 def test_a_dynasty_without_poems_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -273,6 +273,22 @@ def test_a_link_brings_the_poem_back(visit):
     assert lines_of(third) == edited
 
 
+def test_lines_are_gone_on_with_and_a_link_keeps_them(visit):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    page.eval_on_selector("#more", "e => e.open = true")
+    page.fill("#lines", "空山新雨后，天气晚来秋。明月松间照")
+    lines = write_poem(page, seed="5", **{"best-of": "1"})
+    assert lines[:3] == ["空山新雨后", "天气晚来秋", "明月松间照"]
+    assert len(lines) in (4, 8)
+    page.click("#link")
+    page.wait_for_selector("#link:has-text('已复制')")
+    other = visit()
+    other.goto(page.evaluate("navigator.clipboard.readText()"))
+    other.wait_for_selector("#copy:enabled")
+    other.wait_for_selector("#verse[aria-busy=false]")
+    assert lines_of(other) == lines
+
+
 def test_scripts_in_a_link_are_text(visit):
     hack = "%3Cimg src=x onerror=window.hacked=1%3E"
     for query in (f"text={hack}", f"start={hack}", f"tune={hack}", f"upper=a&lower={hack}", "seed=1e9&num=99&form=x"):

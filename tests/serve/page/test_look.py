@@ -201,6 +201,15 @@ def test_everything_can_be_done_with_the_keyboard(visit):
     assert page.evaluate("document.activeElement.dataset.line") == "1"
 
 
+def test_the_description_of_the_api_comes_from_the_service_alone(visit):
+    """Nothing of it is asked of another host, so that it can be read without the net."""
+    page = visit(refused=True, path="/docs")  # `visit` looks at the hosts
+    page.wait_for_selector(".operation")
+    for path in ("/v1/tag", "/v1/poems", "/v1/verse/character"):
+        assert page.locator("h2", has_text=f"POST {path}").count() > 0
+    assert "Words in which verse reads it so" in page.inner_text("#schemas")  # in the words of the library
+
+
 def test_nothing_moves_for_those_who_do_not_want_it(visit):
     page = visit(reduced_motion="reduce")
     page.click("#write")

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from zhseq.serve.http import ApiError, ClientGone
+from zhseq.serve.http import CONNECTION, ApiError, ClientGone
 from zhseq.serve.queues import Answer
-from zhseq.serve.reading import finish, read
+from zhseq.serve.reading import finish, finish_soon, read
 from zhseq.serve.schemas import TagRequest
 
 
@@ -107,3 +107,68 @@ def test_what_goes_wrong_in_the_work_comes_out() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         run(finish(fail(), receiving(), 30))
+
+
+class Connection:
+    """A connection as `finish_soon` asks for it; `lose` is what the server does when the client closes it."""
+
+    def __init__(self, *, is_lost: bool = False) -> None:
+        self.is_lost = is_lost
+        self.on_lost: Callable[[], object] | None = None
+
+    def watch(self, on_lost: Callable[[], object] | None) -> None:
+        self.on_lost = on_lost
+        if self.is_lost and on_lost is not None:
+            on_lost()
+
+    def lose(self) -> None:
+        self.is_lost = True
+        assert self.on_lost is not None
+        self.on_lost()
+
+
+def soon(connection: Connection, seconds: float, then: Callable[[asyncio.Future[str], asyncio.Task[str]], None]) -> str:
+    """Wait for an answer on a connection, and do something meanwhile; its work must be over in the end."""
+
+    async def wait() -> str:
+        work: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        request = Request({"type": "http", CONNECTION: connection}, receiving())
+        task = asyncio.ensure_future(finish_soon(work, request, seconds))
+        await asyncio.sleep(0)
+        then(work, task)
+        try:
+            return await task
+        finally:
+            assert work.done()
+            assert connection.on_lost is None
+
+    found: str = run(wait())
+    return found
+
+
+def test_a_connection_is_watched_while_an_answer_is_made() -> None:
+    assert soon(Connection(), 30, lambda work, task: work.set_result("found")) == "found"
+    connection = Connection()
+    with pytest.raises(ClientGone):
+        soon(connection, 30, lambda work, task: connection.lose())
+    with pytest.raises(ClientGone):
+        soon(Connection(is_lost=True), 30, lambda work, task: None)
+
+
+def test_an_answer_that_takes_too_long_or_is_stopped_is_told_from_each_other() -> None:
+    with pytest.raises(ApiError) as caught:
+        soon(Connection(), 0.05, lambda work, task: None)
+    assert (caught.value.status, caught.value.code) == (503, "timeout")
+    with pytest.raises(asyncio.CancelledError):
+        soon(Connection(), 30, lambda work, task: task.cancel() and None)
+    with pytest.raises(ValueError, match="broken"):
+        soon(Connection(), 30, lambda work, task: work.set_exception(ValueError("broken")))
+
+
+def test_what_has_no_such_connection_is_waited_for_all_the_same() -> None:
+    async def wait() -> str:
+        work: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        work.set_result("found")
+        return await finish_soon(work, Request({"type": "http"}, receiving()), 30)
+
+    assert run(wait()) == "found"

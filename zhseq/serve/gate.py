@@ -65,7 +65,7 @@ class Gate:
         broken = False
         headers = Headers(scope=scope)
         visit = Visit(receive, send, self._settings.max_body, self._raw)
-        visit.packs = _takes_gzip(headers)
+        visit.packs = _takes_gzip(headers.get("accept-encoding", ""))
         visit.client = self._callers.address(scope.get("client"), headers)
         if scope["path"].startswith(_OPEN_FOLDER):
             visit.path = _OPEN_FOLDER
@@ -125,8 +125,9 @@ class Gate:
             raise too_large(self._settings.max_body)
 
 
-def _takes_gzip(headers: Headers) -> bool:
-    for part in headers.get("accept-encoding", "").lower().split(","):
+@lru_cache(maxsize=256)
+def _takes_gzip(accepted: str) -> bool:
+    for part in accepted.lower().split(","):
         name, _, weight = part.partition(";")
         if name.strip() == "gzip":
             return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
@@ -150,13 +151,15 @@ class Callers:
     def address(self, peer: Sequence[object] | None, headers: Headers) -> str:
         """Return the address of the client: that of the connection, or what proxies that are trusted say of it."""
         found = read_address(str(peer[0])) if peer else None
+        if not self._trusted:
+            return _shown(found)
         told = [part for line in headers.getlist("x-forwarded-for") for part in line.split(",")]
         while found is not None and told and any(found in network for network in self._trusted):
             before = read_address(told.pop())
             if before is None:
                 break
             found = before
-        return "" if found is None else str(found)
+        return _shown(found)
 
     def admit(self, address: str, headers: Headers) -> int:
         """Let a request in, and return the number of its key, from 1; 0 where none is needed.
@@ -175,6 +178,8 @@ class Callers:
         return number
 
     def _key(self, headers: Headers) -> int:
+        if not self._keys:
+            return 0
         scheme, _, key = headers.get("authorization", "").partition(" ")
         given = key.strip().encode("utf-8", "replace") if scheme.lower() == "bearer" else b""
         fitting = [hmac.compare_digest(given, wanted) for wanted in self._keys]  # all of them: time tells nothing
@@ -230,6 +235,11 @@ def read_address(text: str) -> Address | None:
     except ValueError:
         return None
     return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+
+
+@lru_cache(maxsize=1_024)
+def _shown(address: Address | None) -> str:
+    return "" if address is None else str(address)
 
 
 def site_of(address: str) -> str:

@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -44,8 +43,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._reader: asyncio.TimerHandle | None = None
         self._unread = 0
         """Bytes that waited for the client when it was last looked at."""
-        self._is_lost = False
-        self._on_lost: Callable[[], None] | None = None
+        self.is_lost = False
+        """Whether the client has closed it."""
+        self._on_lost: Callable[[], object] | None = None
         self._refusal: ApiError | None = None
         """Of what came behind requests that are still being answered; nothing more is read."""
 
@@ -64,7 +64,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._reader.cancel()
         self._unset_keepalive_if_required()  # uvicorn forgets it if the client reset the connection
         super().connection_lost(error)
-        self._is_lost = True
+        self.is_lost = True
         if self._on_lost is not None:
             self._on_lost()
 
@@ -73,16 +73,11 @@ class LimitedProtocol(HttpToolsProtocol):
         """Whether the bodies of all requests that have begun are there."""
         return not self.cycle.more_body
 
-    @contextmanager
-    def watched(self, on_lost: Callable[[], None]) -> Iterator[None]:
-        """Have something called when the client closes the connection, if it is closed already at once."""
-        if self._is_lost:
-            on_lost()
+    def watch(self, on_lost: Callable[[], object] | None) -> None:
+        """Have something called when the client closes the connection, at once if it has; None: nothing any longer."""
         self._on_lost = on_lost
-        try:
-            yield
-        finally:
-            self._on_lost = None
+        if self.is_lost and on_lost is not None:
+            on_lost()
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless it becomes too much."""

@@ -213,21 +213,24 @@ async def finish_soon(work: asyncio.Future[_Result], request: Request, seconds: 
     connection = request.scope.get(CONNECTION)
     if connection is None:
         return await finish(work, request.receive, seconds)
-    reasons: list[Exception] = []
+    is_late = False
 
-    def give_up(reason: Exception) -> None:
-        reasons.append(reason)
-        work.cancel()
+    def give_up() -> None:
+        nonlocal is_late
+        is_late = work.cancel()
 
-    late = asyncio.get_running_loop().call_later(seconds, give_up, too_slow(seconds))
+    late = asyncio.get_running_loop().call_later(seconds, give_up)
+    connection.watch(work.cancel)
     try:
-        with connection.watched(lambda: give_up(ClientGone())):
-            return await work
+        return await work
     except asyncio.CancelledError:
-        if reasons:
-            raise reasons[0] from None
+        if is_late:
+            raise too_slow(seconds) from None
+        if connection.is_lost:
+            raise ClientGone from None
         raise  # the server has waited for as long as it may
     finally:
+        connection.watch(None)
         late.cancel()
         work.cancel()
 

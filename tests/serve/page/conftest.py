@@ -63,7 +63,7 @@ def visit(browser: Any, service: str) -> Iterator[Visit]:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)  # the machine may have much else to do
+        page.set_default_timeout(60_000)  # the machine may have much else to do
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: note(message, refused))
         page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))

@@ -6,7 +6,8 @@
 `oldest` installs the version that each requirement names as its lowest, of the package and of the extra `dev`, which
 holds the others; `uv` says which of them cannot be installed together, and finds versions of what they need in turn.
 These are new, so that old packages may warn of them: warnings are no errors there. Of torch there is one build where no
-index of old CPU builds is at hand: `--torch` names it, and what was not tested for it is said at the end.
+index of old CPU builds is at hand (what others have for it brings gigabytes of CUDA): it stays the same, `--torch`
+names it, and what was not tested for it is said at the end.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from zhseq.poetry.model import LanguageModel
 from zhseq.poetry.network import LanguageModelConfig
@@ -37,6 +38,8 @@ def pytest_configure() -> None:
     """Use one thread, here and in the processes that tests start: for tiny models more only wait for each other."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    settings.register_profile("any machine", deadline=None)  # a busy one takes longer than any test would expect
+    settings.load_profile("any machine")
     os.environ["ZHSEQ_LANG"] = "en"  # a developer's locale must not change what the tests read
 
 

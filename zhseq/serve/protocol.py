@@ -104,10 +104,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Called by the parser when the body begins."""
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]
+        super().on_headers_complete()  # it may find that this is no HTTP
         self._in_head = False
         self._stop_waiting()
-        self.scope[CONNECTION] = self  # type: ignore[literal-required]
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Called by the parser at the last byte of a request."""

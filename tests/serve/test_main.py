@@ -161,12 +161,13 @@ def test_what_is_no_http_is_told_so(shared: Server, noise: bytes) -> None:
         assert (status, code_of(body)) == (400, "invalid_http")
 
 
-def test_what_a_client_dropped_is_not_tagged(shared: Server) -> None:
+@pytest.mark.parametrize("text", ["30000", "北" * 90_000], ids=["short", "more than is read at once"])
+def test_what_a_client_dropped_is_not_tagged(shared: Server, text: str) -> None:
     with shared.connect() as first, shared.connect() as dropped, shared.connect() as asking:
         before = batches(asking)
         first.sendall(post("2000"))
         time.sleep(0.8)  # on a busy machine the service may read both together sooner
-        dropped.sendall(post("30000"))
+        dropped.sendall(post(text))
         time.sleep(0.1)
         dropped.close()
         assert answer(first)[0] == 200

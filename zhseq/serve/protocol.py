@@ -76,7 +76,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def watch(self, on_lost: Callable[[], object] | None) -> None:
         """Have something called when the client closes the connection, at once if it has; None: nothing any longer."""
         self._on_lost = on_lost
-        if self.is_lost and on_lost is not None:
+        if on_lost is None:
+            return
+        self.flow.resume_reading()  # after a large body nothing is read any longer, and so no end would be seen
+        if self.is_lost:
             on_lost()
 
     def data_received(self, data: bytes) -> None:

@@ -437,7 +437,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = Fal
     """Write a safetensors file, floating-point weights as float16 if `half`.
 
     Raises:
-        CheckpointError: The disk is full or the place cannot be written.
+        CheckpointError: The disk is full or the directory cannot be written.
     """
     import torch
     from safetensors import SafetensorError

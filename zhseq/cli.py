@@ -119,12 +119,12 @@ def begin_run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
         *getattr(options, "set", []),
         *(f"{key}={value}" for key, value in given.items() if value is not None),
     ]
-    place = next(path for path in (options.output.absolute(), *options.output.absolute().parents) if path.exists())
-    if not place.is_dir():
+    existing = next(path for path in (options.output.absolute(), *options.output.absolute().parents) if path.exists())
+    if not existing.is_dir():
         raise InputError(
             "output_is_a_file",
-            "a training is kept in a directory, but {place} is a file; give another <output>",
-            place=place,
+            "a training is kept in a directory, but {path} is a file; give another <output>",
+            path=existing,
         )
     resume = getattr(options, "resume", False)
     there = [name for name in options.products if (options.output / name).exists()]
@@ -234,8 +234,8 @@ def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         print(f"zhseq: {error.message.render(command_line)}", file=sys.stderr)
         status = EXIT_ERROR
     except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        print(f"zhseq: {error.strerror or error}{place}", file=sys.stderr)
+        name = f" ({error.filename})" if error.filename else ""
+        print(f"zhseq: {error.strerror or error}{name}", file=sys.stderr)
         status = EXIT_ERROR
         with suppress(OSError, ValueError):  # what could not be written would be tried again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -68,11 +68,11 @@ _POETRY: dict[str, str] = {
     "line_count": "有 {count} 句",
     "other_form": "{form}有 {expected} 句，而这里有 {count} 句；请去掉 <form>",
     "empty_file": "{path} 是空的；其中当有一首诗，每行一联或一句",
-    "broken_record": '{place}：此记录{fault}；当如 {{"content": "句|句|……", "form": "七绝"}}',
+    "broken_record": '{location}：此记录{fault}；当如 {{"content": "句|句|……", "form": "七绝"}}',
     "no_content": "没有 'content'",
     "no_json": "不是 JSON（{error}）",
-    "fields_of_record": "{place}：'content' 与 'form' 须是字符串",
-    "no_verse_at": "{place}：此诗中没有汉字",
+    "fields_of_record": "{location}：'content' 与 'form' 须是字符串",
+    "no_verse_at": "{location}：此诗中没有汉字",
     # faults
     "fault_of_line": "第 {line} 句：{reason}",
     "fault_of_character": "第 {line} 句第 {position} 字「{character}」：{reason}",
@@ -131,10 +131,10 @@ _POETRY: dict[str, str] = {
     "only_for_writing": "{option} 用于写诗，不能与 {task} 并用，请去其一",
     "note_on_poem": "按：{note}",
     "poem_of_file": "{path}，第 {number} 首",
-    "no_fault": "{place}：没有不合之处（{form} {pattern}）",
-    "no_fault_by_book": "{place}：没有不合之处（{form} {pattern}，依{book}）",
-    "nothing_to_mend": "{place}：没有待补之处，也没有不合之处（{form} {pattern}）",
-    "suggestion": "{place}，第 {line} 句第 {position} 字「{character}」：{characters}",
+    "no_fault": "{location}：没有不合之处（{form} {pattern}）",
+    "no_fault_by_book": "{location}：没有不合之处（{form} {pattern}，依{book}）",
+    "nothing_to_mend": "{location}：没有待补之处，也没有不合之处（{form} {pattern}）",
+    "suggestion": "{location}，第 {line} 句第 {position} 字「{character}」：{characters}",
     "nothing_fits": "没有合律的字",
     "mean_surprise": "每字 {bits} 比特",
     "no_line_in_file": "{path} 中没有可以续写的诗句，请至少给一句",
@@ -317,8 +317,8 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "unreadable_raw": "{path}：无法读取（{reason}）。",
     "missing_columns": "{name}：应有一列词元（{tokens}）和一列标签（{tags}），而有的是 {found}；请改列名。",
     "other_number_of_tags": "{name} 第 {row} 行：{column} 应有 {wanted} 个标签，而有 {found} 个。",
-    "no_data_set": "{place}：应为文件、已知语料或数据集，但都无法载入（{error}）。",
-    "unknown_split_of_data": "{place}：应为其中一个划分 {known}，而所给为 {split}；请写作 NAME:SPLIT。",
+    "no_data_set": "{location}：应为文件、已知语料或数据集，但都无法载入（{error}）。",
+    "unknown_split_of_data": "{location}：应为其中一个划分 {known}，而所给为 {split}；请写作 NAME:SPLIT。",
     "mixed_schemes_in_column": "{name} 的 {column} 列：{error}。",
     "words_with_tags": "希望/n 这样带标签的词，而 {token} 不是；此行",
     "unknown_format": "格式应为 {known} 之一，而所给为 {format}。",
@@ -342,7 +342,7 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "请把该列转为 Sequence(ClassLabel(names=[...]))。",
     # command lines
     "unknown_command": "没有“{name}”这个命令；可用：{known}",
-    "output_is_a_file": "训练须存放在目录中，而 {place} 是文件；请另给 <output>",
+    "output_is_a_file": "训练须存放在目录中，而 {path} 是文件；请另给 <output>",
     "run_exists": "{folder} 中已有训练（{name}）：接着训练用 <resume>，重新开始用 <overwrite>，或另给 <output>",
     "output_exists": "{folder} 中已有 {name}：替换它用 <overwrite>，或另给 <output>",
     # recipes of the tagger
@@ -516,14 +516,15 @@ _BULK: dict[str, str] = {
     # Records
     "line_of_file": "{name} 第 {line} 行",
     "row_of_file": "{name} 第 {row} 行",
-    "broken_json": "{place}：每行应为一个 JSON 对象，却是 {found}（{reason}）。",
-    "no_json_object": "{place}：每行应为一个 JSON 对象，却是{found}。",
-    "broken_csv": "{place}：应为 CSV，这一行却不合规则（{reason}）；请重新保存表格。",
-    "row_of_other_length": "{place}：应与表头一样有 {expected} 个字段，却有 {found} 个；字段里含有分隔符的，请加引号。",
-    "no_such_field": "{place}：应有字段 {column!r}，却只有 {fields}；请用 <column> 指明。",
-    "no_string": "{place}：{column!r} 应为字符串，却是{found}。",
-    "field_taken": "{place}：结果要用字段 {field!r}，输入里却已有；请给它改名，或另选 <task>。",
-    "half_character": "{place}：{column!r} 应为 Unicode 文本，位置 {position} 却只有半个字符（孤立的代理码）；"
+    "broken_json": "{location}：每行应为一个 JSON 对象，却是 {found}（{reason}）。",
+    "no_json_object": "{location}：每行应为一个 JSON 对象，却是{found}。",
+    "broken_csv": "{location}：应为 CSV，这一行却不合规则（{reason}）；请重新保存表格。",
+    "row_of_other_length": "{location}：应与表头一样有 {expected} 个字段，却有 {found} 个；"
+    "字段里含有分隔符的，请加引号。",
+    "no_such_field": "{location}：应有字段 {column!r}，却只有 {fields}；请用 <column> 指明。",
+    "no_string": "{location}：{column!r} 应为字符串，却是{found}。",
+    "field_taken": "{location}：结果要用字段 {field!r}，输入里却已有；请给它改名，或另选 <task>。",
+    "half_character": "{location}：{column!r} 应为 Unicode 文本，位置 {position} 却只有半个字符（孤立的代理码）；"
     "请修好文件，或用 <errors=replace> 读取。",
     "no_field": "空对象",
     "no_column": "（无）",
@@ -540,7 +541,7 @@ _BULK: dict[str, str] = {
     "repeated_column": "{name}：各列名字应不相同，{column!r} 却出现几次；请改名，或改用 jsonl 以外的 <format>"
     "（不保留各列）。",
     "no_strings": "{name}：{column!r} 列应为字符串，却是 {found}。",
-    "column_of_bytes": "{place}：各列应能写成 JSON，却有字节列；请去掉该列，"
+    "column_of_bytes": "{location}：各列应能写成 JSON，却有字节列；请去掉该列，"
     "或改用 jsonl 以外的 <format>（不保留各列）。",
     # Outputs and runs
     "unwritable_folder": "{folder}：应为可写的文件夹：{reason}。",

@@ -312,16 +312,16 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
             names = {"title": poem.title, "author": poem.author}
             _print_json({**names, **found.fields(command_line), "suggestions": [mark.fields() for mark in suggestions]})
             continue
-        place = _place(path, poem, number) if len(poems) > 1 else str(path)
+        location = _place(path, poem, number) if len(poems) > 1 else str(path)
         if options.explain:
             _explain(poet, found, rules["rhyme"])
         elif options.check is not None:
-            print("\n".join(_verdict(place, found)))
+            print("\n".join(_verdict(location, found)))
         for mark in suggestions:
-            print(_say(_proposal(place, mark)))
+            print(_say(_proposal(location, mark)))
         if options.suggest is not None and options.check is None and not suggestions:
-            kind = {"place": place, "form": found.form, "pattern": found.pattern}
-            print(_say(Message("nothing_to_mend", "{place}: no marked place and no fault ({form} {pattern})", kind)))
+            kind = {"location": location, "form": found.form, "pattern": found.pattern}
+            print(_say(Message("nothing_to_mend", "{location}: no marked place and no fault ({form} {pattern})", kind)))
     if options.check is None:
         return 0
     return _EXIT_NO_POEM if prose else _EXIT_FAULTS if faults else 0
@@ -334,27 +334,27 @@ def _place(path: Path, poem: WrittenPoem, number: int) -> str:
     return _say(Message("poem_of_file", "{path}, poem {number}", {"path": path, "number": number}))
 
 
-def _verdict(place: str, found: Review) -> Iterable[str]:
+def _verdict(location: str, found: Review) -> Iterable[str]:
     """Yield what a review says, a row each."""
     if found.note:
-        yield _say(place, " ", found.note)
+        yield _say(location, " ", found.note)
     for finding in (*found.remarks, *found.faults):
-        yield _say(place, ", ", finding.message)
+        yield _say(location, ", ", finding.message)
     if not found.faults and found.form != PROSE:
-        kind = {"place": place, "form": found.form, "pattern": found.pattern, "book": BOOK_NAMES[found.book]}
+        kind = {"location": location, "form": found.form, "pattern": found.pattern, "book": BOOK_NAMES[found.book]}
         if found.book == CLASSICAL:
-            yield _say(Message("no_fault", "{place}: no fault ({form} {pattern})", kind))
+            yield _say(Message("no_fault", "{location}: no fault ({form} {pattern})", kind))
         else:
-            yield _say(Message("no_fault_by_book", "{place}: no fault ({form} {pattern}, by {book})", kind))
+            yield _say(Message("no_fault_by_book", "{location}: no fault ({form} {pattern}, by {book})", kind))
 
 
-def _proposal(place: str, mark: Suggestion) -> Message:
+def _proposal(location: str, mark: Suggestion) -> Message:
     """Return what a suggestion says."""
-    values = {"place": place, "line": mark.line, "position": mark.position, "character": mark.character}
+    values = {"location": location, "line": mark.line, "position": mark.position, "character": mark.character}
     characters = " ".join(mark.characters) or Message("nothing_fits", "nothing keeps the rules here")
     return Message(
         "suggestion",
-        "{place}, line {line}, character {position} '{character}': {characters}",
+        "{location}, line {line}, character {position} '{character}': {characters}",
         {**values, "characters": characters},
     )
 

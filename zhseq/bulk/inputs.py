@@ -191,15 +191,15 @@ def discover(names: Sequence[str], *, column: str | None, notify: Notify) -> Inp
         if is_standard_input(name):
             sources.append(Source("standard input", None, TEXT if column is None else JSON, "", 0))
             continue
-        for place in _expand(name):
-            path = absolute(place)
+        for entry in _expand(name):
+            path = absolute(entry)
             if path.is_dir():
                 folders.append(path)
                 bases.append(path)
-                sources += _of_folder(place, notify)
-            elif place == name or _is_text(place, notify):
+                sources += _of_folder(entry, notify)
+            elif entry == name or _is_text(entry, notify):
                 bases.append(path.parent)
-                sources.append(_source(place))
+                sources.append(_source(entry))
     if not sources:
         raise InputError(
             "no_text_found",
@@ -257,9 +257,9 @@ def _expand(name: str) -> list[str]:
     """Return the name itself, or what it stands for as a pattern."""
     if os.path.lexists(name) or not glob.has_magic(name):
         return [name]
-    found = sorted(glob.glob(name, recursive=True), key=lambda place: Path(place).parts)  # noqa: PTH207 (absolute too)
+    found = sorted(glob.glob(name, recursive=True), key=lambda entry: Path(entry).parts)  # noqa: PTH207 (absolute too)
     # A folder that `**` found stands for files that the pattern chose or did not choose one by one.
-    found = [place for place in found if not ("**" in name and Path(place).is_dir())]
+    found = [entry for entry in found if not ("**" in name and Path(entry).is_dir())]
     if not found:
         raise InputError(
             "empty_pattern", "{name}: expected a pattern that some files match, found none that do.", name=name
@@ -268,14 +268,14 @@ def _expand(name: str) -> list[str]:
 
 
 def _of_folder(folder: str, notify: Notify) -> list[Source]:
-    places = sorted(_walk(folder, notify), key=lambda place: Path(place).parts)
-    found = [_source(place) for place in places if _is_text(place, notify)]
+    entries = sorted(_walk(folder, notify), key=lambda entry: Path(entry).parts)
+    found = [_source(entry) for entry in entries if _is_text(entry, notify)]
     if not found:
         raise InputError(
             "folder_without_text",
             "{folder}: expected a folder with files of text, found {count} other files in it.",
             folder=folder,
-            count=len(places),
+            count=len(entries),
         )
     return found
 
@@ -292,8 +292,8 @@ def _walk(folder: str, notify: Notify) -> Iterator[str]:
             reason=error.strerror,
         ) from error
 
-    for place, names, files in os.walk(folder, onerror=failed, followlinks=True):
-        status = Path(place).stat()
+    for entry, names, files in os.walk(folder, onerror=failed, followlinks=True):
+        status = Path(entry).stat()
         if (status.st_dev, status.st_ino) in seen:
             names.clear()
             continue
@@ -301,10 +301,10 @@ def _walk(folder: str, notify: Notify) -> Iterator[str]:
         for name in [*names, *files]:
             if name.startswith("."):
                 notify(
-                    Message("hidden_file", "{name}: left out, its name begins with a dot", {"name": Path(place, name)})
+                    Message("hidden_file", "{name}: left out, its name begins with a dot", {"name": Path(entry, name)})
                 )
         names[:] = sorted(name for name in names if not name.startswith("."))
-        yield from (str(Path(place, name)) for name in files if not name.startswith("."))
+        yield from (str(Path(entry, name)) for name in files if not name.startswith("."))
 
 
 def _source(name: str) -> Source:
@@ -383,10 +383,10 @@ def check_not_read(outputs: Iterable[Path | int], inputs: Inputs, dictionary: Pa
             )
 
 
-def _identity(place: Path | int) -> tuple[int, int] | None:
+def _identity(entry: Path | int) -> tuple[int, int] | None:
     """Return what is the same for all names of a regular file, None for all else."""
     try:
-        status = os.stat(place)  # noqa: PTH116 (a descriptor has no path)
+        status = os.stat(entry)  # noqa: PTH116 (a descriptor has no path)
     except OSError:
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

@@ -180,8 +180,8 @@ def read_units(source: Source, reading: Reading, notify: Notify, moved: Callable
         if source.path is None:
             counted: Iterable[bytes] = stack.enter_context(open_input(STANDARD_INPUT))
         else:
-            stream, place = stack.enter_context(open_packed(source.name, source.packing))
-            counted = _counted(stream, place, moved)
+            stream, position = stack.enter_context(open_packed(source.name, source.packing))
+            counted = _counted(stream, position, moved)
         lines = decode_lines(counted, source.name, encoding=reading.encoding, errors=reading.errors, notify=notify)
         if source.kind == TEXT:
             yield from lines
@@ -192,11 +192,11 @@ def read_units(source: Source, reading: Reading, notify: Notify, moved: Callable
             yield from _row_units(rows, source, reading)
 
 
-def _counted(stream: Iterable[bytes], place: Callable[[], int], moved: Callable[[int], object]) -> Iterator[bytes]:
+def _counted(stream: Iterable[bytes], position: Callable[[], int], moved: Callable[[int], object]) -> Iterator[bytes]:
     before = 0
     for line in stream:
         yield line
-        now = place()
+        now = position()
         moved(now - before)
         before = now
 
@@ -206,25 +206,25 @@ def _json_units(lines: Iterable[Unit], name: str, reading: Reading) -> Iterator[
         shown = line.strip()
         if not shown:
             continue
-        place = _line(name, number)
+        location = _line(name, number)
         try:
             record = json.loads(shown)
         except (ValueError, RecursionError) as error:
             raise InputError(
                 "broken_json",
-                "{place}: expected a JSON object on each line, found {found} ({reason}).",
-                place=place,
+                "{location}: expected a JSON object on each line, found {found} ({reason}).",
+                location=location,
                 found=repr(shown[:_SHOWN] + ("…" if len(shown) > _SHOWN else "")),
                 reason=error,
             ) from error
         if not isinstance(record, dict):
             raise InputError(
                 "no_json_object",
-                "{place}: expected a JSON object on each line, found {found}.",
-                place=place,
+                "{location}: expected a JSON object on each line, found {found}.",
+                location=location,
                 found=_kind(record),
             )
-        text = _text(record, place, reading)
+        text = _text(record, location, reading)
         yield text, shown[:-1].rstrip() if reading.keep_records else "\n"
 
 
@@ -242,8 +242,8 @@ def _csv_rows(lines: Iterable[Unit], name: str, column: str) -> Iterator[tuple[i
     except csv.Error as error:
         raise InputError(
             "broken_csv",
-            "{place}: expected CSV, found a row that breaks its rules ({reason}); save the table anew.",
-            place=_line(name, reader.line_num),
+            "{location}: expected CSV, found a row that breaks its rules ({reason}); save the table anew.",
+            location=_line(name, reader.line_num),
             reason=error,
         ) from error
 
@@ -267,19 +267,19 @@ def _row_units(rows: Iterator[tuple[int, list[str]]], source: Source, reading: R
             if not any(row) and len(header) > 1:
                 continue  # a blank line
             row = row or [""]
-        place = _line(source.name, number)
+        location = _line(source.name, number)
         if len(row) != len(header):
-            raise _other_length(place, len(header), len(row))
+            raise _other_length(location, len(header), len(row))
         record = dict(zip(header, row, strict=True))
-        yield _text(record, place, reading), _as_json(record, place)[:-1] if reading.keep_records else "\n"
+        yield _text(record, location, reading), _as_json(record, location)[:-1] if reading.keep_records else "\n"
 
 
-def _other_length(place: Message, expected: int, found: int) -> InputError:
+def _other_length(location: Message, expected: int, found: int) -> InputError:
     return InputError(
         "row_of_other_length",
-        "{place}: expected {expected} fields as in the header, found {found}; quote a field that holds what separates "
-        "fields.",
-        place=place,
+        "{location}: expected {expected} fields as in the header, found {found}; quote a field that holds what "
+        "separates fields.",
+        location=location,
         expected=expected,
         found=found,
     )
@@ -293,14 +293,14 @@ def _row(name: str, number: int) -> Message:
     return Message("row_of_file", "{name}, row {row}", {"name": name, "row": number})
 
 
-def _text(record: dict[str, Any], place: Message, reading: Reading) -> str:
+def _text(record: dict[str, Any], location: Message, reading: Reading) -> str:
     """Return the text of a record after checking it."""
     if reading.column not in record:
         fields = ", ".join(map(repr, record)) or Message("no_field", "no field")
         raise InputError(
             "no_such_field",
-            "{place}: expected a field {column!r}, found {fields}; name one with <column>.",
-            place=place,
+            "{location}: expected a field {column!r}, found {fields}; name one with <column>.",
+            location=location,
             column=reading.column,
             fields=fields,
         )
@@ -308,8 +308,8 @@ def _text(record: dict[str, Any], place: Message, reading: Reading) -> str:
     if not isinstance(text, str):
         raise InputError(
             "no_string",
-            "{place}: expected a string in {column!r}, found {found}.",
-            place=place,
+            "{location}: expected a string in {column!r}, found {found}.",
+            location=location,
             column=reading.column,
             found=_kind(text),
         )
@@ -317,9 +317,9 @@ def _text(record: dict[str, Any], place: Message, reading: Reading) -> str:
     if clash:
         raise InputError(
             "field_taken",
-            "{place}: expected no field {field!r}, which the result needs, found one; rename it, or choose another "
+            "{location}: expected no field {field!r}, which the result needs, found one; rename it, or choose another "
             "<task>.",
-            place=place,
+            location=location,
             field=clash[0],
         )
     try:
@@ -328,9 +328,9 @@ def _text(record: dict[str, Any], place: Message, reading: Reading) -> str:
         if reading.errors == "strict":
             raise InputError(
                 "half_character",
-                "{place}: expected Unicode text in {column!r}, found half a character (a lone surrogate) at "
+                "{location}: expected Unicode text in {column!r}, found half a character (a lone surrogate) at "
                 "{position}; mend the file or read it with <errors=replace>.",
-                place=place,
+                location=location,
                 column=reading.column,
                 position=error.start,
             ) from error
@@ -356,7 +356,7 @@ class _Cells:
         self._source, self._reading = source, reading
         self._empty = 0
 
-    def unit(self, record: dict[str, Any], place: Message) -> Unit:
+    def unit(self, record: dict[str, Any], location: Message) -> Unit:
         """Return the text of the next row."""
         column = self._reading.column
         if record.get(column, "") is None:
@@ -364,8 +364,8 @@ class _Cells:
             checked = {**record, column: ""}
         else:
             checked = record
-        text = _text(checked, place, self._reading)
-        return text, _as_json(record, place)[:-1] if self._reading.keep_records else "\n"
+        text = _text(checked, location, self._reading)
+        return text, _as_json(record, location)[:-1] if self._reading.keep_records else "\n"
 
     def report(self, notify: Notify) -> None:
         """Say how many cells were empty."""
@@ -440,14 +440,14 @@ def _excel_units(source: Source, reading: Reading, notify: Notify, moved: Callab
     _check_header(names, source.name, reading)
     cells = _Cells(source, reading)
     for number, row in enumerate(rows, start=2):
-        place = _row(source.name, number)
+        location = _row(source.name, number)
         if any(value is not None for value in row[len(names) :]):
-            raise _other_length(place, len(names), len(row))
+            raise _other_length(location, len(names), len(row))
         if any(value is not None for value in row):
             record = {**dict.fromkeys(names), **dict(zip(names, row, strict=False))}
             text = record[reading.column]
             shown = str(text) if isinstance(text, int | float) and not isinstance(text, bool) else text
-            yield cells.unit({**record, reading.column: shown}, place)
+            yield cells.unit({**record, reading.column: shown}, location)
     book.close()
     moved(source.size)
     cells.report(notify)
@@ -487,16 +487,16 @@ def _check_strings(kind: Any, name: str, column: str) -> None:
         )
 
 
-def _as_json(record: dict[str, Any], place: Message) -> str:
+def _as_json(record: dict[str, Any], location: Message) -> str:
     """Write a row of a table as JSON: times in ISO 8601, decimals as strings, what is no number as null."""
 
     def other(value: object) -> object:
         if isinstance(value, bytes):
             raise InputError(
                 "column_of_bytes",
-                "{place}: expected columns that JSON can hold, found bytes; leave that column out, or use another "
+                "{location}: expected columns that JSON can hold, found bytes; leave that column out, or use another "
                 "<format> than jsonl, which keeps no columns.",
-                place=place,
+                location=location,
             )
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
 

@@ -93,8 +93,8 @@ def draw(lines: Iterable[str], size: int, seed: int) -> list[str]:
     for index, line in enumerate(lines):
         if index < size:
             kept.append((index, line))
-        elif (place := int(rng.integers(index + 1))) < size:
-            kept[place] = (index, line)
+        elif (slot := int(rng.integers(index + 1))) < size:
+            kept[slot] = (index, line)
     return [line for _, line in sorted(kept)]
 
 

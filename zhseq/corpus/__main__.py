@@ -36,9 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="show the corpora that are known and which of them are here")
     getter = commands.add_parser("get", help="download, verify and unpack corpora")
     getter.add_argument("names", nargs="+", metavar="NAME", help="corpora, or poetry, tagging, text for all of a kind")
-    place = getter.add_mutually_exclusive_group()
-    place.add_argument("--from", dest="from_dir", type=Path, metavar="DIR", help="directory that holds the archives")
-    place.add_argument("--url", metavar="URL", help="mirror of the archives (default: $ZHSEQ_CORPORA_MIRROR)")
+    source = getter.add_mutually_exclusive_group()
+    source.add_argument("--from", dest="from_dir", type=Path, metavar="DIR", help="directory that holds the archives")
+    source.add_argument("--url", metavar="URL", help="mirror of the archives (default: $ZHSEQ_CORPORA_MIRROR)")
     stats = commands.add_parser("stats", help="count what a corpus holds")
     stats.add_argument("name", metavar="NAME", help=f"a corpus, or {_MERGED} for the merged poetry")
     stats.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the counts too (poetry only)")
@@ -98,8 +98,8 @@ def _list(root: Path) -> int:
     print(text_table(("name", "kind", "here", "packed MB", "MB", "licence"), rows))
     for corpus in manifest().values():
         print(f"\n{corpus.name}: {corpus.purpose}.")
-        for place in dict.fromkeys(f"https://github.com/{up.repository} at {up.ref}" for up in corpus.upstream):
-            print(f"  {place}")
+        for origin in dict.fromkeys(f"https://github.com/{up.repository} at {up.ref}" for up in corpus.upstream):
+            print(f"  {origin}")
     return 0
 
 

@@ -46,8 +46,8 @@ def read_detached(source: Source) -> Iterator[TaggedText]:
     """
     wanted: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     for index, record in _parsed(source):
-        place = [record.get(name) for name in ("file", "line", "start", "end")]
-        if [type(value) for value in place] != [str, str, int, int]:
+        location = [record.get(name) for name in ("file", "line", "start", "end")]
+        if [type(value) for value in location] != [str, str, int, int]:
             raise source.error(
                 index, Message("a_place_of_text", 'an object with "file", "line", "start", "end"; the line')
             )
@@ -172,8 +172,8 @@ def read_cluener(source: Source) -> Iterator[TaggedText]:
         text, found = record["text"], []
         try:
             for label, mentions in record.get("label", {}).items():
-                for mention, places in mentions.items():
-                    for start, end in places:
+                for mention, positions in mentions.items():
+                    for start, end in positions:
                         if not 0 <= start <= end < len(text) or text[start : end + 1] != mention:
                             raise ValueError(mention)
                         found.append(Span(start, end + 1, label))
@@ -287,17 +287,17 @@ def _load(name: str) -> Any:
     """Load one split of a data set."""
     import datasets  # imported here: it takes a second, which readers of files should not pay
 
-    place, colon, split = name.rpartition(":")
-    place, split = (place, split) if colon else (name, "train")
+    location, colon, split = name.rpartition(":")
+    location, split = (location, split) if colon else (name, "train")
     try:
-        folder = Path(place)
+        folder = Path(location)
         stored = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
-        loaded = datasets.load_from_disk(place) if stored else datasets.load_dataset(place)
+        loaded = datasets.load_from_disk(location) if stored else datasets.load_dataset(location)
     except Exception as error:  # the library raises whatever its many loaders raise
         raise CorpusError(
             "no_data_set",
-            "{place}: expected a file, a known corpus or a data set, and none could be loaded ({error}).",
-            place=place,
+            "{location}: expected a file, a known corpus or a data set, and none could be loaded ({error}).",
+            location=location,
             error=_first_line(error),
         ) from error
     if not isinstance(loaded, Mapping):
@@ -305,8 +305,8 @@ def _load(name: str) -> Any:
     if split not in loaded:
         raise CorpusError(
             "unknown_split_of_data",
-            "{place}: expected a split, one of {known}, found {split}; write NAME:SPLIT.",
-            place=place,
+            "{location}: expected a split, one of {known}, found {split}; write NAME:SPLIT.",
+            location=location,
             known=", ".join(loaded),
             split=repr(split),
         )

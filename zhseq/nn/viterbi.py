@@ -343,12 +343,12 @@ def k_best_paths(chain: Chain, sequences: Sequences, k: int) -> tuple[Ints, Doub
 def _greatest(values: npt.NDArray[np.floating], k: int) -> tuple[npt.NDArray[np.floating], Ints]:
     """Return the k greatest values of each row, the greatest first, and where they are."""
     if k < values.shape[1]:
-        places = np.argpartition(-values, k - 1, axis=1)[:, :k]
+        columns = np.argpartition(-values, k - 1, axis=1)[:, :k]
     else:
-        places = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    found = np.take_along_axis(values, places, axis=1)
+        columns = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    found = np.take_along_axis(values, columns, axis=1)
     order = np.argsort(-found, axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1), np.take_along_axis(places, order, axis=1)
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(columns, order, axis=1)
 
 
 def tag_probabilities(chain: Chain, sequences: Sequences) -> Floats:

@@ -191,7 +191,7 @@ def read_poems(text: str, path: str, tunes: Mapping[str, TunePattern] | None = N
     if not text.strip():
         raise InputError("empty_file", "{path} is empty; expected a poem, one couplet or line a row", path=path)
     if _JSON.match(text):
-        return [_poem_of(record, place) for record, place in _json_records(text, path)]
+        return [_poem_of(record, location) for record, location in _json_records(text, path)]
     tunes = tunes or {}
     shapes = _Shapes(tunes)
     rows = [_bare(row) for row in re.split("\r\n|\r|\n", text)]
@@ -351,8 +351,8 @@ def _json_records(text: str, path: str) -> Iterator[tuple[object, str]]:
             raise _broken_record(path, Message("no_json", "is not valid JSON ({error})", {"error": error})) from error
         for number, line in enumerate(text.splitlines(), start=1):
             if line.strip():
-                place = f"{path}, line {number}"
-                yield _loads(line, place), place
+                location = f"{path}, line {number}"
+                yield _loads(line, location), location
         return
     records = whole if isinstance(whole, list) else [whole]
     for number, record in enumerate(records, start=1):
@@ -361,32 +361,32 @@ def _json_records(text: str, path: str) -> Iterator[tuple[object, str]]:
         raise InputError("empty_file", "{path} is empty; expected a poem, one couplet or line a row", path=path)
 
 
-def _loads(record: str, place: str) -> object:
+def _loads(record: str, location: str) -> object:
     try:
         return json.loads(record)
     except (ValueError, RecursionError) as error:
-        raise _broken_record(place, Message("no_json", "is not valid JSON ({error})", {"error": error})) from error
+        raise _broken_record(location, Message("no_json", "is not valid JSON ({error})", {"error": error})) from error
 
 
-def _broken_record(place: str, fault: Message) -> InputError:
+def _broken_record(location: str, fault: Message) -> InputError:
     return InputError(
         "broken_record",
-        '{place}: the record {fault}; expected {{"content": "line|line|...", "form": "七绝"}}',
-        place=place,
+        '{location}: the record {fault}; expected {{"content": "line|line|...", "form": "七绝"}}',
+        location=location,
         fault=fault,
     )
 
 
-def _poem_of(record: object, place: str) -> WrittenPoem:
+def _poem_of(record: object, location: str) -> WrittenPoem:
     """Return the poem of a record: `content` or `paragraphs`, a text or a list of its rows, with title and author."""
     fields: dict[str, Any] = record if isinstance(record, dict) else {}
     content = next((fields[name] for name in _TEXT_FIELDS if name in fields), None)
     if content is None:
-        raise _broken_record(place, Message("no_content", "has no 'content'"))
+        raise _broken_record(location, Message("no_content", "has no 'content'"))
     rows = [content] if isinstance(content, str) else content
     names = [fields.get(name, "") for name in (*_TITLE_FIELDS, "author")]
     if not isinstance(rows, list) or not all(isinstance(text, str) for text in (*rows, *names)):
-        raise InputError("fields_of_record", "{place}: 'content' and 'form' must be strings", place=place)
+        raise InputError("fields_of_record", "{location}: 'content' and 'form' must be strings", location=location)
     title = " ".join(dict.fromkeys(filter(None, names[:-1])))
     return WrittenPoem("\n".join(map(_bare, rows)), title, names[-1])
 
@@ -405,18 +405,18 @@ def read_records(lines: Iterable[str], path: str) -> Iterator[tuple[list[str], s
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if text.startswith("[") and _JSON.match(text + "{"):  # a file that is one list of records
-            for record, place in _json_records("\n".join([line, *lines]), path):
-                yield _lines_and_form(record, place)
+            for record, location in _json_records("\n".join([line, *lines]), path):
+                yield _lines_and_form(record, location)
         elif text:
             yield read_record(text, f"{path}, line {number}")
 
 
-def read_record(record: str, place: str) -> tuple[list[str], str]:
+def read_record(record: str, location: str) -> tuple[list[str], str]:
     """Read a poem from one line of a file: plain text with punctuation, or JSON with `content` and maybe `form`.
 
     Args:
         record: The line; lines of the poem are separated by `|` or punctuation.
-        place: File and line, for messages.
+        location: File and line, for messages.
 
     Returns:
         The normalised lines, and the form: the one given, else the regulated shape of the lines, else "".
@@ -424,16 +424,16 @@ def read_record(record: str, place: str) -> tuple[list[str], str]:
     Raises:
         InputError: It is neither.
     """
-    return _lines_and_form(_loads(record, place) if record.lstrip().startswith("{") else record, place)
+    return _lines_and_form(_loads(record, location) if record.lstrip().startswith("{") else record, location)
 
 
-def _lines_and_form(record: object, place: str) -> tuple[list[str], str]:
+def _lines_and_form(record: object, location: str) -> tuple[list[str], str]:
     """Return what `read_record` does, of a text or of a record that has been read as JSON."""
     form = record.get("form", "") if isinstance(record, dict) else ""
-    content = _bare(record) if isinstance(record, str) else _poem_of(record, place).verse
+    content = _bare(record) if isinstance(record, str) else _poem_of(record, location).verse
     if not isinstance(form, str):
-        raise InputError("fields_of_record", "{place}: 'content' and 'form' must be strings", place=place)
+        raise InputError("fields_of_record", "{location}: 'content' and 'form' must be strings", location=location)
     lines = split_lines(normalize(content))
     if not is_han(codepoints("".join(lines))).any():
-        raise InputError("no_verse_at", "{place}: there is no Chinese character in this poem", place=place)
+        raise InputError("no_verse_at", "{location}: there is no Chinese character in this poem", location=location)
     return lines, normalize(form) or form_of(lines) or ""

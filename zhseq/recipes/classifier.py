@@ -195,8 +195,8 @@ def read_labelled(path: Path) -> Labelled:
 def _columns(row: Sequence[str]) -> tuple[int, int]:
     """Return the columns of text and label by a row of their names, or -1 twice for a row of data."""
     names = [cell.strip().lstrip("\ufeff").lower() for cell in row]
-    places = [next((names.index(name) for name in known if name in names), -1) for known in (TEXT_NAMES, LABEL_NAMES)]
-    return (places[0], places[1]) if min(places) >= 0 else (-1, -1)
+    columns = [next((names.index(name) for name in known if name in names), -1) for known in (TEXT_NAMES, LABEL_NAMES)]
+    return (columns[0], columns[1]) if min(columns) >= 0 else (-1, -1)
 
 
 def _check_labels(path: Path, labels: Sequence[str]) -> None:
@@ -356,9 +356,9 @@ def score(classifier: Classifier, texts: Labelled) -> dict[str, Any]:
     """
     found = [each.label for each in classifier.classify(texts.texts)]
     labels = sorted({*classifier.labels, *texts.labels})
-    place = {label: row for row, label in enumerate(labels)}
+    row_of = {label: row for row, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    np.add.at(table, ([place[label] for label in texts.labels], [place[label] for label in found]), 1)
+    np.add.at(table, ([row_of[label] for label in texts.labels], [row_of[label] for label in found]), 1)
     right, gold, given = np.diag(table), table.sum(axis=1), table.sum(axis=0)
     precision, recall, f1 = (
         times * right / np.maximum(count, 1) for times, count in ((1, given), (1, gold), (2, gold + given))

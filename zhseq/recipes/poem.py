@@ -198,10 +198,10 @@ def train_poem(
         CorpusError: The corpora are missing or hold no training poems.
         CheckpointError: `init` is missing, damaged, or no poem model.
     """
-    place = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
-    if not place.is_dir():
+    existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    if not existing.is_dir():
         raise ConfigError(
-            "run_is_a_file", "a run is kept in a directory, but {path} is a file; give another <out>", path=place
+            "run_is_a_file", "a run is kept in a directory, but {path} is a file; give another <out>", path=existing
         )
     if poems is None:
         from zhseq.corpus import load_poems

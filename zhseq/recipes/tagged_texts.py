@@ -58,13 +58,13 @@ def encode_pieces(texts: Iterable[tuple[str, Sequence[Span]]], limit: int, *, co
     for text, spans in texts:
         normal = codepoints(normalize(text))
         real = ~blanks(normal)
-        place = np.concatenate([[0], np.cumsum(real)])
+        position = np.concatenate([[0], np.cumsum(real)])
         for start, end in cut_pieces(text, limit):
             inside = [span for span in spans if span.start < end and span.end > start]
-            first = int(place[start])
-            moved = [Span(int(place[s.start]) - first, int(place[s.end]) - first, s.label) for s in inside]
+            first = int(position[start])
+            moved = [Span(int(position[s.start]) - first, int(position[s.end]) - first, s.label) for s in inside]
             moved = [span for span in moved if span.end > span.start]
-            size = int(place[end]) - first
+            size = int(position[end]) - first
             whole = all(span.start >= 0 and span.end <= size for span in moved)
             if size and whole and (not covered or sum(span.end - span.start for span in moved) == size):
                 points.append(normal[start:end][real[start:end]])

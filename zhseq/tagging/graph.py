@@ -249,7 +249,7 @@ def export(source: Path, directory: Path, precision: str = "int8") -> None:
         precision: One of `PRECISIONS`.
 
     Raises:
-        CheckpointError: The source is no tagger, or the place cannot be written.
+        CheckpointError: The source is no tagger, or the directory cannot be written.
     """
     settings = read_settings(source)
     read_features(source, settings)

@@ -211,10 +211,10 @@ def load_network(directory: Path, device: str) -> TorchNetwork:
         CheckpointError: It is missing, damaged, or no tagger.
         ConfigError: The device is not available.
     """
-    place = pick_device(device)
+    target = pick_device(device)
     model, features = load_parts(directory)
-    model = model.to(place).eval()
-    if place.type == "cpu" and cpu_has_bfloat16():
+    model = model.to(target).eval()
+    if target.type == "cpu" and cpu_has_bfloat16():
         model.lower_precision()
     return TorchNetwork(model, features)
 

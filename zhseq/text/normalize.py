@@ -54,9 +54,9 @@ def printed(text: str) -> str:
     result = [single.get(character, character) for character in text]
     for start, pair in enumerate(map("".join, pairwise(text))):
         if pair in words:
-            for place in (0, 1):
-                if pair[place] in choices:
-                    result[start + place] = words[pair][place]
+            for side in (0, 1):
+                if pair[side] in choices:
+                    result[start + side] = words[pair][side]
     return "".join(result)
 
 

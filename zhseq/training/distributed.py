@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among all; (0, 1) when it is alone."""
+    """Rank of this process, and how many there are; (0, 1) when it is alone."""
 
     rank: int = 0
     size: int = 1
@@ -62,27 +62,27 @@ def world(device: torch.device) -> Iterator[World]:
 class LossModule(nn.Module):
     """Give DistributedDataParallel the `forward` it wants: this process's share of the loss of a global batch."""
 
-    def __init__(self, model: nn.Module, place: World) -> None:
+    def __init__(self, model: nn.Module, ranks: World) -> None:
         super().__init__()
         self.model = model
-        self.place = place
+        self.ranks = ranks
 
     def forward(self, batch: Batch[Any], device: torch.device) -> Tensor:
         """Return the loss of this process's rows, weighted so that the mean over processes is the global loss."""
-        if self.place.size == 1:
+        if self.ranks.size == 1:
             return self.model.loss(batch.to(device))  # type: ignore[operator,no-any-return]
-        shard = batch.shard(self.place.rank, self.place.size)
+        shard = batch.shard(self.ranks.rank, self.ranks.size)
         if len(shard) == 0 or shard.weight == 0:
             # Too few rows for every process: this one takes part with a weight of zero.
             return self.model.loss(batch.to(device)) * 0.0  # type: ignore[operator,no-any-return]
-        share = self.place.size * shard.weight / batch.weight
+        share = self.ranks.size * shard.weight / batch.weight
         return self.model.loss(shard.to(device)) * share  # type: ignore[operator,no-any-return]
 
 
-def wrap(model: nn.Module, place: World, device: torch.device) -> nn.Module:
+def wrap(model: nn.Module, ranks: World, device: torch.device) -> nn.Module:
     """Return a module that computes the loss of a batch, synchronised over all processes in its backward pass."""
-    module = LossModule(model, place)
-    if place.size == 1:
+    module = LossModule(model, ranks)
+    if ranks.size == 1:
         return module
     from torch.nn.parallel import DistributedDataParallel
 

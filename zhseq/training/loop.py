@@ -142,7 +142,7 @@ def train(
     """Train `model` and return the best evaluation.
 
     Args:
-        model: Its `loss(batch)` returns a scalar tensor; trained in place, left with its last weights.
+        model: Its `loss(batch)` returns a scalar tensor; trained in ranks, left with its last weights.
         batches: The batches of an epoch, by the epoch's number alone; made one by one as they are indexed.
         evaluate: Scores the model (in evaluation mode, averaged weights if enabled) on the dev set.
         save_best: Called with the model whenever an evaluation is the best so far.
@@ -161,13 +161,13 @@ def train(
     tune_process(device, config.threads)
     torch.manual_seed(config.seed)
     model.to(device).train()
-    with world(device) as place:
+    with world(device) as ranks:
         state = TrainingState(
             model, _optimizer(model, config), Average(model, config.ema_decay) if config.ema_decay else None
         )
-        _open(directory, state, resume, place)
+        _open(directory, state, resume, ranks)
         progress = state.progress
-        compute_loss = wrap(model, place, device)
+        compute_loss = wrap(model, ranks, device)
         steps_per_epoch = len(batches(0))
         if steps_per_epoch == 0:
             raise ConfigError(
@@ -176,14 +176,14 @@ def train(
             )
         total = config.max_steps or config.epochs * steps_per_epoch
         every = config.evaluate_every or steps_per_epoch
-        if _finished(progress, config, total) and place.is_main:
+        if _finished(progress, config, total) and ranks.is_main:
             _tell_finished(progress)
         # Losses not yet looked at, each with its epoch and batch: looking makes a GPU wait.
         pending: list[tuple[int, int, Tensor]] = []
         saved = time.monotonic()
         clock = saved - progress.seconds
 
-        with Reporter(total, progress.step, silent=not place.is_main) as reporter:
+        with Reporter(total, progress.step, silent=not ranks.is_main) as reporter:
             while not _finished(progress, config, total):
                 epoch_batches = batches(progress.epoch)
                 for index in range(progress.batch, len(epoch_batches)):
@@ -205,17 +205,17 @@ def train(
                     due = progress.step % every == 0 or progress.step == total
                     if not due and len(pending) < config.log_every:
                         continue
-                    mean = _mean_loss(pending, progress.step, place)
+                    mean = _mean_loss(pending, progress.step, ranks)
                     pending.clear()
                     release_memory()
                     progress.seconds = time.monotonic() - clock
                     if due:
-                        reporter.score = _evaluate(state, evaluate, save_best, place)
-                        if place.is_main:
+                        reporter.score = _evaluate(state, evaluate, save_best, ranks)
+                        if ranks.is_main:
                             _log(directory, progress, mean, rate)
                     reporter.show(mean, rate)
                     # With no loss pending, a run that goes on from here logs what an uninterrupted one does.
-                    if place.is_main and (due or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES):
+                    if ranks.is_main and (due or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES):
                         save_state(directory, state)
                         saved = time.monotonic()
                     if _finished(progress, config, total):
@@ -226,12 +226,12 @@ def train(
     return Evaluation(progress.best, progress.details)
 
 
-def _open(directory: Path, state: TrainingState, resume: bool, place: World) -> None:
+def _open(directory: Path, state: TrainingState, resume: bool, ranks: World) -> None:
     """Make the directory ready for a new run, or load the state of the one to go on with."""
     directory.mkdir(parents=True, exist_ok=True)
     if resume:
         load_state(directory, state)
-    if place.is_main:
+    if ranks.is_main:
         open_log(directory, state.progress.step)
         if not resume:
             (directory / RESUME_FILE).unlink(missing_ok=True)
@@ -254,7 +254,7 @@ def _evaluate(
     state: TrainingState,
     evaluate: Callable[[Any], Evaluation],
     save_best: Callable[[Any, Evaluation], None],
-    place: World,
+    ranks: World,
 ) -> float:
     """Score the model with its averaged weights, keep the best, count evaluations without progress."""
     model, average, progress = state.model, state.average, state.progress
@@ -262,7 +262,7 @@ def _evaluate(
         average.swap()
     model.eval()
     random_state = torch.get_rng_state()  # an evaluation that draws numbers must not change the training
-    result = place.agree(evaluate(model) if place.is_main else Evaluation(0.0))
+    result = ranks.agree(evaluate(model) if ranks.is_main else Evaluation(0.0))
     if not math.isfinite(result.score):
         raise TrainingError(
             "score_not_finite",
@@ -274,7 +274,7 @@ def _evaluate(
     progress.last = {"score": result.score, **result.details}
     if progress.best is None or result.score > progress.best:
         progress.best, progress.details, progress.bad = result.score, result.details, 0
-        if place.is_main:
+        if ranks.is_main:
             save_best(model, result)
     else:
         progress.bad += 1
@@ -299,9 +299,9 @@ def _tell_finished(progress: Progress) -> None:
     print(note.render(command_line), file=sys.stderr)
 
 
-def _mean_loss(losses: list[tuple[int, int, Tensor]], step: int, place: World) -> float:
+def _mean_loss(losses: list[tuple[int, int, Tensor]], step: int, ranks: World) -> float:
     """Return the mean of the losses of the last steps, up to `step`, over all processes; stop if one is not finite."""
-    values = place.mean(torch.stack([loss for _, _, loss in losses]))
+    values = ranks.mean(torch.stack([loss for _, _, loss in losses]))
     finite = values.isfinite()
     if not bool(finite.all()):
         first = int((~finite).nonzero()[0])

@@ -87,7 +87,7 @@ def save_state(directory: Path, state: TrainingState) -> None:
     """Write a state and PyTorch's random state to `directory`, replacing the older file in one rename.
 
     Raises:
-        CheckpointError: The disk is full or the place cannot be written.
+        CheckpointError: The disk is full or the directory cannot be written.
     """
     tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     for index, entry in state.optimizer.state_dict()["state"].items():

@@ -304,7 +304,7 @@ def _save(prosody: Prosody, directory: Path) -> None:
     """Write `prosody.json`; an older one is replaced in one step.
 
     Raises:
-        CheckpointError: The place cannot be written.
+        CheckpointError: The directory cannot be written.
     """
     content: dict[str, Any] = {"kind": _KIND, "version": _VERSION, **_tables(prosody)}
     content["tunes"] = [_tune_record(tune) for tune in prosody.tunes.values()]

@@ -28,8 +28,8 @@ from zhseq.cli import run_main
 from zhseq.config import override
 from zhseq.nn.crf import CRF
 from zhseq.nn.layers import BiLSTM, WindowCNN
-from zhseq.recipes.tagged_texts import EncodedTexts, TaggerBatches
-from zhseq.recipes.tagger import Part, Source, Start, TaggerRecipe, build, evaluator, read_sources
+from zhseq.recipes.tagged_texts import EncodedTexts, Part, Source, TaggerBatches, read_sources
+from zhseq.recipes.tagger import Start, TaggerRecipe, build, evaluator
 from zhseq.tagging.model import SequenceTagger
 from zhseq.training import train
 

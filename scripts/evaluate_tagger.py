@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from zhseq.cli import add_backend, run_main
 from zhseq.corpus.tagging import TaggedText, drop_repeats, read_tagged, split_dev
-from zhseq.recipes.tagger import TaggerDataConfig
+from zhseq.recipes.tagged_texts import TaggerDataConfig
 from zhseq.tagging.evaluation import SpanCounts
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.tags import Span

@@ -21,8 +21,8 @@ from ablation import FIGURES, Splits, part_of
 
 from zhseq.cli import run_main
 from zhseq.config import override
-from zhseq.recipes.tagged_texts import TaggerBatches
-from zhseq.recipes.tagger import Source, Start, TaggerRecipe, build, evaluator, read_sources
+from zhseq.recipes.tagged_texts import Source, TaggerBatches, read_sources
+from zhseq.recipes.tagger import Start, TaggerRecipe, build, evaluator
 from zhseq.training import train
 
 MODERN = {head: (Source("modern_text", dev="modern_text:dev"),) for head in ("pos", "ner")}

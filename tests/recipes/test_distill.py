@@ -12,7 +12,8 @@ from tests.recipes.test_tagger import SMALL, command, sentences
 from zhseq.config import override
 from zhseq.errors import ConfigError, InputError
 from zhseq.recipes.distill import DistillRecipe, HeldOut, Teachers
-from zhseq.recipes.tagger import RECIPES, Named, Source
+from zhseq.recipes.tagged_texts import Source
+from zhseq.recipes.tagger import RECIPES, Named
 from zhseq.tagging.model import load_parts
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import codepoints

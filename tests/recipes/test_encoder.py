@@ -13,7 +13,8 @@ from zhseq.checkpoint import read_tensors
 from zhseq.config import override
 from zhseq.errors import ConfigError
 from zhseq.recipes.encoder import EncoderRecipe, MaskedBatches, read_raw, train_encoder
-from zhseq.recipes.tagger import RECIPES, Named, Source, Sources, Start
+from zhseq.recipes.tagged_texts import Source, Sources
+from zhseq.recipes.tagger import RECIPES, Named, Start
 from zhseq.tagging.model import load_parts
 from zhseq.train import main as train_main
 

@@ -9,20 +9,8 @@ import torch
 from zhseq.checkpoint import read_tensors
 from zhseq.config import override
 from zhseq.errors import ConfigError, CorpusError
-from zhseq.recipes.tagged_texts import EncodedTexts, TaggerBatches, encode_pieces
-from zhseq.recipes.tagger import (
-    RECIPES,
-    Source,
-    Sources,
-    Start,
-    TaggerRecipe,
-    build,
-    find_recipe,
-    head_tags,
-    read_sources,
-    span_scores,
-    train_tagger,
-)
+from zhseq.recipes.tagged_texts import EncodedTexts, Source, Sources, TaggerBatches, encode_pieces, read_sources
+from zhseq.recipes.tagger import RECIPES, Start, TaggerRecipe, build, find_recipe, head_tags, span_scores, train_tagger
 from zhseq.recipes.vectors import save_vectors
 from zhseq.tagging.model import load_parts, save
 from zhseq.tagging.tagger import Tagger

@@ -30,18 +30,8 @@ from zhseq.cli import SettingsParser, add_run_options
 from zhseq.config import override
 from zhseq.device import autocast, pick_device
 from zhseq.errors import ConfigError, InputError
-from zhseq.recipes.tagged_texts import EncodedTexts, encode_pieces
-from zhseq.recipes.tagger import (
-    Source,
-    Sources,
-    Start,
-    TaggerDataConfig,
-    TaggerRecipe,
-    find_recipe,
-    own_tagger,
-    read_split,
-    train_tagger,
-)
+from zhseq.recipes.tagged_texts import EncodedTexts, Source, Sources, TaggerDataConfig, encode_pieces, read_split
+from zhseq.recipes.tagger import Start, TaggerRecipe, find_recipe, own_tagger, train_tagger
 from zhseq.recipes.vectors import VectorsRecipe, find_files, sample_lines
 from zhseq.tagging.features import TaggerFeatures, TaggerModelConfig
 from zhseq.tagging.model import SequenceTagger, load_parts

@@ -16,17 +16,8 @@ from zhseq.cli import SettingsParser, add_run_options, program
 from zhseq.config import override, to_dict
 from zhseq.errors import ConfigError
 from zhseq.recipes.card import write_card
-from zhseq.recipes.tagger import (
-    LISTS_HELP,
-    Sources,
-    Start,
-    TaggerDataConfig,
-    TaggerRecipe,
-    describe,
-    find_recipe,
-    read_sources,
-    to_json,
-)
+from zhseq.recipes.tagged_texts import Sources, TaggerDataConfig, describe, read_sources, to_json
+from zhseq.recipes.tagger import LISTS_HELP, Start, TaggerRecipe, find_recipe
 from zhseq.tagging.features import TaggerModelConfig
 from zhseq.training.loop import Evaluation, TrainingConfig
 from zhseq.training.state import PRODUCTS

@@ -72,7 +72,9 @@ class FakePoet:
 def serving(timeout: float) -> Iterator[str]:
     """Serve with a fake tagger and the poet that ships, which has rhymes and patterns; yield the address."""
     app = create_app(Settings(timeout=timeout), tagger=FakeTagger(), poet=Poet.load())  # type: ignore[arg-type]
-    config = uvicorn.Config(app, port=0, http=limited(2**20), log_config=None, ws="none", server_header=False)
+    config = uvicorn.Config(
+        app, port=0, http=limited(2**20, app.state.short_cut), log_config=None, ws="none", server_header=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -90,7 +90,7 @@ def _answer(app: Starlette, listener: socket.socket, **fields: int) -> None:
     app.state.services.metrics.watch("zhseq_dropped_log_lines", "Log lines never written.", lambda: lines.dropped)
     config = uvicorn.Config(
         app,
-        http=limited(settings.max_body),
+        http=limited(settings.max_body, app.state.short_cut),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -24,7 +24,7 @@ from zhseq.poetry.prosody.books import other_names as tune_names
 from zhseq.poetry.request import RHYMES
 from zhseq.poetry.wishes import other_names as author_names
 from zhseq.serve import poems, tagging
-from zhseq.serve.gate import Gate
+from zhseq.serve.gate import Gate, Reception
 from zhseq.serve.http import ApiError, error_response, json_response, to_json
 from zhseq.serve.openapi import Endpoint, NamedRoute, describe
 from zhseq.serve.schemas import HealthResponse, OptionsResponse
@@ -128,7 +128,8 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
             yield
 
     direct = {(endpoint.method, endpoint.path): endpoint.route().handle for endpoint in tagging.ENDPOINTS}
-    middleware = [Middleware(Gate, settings=settings, metrics=here.metrics, endpoints=direct)]
+    reception = Reception(settings, here.metrics)
+    middleware = [Middleware(Gate, reception=reception, endpoints=direct)]
     if settings.allowed_origins:
         allowed = Middleware(
             CORSMiddleware,
@@ -146,6 +147,7 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
     )
     app.router.redirect_slashes = False
     app.state.services = here
+    app.state.short_cut = tagging.ShortCut(here, reception)
     app.state.options = to_json(options_of(here.tagger, here.poet))
     return app
 

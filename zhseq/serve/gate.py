@@ -8,6 +8,7 @@ import ipaddress
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,70 +34,38 @@ _FORGET_FROM = 10_000  # callers remembered, until those that may call as much a
 _SITE = 64  # bits of an address of IPv6 that a provider gives to one customer, who chooses the others
 
 
-class Gate:
-    """The outermost application: it lets requests through to `app` or turns them away."""
+class Fields(Protocol):
+    """The headers of a request, by their names in small letters."""
 
-    def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics, endpoints: Mapping[tuple[str, str], ASGIApp]
-    ) -> None:
-        """Stand before an application.
+    def get(self, name: str, default: str, /) -> str:
+        """Return the first of a name."""
 
-        Args:
-            app: What serves all paths.
-            settings: Limits and keys.
-            metrics: What requests are counted in.
-            endpoints: Method and path -> what serves them, without a search through all routes.
-        """
-        self._app = app
-        self._endpoints = endpoints
+    def getlist(self, name: str, /) -> list[str]:
+        """Return all of a name."""
+
+
+class Reception:
+    """Who may call, and what is written down of each request; one for all ways into a service."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        """Know limits and keys, and what requests are counted in."""
         self._callers = Callers(settings)
         self._settings = settings
         self._metrics = metrics
         self._hosts = frozenset((*LOCAL_HOSTS, *(host.lower() for host in settings.allowed_hosts)))
-        self._raw = list(_RAW_HEADERS)
+        self.headers = list(_RAW_HEADERS)
+        """Of all answers."""
         if settings.allowed_origins:
-            self._raw = [pair for pair in _RAW_HEADERS if pair[0] != b"cross-origin-resource-policy"]
+            self.headers = [pair for pair in _RAW_HEADERS if pair[0] != b"cross-origin-resource-policy"]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        broken = False
-        headers = Headers(scope=scope)
-        visit = Visit(receive, send, self._settings.max_body, self._raw)
+    def visit(self, scope: Scope, receive: Receive, send: Send, headers: Fields) -> Visit:
+        """Return a new visit."""
+        visit = Visit(receive, send, self._settings.max_body, self.headers)
         visit.packs = _takes_gzip(headers.get("accept-encoding", ""))
         visit.client = self._callers.address(scope.get("client"), headers)
-        if scope["path"].startswith(_OPEN_FOLDER):
-            visit.path = _OPEN_FOLDER
-        begin = time.perf_counter()
-        scope["visit"] = visit
-        try:
-            self._admit(scope, headers, visit)
-            serve = self._endpoints.get((scope["method"], scope["path"]), self._app)
-            await serve(scope, visit.receive, visit.send)
-        except ApiError as error:
-            broken = not await visit.refuse(error, scope)
-        except asyncio.CancelledError:  # the server has waited for as long as it may
-            broken = not await visit.refuse(stopping(), scope)
-        except ClientGone:
-            visit.status = CLIENT_GONE
-        except Exception as error:
-            broken = not await visit.refuse(visit.fault(error), scope)
-        seconds = time.perf_counter() - begin
-        path, method = visit.path, scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.count(method, path, visit.status, seconds)
-        milliseconds = round(1000 * seconds, 2)
-        details = {"characters": visit.characters, "ms": milliseconds, "client": visit.client, "id": visit.id}
-        if visit.key:
-            details["key"] = visit.key
-        if visit.code:
-            details["code"] = visit.code
-        log("request", method=method, path=path, status=visit.status, **details)
-        if broken:
-            raise ClientGone  # what was sent cannot be taken back; the server closes the connection
+        return visit
 
-    def _admit(self, scope: Scope, headers: Headers, visit: Visit) -> None:
+    def admit(self, scope: Scope, headers: Fields, visit: Visit) -> None:
         """Turn away who may not call, and what is too large by its own word.
 
         Raises:
@@ -124,6 +93,62 @@ class Gate:
         if length.isdigit() and int(length[:20]) > self._settings.max_body:
             raise too_large(self._settings.max_body)
 
+    def tell(self, visit: Visit, method: str, seconds: float) -> None:
+        """Count a request that is over, and write its line into the log."""
+        self._metrics.count(method, visit.path, visit.status, seconds)
+        milliseconds = round(1000 * seconds, 2)
+        details = {"characters": visit.characters, "ms": milliseconds, "client": visit.client, "id": visit.id}
+        if visit.key:
+            details["key"] = visit.key
+        if visit.code:
+            details["code"] = visit.code
+        log("request", method=method, path=visit.path, status=visit.status, **details)
+
+
+class Gate:
+    """The outermost application: it lets requests through to `app` or turns them away."""
+
+    def __init__(self, app: ASGIApp, reception: Reception, endpoints: Mapping[tuple[str, str], ASGIApp]) -> None:
+        """Stand before an application.
+
+        Args:
+            app: What serves all paths.
+            reception: Whom to ask.
+            endpoints: Method and path -> what serves them, without a search through all routes.
+        """
+        self._app = app
+        self._endpoints = endpoints
+        self._reception = reception
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        broken = False
+        headers = Headers(scope=scope)
+        visit = self._reception.visit(scope, receive, send, headers)
+        if scope["path"].startswith(_OPEN_FOLDER):
+            visit.path = _OPEN_FOLDER
+        begin = time.perf_counter()
+        scope["visit"] = visit
+        try:
+            self._reception.admit(scope, headers, visit)
+            serve = self._endpoints.get((scope["method"], scope["path"]), self._app)
+            await serve(scope, visit.receive, visit.send)
+        except ApiError as error:
+            broken = not await visit.refuse(error, scope)
+        except asyncio.CancelledError:  # the server has waited for as long as it may
+            broken = not await visit.refuse(stopping(), scope)
+        except ClientGone:
+            visit.status = CLIENT_GONE
+        except Exception as error:
+            broken = not await visit.refuse(visit.fault(error), scope)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._reception.tell(visit, method, time.perf_counter() - begin)
+        if broken:
+            raise ClientGone  # what was sent cannot be taken back; the server closes the connection
+
 
 @lru_cache(maxsize=256)
 def _takes_gzip(accepted: str) -> bool:
@@ -148,7 +173,7 @@ class Callers:
         self._trusted = settings.trusted_networks
         self._allowance = Allowance(settings.rate_limit) if settings.rate_limit else None
 
-    def address(self, peer: Sequence[object] | None, headers: Headers) -> str:
+    def address(self, peer: Sequence[object] | None, headers: Fields) -> str:
         """Return the address of the client: that of the connection, or what proxies that are trusted say of it."""
         found = read_address(str(peer[0])) if peer else None
         if not self._trusted:
@@ -161,7 +186,7 @@ class Callers:
             found = before
         return _shown(found)
 
-    def admit(self, address: str, headers: Headers) -> int:
+    def admit(self, address: str, headers: Fields) -> int:
         """Let a request in, and return the number of its key, from 1; 0 where none is needed.
 
         Raises:
@@ -177,7 +202,7 @@ class Callers:
             )
         return number
 
-    def _key(self, headers: Headers) -> int:
+    def _key(self, headers: Fields) -> int:
         if not self._keys:
             return 0
         scheme, _, key = headers.get("authorization", "").partition(" ")

@@ -124,7 +124,10 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_PACKED_FROM = 1_024  # bytes of a body; shorter ones gain nothing
+PACKED_FROM = 1_024
+"""Bytes of a body from which on it is packed; shorter ones gain nothing."""
+PACKED_HEADERS = [(b"vary", b"Accept-Encoding")]
+"""Of answers that are packed for some clients."""
 _PACKED_APART = 32_768  # bytes; to pack more takes so long that it is done beside the event loop
 _PACKED_KINDS = (b"application/json", b"text/plain")
 _NUMBERS = itertools.count(1)
@@ -174,22 +177,26 @@ class Visit:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            headers = list(message.get("headers", ()))
-            given = {name for name, _ in headers}
-            headers += [pair for pair in self._headers if pair[0] not in given]
-            headers.append((b"x-request-id", self.id.encode()))
-            message["headers"] = headers
+            message["headers"] = headers = self.dressed(message.get("headers", ()))
             if _may_be_packed(message):
-                headers.append((b"vary", b"Accept-Encoding"))
+                headers += PACKED_HEADERS
                 if self.packs:
                     self._head = message
                     return
         elif self._head is not None:
             head, self._head = self._head, None
-            if not message.get("more_body", False) and len(message.get("body", b"")) >= _PACKED_FROM:
+            if not message.get("more_body", False) and len(message.get("body", b"")) >= PACKED_FROM:
                 message = await _pack(head, message)
             await self._send(head)
         await self._send(message)
+
+    def dressed(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return headers of an answer with those of all answers."""
+        found = list(headers)
+        given = {name for name, _ in found}
+        found += [pair for pair in self._headers if pair[0] not in given]
+        found.append((b"x-request-id", self.id.encode()))
+        return found
 
     def fault(self, error: Exception) -> ApiError:
         """Log a fault of the service, and return what its client is told."""
@@ -222,14 +229,15 @@ def _may_be_packed(head: AsgiMessage) -> bool:
     return kind in _PACKED_KINDS and b"etag" not in given and b"content-encoding" not in given
 
 
+def packed(body: bytes) -> bytes:
+    """Return a body as gzip."""
+    return gzip.compress(body, 1, mtime=0)
+
+
 async def _pack(head: AsgiMessage, message: AsgiMessage) -> AsgiMessage:
     """Return the body packed, and say so in the head."""
     body = message["body"]
-
-    def packed() -> bytes:
-        return gzip.compress(body, 1, mtime=0)
-
-    short = packed() if len(body) < _PACKED_APART else await anyio.to_thread.run_sync(packed)
+    short = packed(body) if len(body) < _PACKED_APART else await anyio.to_thread.run_sync(packed, body)
     kept = [pair for pair in head["headers"] if pair[0] != b"content-length"]
     head["headers"] = [*kept, (b"content-encoding", b"gzip"), (b"content-length", str(len(short)).encode())]
     return {**message, "body": short}

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
@@ -164,14 +164,6 @@ class _JsonLines(logging.Handler):
         self._lines.add(_line(record.created, record.levelname.lower(), fields))
 
 
-_PLAIN: dict[type, Callable[[Any], str]] = {str: encode_basestring_ascii, int: int.__repr__, float: float.__repr__}
-"""How values are written that need no more, which is most of what json.dumps takes time for."""
-
-
-def _json(value: object) -> str:
-    return json.dumps(value)
-
-
 @lru_cache(maxsize=4)
 def _stamp(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
@@ -179,7 +171,10 @@ def _stamp(second: int) -> str:
 
 def _line(seconds: float, level: str, fields: dict[str, Any]) -> str:
     parts = [f'{{"time": "{_stamp(int(seconds))}.{int(seconds % 1 * 1000):03d}Z", "level": "{level}"']
-    parts += [f'"{name}": {_PLAIN.get(type(value), _json)(value)}' for name, value in fields.items()]
+    for name, value in fields.items():
+        kind = type(value)
+        text = _quoted(value) if kind is str else f"{value!r}" if kind is int or kind is float else json.dumps(value)
+        parts.append(f'"{name}": {text}')
     return ", ".join(parts) + "}"
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from zhseq.errors import Message
 from zhseq.serve.http import CONNECTION, ApiError, error_body, to_json
@@ -29,10 +29,21 @@ _FRAMING = 8  # bytes on the wire for a byte of a body, if it comes in chunks of
 _LINGER_BYTES = 64 * 2**20  # of a body that is too large, read so that its sender sees the answer
 
 
+class ShortCut(Protocol):
+    """What serves some requests without an application and a task for each: those whose body comes with their head."""
+
+    def takes(self, method: str, path: str) -> bool:
+        """Tell whether requests of this kind may be served so."""
+
+    def serve(self, connection: LimitedProtocol) -> bool:
+        """Begin to serve the request that a connection has read, or leave it to the application."""
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection."""
 
     max_body = 2**20
+    short_cut: ShortCut | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -46,6 +57,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self.is_lost = False
         """Whether the client has closed it."""
         self._on_lost: Callable[[], object] | None = None
+        self._held: tuple[Any, Any] | None = None
+        """A request whose body may still come with its head, and the application."""
+        self._reading = False
         self._refusal: ApiError | None = None
         """Of what came behind requests that are still being answered; nothing more is read."""
 
@@ -87,7 +101,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._refusal is not None:
             return
         self._bytes += len(data)  # before it is read: with its end a request takes its count along
+        self._reading = True
         super().data_received(data)
+        self._reading = False
+        if self._held is not None:  # its body is still to come
+            self._begin_held()
         if self._in_head and self._bytes > HEAD_BYTES:
             self._refuse(
                 ApiError(
@@ -117,6 +135,44 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._in_head = True
         self._bytes = 0
+        if self._held is not None:
+            if self.short_cut is not None and self.short_cut.serve(self):
+                self._held = None
+            else:
+                self._begin_held()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """Called by uvicorn to serve a request; versions that do without serve all of them by the application."""
+        if self._reading and self.short_cut is not None:
+            scope = cycle.scope
+            if self.short_cut.takes(scope["method"], scope["path"]):
+                self._held = cycle, app
+                return
+        super()._start_asgi_task(cycle, app)
+
+    def _begin_held(self) -> None:
+        assert self._held is not None
+        (cycle, app), self._held = self._held, None
+        super()._start_asgi_task(cycle, app)
+
+    def answer(self, cycle: Any, status: int, headers: bytes, body: bytes) -> None:
+        """Send a whole answer.
+
+        Args:
+            cycle: Of the request, as it was when the request had been read.
+            status: Of HTTP.
+            headers: Lines, each with its end.
+            body: Of as many bytes as the headers say.
+        """
+        cycle.response_started = cycle.response_complete = True
+        parts = [STATUS_LINE[status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (headers, b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
+        self.transport.write(b"".join(parts))
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Called when a request has been answered."""
@@ -191,6 +247,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def limited(max_body: int) -> type[LimitedProtocol]:
+def limited(max_body: int, short_cut: ShortCut | None = None) -> type[LimitedProtocol]:
     """Return the protocol for bodies of at most so many bytes."""
-    return type("LimitedProtocol", (LimitedProtocol,), {"max_body": max_body})
+    return type("LimitedProtocol", (LimitedProtocol,), {"max_body": max_body, "short_cut": short_cut})

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from zhseq.serve.http import busy, places
 from zhseq.serve.metrics import log
@@ -237,14 +237,27 @@ class _LongText:
             return _bytes("".join([*self._written, *self._writer.end()])) if self._end == len(self.text) else None
 
 
+class Receiver(Protocol):
+    """Who waits for documents, as a future does; told in the thread of the event loop."""
+
+    def done(self) -> bool:
+        """Tell whether nobody waits any longer."""
+
+    def set_result(self, documents: list[bytes], /) -> None:
+        """Take the documents as JSON, in the order of the texts."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Take what went wrong."""
+
+
 @dataclass(eq=False)
-class _Job:
+class Job:
     """The texts of one request."""
 
     texts: Sequence[str]
     options: TagOptions
     cost: int
-    answer: asyncio.Future[list[bytes]]
+    answer: Receiver
     begun: int = 0
     """Texts that have been handed out whole."""
     long: _LongText | None = None
@@ -280,7 +293,7 @@ class _Job:
 class _Share:
     """What one request gets of a batch: texts from number `first` on, or a section of the long text of this number."""
 
-    job: _Job
+    job: Job
     first: int
     size: int
     """Characters; of a section, the most that are wanted."""
@@ -308,7 +321,7 @@ class _Share:
 
 
 _Batch = list[_Share]
-_Finished = list[tuple[_Job, "Exception | None"]]
+_Finished = list[tuple[Job, "Exception | None"]]
 
 
 class TagQueue:
@@ -334,7 +347,7 @@ class TagQueue:
         self._tagger = tagger
         self._limit = limit
         self._on_batch = on_batch
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._lock = threading.Lock()
         self._first = threading.Condition(self._lock)
         """What the first thread waits at. It takes all small batches, so that they find its core's cache warm."""
@@ -365,9 +378,15 @@ class TagQueue:
         Raises:
             ApiError: The queue is full.
         """
-        answer = self._loop.create_future()
+        answer: asyncio.Future[list[bytes]] = self._loop.create_future()
+        job = self.enter(texts, options, answer)
+        answer.add_done_callback(lambda answer: self.forget(job) if answer.cancelled() else None)
+        return answer
+
+    def enter(self, texts: Sequence[str], options: TagOptions, answer: Receiver) -> Job:
+        """Put texts into the queue, of which `answer` is told; see `submit`. `forget` takes them out again."""
         cost = sum(map(len, texts)) + len(texts)
-        job = _Job(texts, options, cost, answer, parts=[b""] * len(texts), missing=len(texts))
+        job = Job(texts, options, cost, answer, parts=[b""] * len(texts), missing=len(texts))
         with self._lock:
             if self._stopped or (self.waiting and self.waiting + cost > self._limit):
                 raise busy(round(self.waiting / self._rate))
@@ -376,16 +395,15 @@ class TagQueue:
             self.waiting += cost
             self._jobs.append(job)
             self._wake()
-        answer.add_done_callback(lambda answer: self._forget(job) if answer.cancelled() else None)
-        return answer
+        return job
 
-    def _forget(self, job: _Job) -> None:
+    def forget(self, job: Job) -> None:
         """Take out what nobody waits for any longer."""
         with self._lock, suppress(ValueError):  # nothing of it waits
             self._jobs.remove(job)
             self._settle(job)
 
-    def _settle(self, job: _Job) -> None:
+    def _settle(self, job: Job) -> None:
         """Count no character of a request as waiting any longer."""
         self.waiting -= job.cost
         job.cost = 0
@@ -492,7 +510,7 @@ class TagQueue:
 
         A request whose long text is begun does not wait until `_cut_sections` has found the end of the section.
         """
-        batch, others, room = _Batch(), deque[_Job](), BATCH
+        batch, others, room = _Batch(), deque[Job](), BATCH
         while self._jobs and room > 0:
             job = self._jobs.popleft()
             if job.answer.done():
@@ -508,7 +526,7 @@ class TagQueue:
         self._jobs.extendleft(reversed(others))
         return batch
 
-    def _put_back(self, job: _Job) -> None:
+    def _put_back(self, job: Job) -> None:
         """Let the rest of a request wait, behind the others, so that all get their turn."""
         if job.begun < len(job.texts) and not job.answer.done():
             self._jobs.append(job)
@@ -558,11 +576,15 @@ class TagQueue:
     def _deliver(self, finished: _Finished) -> None:
         """Hand answers over, in the thread of the event loop."""
         for job, error in finished:
-            if not job.answer.done():
+            if job.answer.done():
+                continue
+            try:
                 if error is None:
                     job.answer.set_result(job.parts)
                 else:
                     job.answer.set_exception(error)
+            except Exception as fault:  # of one answer; the others are handed over all the same
+                report("tags", fault)
         self._let_go(_TURNS)
 
     def _let_go(self, turns: int) -> None:

@@ -233,7 +233,6 @@ def test_ci_are_told_by_their_lines_and_judged_by_their_tune():
         ("春风 spring", "holds 's'"),
         ("，。！", "no Chinese character"),
         ("？", "found 1 line of 1 characters"),
-        ("白日依山，黄河入海流。欲穷千里，更上一层楼兮。", "4、5、4、6"),
     ],
 )
 def test_what_is_no_poem_is_refused_in_one_sentence(text, reason):
@@ -319,6 +318,30 @@ def test_verse_of_mixed_lengths_and_poems_run_together_are_told():
     assert str(review(CRANE + second, prosody()).note).startswith("reads as 2 五绝 run together")
 
 
+HILLS = "长江白日千山雪，白雪黄河入海流。月地欲穷千里目，秋云更上一层楼。"
+FROST = "江山日月一层霜，白日依山入海光。白雪长江千里目，秋云更上一低床。"
+
+
+def test_quatrains_run_together_are_judged_one_by_one():
+    assert review(HILLS, prosody()).faults == review(FROST, prosody()).faults == ()
+    both = review(HILLS + FROST, prosody())
+    assert str(both.note) == "reads as 2 七绝 run together; part them by a blank line"
+    assert (both.form, both.faults, both.rhymes) == ("七绝", (), (-1, 0, -1, 0, 1, 1, -1, 1))
+    three = review(HILLS + FROST + HILLS, prosody())
+    assert str(three.note) == "reads as 3 七绝 run together; part them by a blank line"
+    spoiled = review(HILLS + FROST.replace("低床", "低云"), prosody())
+    assert str(spoiled.note).startswith("reads as 2 七绝 run together")
+    assert [(fault.code, fault.line, fault.position) for fault in spoiled.faults] == [("no_rhyme", 8, 7)]
+
+
+def test_a_poem_of_eight_lines_with_slips_is_one_poem():
+    whole = "江云日月千山雪，白雪黄河入海光。月地欲穷千里目，秋云更上一层霜。"
+    whole += "千层雪夜黄河月，望月低头一夜床。举目明前无日地，人心入海上东乡。"
+    assert (review(whole, prosody()).form, review(whole, prosody()).faults) == ("七律", ())
+    found = review(whole.replace("床", "楼"), prosody())
+    assert (found.form, found.note, [fault.code for fault in found.faults]) == ("七律", None, ["no_rhyme"])
+
+
 def test_two_poems_of_different_forms_run_together_are_told():
     longer = "江山白日依山尽，白雪黄河入海流。月地欲穷千里目，秋云更上一层楼。"
     assert (review(longer, prosody()).form, review(longer, prosody()).faults) == ("七绝", ())
@@ -326,6 +349,42 @@ def test_two_poems_of_different_forms_run_together_are_told():
         found = review(text, prosody())
         assert str(found.note) == f"reads as a {first} and a {second} run together; part them by a blank line"
         assert (found.form, found.faults) == ("杂言", ())
+
+
+def test_of_neighbouring_lines_of_one_length_that_one_is_too_many_without_which_the_rest_keeps_the_tune():
+    lines = ("平平仄", "平仄平", "中仄仄平平", "仄平仄", "平平仄仄平", "仄仄仄平平", "中平仄仄平")
+    known = sung(Pattern(tuple(map(len, lines)), lines, (0, 1, 1, 0, 1, 0, 1)))
+    text = "云山月，黄日流，欲上一层楼。上江月，江山白日秋。入海故乡山，江山欲上流。"
+    assert review(text, known).faults == ()
+    for surplus, code in ((text + "江山夜雪楼。", "surplus_lines"), ("日月一山秋。" + text, "surplus_line")):
+        found = review(surplus, known)
+        assert [(fault.code, fault.line) for fault in found.faults][:1] == [(code, 8 if code[-1] == "s" else 1)]
+        assert len(found.faults) == 1
+    found = review(text.replace("江山白日秋。", ""), known)
+    assert [(fault.code, fault.line) for fault in found.faults] == [("missing_line", 4)]
+
+
+def test_a_text_with_faults_is_hardly_to_a_tune_that_few_poets_used():
+    """闲中好 has as many characters, but two of its tones are against it."""
+    goose = "鹅鹅鹅，曲项向天歌。白毛浮绿水，红掌拨清波。"
+    assert review(goose, Prosody.load("checkpoints/poem")).form == "杂言"
+
+
+def test_old_style_verse_may_rhyme_on_a_word_twice_and_an_odd_number_of_lines_is_not_judged():
+    text = "黄河入海目，江云雪无月。白日依山流，长江秋夜雪。欲上一层楼，江山人去月。"
+    found = review(text, prosody())
+    assert (found.pattern, found.faults) == ("古体", ())
+    assert [(remark.code, remark.line, remark.other_line) for remark in found.remarks] == [("rhyme_word_again", 6, 2)]
+    odd = review("黄河入海流，白日依山霜。欲穷千里目，更上一层楼。长江秋夜雪。", prosody())
+    assert (odd.form, odd.pattern, odd.faults) == ("五古", "古体", ())
+    assert str(odd.note) == "reads as old-style verse (古体): its 5 lines do not pair, and its rhymes are not judged"
+
+
+def test_old_style_verse_that_would_be_regulated_without_a_fault_is_said_so():
+    found = review("黄河入海流，白日依山月。江山白日楼，欲上长江雪。", prosody())
+    assert found.otherwise is not None
+    assert found.otherwise.faults == ()
+    assert "it would have no fault as a 五绝 (平起" in str(found.note)
 
 
 def test_a_line_too_many_is_told_whatever_tune_comes_nearer_by_its_lengths():
@@ -371,6 +430,15 @@ def test_prose_in_even_lines_is_no_poem_with_faults():
     assert str(even.note) == "reads as prose: no two of its 4 lines of 4 characters rhyme"
 
 
+def test_uneven_lines_that_hardly_rhyme_are_prose():
+    found = review("白日依山，黄河入海流。欲穷千里，更上一层楼兮。", prosody())
+    assert (found.form, found.faults) == ("散文", ())
+    assert str(found.note) == (
+        "taken for prose or free verse: hardly any of its 4 lines, of 4、5、4、6 characters, rhyme, and no tune has "
+        "such lines; tune= says otherwise"
+    )
+
+
 def test_a_song_is_told_and_not_judged():
     found = review("黄河日月江楼，白日无人夜秋，上月依山故流。江秋雪月，低人海地流楼。", prosody())
     assert (found.form, found.pattern, found.faults) == ("曲", "天净沙", ())
@@ -405,10 +473,14 @@ def test_marks_of_no_width_are_left_out():
     assert review("\ufeff" + CRANE + "\u200b", prosody()).faults == ()
 
 
-def test_two_lines_of_another_length_are_mixed_verse_and_one_is_a_slip():
+def test_lines_of_another_length_are_mixed_verse_and_one_character_more_is_a_slip():
     lines = ["君不见黄河之水天上来", "奔流到海不复回", "君不见高堂明镜悲白发", "朝如青丝暮成雪"]
     lines += ["人生得意须尽欢", "莫使金樽空对月", "天生我材必有用", "千金散尽还复来"]
     shipped = Prosody.load("checkpoints/poem")
     assert review("，".join(lines), shipped).form == "杂言"
     lines[2] = lines[2][3:]
+    assert (
+        review("，".join(lines), shipped).form == "杂言"
+    )  # a line that is longer by three characters is no slip, either
+    lines[0] = lines[0][2:]
     assert "line_length" in [fault.code for fault in review("，".join(lines), shipped).faults]

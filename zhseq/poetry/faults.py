@@ -102,7 +102,11 @@ LICENCES: dict[str, tuple[str, Message]] = {
     ),
     "rhyme_word_again": (
         "licence",
-        Message("rhyme_word_again", "the rhyme word stands already in line {other_line}, as it may in ci", _LATER),
+        Message(
+            "rhyme_word_again",
+            "the rhyme word stands already in line {other_line}, as it may in ci and in old-style verse",
+            _LATER,
+        ),
     ),
     "repeated_pair": (
         "licence",

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
 from zhseq.errors import Message
@@ -66,20 +67,18 @@ def judge_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Revi
         if len(line) != length
     ]
     if len(lines) % 2:
-        return _old_style(lines, tones, prosody)
+        note = Message(
+            "odd_lines",
+            "reads as old-style verse (古体): its {count} lines do not pair, and its rhymes are not judged",
+            {"count": len(lines)},
+        )
+        form = form_of_lines(len(lines), length, regulated=False)
+        return replace(unjudged(lines, form, OLD_STYLE, note, prosody), faults=tuple(faults))
     found = _judge_regulated(lines, tones, length, faults, prosody)
     reason = None if strict or faults else _reason_for_old_style(tones)
     if reason is None:
         return found
-    count = len(found.faults)
-    values = {
-        "reason": reason,
-        "form": found.form,
-        "count": count,
-        "faults": Message("one_fault", "1 fault")
-        if count == 1
-        else Message("fault_count", "{count} faults", {"count": count}),
-    }
+    values = {"reason": reason, "form": found.form, "faults": _number_of(found.faults)}
     if unrhymed(lines, prosody):
         note = Message(
             "prose",
@@ -88,12 +87,26 @@ def judge_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Revi
             values,
         )
         return replace(unjudged(lines, PROSE, PROSE, note, prosody), otherwise=found)
+    if not found.faults:
+        note = Message(
+            "old_or_regulated",
+            "reads as old-style verse (古体): {reason}; it would have no fault as a {form} ({pattern}), either",
+            {**values, "pattern": found.pattern},
+        )
+        return replace(_old_style(lines, tones, prosody), note=note, otherwise=found)
     note = Message(
         "old_style",
         "reads as old-style verse (古体): {reason}; as a {form} it would have {faults}, which <form={form}> lists",
         values,
     )
     return replace(_old_style(lines, tones, prosody), note=note, otherwise=found)
+
+
+def _number_of(faults: Sequence[Fault]) -> Message:
+    """Return the number of some faults in words."""
+    if len(faults) == 1:
+        return Message("one_fault", "1 fault")
+    return Message("fault_count", "{count} faults", {"count": len(faults)})
 
 
 # Regulated verse.
@@ -271,6 +284,96 @@ def _read_open(lines: Sequence[str], tones: Sequence[str], number: int, demanded
     return demanded, []
 
 
+# Several poems of one length of line without a blank line between them.
+
+
+def poems_run_together(lines: Sequence[str], whole: Review, prosody: Prosody) -> Review | None:
+    """Judge each of several quatrains and poems of eight lines that stand together, None if the text is one poem.
+
+    It is several poems if they have far fewer faults than the whole, and each its own rhyme or a first line that rhymes
+    anew.
+
+    Args:
+        lines: Lines of one length, 5 or 7.
+        whole: The text judged as one poem.
+        prosody: Tones and rhymes.
+    """
+    cuts = _fewest_faults(lines, prosody) if len(lines) % _SHORTEST == 0 and whole.faults else []
+    if len(cuts) < 2 or not all(_begins_anew(one.lines, other.lines, prosody) for one, other in pairwise(cuts)):
+        return None
+    count = sum(len(part.faults) for part in cuts)
+    return _joined(cuts, prosody) if len(whole.faults) >= 2 + count else None
+
+
+def _fewest_faults(lines: Sequence[str], prosody: Prosody) -> list[Review]:
+    """Cut a text into poems of 4 and 8 lines that have the fewest faults, and of those into the longest."""
+    best: dict[int, tuple[float, int, list[Review]]] = {0: (0, 0, [])}
+    for end in range(_SHORTEST, len(lines) + 1, _SHORTEST):
+        for size in (_SHORTEST, 2 * _SHORTEST):
+            if size > end or size == len(lines):
+                continue
+            cost, count, before = best[end - size]
+            part = judge_lines(lines[end - size : end], prosody, strict=False)
+            cost += len(part.faults) if part.form != PROSE else len(lines)
+            if end not in best or (cost, count + 1) < best[end][:2]:
+                best[end] = (cost, count + 1, [*before, part])
+    return best[len(lines)][2] if len(lines) in best else []
+
+
+def _begins_anew(before: Sequence[str], after: Sequence[str], prosody: Prosody) -> bool:
+    """Tell whether a part of a text has another rhyme than the part before it, or rhymes in its first line again."""
+    if not prosody.lyric().rhyme(before[1][-1], after[1][-1]):
+        return True
+    return tone_of_rhyme([prosody.sounds(line) for line in after]) == LEVEL and prosody.rhyme(
+        after[0][-1], after[1][-1]
+    )
+
+
+def _joined(parts: Sequence[Review], prosody: Prosody) -> Review:
+    """Return the reviews of several poems as one, with a note that says so."""
+    forms = list(dict.fromkeys(part.form for part in parts))
+    lines = [line for part in parts for line in part.lines]
+    starts = [0, *accumulate(len(part.lines) for part in parts)]
+    same = all(part.book == prosody.book for part in parts)
+    if len(forms) == 2 == len(parts):
+        told = two_poems(lines, forms[0], forms[1], prosody)
+    else:
+        form = forms[0] if len(forms) == 1 else MIXED
+        told = several_poems(lines, form, "、".join(forms), len(parts), prosody)
+    return replace(
+        told,
+        expected=tuple(line for part in parts for line in part.expected),
+        rhymes=tuple(group for part in parts for group in part.rhymes) if same else (-1,) * starts[-1],
+        faults=tuple(moved(each, start) for start, part in zip(starts, parts, strict=False) for each in part.faults),
+        remarks=tuple(moved(each, start) for start, part in zip(starts, parts, strict=False) for each in part.remarks),
+    )
+
+
+def moved(finding: Found, lines: int) -> Found:
+    """Return a finding of a part of a text, so many lines into the text."""
+    return replace(finding, line=finding.line + lines, other_line=finding.other_line and finding.other_line + lines)
+
+
+def two_poems(lines: Sequence[str], first: str, second: str, prosody: Prosody) -> Review:
+    """Say that a text is two poems of different forms or tunes."""
+    note = Message(
+        "forms_run_together",
+        "reads as a {first} and a {second} run together; part them by a blank line",
+        {"first": first, "second": second},
+    )
+    return unjudged(lines, MIXED, MIXED, note, prosody)
+
+
+def several_poems(lines: Sequence[str], form: str, name: str, count: int, prosody: Prosody) -> Review:
+    """Say that a text is so many poems of a form or to a tune."""
+    note = Message(
+        "poems_run_together",
+        "reads as {count} {form} run together; part them by a blank line",
+        {"count": count, "form": name},
+    )
+    return unjudged(lines, form, name, note, prosody)
+
+
 # Verse in the old style.
 
 
@@ -290,7 +393,8 @@ def _old_style(lines: Sequence[str], tones: Sequence[str], prosody: Prosody) -> 
         groups = [(wide.groups(line[-1]) or (-1,))[0] if number % 2 else -1 for number, line in enumerate(lines)]
     elif not of_rhyme:
         groups, _ = find_rhymes(lines, rhyming, prosody)
-    findings = in_order([*of_rhyme, *repeated_lines(lines, rhyming)])
+    again = repeated_lines(lines, rhyming)
+    findings = in_order([*of_rhyme, *(_licensed(each) if len(lines) > _SHORTEST else each for each in again)])
     return Review(
         lines=tuple(lines),
         form=form_of_lines(len(lines), len(lines[0]), regulated=False),
@@ -301,8 +405,16 @@ def _old_style(lines: Sequence[str], tones: Sequence[str], prosody: Prosody) -> 
         rhymes=tuple(groups),
         rhyming=tuple(rhyming),
         faults=tuple(each for each in findings if isinstance(each, Fault)),
+        remarks=tuple(each for each in findings if isinstance(each, Remark)),
         book=wide.book if of_rhyme or changes else prosody.book,
     )
+
+
+def _licensed(fault: Fault) -> Finding:
+    """Return a rhyme word that stands twice as a remark: in old-style verse longer than a quatrain that is no fault."""
+    if fault.code != "repeated_rhyme_word":
+        return fault
+    return Remark("rhyme_word_again", fault.line, fault.position, fault.character, other_line=fault.other_line)
 
 
 def _rhymes_nearby(lines: Sequence[str], number: int, prosody: Prosody) -> bool:
@@ -355,7 +467,8 @@ def unrhymed(lines: Sequence[str], prosody: Prosody) -> bool:
     """Tell whether no line rhymes with the next or the next but one, in ci or in today's language."""
     books = [prosody.lyric(), *(view for name, view in prosody.views.items() if name == MODERN)]
     for book in books:
-        ends = [set(book.groups(line[-1])) for line in lines]
+        names = _parts(book) if book.book == LYRIC else [group.title or group.name for group in book.rhyme_groups]
+        ends = [{names[group] for group in book.groups(line[-1])} for line in lines]
         if not all(ends[1::2]) or any(one & other for n in (1, 2) for one, other in zip(ends[n:], ends, strict=False)):
             return False
     return True

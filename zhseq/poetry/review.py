@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,15 +28,18 @@ from zhseq.poetry.prosody.books import song_of
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.poetry.reading import BLANK, cut_lines, fold_verse, read_lines, regular_length
 from zhseq.poetry.regulated import (
-    MIXED,
     PROSE,
     find_rhymes,
     in_order,
     judge_lines,
     judge_mixed,
     judge_song,
+    moved,
+    poems_run_together,
+    several_poems,
     tone_faults,
     tone_of_rhyme,
+    two_poems,
     unjudged,
     unrhymed,
 )
@@ -44,17 +48,18 @@ from zhseq.text.normalize import codepoints
 Booleans = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 _FEWEST_LINES = 4
 _PAUSE = "、"
 _REGROUPED, _OTHER_LENGTH, _MISSING = 0.1, 1.0, 1.2  # what it costs to lay a line of the text beside one of the pattern
 _TURNING = ("平仄仄", "平中仄", "中仄仄", "平仄中", "平中中", "中仄中")
 """What may be due where a line ends on 仄平仄, which stands for 平仄仄."""
-_TWICE = (8, 16)  # lines of two regulated poems run together
 _RUN_TOGETHER = (2, 3, 4)  # how many ci to one tune may stand without a blank line between them
 _MOST_JOINED = 3  # lines that may be joined or parted
 _MOST_CHANGED = 0.25  # share of the lines that may differ in a text that is taken for a tune
 _HARDLY = 0.6  # share of the lines that a text may lack or have too many before it is no poem to a named tune
+_FEW_POEMS = 30  # a tune of fewer is taken for that of a text only if hardly a fault speaks against it
 _MOST_FAULTS = 0.12  # share of the characters that may be out of place in a text that is taken for a tune
 _MOST_JUDGED = 4  # patterns that a text keeps, those against which fewest tones speak, that it is judged by
 _RARE_SHARE, _RARE_PAUSES, _RARE_FAULTS = 0.2, 1000, 1.5  # a rare variant has to be better by more than one fault
@@ -63,6 +68,7 @@ _MOST_LAID = 5  # patterns of its tune that a text is laid beside
 _NO_LINE = 10_000  # stands for the length of a line that a pattern has not
 _EXACTLY = 1e-9  # costs that differ by less are the same
 _FEWEST_TO_LACK, _FEW_FAULTS = 6, 2  # lines of a text that may have one too many or too few, and its faults with that
+_MOST_SHOWN = 12  # lines whose length is told
 _FAR = 9  # characters that a text may have more or less than a pattern
 
 
@@ -117,17 +123,28 @@ def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
     if found is not None:
         return found
     nearly = bool(length) and len(lines) in (4, 8)
-    if nearly and sum(len(line) != length for line in lines) > 1:
-        nearly = judge_mixed(lines, prosody) is None  # one slip in the length of a line is likely, two are not
+    apart = [abs(len(line) - length) for line in lines if len(line) != length] if nearly else []
+    mixed = judge_mixed(lines, prosody) if sum(apart) > 1 else None
+    if mixed is not None and len(apart) == 1:
+        return mixed
+    nearly = nearly and mixed is None  # one character too many or too few is a likely slip, more are not
     near = None if nearly else find_near_tune(folded, prosody)
     if near is not None:
         return near
     if nearly:
         return judge_lines(lines, prosody, strict=False)
     mixed = judge_mixed(lines, prosody)
-    if mixed is None:
+    if mixed is not None:
+        return mixed
+    if len(lines) < _FEWEST_LINES:
         raise unknown_shape(lines)
-    return mixed
+    note = Message(
+        "uneven_prose",
+        "taken for prose or free verse: hardly any of its {count} lines, of {lengths} characters, rhyme, and no tune "
+        "has such lines; <tune> says otherwise",
+        {"count": len(lines), "lengths": "、".join(str(len(line)) for line in lines[:_MOST_SHOWN])},
+    )
+    return unjudged(lines, PROSE, PROSE, note, prosody)
 
 
 def _told(folded: str, prosody: Prosody) -> Review | None:
@@ -142,8 +159,8 @@ def _told(folded: str, prosody: Prosody) -> Review | None:
         if len(lines) % count == 0 and lengths == lengths[: len(lines) // count] * count:
             tune = _tune_of_parts(lines, count, prosody)
             if tune:
-                return _run_together(lines, CI, tune, count, prosody)
-    two = _two_forms(lines, prosody)
+                return several_poems(lines, CI, tune, count, prosody)
+    two = _two_poems(lines, prosody)
     if two is not None:
         return two
     if len(lines) >= _FEWEST_LINES and len(set(lengths)) == 1 and lengths[0] not in (5, 7) and unrhymed(lines, prosody):
@@ -185,54 +202,51 @@ def _review_even(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
         sung = find_tune_of(folded, prosody)
         if sung is not None and not sung.faults:
             return sung
-    half = len(lines) // 2
-    if len(lines) in _TWICE and any(fault.kind == "rhyme" for fault in found.faults):
-        strays = all(fault.kind == "rhyme" for fault in found.faults)  # to a neighbouring rhyme, in one poem
-        if strays and prosody.lyric().rhyme(lines[1][-1], lines[half + 1][-1]):
-            return found
-        halves = [judge_lines(part, prosody, strict=False) for part in (lines[:half], lines[half:])]
-        if not any(part.faults or part.form == PROSE for part in halves):
-            return _run_together(lines, halves[0].form, halves[0].form, 2, prosody)
-    return found
+    return poems_run_together(lines, found, prosody) or found
 
 
-def _two_forms(lines: Sequence[str], prosody: Prosody) -> Review | None:
-    """Tell a text that is a regulated poem and one of another form, both without faults, from a ci; else None."""
-    shapes = {shape: form for form, shape in FORM_SHAPES.items()}
-    for cut in (4, 8):
-        parts = lines[:cut], lines[cut:]
-        forms = [shapes.get((len(part), len(part[0]))) if len(set(map(len, part))) == 1 else None for part in parts]
-        if None in forms or any(judge_lines(part, prosody, strict=True).faults for part in parts):
-            continue
-        note = Message(
-            "forms_run_together",
-            "reads as a {first} and a {second} run together; part them by a blank line",
-            {"first": forms[0], "second": forms[1]},
-        )
-        return unjudged(lines, MIXED, MIXED, note, prosody)
+def _two_poems(lines: Sequence[str], prosody: Prosody) -> Review | None:
+    """Tell a text that is two poems of different forms or tunes, both without faults; None if it is none."""
+    known = _every_shape(prosody)
+    lengths = tuple(map(len, lines))
+    for cut in range(1, len(lines)):
+        if lengths[:cut] in known and lengths[cut:] in known:
+            names = [_name_of_part(part, prosody) for part in (lines[:cut], lines[cut:])]
+            if all(names):
+                return two_poems(lines, names[0], names[1], prosody)
     return None
+
+
+@lru_cache(maxsize=4)
+def _every_shape(prosody: Prosody) -> frozenset[tuple[int, ...]]:
+    """Return the line lengths of regulated poems and of all patterns of tunes."""
+    regulated = {(length,) * count for count, length in FORM_SHAPES.values()}
+    sung = {pattern.line_lengths for tune in prosody.tunes.values() for pattern in patterns_of(tune)}
+    return frozenset(regulated | sung)
+
+
+def _name_of_part(lines: Sequence[str], prosody: Prosody) -> str:
+    """Return the form or tune of lines that are a poem without faults, empty if they are none."""
+    shapes = {shape: form for form, shape in FORM_SHAPES.items()}
+    form = shapes.get((len(lines), len(lines[0]))) if len(set(map(len, lines))) == 1 else None
+    if form is not None:
+        return form if not judge_lines(lines, prosody, strict=True).faults else ""
+    found = find_tune_of("，".join(lines), prosody)
+    return found.tune if found is not None and not found.faults and _has_usual_size(found, prosody) else ""
+
+
+def _has_usual_size(found: Review, prosody: Prosody) -> bool:
+    """Tell whether a ci has as many characters as many poems to its tune: a stanza of it is no poem."""
+    tune = prosody.tunes[found.tune]
+    usual = {sum(pattern.line_lengths) for pattern in patterns_of(tune) if pattern.count >= _RARE_SHARE * tune.count}
+    return sum(map(len, found.lines)) in usual
 
 
 def _tune_of_parts(lines: Sequence[str], count: int, prosody: Prosody) -> str:
     """Return the tune to which each of so many parts of a text is a ci without faults, empty if there is none."""
     size = len(lines) // count
-    parts = [find_tune_of("，".join(lines[start : start + size]), prosody) for start in range(0, len(lines), size)]
-    names = {part.tune if part is not None and not part.faults else "" for part in parts}
-    tune = prosody.tunes.get(names.pop()) if len(names) == 1 else None
-    if tune is None:
-        return ""
-    usual = {sum(pattern.line_lengths) for pattern in patterns_of(tune) if pattern.count >= _RARE_SHARE * tune.count}
-    return tune.name if sum(map(len, lines[:size])) in usual else ""  # a stanza is no poem
-
-
-def _run_together(lines: Sequence[str], form: str, name: str, count: int, prosody: Prosody) -> Review:
-    """Say that a text is several poems of a form or to a tune."""
-    note = Message(
-        "poems_run_together",
-        "reads as {count} {form} run together; part them by a blank line",
-        {"count": count, "form": name},
-    )
-    return unjudged(lines, form, name, note, prosody)
+    names = {_name_of_part(lines[start : start + size], prosody) for start in range(0, len(lines), size)}
+    return names.pop() if len(names) == 1 else ""
 
 
 # Ci: which pattern of which tune.
@@ -310,7 +324,11 @@ def review_tune(folded: str, tune: TunePattern, prosody: Prosody) -> Review:
     exact = _best(_exact(folded, _shelves(pairs), prosody))
     if exact is not None:
         return exact
-    size = len(_read(folded, ()).characters)
+    text = _read(folded, ())
+    nearly = _with_another_line(folded, _shelves(pairs), pairs, prosody)
+    if nearly is not None:
+        return nearly
+    size = len(text.characters)
     pairs.sort(key=lambda pair: abs(sum(pair[1].line_lengths) - size))
     laid = list(_near(folded, pairs[:_MOST_LAID], prosody, float("inf")))
     cost, found = min(laid, key=lambda each: len(each[1].faults))
@@ -331,7 +349,17 @@ def find_tune_of(folded: str, prosody: Prosody) -> Review | None:
     """Judge a text by the tune whose pattern it keeps; None if it keeps none well."""
     size = len(_read(folded, ()).characters)
     found = _best(_exact(folded, _every_shelf(prosody), prosody))
-    return found if found is not None and len(found.faults) <= max(2, _MOST_FAULTS * size) else None
+    return found if found is not None and _is_likely(found, size, 2, prosody) else None
+
+
+def _is_likely(found: Review, size: int, most: int, prosody: Prosody) -> bool:
+    """Tell whether a text of so many characters is likely a ci to a tune with the faults that were found.
+
+    To a tune that few poets used, a text with several faults hardly is.
+    """
+    if prosody.tunes[found.tune].total < _FEW_POEMS:
+        return len(found.faults) <= 1
+    return len(found.faults) <= max(most, _MOST_FAULTS * size)
 
 
 def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
@@ -346,9 +374,9 @@ def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
         for pair in shelves[each].pairs
         if pair[1].line_lengths[:2] == lengths[:2] or pair[1].line_lengths[-2:] == lengths[-2:]
     ]
-    found = _with_another_line(folded, lengths, pairs, prosody)
+    found = _with_another_line(folded, shelves, pairs, prosody)
     found = found or _best(_near(folded, pairs[:_MOST_TRIED], prosody, _MOST_CHANGED))
-    if found is None or len(found.faults) > max(3, _MOST_FAULTS * size):
+    if found is None or not _is_likely(found, size, 3, prosody):
         return None
     note = Message(
         "taken_for_tune", "taken for {tune}, to which it comes nearest; <tune> says otherwise", {"tune": found.tune}
@@ -357,21 +385,77 @@ def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
 
 
 def _with_another_line(
-    folded: str, lengths: Sequence[int], pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
+    folded: str, shelves: Mapping[int, _Shelf], pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
 ) -> Review | None:
-    """Judge a text by a tune that it keeps but for one line too many or too few, if there is one."""
-    off = [pair for pair in pairs if _one_line_off(lengths, pair[1].line_lengths)]
-    found = _best(_near(folded, off, prosody, _MOST_CHANGED)) if off and len(lengths) >= _FEWEST_TO_LACK else None
+    """Judge a text by a tune that it keeps but for one line too many or too few, if there is one.
+
+    Args:
+        folded: What `fold_verse` returns.
+        shelves: Patterns that it may keep with a line left out.
+        pairs: Patterns that it may keep with a line added.
+        prosody: Tones and rhymes.
+    """
+    text = _read(folded, ())
+    if len(text.ends) < _FEWEST_TO_LACK:
+        return None
+    found = _best([*_with_line_too_many(text, shelves, prosody), *_with_line_missing(text, pairs, prosody)])
     return found if found is not None and len(found.faults) <= _FEW_FAULTS else None
 
 
-def _one_line_off(first: Sequence[int], second: Sequence[int]) -> bool:
-    """Tell whether lines of these lengths are the same but for one that only one of both has."""
-    short, long = sorted((first, second), key=len)
-    if len(long) - len(short) != 1:
-        return False
-    place = next((n for n, length in enumerate(short) if length != long[n]), len(short))
-    return tuple(short[place:]) == tuple(long[place + 1 :])
+def _with_line_too_many(text: _Text, shelves: Mapping[int, _Shelf], prosody: Prosody) -> Iterable[tuple[float, Review]]:
+    """Yield the reviews of a text by the patterns that it keeps without one of its lines, the last left out first.
+
+    Of reviews with as many faults that by the commonest tune counts.
+    """
+    lines = _cut(text.characters, text.ends)
+    for number in reversed(range(len(lines))):
+        rest = [*lines[:number], *lines[number + 1 :]]
+        if len(text.characters) - len(lines[number]) not in shelves:
+            continue
+        found = _best(_exact("，".join(rest), shelves, prosody))
+        ends = (0, *accumulate(map(len, found.lines))) if found is not None else ()
+        start = sum(map(len, lines[:number]))
+        if found is not None and start in ends:
+            rank = -float(prosody.tunes[found.tune].total)
+            yield rank, _with_line(found, ends.index(start), lines[number], prosody)
+
+
+def _with_line(found: Review, place: int, line: str, prosody: Prosody) -> Review:
+    """Put a line that is too many back where it stood."""
+
+    def put(values: Sequence[T], value: T) -> tuple[T, ...]:
+        return (*values[:place], value, *values[place:])
+
+    code = "surplus_line" if place < len(found.lines) else "surplus_lines"
+    surplus = Fault(code, place + 1, count=len(found.lines) + 1, expected_count=len(found.lines), tune=found.tune)
+    faults = [moved(each, int(each.line > place)) for each in found.faults]
+    return replace(
+        found,
+        lines=put(found.lines, line),
+        tones=put(found.tones, prosody.sounds(line)),
+        expected=put(found.expected, FREE * len(line)),
+        rhymes=put(found.rhymes, -1),
+        rhyming=put(found.rhyming, 0),
+        faults=tuple(in_order([*faults, surplus])),
+        remarks=tuple(moved(each, int(each.line > place)) for each in found.remarks),
+    )
+
+
+def _with_line_missing(
+    text: _Text, pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
+) -> Iterable[tuple[float, Review]]:
+    """Yield the reviews of a text by the patterns that have one line more, whichever that may be, the last first."""
+    lengths = _lengths(text.ends)
+    for tune, pattern in pairs:
+        due = pattern.line_lengths
+        for place in reversed(range(len(due))) if len(due) == len(lengths) + 1 else ():
+            if due[:place] + due[place + 1 :] == lengths:
+                before = [(n, n + 1, n, n + 1) for n in range(place)]
+                behind = [(n, n + 1, n + 1, n + 2) for n in range(place, len(lengths))]
+                yield (
+                    0.0,
+                    _review_near(text, tune, pattern, [*before, (place, place, place, place + 1), *behind], prosody),
+                )
 
 
 def _best(found: Iterable[tuple[float, Review]]) -> Review | None:

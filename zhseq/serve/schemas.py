@@ -298,7 +298,8 @@ NOTE_CODES = (
     # of poems that were written
     *("author_by_words", "kept_as_given", "two_notes", "words_unknown_to_verse"),
     # of poems that were judged
-    *("even_prose", "forms_run_together", "mixed_lengths", "old_style", "poems_run_together", "prose", "song"),
+    *("even_prose", "forms_run_together", "mixed_lengths", "odd_lines", "old_or_regulated", "old_style"),
+    *("poems_run_together", "prose", "song", "uneven_prose"),
     "taken_for_tune",
     "unknown_tones",
 )

@@ -117,6 +117,20 @@ def test_files_that_hold_no_poems_are_refused_with_the_place(front_door, tmp_pat
     assert message.count("\n") == 1
 
 
+def test_what_is_no_poem_does_not_end_the_check_of_the_others(tmp_path, capsys):
+    file = tmp_path / "poems.txt"
+    file.write_text(
+        "《一》\n春风hello，\n\n《二》\n白日依山尽，黄河入海流。欲穷千里目，更上一层楼。\n", encoding="utf-8"
+    )
+    assert poem_door.main(["--check", str(file)]) == 2
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{file} 《一》: a poem is made of Chinese characters, but this text holds 'h'")
+    assert second.startswith(f"{file} 《二》: no fault")
+    assert poem_door.main(["--check", str(file), "--json"]) == 2
+    refused, judged = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (refused["title"], refused["error"]["code"], judged["faults"]) == ("一", "not_chinese", [])
+
+
 @pytest.mark.parametrize("encoding", ["gb18030", "big5", "utf-8-sig"])
 def test_own_poems_may_be_in_any_encoding_that_the_tagger_reads(front_door, tmp_path, encoding):
     file = tmp_path / "poem.txt"

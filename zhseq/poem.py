@@ -305,14 +305,21 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
     faults = prose = 0
     for number, poem in enumerate(poems, start=1):
         rules["tune"] = options.tune or ("" if rules["form"] else named_tune(poem, tunes))
-        found = poet.check(poem.verse, **rules)
+        location = _place(path, poem, number) if len(poems) > 1 else str(path)
+        try:
+            found = poet.check(poem.verse, **rules)
+        except InputError as error:
+            if len(poems) == 1:
+                raise
+            prose += 1  # what is no poem does not end the check of the others
+            _refuse(location, poem, error, as_json=options.json)
+            continue
         faults, prose = faults + len(found.faults), prose + (found.form == PROSE)
         suggestions = poet.suggest(poem.verse, **rules) if options.suggest is not None else []
         if options.json:
             names = {"title": poem.title, "author": poem.author}
             _print_json({**names, **found.fields(command_line), "suggestions": [mark.fields() for mark in suggestions]})
             continue
-        location = _place(path, poem, number) if len(poems) > 1 else str(path)
         if options.explain:
             _explain(poet, found, rules["rhyme"])
         elif options.check is not None:
@@ -325,6 +332,15 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
     if options.check is None:
         return 0
     return _EXIT_NO_POEM if prose else _EXIT_FAULTS if faults else 0
+
+
+def _refuse(location: str, poem: WrittenPoem, error: InputError, *, as_json: bool) -> None:
+    """Say that one of several poems is none."""
+    if as_json:
+        said = {"code": error.message.code, "message": _say(error.message)}
+        _print_json({"title": poem.title, "author": poem.author, "error": said})
+    else:
+        print(_say(location, ": ", error.message))
 
 
 def _place(path: Path, poem: WrittenPoem, number: int) -> str:

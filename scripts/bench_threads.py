@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 
 from zhseq.cli import run_main
 from zhseq.device import BACKENDS, processor
@@ -60,10 +61,11 @@ def serve(pipe: Connection, threads: int | None, backend: str) -> None:
         pipe.send(seconds)
 
 
-def keep_busy() -> None:
-    """Compute for ever, on one core where the system can say so."""
+def keep_busy(started: Event) -> None:
+    """Compute for ever, on one core where the system can say so, and tell when that begins."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    started.set()
     while True:
         pass
 
@@ -71,11 +73,13 @@ def keep_busy() -> None:
 @contextmanager
 def busy_neighbour() -> Iterator[int]:
     """Keep one core busy; gives the number of the process."""
-    neighbour = _SPAWN.Process(target=keep_busy, daemon=True)
+    started = _SPAWN.Event()
+    neighbour = _SPAWN.Process(target=keep_busy, args=(started,), daemon=True)
     neighbour.start()
     assert neighbour.pid is not None
     try:
-        time.sleep(0.5)  # until it computes
+        if not started.wait(60):
+            raise TimeoutError("the process that was to keep a core busy has not begun after a minute")
         yield neighbour.pid
     finally:
         neighbour.kill()

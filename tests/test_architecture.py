@@ -265,6 +265,55 @@ sys.stderr.write("\\n".join(passed))
 """
 
 
+# JSON that zhseq has written for itself, and that nobody else could have: what ships, and what this process was given.
+OWN_JSON = {
+    ("bulk/ray.py", "__call__"),
+    ("bulk/ray.py", "_read"),
+    ("corpus/poems.py", "drop_report"),
+    ("corpus/registry.py", "manifest"),
+    ("recipes/card.py", "write_card"),
+    ("serve/processes.py", "_ask"),
+    ("serve/processes.py", "said"),
+}
+
+
+def _parses(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.loads", "json.load")
+
+
+def test_whoever_parses_json_of_others_minds_how_deep_it_is() -> None:
+    """A file with brackets in brackets, a hundred thousand deep, raises RecursionError, which is no ValueError."""
+    bare: set[tuple[str, str]] = set()
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            guarded = {
+                call
+                for tried in ast.walk(function)
+                if isinstance(tried, ast.Try)
+                and any("RecursionError" in ast.unparse(each.type) for each in tried.handlers if each.type)
+                for statement in tried.body
+                for call in ast.walk(statement)
+            }
+            if any(_parses(node) and node not in guarded for node in ast.walk(function)):
+                bare.add((path.relative_to(PACKAGE).as_posix(), function.name))
+    assert bare == OWN_JSON
+
+
+def test_a_progress_bar_that_is_given_what_it_counts_is_iterated_once() -> None:
+    """Since tqdm 4.70.1, a bar whose iteration ends before its source ends the source, too."""
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        kept = [
+            node.value if isinstance(node, ast.Assign | ast.AnnAssign) else node.context_expr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign | ast.AnnAssign | ast.withitem)
+        ]
+        for call in kept:
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "tqdm":
+                assert not call.args, f"{path.name}:{call.lineno}: a bar with a name may be iterated again"
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_line_passes_few_files_on_its_way_into_tags(tmp_path: Path, backend: str) -> None:
     """From the command line to the output: arguments, input, loading of the model, tagging, output."""

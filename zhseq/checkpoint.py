@@ -355,7 +355,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
                 raise ValueError(f"{name} lies beyond its end")
             arrays[name] = np.frombuffer(data[size + begin : size + end], dtype=kind).reshape(shape)
         return arrays
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 

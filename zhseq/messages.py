@@ -237,8 +237,10 @@ _TAGGING: dict[str, str] = {
     "请每行写一词。",
     "word_with_blank": "{path}：{total} 个词中有 {count} 个在汉字之间有空格，第一个在第 {line} 行（{word!r}）；"
     "只有带着空格才能匹配",
-    "dictionary_with_commas": "词、词频、词性之间应为空格或制表符，却是逗号（{line}）；"
-    "词中本有逗号的，请在后面加制表符。",
+    "dictionary_with_marks": "词、词频、词性之间应为空格或制表符，却是逗号或别的符号（{line}）；"
+    "词中本有这些符号的，请在后面加制表符。",
+    "more_than_a_word": "{path}：{total} 行中有 {count} 行不止一个词及其词频词性，第一个是第 {line} 行；"
+    "{word!r} 整个算作一个词",
     "frequency_after_pos": "词频应写在词性之前，却在其后（{line}）。",
     "few_readings": "读法数须不少于 1，现为 {nbest}",
     "few_threads": "线程数须不少于 1，现为 {threads}",
@@ -294,6 +296,13 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "broken_line": "{name} 第 {line} 行：应为{expected}，而所见为 {found}。",
     "a_character_and_tag": "一个字及其标签",
     "character_before_tag": "字在前、标签在后",
+    "words_apart": "只有以空格分隔的词，如 今天 天气 很 好（别的格式请用 <format> 指明）",
+    "tags_in_capitals": "字后的标签用大写，如 B-PER 和 O",
+    "one_pair_a_line": "每行一个字及其标签",
+    "no_number_first": "一个字及其标签，前面没有编号",
+    "names_of_columns": "{name}：第 {line} 行是列名（{found}），略去",
+    "other_columns": "{name}：{total} 行中有 {count} 行的列数与首行不同，如第 {line} 行（{found}）；"
+    "只读第一列和最后一列",
     "words_before_tags": "词在前、标签在后，如 北京/ns",
     "whole_characters": '不含半个字符（如 \\ud83d）的 "text"；此行',
     "strange_label": "{name}：标签应为不超过 {most} 个可见字符，却有 {label}；这是标签吗？",
@@ -454,6 +463,7 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "no_table_of_notations": "{path}：应为组字符号的表，却是 {found}；请重新取得。",
     "corpus_file_missing": "{path}：缺少此语料文件；请重新取得该语料。",
     "corpus_file_not_utf8": "{path} 第 {line} 行：应为 UTF-8 文本，却有字节 0x{byte:02x}；请重新取得。",
+    "corpus_file_not_plain_json": "{path}：应为 JSON，却无法读完（{problem}）；请重新取得。",
     "corpus_file_not_json": "{path} 第 {line} 行：应为 JSON，却有 {problem!r}；请重新取得。",
     "no_list_of_records": "{path}：应为 JSON 记录的列表，却是 {found}；请重新取得。",
     "an_object": "对象",

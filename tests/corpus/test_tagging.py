@@ -328,3 +328,48 @@ def test_a_line_of_brackets_is_read_in_no_time(tmp_path: Path) -> None:
     begin = time.process_time()
     assert len(read_tagged(write(tmp_path, COLUMNS + "[" * 100_000 + " O\n")).texts) == 2
     assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("浙;B-ORG\n商;I-ORG\n好;O\n", "words_apart"),
+        ("浙|B-ORG\n商|I-ORG\n好|O\n", "words_apart"),
+        ('"浙","B-ORG"\n"商","I-ORG"\n"好","O"\n', "words_apart"),
+        ("他们_r 在_p 上海_ns\n", "words_apart"),
+        ("他们/r 在/p 上海/ns\n他们 在 上海\n", "words_apart"),
+        ("他们 / 在 / 上海\n", "words_apart"),
+        ("他们|在|上海\n", "words_apart"),
+        ("昨天开会讨论了预算。\n下周再说，大家先回去看材料。\n", "words_apart"),
+        ("浙 b-org\n商 i-org\n好 o\n", "tags_in_capitals"),
+        ("浙 B-ORG 商 I-ORG\n好 O\n", "one_pair_a_line"),
+        ("id,字,标签\n1,浙,B-ORG\n2,商,I-ORG\n", "no_number_first"),
+        ('{"text": "浙商", "entities": [{"start": 0, "end": 2, "type": "ORG"}]}\n', "spans_that_fit"),
+        ('{"text": "浙商", "words": [{"start": 0, "end": 2, "tag": "nt"}]}\n', "spans_that_fit"),
+    ],
+)
+def test_what_no_format_is_like_is_not_read_as_words(tmp_path: Path, text: str, code: str) -> None:
+    with pytest.raises(CorpusError) as error:
+        read_tagged(write(tmp_path, text))
+    assert (error.value.code, error.value.message.values["expected"].code) == ("broken_line", code)
+
+
+@pytest.mark.parametrize("between", [" ", "\t", ","])
+def test_names_of_columns_are_left_out_and_said(tmp_path: Path, between: str) -> None:
+    lines = ["token label", "浙 B-ORG", "商 I-ORG", "好 O"]
+    corpus = read_tagged(write(tmp_path, "\n".join(lines).replace(" ", between) + "\n"))
+    assert [(text.text, text.entities) for text in corpus.texts] == [("浙商好", (Span(0, 2, "ORG"),))]
+    assert [note.code for note in corpus.notes] == ["names_of_columns"]
+    assert corpus.notes[0].values["line"] == 1
+
+
+def test_lines_with_other_columns_are_counted(tmp_path: Path) -> None:
+    corpus = read_tagged(write(tmp_path, "浙 x B-ORG\n商 x I-ORG\n好 O\n" + "人 x O\n" * 20))
+    assert [(note.code, note.values["count"], note.values["line"]) for note in corpus.notes] == [
+        ("other_columns", 1, 3)
+    ]
+
+
+def test_words_and_parts_of_speech_with_blanks_between_are_columns(tmp_path: Path) -> None:
+    (text,) = read_tagged(write(tmp_path, "他们 r\n在 p\nUSB n\n口 n\n")).texts
+    assert [span.label for span in text.words or ()] == ["r", "p", "n", "n"]

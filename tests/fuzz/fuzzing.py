@@ -39,12 +39,19 @@ def any_text(max_size: int = 120) -> st.SearchStrategy[str]:
     return st.text(st.one_of(st.sampled_from(usual), st.sampled_from(odd), st.characters()), max_size=max_size)
 
 
+class Content(bytes):
+    """Bytes of a file, of which a failure shows only the beginning."""
+
+    def __repr__(self) -> str:
+        return bytes.__repr__(self) if len(self) < 2000 else f"{bytes(self[:2000])!r}... ({len(self)} bytes)"
+
+
 @st.composite
 def mutated(draw: st.DrawFn, examples: tuple[bytes, ...]) -> bytes:
     """A valid file with a few bytes cut out, put in, changed or repeated; or any bytes at all."""
     data = bytearray(draw(st.sampled_from(examples)))
     if draw(st.integers(0, 9)) == 0:
-        return draw(st.binary(max_size=200))
+        return Content(draw(st.binary(max_size=200)))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))
         stop = min(len(data), start + draw(st.integers(0, 12)))
@@ -59,7 +66,7 @@ def mutated(draw: st.DrawFn, examples: tuple[bytes, ...]) -> bytes:
             )
         )
         data[start:stop] = piece
-    return draw(st.sampled_from(_DAMAGES))(bytes(data))
+    return Content(draw(st.sampled_from(_DAMAGES))(bytes(data)))
 
 
 def _same(data: bytes) -> bytes:
@@ -123,7 +130,7 @@ def mutated_json(draw: st.DrawFn, value: Any) -> bytes:
             del holder[key]
         else:
             holder[key] = draw(ANY_JSON)
-    return json.dumps(root[0]).encode()
+    return Content(json.dumps(root[0]).encode())
 
 
 def result_or_error(call: Callable[[], T], *kinds: type[ZhseqError]) -> T | None:

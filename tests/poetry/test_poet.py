@@ -150,3 +150,12 @@ def test_a_damaged_checkpoint_is_refused_in_one_sentence(tiny_model_dir, tmp_pat
     with pytest.raises(CheckpointError) as caught:
         Poet.load(directory)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["prosody.json", "sense.json", "rater.json"])
+def test_tables_that_are_nested_without_end_are_refused(tiny_model_dir, tmp_path, name):
+    place = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, place)
+    (place / name).write_text("[" * 100_000 + "]" * 100_000, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=name):
+        Poet.load(place).write(start="春", best_of=1)

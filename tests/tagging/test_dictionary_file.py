@@ -101,7 +101,7 @@ def test_what_may_not_be_meant_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["奥利给,5,n", "奥利给，5", "奥利给,n", "奥利给, force , nz", "AI,5,n"])
 def test_commas_are_no_part_of_a_word(tmp_path: Path, line: str) -> None:
-    with pytest.raises(InputError, match=r"line 2: expected blanks or tabs between .*, found commas"):
+    with pytest.raises(InputError, match=r"line 2: expected blanks or tabs between .*, found commas or other marks"):
         read(tmp_path, f"好\n{line}\n")
     assert read(tmp_path, f"{line}\t\n1,000\n")[1][0] == "1,000"
 
@@ -221,3 +221,47 @@ def test_bad_patterns(tmp_path: Path, line: str, message: str) -> None:
     file.write_text(f"好\n{line}\n", encoding="utf-8")
     with pytest.raises(InputError, match=re.escape(f"words.txt, line 2: {message}")):
         read_entries(file)
+
+
+@pytest.mark.parametrize("line", ["奥利给;5;n", "奥利给|5", "奥利给：nz", "奥利给/n", "奥利给=5", "绝绝子／ N"])
+def test_other_marks_between_the_columns_are_no_part_of_a_word(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InputError, match=r"line 2: expected blanks or tabs between .*, found commas or other marks"):
+        read(tmp_path, f"好\n{line}\n")
+
+
+def test_marks_within_words_are_part_of_them(tmp_path: Path) -> None:
+    words = ["和/或", "卡拉OK/KTV", "km/h", "AC/DC", "3:5", "C++", "TCP/IP"]
+    assert [entry[0] for entry in read(tmp_path, "\n".join(words))] == words
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "绝绝子 NOUN",
+        "绝绝子 n nz",
+        "绝绝子 1e3 n",
+        "5 绝绝子",
+        "2. 绝绝子",
+        "- 绝绝子",
+        "-- comment",
+        '"绝绝子"',
+        "绝绝子、奥利给",
+        "下周再说，先回去。",
+    ],
+)
+def test_lines_that_hold_more_than_a_word_are_counted(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text(f"好 5\n{line}\n坏 n\n", encoding="utf-8")
+    said: list[Message] = []
+    read_entries(file, said.append)
+    assert [(note.code, note.values["count"], note.values["line"]) for note in said] == [("more_than_a_word", 1, 2)]
+
+
+@pytest.mark.parametrize("header", ["word freq pos", "word\tfrequency\tpos\tlabel", "词,词频,词性"])
+def test_names_of_columns_are_no_entry(tmp_path: Path, header: str) -> None:
+    file = tmp_path / "words.txt"
+    file.write_text(f"{header}\n奥利给\u3000５\u3000n\n", encoding="utf-8")
+    said: list[Message] = []
+    columns = read_entries(file, said.append)
+    assert (columns.words, columns.frequencies, columns.pos) == (["奥利给"], [5.0], ["n"])
+    assert [note.code for note in said] == ["names_of_columns"]

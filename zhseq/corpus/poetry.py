@@ -126,6 +126,13 @@ def load_json(path: Path) -> Any:
             line=error.lineno,
             problem=error.msg,
         ) from None
+    except (ValueError, RecursionError) as error:  # thousands of digits, of brackets in brackets
+        raise CorpusError(
+            "corpus_file_not_plain_json",
+            "{path}: expected JSON, found more than can be read ({problem}); get it anew.",
+            path=path,
+            problem=str(error),
+        ) from None
 
 
 _HEADING = re.compile(r"[【（(]?(其[一二三四五六七八九十]+)[】）)]?[：:。]?")

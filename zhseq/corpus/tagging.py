@@ -18,7 +18,9 @@ from zhseq.corpus.tagging_lines import (
     DOCUMENT_START,
     PARAGRAPH_ID,
     are_turned,
+    are_words,
     has_commas,
+    header_of,
     is_tag,
     partner,
     read_columns,
@@ -59,6 +61,8 @@ _CLUENER = re.compile(r'"label"\s*:\s*\{')  # our own format has labels, too, bu
 _ARRAY = re.compile(r"\ufeff?\s*\[\s*\{\s*[\"}]")
 _LINE_END = re.compile(r"\r+\n|\r")
 _TURNED = re.compile(r"[A-Za-z]+/[^\sA-Za-z/]+$")
+_SMALL_TAG = re.compile(r"[bimeslu]-\S+|o")
+_PART_OF_SPEECH = re.compile("[A-Za-z]{1,8}")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::\w+)?$")
 
 
@@ -324,6 +328,7 @@ def _detect(source: Source, path: Path) -> str:
     lines = [line for line in lines if not DOCUMENT_START.match(line)] or lines
     if not lines:
         raise CorpusError("empty_texts", "{name}: expected tagged texts, found an empty file.", name=source.name)
+    lines = lines[header_of(lines) :] or lines
     if lines[0].lstrip().startswith("{"):
         return "cluener" if _CLUENER.search(lines[0]) else "jsonl"
     fields = [line.rstrip().split("\t") for line in lines]
@@ -344,7 +349,20 @@ def _detect(source: Source, path: Path) -> str:
         raise source.error(0, Message("words_before_tags", "words with their tags behind, as in 北京/ns"))
     if has_commas(lines) or _most(len(row) >= 2 and is_tag(tag) for row, tag in zip(tokens, last, strict=True)):
         return "columns"
+    if _most(len(row) >= 2 and _SMALL_TAG.fullmatch(row[-1]) for row in tokens):
+        raise source.error(0, Message("tags_in_capitals", "tags in capitals, B-PER and O, behind the characters"))
+    pairs = [row for row in tokens if len(row) == 2 and _PART_OF_SPEECH.fullmatch(row[1])]
+    if len(pairs) >= _SHARE * len(tokens) and sum(not row[0].isascii() for row in pairs) * 2 > len(pairs):
+        return "columns"
     if _most(len(row) < 2 or not is_tag(tag) for row, tag in zip(tokens, last, strict=True)):
+        if not are_words(tokens):
+            raise source.error(
+                next(index for index, line in enumerate(source.lines) if line.strip()),
+                Message(
+                    "words_apart",
+                    "words with blanks between and nothing beside them, as in 今天 天气 很 好 (name another <format>)",
+                ),
+            )
         return "words"
     raise CorpusError(
         "no_known_format",

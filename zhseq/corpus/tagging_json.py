@@ -20,6 +20,8 @@ _WORDS = '{"start": 0, "end": 2, "pos": "n"}'
 _ENTITIES = '{"start": 0, "end": 2, "label": "PER"}'
 _HALF = re.compile("[\ud800-\udfff]")
 _MUCH = 0.1  # of the records; if more are not understood, the file is something else
+_OTHER_NAMES = {"tag", "label", "type", "upos", "xpos"}
+"""How others call the part of speech of a word."""
 _TOKEN_COLUMNS = ("tokens", "words", "chars", "characters", "sentence")
 _ENTITY_COLUMNS = ("ner_tags", "ner", "tags", "labels")
 _WORD_COLUMNS = ("upos", "pos_tags", "pos", "xpos")
@@ -149,6 +151,8 @@ def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], it
             span = Span(item["start"], item["end"], item.get(label) or "")
             right = type(span.start) is type(span.end) is int
             right = right and 0 <= span.start < span.end <= len(text) and isinstance(span.label, str)
+            right = right and (label in item or (key == "words" and not _OTHER_NAMES & item.keys()))
+            right = right and (key == "words" or span.label != "")
             right = right and item.get("text", text[span.start : span.end]) == text[span.start : span.end]
         except (TypeError, KeyError, AttributeError):
             right = False

@@ -196,6 +196,34 @@ def are_turned(first: str, last: str) -> bool:
     return is_tag(first) and not is_tag(last)
 
 
+_NAMES = (
+    "char chars character characters token tokens word words text form sentence sentence_id sent_id id tag tags label "
+    "labels bio pos upos xpos ner ner_tag ner_tags entity 字 字符 词 词语 文本 句子 标签 标注 词性 实体"
+)
+_NAMES_OF_COLUMNS = frozenset(_NAMES.split())
+_HAN = "[\u3400-\u9fff]"
+_WITH_TAG = re.compile(rf"{_HAN}[\"']?[,;|_:/\\=#^]+[\"']?\w")
+_BORDER = re.compile(r"[/|_\\^]+")
+_UNCUT = re.compile(rf"{_HAN}{{10,}}|{_HAN}+[，。；！？].*{_HAN}")
+_MUCH = 0.1  # of the lines of a file that would be something else
+
+
+def header_of(lines: Sequence[str]) -> int:
+    """Return 1 if the first line of columns holds their names and no token, else 0."""
+    names = re.split(r"[\s,;|]+", lines[0].strip().lower()) if lines else []
+    names = [name.strip("\"'#") for name in names]
+    return int(len(names) > 1 and all(name in _NAMES_OF_COLUMNS for name in names if name))
+
+
+def are_words(rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether what stands between blanks is words: neither with their tags, nor with marks between, nor uncut."""
+    tagged = sum(any(map(_WITH_TAG.search, row)) for row in rows)
+    parted = sum(any(map(_BORDER.fullmatch, row[1:-1])) for row in rows)
+    size = sum(len(token) for row in rows for token in row)
+    uncut = sum(len(token) for row in rows for token in row if _UNCUT.search(token))
+    return max(tagged, parted) <= _MUCH * len(rows) and 2 * uncut <= size
+
+
 def read_columns(source: Source) -> Iterator[TaggedText]:
     """Read lines of a character (or word), a tab or blank, perhaps more columns, and last a tag.
 
@@ -208,9 +236,12 @@ def read_columns(source: Source) -> Iterator[TaggedText]:
     for index in borders:
         lines[index] = ""
     filled = [index for index, line in enumerate(lines) if line]
+    if filled and header_of([lines[filled[0]]]):
+        _note_header(source, filled.pop(0))
     if not filled:
         return
     separator = _separator([lines[index] for index in filled])
+    _check_columns(source, lines, filled, separator)
     rows = [lines[index].rpartition(separator) for index in filled]
     tokens, tags = [row[0] for row in rows], [row[2] for row in rows]
     if "" in tokens:
@@ -232,6 +263,49 @@ def read_columns(source: Source) -> Iterator[TaggedText]:
         owners = np.searchsorted(borders, np.array(filled)[starts]).tolist()
         texts = [replace(text, document=f"{source.name}#{owner}") for text, owner in zip(texts, owners, strict=True)]
     yield from texts
+
+
+def _note_header(source: Source, index: int) -> None:
+    source.notes.append(
+        Message(
+            "names_of_columns",
+            "{name}: line {line} holds names of columns ({found}) and is left out",
+            {"name": source.name, "line": index + 1, "found": " ".join(source.lines[index].split())},
+        )
+    )
+
+
+def _check_columns(source: Source, lines: Sequence[str], filled: Sequence[int], separator: str) -> None:
+    """Note lines of another number of columns than the first.
+
+    Raises:
+        CorpusError: Lines hold several characters with their tags, or numbers stand before the characters.
+    """
+    if {lines[index].count(separator) for index in filled} == {1}:
+        return
+    rows = [lines[index].split(None if separator == " " else separator) for index in filled]
+    for index, row in zip(filled, rows, strict=True):
+        if any("-" in tag and is_tag(tag) and re.search(_HAN, after) for tag, after in pairwise(row[1:])):
+            raise source.error(index, Message("one_pair_a_line", "one character and its tag on a line"))
+    if all(len(row) > 2 and row[0].isdigit() for row in rows) and any(re.search(_HAN, row[1]) for row in rows):
+        raise source.error(filled[0], Message("no_number_first", "a character and its tag without a number before"))
+    widths = [len(row) for row, index in zip(rows, filled, strict=True)]
+    others = [index for index, width in zip(filled, widths, strict=True) if width not in (1, widths[0])]
+    if others:
+        source.notes.append(
+            Message(
+                "other_columns",
+                "{name}: {count} of {total} lines have another number of columns than the first one, as line {line} "
+                "({found}); the first and the last column are read",
+                {
+                    "name": source.name,
+                    "count": len(others),
+                    "total": len(rows),
+                    "line": others[0] + 1,
+                    "found": repr(lines[others[0]][:60]),
+                },
+            )
+        )
 
 
 def _separator(lines: Sequence[str]) -> str:

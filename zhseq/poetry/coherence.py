@@ -190,7 +190,7 @@ class Rater:
                 raise ValueError(outputs.shape)
             if not (np.isfinite(outputs).all() and np.isfinite(surprise).all() and np.isfinite(bias)):
                 raise ValueError(bias)
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise CheckpointError(
                 "no_rater_file",
                 "{path} is not a rater of version {version} for a model with outputs of {dim} numbers; fetch it or "

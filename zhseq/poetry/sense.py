@@ -69,7 +69,7 @@ class Sense:
         path = directory / SENSE_FILE
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 "unreadable_sense",
                 "{path} cannot be read ({reason}); fetch it or count it again with scripts/learn_sense.py",

@@ -404,7 +404,7 @@ def find_recipe(name: str) -> Named:
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             "broken_recipe",
             "{path}: expected a recipe as JSON, but it cannot be read ({error})",

@@ -36,13 +36,24 @@ _JIEBA_TAGS = (
 _JIEBA_POS = frozenset(_JIEBA_TAGS.split())
 """Parts of speech of jieba: behind a word that ends in a Latin letter, other letters are the rest of the word."""
 _COMMENT = re.compile(r"\s*(?:#|//)(?:\s|$)")
-_END_COMMENT = re.compile(r"(?<!\s)\s+#\s.*$")
+_END_COMMENT = re.compile(r"(?<!\s)\s+(?:#|//)\s.*$")
 _JSON = re.compile(r"[\[{]+\s*\"")
 _TAGGED = re.compile(r"\S+ (?:O|[BIESM]-\w+)")
 _COMMAS = re.compile(r"[^,，]*[^,，0-9.\s][^,，]*[,，]\s*(?:(?:[0-9.]+|force)\s*(?:[,，]\s*[A-Za-z]*\s*)*|[a-z]{1,4})")
+_OTHER_MARKS = re.compile(
+    r"[^ ]*[\u3400-\u9fff][\"'”]?\s*[;；|｜:：=/／\\]+\s*(?:[0-9.]+|force|[a-z]{1,4}|[A-Z]{1,5})(?!\w).*"
+)
 _TURNED = re.compile(r"[^ ]*[\u4e00-\u9fff] +([a-z]+) +[0-9]+")
 _TWO_WORDS = re.compile(r"[\u4e00-\u9fff] +[\u4e00-\u9fff]")
-_WIDE_BLANKS = str.maketrans({"\u3000": " ", "\u00a0": " "})
+_BESIDE = re.compile(
+    r"[\u3400-\u9fff] +[!-~]|^[^\w\s]+ +\S|^[0-9]+[.)、]? +[\u3400-\u9fff]"
+    r"|[\u3400-\u9fff][、，。；！？][\u3400-\u9fff]|。$|^([\"']).*\1$"
+)
+_NAMES = (
+    "word words term freq frequency count weight pos tag label entity ner type 词 词语 单词 词频 频率 词性 标签 实体"
+)
+_NAMES_OF_COLUMNS = frozenset(_NAMES.split())
+_NARROW = str.maketrans("\u3000\u00a0０１２３４５６７８９", "  0123456789")
 _LONGEST = 512
 """Characters of a line without tabs that can be a word: a longer one is not looked at closely, which takes long."""
 _MUCH, _MANY = 0.2, 5  # share and number of odd lines from which on the file is something else
@@ -112,11 +123,16 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
             path=path,
             reason=error.strerror,
         ) from error
-    columns, numbers, others = Columns(), [], 0
+    columns, others = Columns(), 0
+    numbers: list[int] = []
     comments: list[int] = []
+    plain: list[int] = []  # which entries stand on lines without tabs, where nothing says how far the word goes
     for number, line in enumerate(decode_text(data, str(path), notify).split("\n"), start=1):
         if _COMMENT.match(line):
             comments.append(number)
+        elif not numbers and not others and _is_header(line):
+            if notify:
+                notify(_names_left_out(path, number, line))
         elif line and not line.isspace():
             numbers.append(number)
             try:
@@ -131,6 +147,7 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
                 elif "\t" in line:
                     _append_tabbed(columns, line)
                 else:
+                    plain.append(len(columns.words))
                     _append_plain(columns, line)
             except InputError as error:
                 raise _in_line(path, number, error.message) from None
@@ -140,6 +157,7 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
         values = {"path": path, "count": len(comments), "line": comments[0]}
         notify(Message("comments", "{path}: {count} lines are comments and left out, the first is line {line}", values))
     _note_two_words(path, columns, numbers, notify)
+    _note_more_than_words(path, [(numbers[index], columns.words[index]) for index in plain], notify)
     return checked(columns, lambda index, problem: _in_line(path, numbers[index], problem))
 
 
@@ -184,6 +202,35 @@ def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: No
                 "word_with_blank",
                 "{path}: {count} of {total} words hold a blank between Chinese characters, the first in line {line} "
                 "({word!r}); they match only with that blank",
+                values,
+            )
+        )
+
+
+def _names_left_out(path: Path, number: int, line: str) -> Message:
+    """Say that a line holds names of columns and no entry."""
+    return Message(
+        "names_of_columns",
+        "{name}: line {line} holds names of columns ({found}) and is left out",
+        {"name": path, "line": number, "found": " ".join(line.split())},
+    )
+
+
+def _is_header(line: str) -> bool:
+    names = re.split(r"[\s,;|]+", line.strip().lower())
+    return len(names) > 1 and all(name in _NAMES_OF_COLUMNS for name in names)
+
+
+def _note_more_than_words(path: Path, entries: list[tuple[int, str]], notify: Notify | None) -> None:
+    """Note words of lines without tabs that seem to hold more than a word."""
+    odd = [(line, word) for line, word in entries if not word.isalpha() and _BESIDE.search(word)]
+    if odd and notify:
+        values = {"path": path, "count": len(odd), "total": len(entries), "line": odd[0][0], "word": odd[0][1]}
+        notify(
+            Message(
+                "more_than_a_word",
+                "{path}: {count} of {total} lines hold more than a word and what belongs to it, the first is line "
+                "{line}; all of {word!r} is taken for the word",
                 values,
             )
         )
@@ -255,17 +302,17 @@ def keep_apart(apart: dict[str, tuple[int, ...]], whole: str, parts: list[str]) 
 
 
 def _append_plain(columns: Columns, line: str) -> None:
-    line = _END_COMMENT.sub("", line).translate(_WIDE_BLANKS).strip()
+    line = _END_COMMENT.sub("", line).translate(_NARROW).strip()
     if len(line) > _LONGEST:
         columns.append(line, "", "", math.nan, "")
         return
     if _JSON.match(line):
         raise InputError("json_in_dictionary", "expected a word, found JSON ({line}).", line=shown(line))
-    if _COMMAS.fullmatch(line):
+    if _COMMAS.fullmatch(line) or _OTHER_MARKS.fullmatch(line):
         raise InputError(
-            "dictionary_with_commas",
-            "expected blanks or tabs between word, frequency and part of speech, found commas ({line}); a word that "
-            "holds them needs a tab behind it.",
+            "dictionary_with_marks",
+            "expected blanks or tabs between word, frequency and part of speech, found commas or other marks ({line}); "
+            "a word that holds them needs a tab behind it.",
             line=shown(line),
         )
     turned = _TURNED.fullmatch(line)
@@ -280,7 +327,7 @@ def _append_plain(columns: Columns, line: str) -> None:
         columns.append(line, "", "", math.nan, "")
         return
     word, number, pos, lower = match.groups()
-    if lower and word[-1].isascii() and word[-1].isalpha() and lower not in _JIEBA_POS:
+    if lower and word[-1].isascii() and not word[-1].isdigit() and lower not in _JIEBA_POS:
         word, lower = line, None  # New york, and no word New with the part of speech york
     columns.append(word, pos or lower or "", "", *_frequency_and_mode(number or ""))
 

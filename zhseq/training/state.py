@@ -134,7 +134,7 @@ def load_state(directory: Path, state: TrainingState) -> None:
             torch.cuda.set_rng_state(tensors["random.cuda"])
         counters = json.loads(bytes(tensors["progress"].tolist()).decode())
         state.progress = from_dict(Progress, counters, source="progress")
-    except (ConfigError, KeyError, RuntimeError, ValueError) as error:
+    except (ConfigError, KeyError, RuntimeError, ValueError, RecursionError) as error:
         detail = " ".join(str(error).split())[:160]
         raise CheckpointError(
             "state_does_not_fit", "{path} does not fit this model and its settings: {detail}", path=path, detail=detail
@@ -164,7 +164,7 @@ def open_log(directory: Path, step: int) -> None:
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
         try:
             logged = json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             break
         if logged > step:
             break

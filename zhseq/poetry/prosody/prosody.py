@@ -340,7 +340,7 @@ def _load(directory: Path) -> Prosody:
             directory=directory,
             file=PROSODY_FILE,
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             "unreadable_prosody", "{path} cannot be read ({error}); fetch or learn it again", path=path, error=error
         ) from error

@@ -1,7 +1,13 @@
+import copy
+import dataclasses
 import json
+import pickle
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +16,7 @@ from tests.tagging.fake_tagger import Document, Entity, Tagger, Word
 from zhseq.corpus.tagging import FORMATS as READABLE
 from zhseq.corpus.tagging import TaggedText, read_tagged
 from zhseq.errors import InputError
-from zhseq.tagging.formats import FORMATS, PKU_TO_UPOS, UPOS, make_writer
+from zhseq.tagging.formats import FORMATS, PKU_TO_UPOS, UPOS, Columns, make_writer, unread
 
 BOTH = ("pos", "ner")
 TEXT = "我在北京 大学，3楼\t。"
@@ -185,3 +191,92 @@ def test_a_document_is_printed_as_tagged_text() -> None:
     assert str(Document(text, words, ())) == "江/nr 泽民/nr 在/p 北京/ns"
     assert str(Document(text, (), entities)) == "[江泽民]PER 在 [北京]LOC:0.250"
     assert str(Document("", (), ())) == ""
+
+
+LINES_OF_BLOCK = ["江泽民在北京", "", "好 的"]
+
+
+def documents(scores: bool, entities: bool = True) -> list[tuple[Document, Document]]:
+    """Return documents that nobody has looked at, and the same made of tuples."""
+    spans = [[(0, 1, 0), (1, 3, 0), (3, 4, 1), (4, 6, 2)], [], [(0, 1, 1), (2, 3, 2)]]
+    names = [[(0, 3, 0), (4, 6, 1)], [], []]
+    found = []
+    for kind, of_lines, labels in ((Word, spans, ("nr", "p", "ns")), (Entity, names, ("PER", "LOC"))):
+        starts, ends, numbers = np.array([span for line in of_lines for span in line]).T
+        odds = np.full(len(starts), 0.25, dtype=np.float32) if scores else None
+        bounds = np.cumsum([0, *map(len, of_lines)]).tolist()
+        found.append(Columns(kind, (starts, ends, numbers, odds), bounds, labels))
+    score = 0.25 if scores else None
+    made = [
+        Document(
+            text,
+            tuple(Word(text[s:e], s, e, ("nr", "p", "ns")[n], score) for s, e, n in words),
+            tuple(Entity(text[s:e], s, e, ("PER", "LOC")[n], score) for s, e, n in own if entities),
+        )
+        for text, words, own in zip(LINES_OF_BLOCK, spans, names, strict=True)
+    ]
+    return list(zip(unread(LINES_OF_BLOCK, found[0], found[1] if entities else None), made, strict=True))
+
+
+@pytest.mark.parametrize("scores", [True, False])
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda document: document.words,
+        lambda document: (document.entities, document.words),
+        repr,
+        hash,
+        str,
+        dataclasses.astuple,
+        lambda document: dataclasses.replace(document, text="x"),
+        lambda document: pickle.loads(pickle.dumps(document)),
+        copy.copy,
+        copy.deepcopy,
+        lambda document: {type(word) for word in document.words},
+        lambda document: hasattr(document, "colour"),
+        lambda document: [write(format, document) for format in FORMATS],
+        lambda document: [write("text", document, ("ner",)), write("jsonl", document, ("pos",))],
+    ],
+)
+def test_documents_are_the_same_before_and_after_somebody_looks(
+    look: Callable[[Document], object], scores: bool
+) -> None:
+    for lazy, made in documents(scores):
+        assert look(lazy) == look(made)
+        assert look(lazy) == look(made)
+        assert lazy == made
+        assert vars(type(lazy))["__match_args__"] == ("text", "words", "entities", "alternatives")
+    for lazy, made in documents(scores, entities=False):
+        assert look(lazy) == look(made)
+
+
+def test_writers_make_no_objects() -> None:
+    for lazy, _ in documents(scores=False):
+        for format in FORMATS:
+            write(format, lazy)
+        with pytest.raises(AttributeError):
+            type(lazy).words.__get__(lazy)  # the slot is empty
+
+
+def test_a_document_stays_frozen_and_has_no_more_attributes() -> None:
+    lazy = documents(scores=False)[0][0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        lazy.words = ()  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="'Document' object has no attribute 'colour'"):
+        lazy.colour  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(lazy, "__dict__")
+
+
+def test_threads_may_look_at_the_same_time() -> None:
+    pairs = [pair for _ in range(300) for pair in documents(scores=True)]
+    wrong: list[object] = []
+
+    def look() -> None:
+        wrong.extend(lazy for lazy, made in pairs if lazy.words != made.words or lazy.entities != made.entities)
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

@@ -128,10 +128,19 @@ def _spans(documents: Sequence[Document], name: str, label: str, *, scores: bool
     """Return the words or entities of each document as a column."""
     import pyarrow as pa
 
-    keys = ["text", "start", "end", label, *(["score"] if scores else [])]
-    kinds = [pa.string(), pa.int64(), pa.int64(), pa.string(), pa.float64()]
-    rows = [[{key: getattr(part, key) for key in keys} for part in getattr(document, name)] for document in documents]
-    return pa.array(rows, pa.list_(pa.struct(list(zip(keys, kinds, strict=False)))))
+    from zhseq.tagging.formats import fields_of
+
+    kinds = {"text": pa.string(), "start": pa.int64(), "end": pa.int64(), label: pa.string()}
+    if scores:
+        kinds["score"] = pa.float64()
+    columns: list[list[Any]] = [[] for _ in range(5)]
+    bounds = [0]
+    for document in documents:
+        for column, values in zip(columns, zip(*fields_of(document, name), strict=True), strict=False):
+            column += values
+        bounds.append(len(columns[0]))
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds.values(), strict=False)]
+    return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), pa.StructArray.from_arrays(arrays, list(kinds)))
 
 
 def execute(run: Run) -> None:

@@ -10,15 +10,22 @@ import json
 import re
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, repeat
 from json.encoder import encode_basestring as _quoted
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from zhseq.errors import InputError
 from zhseq.text.tags import TASKS, Span, spans_to_tags
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float32]
 
 
 class Word(NamedTuple):
@@ -44,11 +51,79 @@ class Entity(NamedTuple):
     """As for `Word`."""
 
 
+Fields = tuple[str, int, int, str, "float | None"]
+"""What a word or an entity consists of, in order."""
+
+
+class Columns:
+    """The words, or the entities, of some texts as arrays, of which objects are made when somebody looks at them."""
+
+    __slots__ = ("_arrays", "_bounds", "_kind", "_lists", "_names")
+
+    def __init__(
+        self,
+        kind: type[Word] | type[Entity],
+        arrays: tuple[Ints, Ints, Ints, Floats | None],
+        bounds: Sequence[int],
+        names: Sequence[str],
+    ) -> None:
+        """Take arrays.
+
+        Args:
+            kind: What they are.
+            arrays: Starts and ends in their texts, labels, and scores if there are any, (spans,) each.
+            bounds: Where the spans of each text begin, and the end of those of the last, (texts + 1,).
+            names: Names of the labels.
+        """
+        self._kind, self._arrays, self._bounds, self._names = kind, arrays, bounds, names
+        self._lists: tuple[list[int], list[int], list[str], list[float] | None] | None = None
+
+    def fields(self, number: int, text: str) -> Iterator[Fields]:
+        """Yield what stands in a text, given by its number, without making objects."""
+        if self._lists is None:  # for all texts at once
+            starts, ends, labels, scores = self._arrays
+            names = [self._names[label] for label in labels.tolist()]
+            self._lists = starts.tolist(), ends.tolist(), names, None if scores is None else scores.tolist()
+        here = slice(self._bounds[number], self._bounds[number + 1])
+        begins, stops, names = self._lists[0][here], self._lists[1][here], self._lists[2][here]
+        texts = [text[start:end] for start, end in zip(begins, stops, strict=True)]
+        odds = repeat(None) if self._lists[3] is None else self._lists[3][here]
+        return zip(texts, begins, stops, names, odds, strict=False)
+
+    def made(self, number: int, text: str) -> tuple[Any, ...]:
+        """Return the words or entities of a text."""
+        # As `kind._make` does, without a call in Python for each.
+        return tuple(map(tuple.__new__, repeat(self._kind), self.fields(number, text)))
+
+
+class _Unread:
+    """What a document is made of before somebody looks: columns of words and of entities, and the number of its text.
+
+    While a slot of `Document` is empty, Python asks `__getattr__`, which fills both.
+    """
+
+    __slots__ = ("_source",)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("words", "entities"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            if (source := getattr(self, "_source", None)) is not None:
+                *columns, number = source
+                for slot, column in zip(("words", "entities"), columns, strict=True):
+                    found = () if column is None else column.made(number, self.text)
+                    object.__setattr__(self, slot, found)
+                object.__setattr__(self, "_source", None)
+            return object.__getattribute__(self, name)  # filled just now, here or in another thread
+
+
 @dataclass(frozen=True, slots=True)
-class Document:
+class Document(_Unread):
     """A text with its words and entities, each in order and without overlap. The words cover all but the blanks.
 
-    As a string it is the tagged text: `[江/nr 泽民/nr]PER 在/p [北京/ns]LOC`.
+    As a string it is the tagged text: `[江/nr 泽民/nr]PER 在/p [北京/ns]LOC`. What a tagger returns makes its words and
+    entities when they are first asked for.
     """
 
     text: str
@@ -61,6 +136,30 @@ class Document:
         return tagged_text(self, TASKS if self.words else ("ner",))
 
 
+def unread(texts: Sequence[str], words: Columns | None, entities: Columns | None) -> list[Document]:
+    """Return the documents of some texts, whose words and entities are in columns; None for none."""
+    fill = object.__setattr__
+    documents = []
+    for number, text in enumerate(texts):
+        document = object.__new__(Document)
+        fill(document, "text", text)
+        fill(document, "alternatives", ())
+        fill(document, "_source", (words, entities, number))
+        documents.append(document)
+    return documents
+
+
+def fields_of(document: Document, name: str) -> Iterable[Fields]:
+    """Return the `words` or `entities` of a document, without making objects where nobody has looked at it."""
+    source = getattr(document, "_source", None)
+    if source is None:
+        spans: tuple[Word, ...] | tuple[Entity, ...] = document.words if name == "words" else document.entities
+        return spans
+    words, entities, number = source
+    columns: Columns | None = words if name == "words" else entities
+    return () if columns is None else columns.fields(number, document.text)
+
+
 def tagged_text(document: Document, tasks: Sequence[str]) -> str:
     """Return `江/nr 泽民/nr`, with entities in brackets, for people; blanks of the text are not shown.
 
@@ -68,39 +167,43 @@ def tagged_text(document: Document, tasks: Sequence[str]) -> str:
         document: The text and what was found in it.
         tasks: What to show. Without `pos`, the text between entities is shown as it is.
     """
+    entities = list(fields_of(document, "entities")) if "ner" in tasks else []
     if "pos" in tasks:
-        return " ".join(_bracketed_words(document, "ner" in tasks))
+        return " ".join(_bracketed_words(document, entities))
     pieces, position = [], 0
-    for entity in document.entities:
-        pieces += document.text[position : entity.start].split()
-        inside = " ".join(document.text[entity.start : entity.end].split())
-        pieces.append(f"[{inside}]{entity.label}{_score(entity)}")
-        position = entity.end
+    for _, start, end, label, score in entities:
+        pieces += document.text[position:start].split()
+        inside = " ".join(document.text[start:end].split())
+        pieces.append(f"[{inside}]{label}{_score(score)}")
+        position = end
     pieces += document.text[position:].split()
     return " ".join(pieces)
 
 
-def _bracketed_words(document: Document, with_entities: bool) -> list[str]:
+def _bracketed_words(document: Document, entities: Sequence[Fields]) -> list[str]:
     """Put brackets around the words that an entity touches; of two entities in one word the first is shown."""
-    shown = []
-    for word in document.words:
-        text = " ".join(word.text.split())
-        shown.append((f"{text}/{word.pos}" if word.pos else text) + _score(word))
+    shown, starts, ends = [], [], []
+    for text, start, end, pos, score in fields_of(document, "words"):
+        if not text.isalnum():  # it may hold blanks
+            text = " ".join(text.split())
+        shown.append((f"{text}/{pos}" if pos else text) + _score(score))
+        starts.append(start)
+        ends.append(end)
     index = 0
-    for entity in document.entities if with_entities else ():
-        while index < len(shown) and document.words[index].end <= entity.start:
+    for _, start, end, label, score in entities:
+        while index < len(shown) and ends[index] <= start:
             index += 1
         first = index
-        while index < len(shown) and document.words[index].start < entity.end:
+        while index < len(shown) and starts[index] < end:
             index += 1
         if index > first:
             shown[first] = "[" + shown[first]
-            shown[index - 1] += f"]{entity.label}{_score(entity)}"
+            shown[index - 1] += f"]{label}{_score(score)}"
     return shown
 
 
-def _score(part: Word | Entity) -> str:
-    return "" if part.score is None else f":{part.score:.3f}"
+def _score(score: float | None) -> str:
+    return "" if score is None else f":{score:.3f}"
 
 
 PKU_TO_UPOS = {
@@ -233,13 +336,14 @@ class _TextWriter(Writer):
         return ""
 
     def part(self, document: Document, offset: int = 0) -> str:
-        shown, text, entities = tagged_text(document, self._tasks), document.text, document.entities
+        shown, text = tagged_text(document, self._tasks), document.text
+        entities = [] if "pos" in self._tasks else list(fields_of(document, "entities"))
         # Without words, the text between entities is written as it is: a blank stands only where there was one.
-        self._apart |= "pos" in self._tasks or bool(entities and entities[0].start == 0) or text[:1].isspace()
+        self._apart |= "pos" in self._tasks or bool(entities and entities[0][1] == 0) or text[:1].isspace()
         if shown:
             shown = " " * (self._begun and self._apart) + shown
             self._begun, self._apart = True, False
-        self._apart |= text[-1:].isspace() or bool(entities and entities[-1].end == len(text))
+        self._apart |= text[-1:].isspace() or bool(entities and entities[-1][2] == len(text))
         return shown
 
     def end(self) -> Iterator[str]:
@@ -373,11 +477,11 @@ def _without_separators(encoded: str) -> str:
 
 def _json_spans(document: Document, name: str, offset: int) -> str:
     """Return the `words` or `entities` of a text that begins at `offset`, written as in a list without its brackets."""
-    spans, key = (document.words, "pos") if name == "words" else (document.entities, "label")
+    key = "pos" if name == "words" else "label"
     written = [
         f'{{"text": {_quoted(text)}, "start": {offset + start}, "end": {offset + end}, "{key}": {_quoted(label)}'
         + ("}" if score is None else f', "score": {round(score, 4)}}}')
-        for text, start, end, label, score in spans
+        for text, start, end, label, score in fields_of(document, name)
     ]
     return _without_separators(", ".join(written))
 
@@ -399,35 +503,36 @@ class _ConlluWriter(Writer):
         return f"# sent_id = {self._documents}\n# text = {text.translate(_NO_LINE_END)}\n"
 
     def part(self, document: Document, offset: int = 0) -> str:
-        rows = "".join(_conllu_rows(document, self._words, offset))
-        self._words += len(document.words)
+        words = list(fields_of(document, "words"))
+        rows = "".join(_conllu_rows(document, words, self._words, offset))
+        self._words += len(words)
         return rows
 
     def end(self) -> Iterator[str]:
         yield "\n"
 
 
-def _conllu_rows(document: Document, words: int, offset: int) -> Iterator[str]:
+def _conllu_rows(document: Document, words: Sequence[Fields], before: int, offset: int) -> Iterator[str]:
     """Yield the lines of the words of a part that comes after so many words and characters."""
-    waiting = list(reversed(document.entities))
-    starts = [word.start for word in document.words[1:]]
-    for number, word in enumerate(document.words, start=1):
+    waiting = list(fields_of(document, "entities"))[::-1]
+    nexts = [*(start for _, start, *_ in words[1:]), len(document.text)]
+    for number, ((text, _, end, pos, score), behind) in enumerate(zip(words, nexts, strict=False), start=before + 1):
         misc = []
         entities = []
-        while waiting and waiting[-1].start < word.end:
-            entity = waiting.pop()
-            entities.append(f"{entity.label}:{offset + entity.start}-{offset + entity.end}")
+        while waiting and waiting[-1][1] < end:
+            _, start, stop, label, _ = waiting.pop()
+            entities.append(f"{label}:{offset + start}-{offset + stop}")
         if entities:
             misc.append("Entity=" + ",".join(entities))
-        if word.score is not None:
-            misc.append(f"Score={word.score:.3f}")
-        gap = document.text[word.end : starts[number - 1]] if number <= len(starts) else document.text[word.end :]
+        if score is not None:
+            misc.append(f"Score={score:.3f}")
+        gap = document.text[end:behind]
         if gap:
             misc += [] if gap == " " else ["SpacesAfter=" + "".join(_SPACES.get(blank, blank) for blank in gap)]
         else:
             misc.append("SpaceAfter=No")
-        universal, own = (word.pos, "_") if word.pos in UPOS else (PKU_TO_UPOS.get(word.pos, "X"), word.pos or "_")
-        row = (str(words + number), word.text, word.text, universal, own, "_", "_", "_", "_", "|".join(misc) or "_")
+        universal, own = (pos, "_") if pos in UPOS else (PKU_TO_UPOS.get(pos, "X"), pos or "_")
+        row = (str(number), text, text, universal, own, "_", "_", "_", "_", "|".join(misc) or "_")
         yield "\t".join(row) + "\n"
 
 
@@ -442,12 +547,10 @@ class _BioWriter(Writer):
 
     def part(self, document: Document, offset: int = 0) -> str:
         columns: list[Sequence[str]] = [document.text]
-        if "pos" in self._tasks:
-            words = [Span(word.start, word.end, word.pos) for word in document.words]
-            columns.append(spans_to_tags(words, len(document.text), "BMES"))
-        if "ner" in self._tasks:
-            entities = [Span(entity.start, entity.end, entity.label) for entity in document.entities]
-            columns.append(spans_to_tags(entities, len(document.text), "BIO"))
+        for task, name, scheme in (("pos", "words", "BMES"), ("ner", "entities", "BIO")):
+            if task in self._tasks:
+                spans = [Span(start, end, label) for _, start, end, label, _ in fields_of(document, name)]
+                columns.append(spans_to_tags(spans, len(document.text), scheme))
         rows = zip(*columns, strict=True)
         return "".join("\t".join(row) + "\n" for row in rows if not row[0].isspace())
 
@@ -469,10 +572,11 @@ class _BratWriter(Writer):
 
     def part(self, document: Document, offset: int = 0) -> str:
         offset += self._start
-        parts = [(word.start, word.end, word.pos or "word") for word in document.words if "pos" in self._tasks]
-        parts += [(entity.start, entity.end, entity.label) for entity in document.entities if "ner" in self._tasks]
+        names = [name for task, name in (("pos", "words"), ("ner", "entities")) if task in self._tasks]
+        parts = [part for name in names for part in fields_of(document, name)]
         lines = []
-        for number, (start, end, label) in enumerate(parts, start=self._annotations + 1):
+        for number, (_, start, end, label, _) in enumerate(parts, start=self._annotations + 1):
+            label = label or "word"
             text = " ".join(document.text[start:end].splitlines())
             lines.append(f"T{number}\t{label} {offset + start} {offset + end}\t{text}\n")
         self._annotations += len(parts)

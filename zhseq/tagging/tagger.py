@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise, repeat
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from zhseq.tagging.blocks import TextBlock
 from zhseq.tagging.decoding import Network, Spans, find_spans, tag_table
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.features import Ints
-from zhseq.tagging.formats import Document, Entity, Word
+from zhseq.tagging.formats import Columns, Document, Entity, Word, unread
 from zhseq.tagging.matching import PATTERN_TAGS, WordTables
 from zhseq.text.tags import TASKS
 
@@ -211,17 +209,14 @@ class Tagger:
 
     def _readings(self, lines: list[str], block: TextBlock, found: dict[str, list[Spans]]) -> list[list[Document]]:
         """Return the documents of the lines for each reading, the best first."""
-        nothing: list[tuple[Any, ...]] = [()] * len(lines)
         own = () if block.matches is None else block.matches.attributes.names
         readings = []
         for rank in range(len(next(iter(found.values())))):
             words, entities = (
-                _parts(kind, found[head][rank], (*self.labels[head], *own), lines, block.lines)
-                if head in found
-                else nothing
+                _columns(kind, found[head][rank], (*self.labels[head], *own), block.lines) if head in found else None
                 for head, kind in (("pos", Word), ("ner", Entity))
             )
-            readings.append(list(map(Document, lines, words, entities)))
+            readings.append(unread(lines, words, entities))
         return readings
 
 
@@ -245,25 +240,17 @@ def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _parts(
-    kind: type[Word] | type[Entity], spans: Spans, labels: Sequence[str], lines: Sequence[str], offsets: Ints
-) -> list[tuple[Any, ...]]:
-    """Make the words or entities of each line.
+def _columns(kind: type[Word] | type[Entity], spans: Spans, labels: Sequence[str], offsets: Ints) -> Columns:
+    """Return the words or entities of some lines.
 
     Args:
         kind: `Word` or `Entity`.
         spans: Of all lines.
         labels: Names of the labels.
-        lines: The lines.
         offsets: Where each line begins in the lines laid end to end, and the end of the last, (lines + 1,).
     """
-    bounds = np.searchsorted(spans.starts, offsets).tolist()
+    bounds = np.searchsorted(spans.starts, offsets)
     shift = np.repeat(offsets[:-1], np.diff(bounds))
-    starts, ends = (spans.starts - shift).tolist(), (spans.ends - shift).tolist()
-    names = [labels[label] for label in spans.labels.tolist()]
-    scores = repeat(None, len(names)) if spans.scores is None else spans.scores.tolist()
-    owners = [line for line, first, last in zip(lines, bounds, bounds[1:], strict=False) for _ in range(last - first)]
-    texts = [line[start:end] for line, start, end in zip(owners, starts, ends, strict=True)]
-    fields = zip(texts, starts, ends, names, scores, strict=True)
-    made = list(map(tuple.__new__, repeat(kind), fields))  # as `kind._make` does, without a call in Python for each
-    return [tuple(made[first:last]) for first, last in pairwise(bounds)]
+    return Columns(
+        kind, (spans.starts - shift, spans.ends - shift, spans.labels, spans.scores), bounds.tolist(), labels
+    )

@@ -1,1 +1,1 @@
-"""Write, judge and score classical verse. Only `model`, `search`, `scoring`, `writer` and `poet` need torch."""
+"""Write, judge and score classical verse. Only `model` imports torch; the others compute with numpy."""

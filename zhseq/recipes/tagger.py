@@ -307,8 +307,7 @@ RECIPES = {
     "default": Named(
         {
             "pos": (Source("pfr199801"), *_MODERN),
-            "ner": (Source("msra_ner"), *_MODERN),
-            "ner-uner": (Source("uner_gsdsimp", None),),
+            "ner": (Source("msra_ner"), *_MODERN, Source("uner_gsdsimp", "uner_gsdsimp:dev", weight=2)),
             "ner-cluener": (Source("cluener2020", None),),
             "pos-cnc": (Source("cnc_words", None, weight=0.3),),
         },

@@ -334,7 +334,8 @@ def test_what_is_neither_directory_nor_repository_is_refused(
         assert checkpoint.resolve(model) == Path()  # the current directory: refused when its config.json is read
         return
     with pytest.raises(
-        CheckpointError, match=r"is not a model directory; expected a directory that holds config\.json"
+        CheckpointError,
+        match=r"is not a model directory; expected a directory that holds config\.json, or one of .*poem, tagger",
     ):
         checkpoint.resolve(model)
 

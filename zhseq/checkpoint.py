@@ -43,14 +43,23 @@ M = TypeVar("M", bound="nn.Module")
 T = TypeVar("T")
 
 
+def _shipped_folders() -> tuple[Path, ...]:
+    package = Path(__file__).resolve().parent
+    return package / "checkpoints", package.parent / "checkpoints"
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the models that this installation carries, sorted."""
+    return sorted({path.parent.name for folder in _shipped_folders() for path in folder.glob(f"*/{CONFIG_FILE}")})
+
+
 def shipped(name: str) -> Path:
     """Return the directory of a model that comes with the package, `poem` or `tagger` for example.
 
     Raises:
         CheckpointError: This installation does not carry it.
     """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "checkpoints", package.parent / "checkpoints"):
+    for folder in _shipped_folders():
         if (folder / name / CONFIG_FILE).is_file():
             return folder / name
     raise CheckpointError(
@@ -76,9 +85,10 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     if path.exists() or str(model).count("/") != 1 or str(model).startswith((".", "/", "~")):
         raise CheckpointError(
             "not_a_model_directory",
-            "'{model}' is not a model directory; expected a directory that holds {file}",
+            "'{model}' is not a model directory; expected a directory that holds {file}, or one of {known}",
             model=model,
             file=CONFIG_FILE,
+            known=", ".join(shipped_names()),
         )
     try:
         from huggingface_hub import snapshot_download

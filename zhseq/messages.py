@@ -382,7 +382,7 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "setting_of_wrong_type": "{key} 的类型须为 {expected}，而 {value} 的类型为 {found}",
     # checkpoints
     "model_not_shipped": "此安装不含模型“{name}”；请用 <model> 给出一个模型的路径",
-    "not_a_model_directory": "“{model}”不是模型目录；应为含有 {file} 的目录",
+    "not_a_model_directory": "“{model}”不是模型目录；应为含有 {file} 的目录，或 {known} 之一",
     "model_not_fetched": "“{model}”不是本地目录，也不能作为仓库取得：{reason}",
     "no_model_config": "{directory} 中没有 {file}；它不是 zhseq 的模型目录",
     "model_config_unreadable": "{path} 不能读取（{reason}）；请重新取得或训练此模型",

@@ -187,6 +187,14 @@ def test_lines_are_classified_and_empty_ones_stay_in_place(
     assert sum(found[0]["probabilities"].values()) == pytest.approx(1)
 
 
+def test_every_line_of_a_long_file_is_classified(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """More than two blocks, of which empty lines are no part."""
+    count = 2 * classify._AT_ONCE + 3
+    lines = written(tmp_path / "lines.txt", "花莺花莺\n\n雁霜雁霜\n" * count)
+    assert classify.main([str(lines), "--model", str(run / "best")]) == 0
+    assert [line[:1] for line in capsys.readouterr().out.splitlines()] == ["春", "", "秋"] * count
+
+
 def test_a_table_is_scored_and_drawn(
     run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

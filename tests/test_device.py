@@ -12,6 +12,7 @@ from zhseq.device import (
     cpu_has_bfloat16,
     pick_device,
     processor,
+    set_blas_threads,
     set_threads,
     tune_process,
     usable_cores,
@@ -190,9 +191,16 @@ def test_processors_and_cores_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert device._default_threads() == {5, 3}
 
 
-def test_no_thread_at_all_is_refused() -> None:
-    with pytest.raises(ConfigError, match="threads must be at least 1, but is 0"):
-        set_threads(0)
+@pytest.mark.parametrize("threads", [0, -3, 1025, 10**20])
+def test_threads_that_no_machine_has_are_refused(threads: int) -> None:
+    for ask in (set_threads, set_blas_threads, wanted_threads):
+        with pytest.raises(ConfigError, match=f"threads must lie in 1 to 1024, but is {threads}"):
+            ask(threads)
+
+
+def test_a_variable_that_asks_for_more_threads_than_any_machine_has_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "9" * 5000)
+    assert wanted_threads() == 1024
 
 
 _FORKED = """
@@ -233,7 +241,7 @@ def test_threads_without_torch_are_those_asked_for_or_one(
     if variable is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
     assert wanted_threads(asked) == expected
-    with pytest.raises(ConfigError, match="threads must be at least 1"):
+    with pytest.raises(ConfigError, match="threads must lie in 1 to 1024"):
         wanted_threads(0)
 
 

@@ -78,6 +78,7 @@ def test_scores_every_poem_of_a_long_file(front_door, tmp_path):
         ["--num", "0"],
         ["--temperature", "-2"],
         ["--device", "tpu"],
+        ["--threads", "99999999999999999999"],
         ["--score", "missing.txt"],
         ["--score", "."],
         ["--model", "no/such/model"],
@@ -155,8 +156,9 @@ def test_a_poem_may_come_from_standard_input(tiny_model_dir):
     assert closed.stderr.decode() == "zhseq: expected something to read on standard input, found it closed.\n"
 
 
-def test_a_closed_pipe_is_no_error(tiny_model_dir):
-    command = f"{sys.executable} -m zhseq.poem --model {tiny_model_dir} --num 3000 --form 五绝 | head -1"
+@pytest.mark.parametrize("num", [3000, 10**20])
+def test_a_closed_pipe_is_no_error(tiny_model_dir, num):
+    command = f"{sys.executable} -m zhseq.poem --model {tiny_model_dir} --num {num} --form 五绝 | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=120, check=False)
     assert done.stderr == b""
     assert len(done.stdout.decode().splitlines()) == 1

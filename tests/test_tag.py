@@ -129,6 +129,9 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
     for number in ("0", "1000000", "9" * 30):
         with pytest.raises(InputError, match=f"expected nbest= of at least 1 and at most 100, found {number}"):
             tag(write(tmp_path, "好\n"), "--nbest", number, "--format", "jsonl")
+    for number in ("0", "1025", "9" * 30):
+        with pytest.raises(InputError, match=f"expected workers= of at least 1 and at most 1024, found {number}"):
+            tag(write(tmp_path, "好\n"), "--workers", number)
     with pytest.raises(InputError, match="expected format='jsonl' for 3 readings"):
         tag(write(tmp_path, "好\n"), "--nbest", "3")
     with pytest.raises(InputError, match="its lines are words"):

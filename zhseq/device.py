@@ -159,6 +159,9 @@ def _trouble_with_runtime() -> Message | None:
     return None
 
 
+_MOST_THREADS = 1024
+
+
 def set_threads(threads: int | None = None) -> None:
     """Set how many processor threads PyTorch uses: for all of the process, not for one model.
 
@@ -173,7 +176,7 @@ def set_threads(threads: int | None = None) -> None:
             telling PyTorch another number than it takes by itself.
 
     Raises:
-        ConfigError: There are less than 1 threads.
+        ConfigError: There are less than 1 threads, or very many.
     """
     import torch
 
@@ -187,12 +190,18 @@ def wanted_threads(threads: int | None = None) -> int:
     """Return how many processor threads to compute with: as many as asked for, or as OMP_NUM_THREADS says, or one.
 
     Raises:
-        ConfigError: There are less than 1 threads.
+        ConfigError: There are less than 1 threads, or very many.
     """
-    if threads is not None and threads < 1:
-        raise ConfigError("few_threads", "the number of threads must be at least 1, but is {threads}", threads=threads)
+    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+        raise ConfigError(
+            "number_of_threads",
+            "the number of threads must lie in 1 to {most}, but is {threads}",
+            most=_MOST_THREADS,
+            threads=threads,
+        )
     chosen = os.environ.get(_THREAD_VARIABLES[0], "").partition(",")[0].strip()
-    return threads or (int(chosen) if chosen.isascii() and chosen.isdigit() and int(chosen) else 1)
+    asked = chosen.isascii() and chosen.isdigit() and int(chosen[:9])
+    return threads or min(asked or 1, _MOST_THREADS)
 
 
 def set_blas_threads(threads: int | None = None) -> None:
@@ -204,7 +213,7 @@ def set_blas_threads(threads: int | None = None) -> None:
         threads: How many; None for one, unless OPENBLAS_NUM_THREADS or OMP_NUM_THREADS says another number.
 
     Raises:
-        ConfigError: There are less than 1 threads.
+        ConfigError: There are less than 1 threads, or very many.
     """
     count = wanted_threads(threads)
     if threads is None and os.environ.get("OPENBLAS_NUM_THREADS"):
@@ -301,6 +310,7 @@ def tune_process(device: torch.device, threads: int = 0) -> None:
     """
     import torch
 
+    wanted_threads(threads or None)
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True

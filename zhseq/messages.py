@@ -243,7 +243,7 @@ _TAGGING: dict[str, str] = {
     "{word!r} 整个算作一个词",
     "frequency_after_pos": "词频应写在词性之前，却在其后（{line}）。",
     "few_readings": "读法数须不少于 1，现为 {nbest}",
-    "few_threads": "线程数须不少于 1，现为 {threads}",
+    "number_of_threads": "线程数须在 1 到 {most} 之间，而现为 {threads}",
     "bad_map": "<map> 应写作 旧=新，几个之间用逗号，现为“{value}”",
     "labels_unknown_to_model": "模型不认识标准答案中的 {labels}，它所给的标签是 {known}。这些都算作漏标："
     "请用 <map={first}=...> 改名，或看不计类别的得分",
@@ -595,7 +595,7 @@ _BULK: dict[str, str] = {
     "small_cluster": "集群应有 {workers} 个处理器，却只有 {processors} 个；请减少 <workers>",
     # The command line
     "nbest_out_of_range": "<nbest> 应为 1 至 {most}，却是 {found}。",
-    "workers_below_one": "<workers> 至少为 1，却是 {found}。",
+    "workers_out_of_range": "<workers> 应在 1 到 {most} 之间，却是 {found}。",
     "no_dictionary": "{path}：应为可读的词典，却没有这个文件。",
     "unknown_task": "<task> 应为 pos、ner 或 pos,ner，却是 {found!r}。",
     "output_is_input": "结果应写入单独的文件，现会覆盖正在读取的文件（{name}）；请用 <output> 另指文件。",
@@ -624,6 +624,7 @@ _SERVICE: dict[str, str] = {
     "invalid_request": "请求不合规定：{problem}。",
     "invalid_utf8": "正文应为 UTF-8 编码的 JSON，但第 {position} 个字节不合 UTF-8。",
     "invalid_word": "<words>：{problem}",
+    "limit_too_large": "{name} 至多为 {most}，而所给的是 {value}",
     "limit_too_small": "{name} 至少为 1，而所给的是 {value}",
     "lone_surrogate": "正文中有半个代理对（如 \\ud800 这样的转义），不成字符；其他平面的字请直接写出，或写全两个转义。",
     "many_problems": "有 {count} 个字段或条目不对",

@@ -257,8 +257,10 @@ def _explain(poet: Poet, found: Review, rhyme: str) -> None:
 
 
 def _couplet(poet: Poet, options: argparse.Namespace) -> None:
-    names = ("rhyme", "seed", "temperature", "top_p", "top_k")
-    for lower in poet.couplet(options.couplet, options.num, **{name: getattr(options, name) for name in names}):
+    sampling = Sampling(options.temperature, options.top_p, options.top_k, options.seed)
+    for lower in poet.answers(options.couplet, options.num, options.rhyme, sampling):
+        if lower is None:  # after each step
+            continue
         if options.json:
             _print_json({"upper": options.couplet, "lower": lower})
         else:

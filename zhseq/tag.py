@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("processes", "ray")
 MAX_NBEST = 100
+MAX_WORKERS = 1024
 """Most readings of a text: memory and time grow with each."""
 
 
@@ -53,8 +54,13 @@ def _run(options: argparse.Namespace, load: Callable[..., Tagger] | None) -> Run
             most=MAX_NBEST,
             found=options.nbest,
         )
-    if options.workers < 1:
-        raise InputError("workers_below_one", "expected <workers> of at least 1, found {found}.", found=options.workers)
+    if not 1 <= options.workers <= MAX_WORKERS:
+        raise InputError(
+            "workers_out_of_range",
+            "expected <workers> of at least 1 and at most {most}, found {found}.",
+            most=MAX_WORKERS,
+            found=options.workers,
+        )
     make_writer(options.format, asked or TASKS, nbest=options.nbest)
     if options.dict is not None and not options.dict.is_file():
         raise InputError("no_dictionary", "{path}: expected a dictionary to read, found no file.", path=options.dict)

@@ -22,6 +22,8 @@ def test_others_need_a_key(host: str) -> None:
     "values",
     [
         {"threads": 0},
+        {"threads": 10**20},
+        {"processes": 1025},
         {"max_body": -1},
         {"queue_poems": 0},
         {"timeout": 0},

@@ -261,8 +261,8 @@ class Writer:
 def _blocks(plan: Plan, numbers: range) -> Iterator[range]:
     """Part numbers of poems into those that are written side by side."""
     block = max(1, _SIDE_BY_SIDE // (plan.request.ranking.best_of if plan.choice else 1))
-    for begin in range(0, len(numbers), block):
-        yield numbers[begin : begin + block]
+    for begin in range(numbers.start, numbers.stop, block):
+        yield range(begin, min(begin + block, numbers.stop))
 
 
 def _joined(notes: Sequence[Message]) -> Message | None:

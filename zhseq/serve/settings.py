@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from zhseq.errors import ConfigError, Message
 
+_MOST_AT_ONCE = 1024  # processes, or threads that tag
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -96,6 +98,15 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ConfigError(
                     "limit_too_small", "{name} must be at least 1, but is {value}", name=name, value=getattr(self, name)
+                )
+        for name in ("processes", "threads"):
+            if getattr(self, name) > _MOST_AT_ONCE:
+                raise ConfigError(
+                    "limit_too_large",
+                    "{name} must be at most {most}, but is {value}",
+                    name=name,
+                    most=_MOST_AT_ONCE,
+                    value=getattr(self, name),
                 )
         if self.processes > 1 and not (hasattr(os, "fork") and hasattr(socket, "SO_REUSEPORT")):
             raise ConfigError("one_process", "this system knows no processes that share a port; use <processes=1>")

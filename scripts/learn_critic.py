@@ -4,11 +4,10 @@ Each batch holds training poems of one form, one rhyme and one order of tones. W
 with what follows, among all the others that would fit (InfoNCE: van den Oord et al., 2018). Half of the batches are cut
 in the middle, the other half behind any line, and then the next line is what follows.
 
-It also notes which of the 4,096 commonest symbols ever stood side by side in a line of any training poem. `--out` gets
-`critic.safetensors`, beside the model whose vectors the training starts from. `--report` prints instead how
-well the critic that is there tells held-out poems from disturbed ones: with the second half of another poem (rhyme and
-tones kept), with one by our own model, with spring and autumn exchanged in the second half. `auc` compares all poems
-with all disturbed ones, `told` each poem with itself disturbed.
+`--out` gets `critic.safetensors`, beside the model whose vectors the training starts from. `--report` prints instead
+how well the critic that is there tells held-out poems from disturbed ones: with the second half of another poem (rhyme
+and tones kept), with one by our own model, with spring and autumn exchanged in the second half. `auc` compares all
+poems with all disturbed ones, `told` each poem with itself disturbed.
 """
 
 from __future__ import annotations
@@ -23,25 +22,23 @@ from typing import Any
 import numpy as np
 import torch
 from foreign_couplets import QUATRAINS, exchanges, kind, quatrains_of
+from learn_usage import whole_steps
 from torch import Tensor, nn
 
 from zhseq import checkpoint
 from zhseq.batching import Batch, Ints
 from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
-from zhseq.poetry.coherence import CRITIC_FILE, Bytes, Critic
-from zhseq.poetry.forms import FORMS, encode_poems
+from zhseq.poetry.coherence import CRITIC_FILE, Critic
+from zhseq.poetry.forms import FORMS
 from zhseq.poetry.poet import Poet, Request
 from zhseq.poetry.prosody import LEVEL, Prosody
 from zhseq.poetry.request import Sampling
-from zhseq.text.vocab import LINE, Vocab
 from zhseq.training import Evaluation, TrainingConfig, train
 
 Lines = tuple[str, ...]
 SIZE = 128
 """Numbers of a vector."""
-PAIRS = 4096
-"""Symbols, the commonest ones, of which it is noted which stand side by side: 98 % of all neighbours."""
 LEAST = 64
 """Poems of one form, rhyme and order of tones below which they are left out."""
 SEASONS = str.maketrans("春秋", "秋春")
@@ -78,7 +75,7 @@ class Halves(nn.Module):
         return nn.functional.normalize(layer(bags), dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what `Critic` reads."""
+        """Return the weights of a `Critic`."""
         weights = {"vectors": self.vectors.weight, "before": self.before.weight, "behind": self.behind.weight}
         return {**{name: weight.detach() for name, weight in weights.items()}, "scale": self.scale.detach().exp()}
 
@@ -134,19 +131,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(report(critic, poet, held_out, options.own), ensure_ascii=False, indent=1))
         return 0
     training = select_split(poems, "train")
-    kinds, pairs = by_kind(training, poet), neighbours(poet.vocab, training["lines"][:])
+    kinds = by_kind(training, poet)
     told = exchanges(held_out, poet.reviewing(), seed=0)
     model = Halves(torch.from_numpy(poet.network.vectors.copy()))
 
     def evaluate(trained: Halves) -> Evaluation:
-        found = foreign(as_critic(trained, pairs), poet, [(each.poem, each.other) for each in told])
+        found = foreign(as_critic(trained), poet, [(each.poem, each.other) for each in told])
         return Evaluation(found["auc"], found)
 
     def save_best(best: Halves, _: Evaluation) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_tensors(
-            options.out / CRITIC_FILE, {**best.tensors(), "pairs": torch.from_numpy(pairs)}, half=True
-        )
+        checkpoint.write_tensors(options.out / CRITIC_FILE, stored(best), half=True)
 
     config = TrainingConfig(
         max_steps=options.steps,
@@ -168,21 +163,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def as_critic(model: Halves, pairs: Bytes) -> Critic:
-    """Return a model, and what stands side by side, as what reads poems."""
+def as_critic(model: Halves) -> Critic:
+    """Return a model as what reads poems."""
     tensors = {name: tensor.cpu().numpy() for name, tensor in model.tensors().items()}
-    return Critic(tensors["vectors"], tensors["before"], tensors["behind"], float(tensors["scale"][0]), pairs)
+    return Critic(tensors["vectors"], tensors["before"], tensors["behind"], float(tensors["scale"][0]))
 
 
-def neighbours(vocab: Vocab, poems: Sequence[Sequence[str]]) -> Bytes:
-    """Return a bit for each pair of the commonest symbols, whether they stand side by side, (symbols, symbols / 8)."""
-    ids, _ = encode_poems(vocab, poems, max_symbols=1 << 40)
-    size = min(PAIRS, len(vocab) // 8 * 8)
-    known = (ids < size) & ~np.isin(ids, [vocab.id(LINE), vocab.eos_id, vocab.unk_id])
-    both = known[:-1] & known[1:]
-    found = np.zeros((size, size), dtype=bool)
-    found[ids[:-1][both], ids[1:][both]] = True
-    return np.packbits(found, axis=1, bitorder="little")
+def stored(model: Halves) -> dict[str, Tensor]:
+    """Return what `Critic` reads from a file."""
+    tensors = model.tensors()
+    return {**tensors, **whole_steps("vectors", tensors["vectors"].cpu().numpy())}
 
 
 def by_kind(poems: Any, poet: Poet) -> list[Ints]:

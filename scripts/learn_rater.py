@@ -4,8 +4,9 @@
 
 Reads the corpus `verse_ratings`: a form, the lines, a digit from 0 to 3 for each line, and one from 1 to 5 for the
 whole, between tabs. Prints what the rater is worth on poems that it was not fitted to (ridge regression, five folds of
-poems): how often it puts the better of two lines first (AUC), and the same for the surprise of the lines alone. Then
-finds the pairs of characters that such a rater would wear out; ten minutes of one core.
+poems): how often it puts the better of two lines first (AUC), and the same for the surprise of the lines alone and
+without what verse sets together, which `scripts/learn_usage.py` must have counted before. Then finds the pairs of
+characters that such a rater would wear out; ten minutes of one core.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.errors import InputError
-from zhseq.poetry.coherence import SUMMARIES, Rater, summaries
+from zhseq.poetry.coherence import HABITS, SUMMARIES, TAIL, Points, Rater, Usage, summaries
 from zhseq.poetry.forms import Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.poet import Poet
@@ -34,7 +35,7 @@ from zhseq.poetry.request import Request, Sampling
 from zhseq.text.normalize import normalize
 from zhseq.text.vocab import LINE, Vocab
 
-RIDGE = 1000.0
+RIDGE = 500.0
 """Of features divided by their standard deviation."""
 FOLDS = 5
 WRITTEN = {"七绝": 400, "七律": 80}
@@ -70,19 +71,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     poet = Poet.load(options.model)
     path = options.ratings or corpus_folder("verse_ratings", corpora_root()) / "verse_ratings.tsv"
     poems = read_ratings(path)
-    features, points, numbers = lines_of(poems, poet.network, poet.vocab)
+    if poet.usage is None:
+        raise InputError("no_usage", "the model comes without usage.safetensors; make it with scripts/learn_usage.py")
+    features, heads, points, numbers = lines_of(poems, poet.network, poet.vocab, poet.usage)
     print(f"{len(poems):,} poems, {len(points):,} lines: {_shares(points)}", file=sys.stderr)
-    for name, columns in (("surprise alone", slice(0, len(SUMMARIES))), ("with outputs", slice(None))):
-        guessed = across(features[:, columns], points, numbers)
+    first, second = len(SUMMARIES), len(SUMMARIES) + len(HABITS)
+    every = np.arange(features.shape[1])
+    without = (every < first) | (every >= second)
+    for name, read, columns in (
+        ("surprise alone", features, every < first),
+        ("with outputs", features, without),
+        ("with habits, of heads alone", heads, every >= 0),
+        ("with habits", features, every >= 0),
+    ):
+        guessed = across(read[:, columns], points, numbers)
         sound, broken = auc(guessed, points >= 2), auc(-guessed, points == 0)
         correlation = np.corrcoef(guessed, points)[0, 1]
         print(f"{name}: correlation {correlation:.3f}, AUC of sound lines {sound:.3f}, of broken ones {broken:.3f}")
     wholes = np.array([poem.whole for poem in poems])
     means = np.bincount(numbers, guessed) / np.bincount(numbers)
     print(f"whole poems by the mean of their lines: AUC of 3 and better {auc(means, wholes >= 3):.3f}")
-    weights, bias = fit(features, points)
-    split = len(SUMMARIES)
-    rater = Rater(weights[split:].astype(np.float32), weights[:split].astype(np.float32), bias)
+    rater = Rater(guess(features, points), guess(heads, points))
     for worn in worn_pairs(poet, rater, options.rounds):
         rater = replace(rater, worn=worn)
     rater.save(options.out)
@@ -99,7 +108,9 @@ def worn_pairs(poet: Poet, rater: Rater, rounds: int) -> Iterator[dict[str, floa
     worn: dict[str, float] = {}
     for number in range(rounds):
         judge = replace(rater, worn=worn)
-        writer = Poet(poet.network, poet.vocab, poet.prosody, sense=poet.sense, critic=poet.critic, rater=judge)
+        writer = Poet(
+            poet.network, poet.vocab, poet.prosody, sense=poet.sense, critic=poet.critic, usage=poet.usage, rater=judge
+        )
         counts: Counter[str] = Counter()
         distinct = {}
         for form, count in WRITTEN.items():
@@ -163,12 +174,14 @@ def read_ratings(path: Path) -> list[Rated]:
     return poems
 
 
-def lines_of(poems: Sequence[Rated], network: Network, vocab: Vocab) -> tuple[Floats, Floats, Ints]:
-    """Return the features of all lines, (lines, features); their points; and the number of the poem of each."""
+def lines_of(
+    poems: Sequence[Rated], network: Network, vocab: Vocab, usage: Usage
+) -> tuple[Floats, Floats, Floats, Ints]:
+    """Return the features of all lines, (lines, features); of their heads; their points; and the poem of each."""
     by_shape: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
     for number, poem in enumerate(poems):
         by_shape[poem.form, tuple(map(len, poem.lines))].append(number)
-    features, points, numbers = [], [], []
+    features, heads, points, numbers = [], [], [], []
     for (form, lengths), members in by_shape.items():
         prefix = np.array(encode_prefix(vocab, Controls(form)), dtype=np.int64)
         for begin in range(0, len(members), _ROWS):
@@ -177,17 +190,26 @@ def lines_of(poems: Sequence[Rated], network: Network, vocab: Vocab) -> tuple[Fl
             logits, state = network.step(np.tile(prefix, (len(chosen), 1)))
             for line, length in enumerate(lengths):
                 ids = np.stack([text[line] for text in texts])
-                outputs, costs = np.zeros(0, dtype=np.float32), []
+                outputs, costs = [], []
                 for position in range(length):
-                    outputs = outputs + network.output(state) if position else network.output(state).copy()
+                    outputs.append(network.output(state).copy())
                     column = np.minimum(ids[:, position], network.output_size - 1)
                     costs.append(log_total(logits) - logits[np.arange(len(ids)), column])
                     logits, state = network.step(ids[:, position : position + 1], state)
-                features.append(np.hstack([summaries(np.stack(costs, axis=1)), outputs / length]))
+                for found, end in ((features, length), (heads, max(2, length - TAIL))):
+                    surprise = summaries(np.stack(costs[:end], axis=1))
+                    found.append(np.hstack([surprise, usage.habits(ids[:, :end]), np.mean(outputs[:end], axis=0)]))
                 points += [poems[number].scores[line] for number in chosen]
                 numbers += chosen
                 logits, state = network.step(np.full((len(chosen), 1), vocab.id(LINE)), state)
-    return np.vstack(features), np.array(points, dtype=np.float32), np.array(numbers)
+    return np.vstack(features), np.vstack(heads), np.array(points, dtype=np.float32), np.array(numbers)
+
+
+def guess(features: Floats, points: Floats) -> Points:
+    """Fit the guess of points to the features of lines or of their heads."""
+    weights, bias = fit(features, points)
+    surprise, habits, outputs = np.split(weights.astype(np.float32), np.cumsum((len(SUMMARIES), len(HABITS))))
+    return Points(outputs, surprise, habits, bias)
 
 
 def fit(features: Floats, points: Floats) -> tuple[Floats, float]:

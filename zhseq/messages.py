@@ -196,6 +196,7 @@ _POETRY: dict[str, str] = {
         "{path} 不是第 {version} 版的评分表，或不合于输出为 {dim} 维的模型；请重新取得，"
         "或用 scripts/learn_rater.py 重做"
     ),
+    "usage_does_not_fit": "{path} 与 {count} 个符号的词表不合，请重新取得，或用 scripts/learn_usage.py 重做",
     "critic_does_not_fit": "{path} 与 {count} 个符号的词表不合，请重新取得，或用 scripts/learn_critic.py 重新训练",
 }
 

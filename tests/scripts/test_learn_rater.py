@@ -12,8 +12,9 @@ import pytest
 from scripts import learn_rater
 from scripts.learn_rater import Rated, across, auc, distinct_2, fit, lines_of, read_ratings, worn_pairs
 from tests.poetry.conftest import make_prosody
+from tests.poetry.test_usage import some_usage
 from zhseq.errors import InputError
-from zhseq.poetry.coherence import SUMMARIES, Rater
+from zhseq.poetry.coherence import HABITS, SUMMARIES, Points, Rater
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.request import Request, Sampling
 
@@ -30,12 +31,18 @@ def test_ratings_are_read_and_broken_ones_named(tmp_path: Path) -> None:
 
 def test_each_line_has_its_features(tiny_poet: Poet) -> None:
     poems = [Rated("五绝", ("春风来", "山月去"), (2, 1), 3), Rated("五绝", ("春风去", "山月来"), (0, 1), 1)]
-    features, points, numbers = lines_of(poems, tiny_poet.network, tiny_poet.vocab)
-    assert features.shape == (4, len(SUMMARIES) + tiny_poet.network.vectors.shape[1])
+    usage = some_usage(len(tiny_poet.vocab))
+    features, heads, points, numbers = lines_of(poems, tiny_poet.network, tiny_poet.vocab, usage)
+    assert features.shape == heads.shape == (4, len(SUMMARIES) + len(HABITS) + tiny_poet.network.vectors.shape[1])
     by_poem = {number: points[numbers == number].tolist() for number in (0, 1)}
     assert by_poem == {0: [2, 1], 1: [0, 1]}
-    alone, _, _ = lines_of(poems[1:], tiny_poet.network, tiny_poet.vocab)
+    alone, own, _, _ = lines_of(poems[1:], tiny_poet.network, tiny_poet.vocab, usage)
     np.testing.assert_allclose(features[numbers == 1], alone, atol=1e-5)
+    np.testing.assert_allclose(heads[numbers == 1], own, atol=1e-5)
+    cut = [Rated("五绝", ("春风", "山月"), (2, 1), 3)]  # what stands before the last three characters, at least two
+    np.testing.assert_allclose(
+        lines_of(cut, tiny_poet.network, tiny_poet.vocab, usage)[1][0], heads[numbers == 0][0], atol=1e-5
+    )
 
 
 def test_what_is_linear_is_learned_and_noise_is_not() -> None:
@@ -59,15 +66,17 @@ def test_pairs_that_people_never_write_become_worn(tiny_poet: Poet, monkeypatch:
     monkeypatch.setattr(learn_rater, "WRITTEN", {"五绝": 50})
     monkeypatch.setattr(learn_rater, "load_poems", lambda: None)
     monkeypatch.setattr(learn_rater, "people_pairs", lambda poems: Counter())
-    rater = Rater(np.zeros(tiny_poet.network.vectors.shape[1], np.float32), np.zeros(4, np.float32), 0.0)
-    poet = Poet(tiny_poet.network, tiny_poet.vocab, make_prosody())
+    dim = tiny_poet.network.vectors.shape[1]
+    nothing = Points(*(np.zeros(size, np.float32) for size in (dim, len(SUMMARIES), len(HABITS))), 0.0)
+    rater, usage = Rater(nothing, nothing), some_usage(len(tiny_poet.vocab))
+    poet = Poet(tiny_poet.network, tiny_poet.vocab, make_prosody(), usage=usage)
     first, second = worn_pairs(poet, rater, 2)
     assert first
     assert all(0.2 < nats <= 20 for nats in (*first.values(), *second.values()))
     assert all(second[pair] >= nats for pair, nats in first.items())  # nobody writes them, so none is forgiven
 
     def written(worn: dict[str, float]) -> int:
-        judge = Poet(poet.network, poet.vocab, make_prosody(), rater=replace(rater, worn=worn))
+        judge = Poet(poet.network, poet.vocab, make_prosody(), usage=usage, rater=replace(rater, worn=worn))
         request = Request(form="五绝", sampling=Sampling(seed=learn_rater.FIRST_SEED))
         return sum(line.count(pair) for poem in judge.stream(request, 50) for line in poem.lines for pair in first)
 

@@ -1,21 +1,26 @@
-"""Judge lines: how well they follow those before, what verse never set side by side, how readers rate them. No torch.
+"""Judge lines: how well they follow those before, what verse sets together, how readers rate them. Imports no torch.
 
 Lines are read as bags of characters: the mean of their vectors, once as what stands before and once as what follows.
 The closeness of the two is trained to tell what really follows from what follows elsewhere under the same rhyme and
 tones, so that it estimates their pointwise mutual information (van den Oord et al., 2018). `scripts/learn_critic.py`
 trains it.
 
-How a reader rates a line is guessed from what the language model made of it, its outputs averaged over the line, and
-from what the characters cost: a linear layer on top of the LSTM, which `scripts/learn_rater.py` fits to lines that were
-rated.
+What verse sets together was counted in the training poems (`scripts/learn_usage.py`): how often two characters are
+neighbours, which three of them stand in a row, and which meet in a line oftener than by chance.
+
+How a reader rates a line is guessed from what the language model made of it, its outputs averaged over the line, from
+what the characters cost, and from what verse sets together: a linear layer on top of the LSTM, which
+`scripts/learn_rater.py` fits to lines that were rated.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,16 +35,30 @@ from zhseq.text.vocab import Vocab
 Bytes = npt.NDArray[np.uint8]
 
 CRITIC_FILE = "critic.safetensors"
+USAGE_FILE = "usage.safetensors"
 RATER_FILE = "rater.json"
-RATER_KIND, RATER_VERSION = "rater", 1
+RATER_KIND, RATER_VERSION = "rater", 2
 SUMMARIES = ("mean", "max", "min", "std")
 """What the rater takes of the surprise of a line's characters."""
+HABITS = (
+    "neighbours, mean",
+    "neighbours, least",
+    "neighbours against chance, mean",
+    "neighbours against chance, least",
+    "frequency of characters, mean",
+    "triples that verse has",
+    "the last triple",
+    "ties, mean",
+    "ties of the last character",
+    "ties of the loosest character",
+)
+"""What the rater takes of what verse sets together; see `Usage.habits`."""
 
 
 class Critic:
     """What a poem model knows of whole poems. Several threads may use one object."""
 
-    def __init__(self, vectors: Floats, before: Floats, behind: Floats, scale: float, pairs: Bytes) -> None:
+    def __init__(self, vectors: Floats, before: Floats, behind: Floats, scale: float) -> None:
         """Take the weights.
 
         Args:
@@ -47,12 +66,9 @@ class Critic:
             before: What makes of their mean the direction of lines that stand before, (size, size).
             behind: The same of lines that follow.
             scale: Nats of two directions that are the same.
-            pairs: A bit for each pair of the first symbols, whether the second stood behind the first in verse,
-                (symbols, symbols / 8).
         """
         self.vectors = vectors
         self.before, self.behind, self.scale = before, behind, np.float32(scale)
-        self.pairs = pairs
 
     @classmethod
     def load(cls, directory: Path, vocab_size: int) -> Critic:
@@ -64,25 +80,24 @@ class Critic:
         path = directory / CRITIC_FILE
         arrays = read_arrays(path)
         shapes = {name: values.shape for name, values in arrays.items()}
-        size = shapes.get("vectors", (0, 0))[-1]
-        known = 8 * shapes.get("pairs", (0, 0))[-1]
-        wanted = {"vectors": (vocab_size, size), "before": (size, size), "behind": (size, size), "scale": (1,)}
-        kinds = {name: values.dtype.kind for name, values in arrays.items()}
-        if (
-            shapes != {**wanted, "pairs": (known, known // 8)}
-            or known > vocab_size
-            or kinds != {**dict.fromkeys(wanted, "f"), "pairs": "u"}
-            or not all(np.isfinite(values).all() for values in arrays.values())
-        ):
+        size = shapes.get("before", (0, 0))[-1]
+        wanted = {"before": (size, size), "behind": (size, size), "scale": (1,)}
+        try:
+            vectors = in_steps(arrays, "vectors")
+            if vectors.shape != (vocab_size, size) or any(shapes.get(name) != shape for name, shape in wanted.items()):
+                raise ValueError(shapes)
+            if not all(arrays[name].dtype.kind == "f" and np.isfinite(arrays[name]).all() for name in wanted):
+                raise ValueError(wanted)
+        except (KeyError, ValueError) as error:
             raise CheckpointError(
                 "critic_does_not_fit",
                 "{path} is no critic for a vocabulary of {count} symbols; fetch it or train it again with "
                 "scripts/learn_critic.py",
                 path=path,
                 count=vocab_size,
-            )
-        vectors, before, behind = (arrays[name].astype(np.float32) for name in ("vectors", "before", "behind"))
-        return cls(vectors, before, behind, float(arrays["scale"][0]), arrays["pairs"])
+            ) from error
+        before, behind = (arrays[name].astype(np.float32) for name in ("before", "behind"))
+        return cls(vectors, before, behind, float(arrays["scale"][0]))
 
     def lift(self, before: Ints, behind: Ints) -> Floats:
         """Return by how many nats lines are likelier behind others than elsewhere, up to a constant of the former.
@@ -94,18 +109,6 @@ class Critic:
         one, other = self._direction(before, self.before), self._direction(behind, self.behind)
         nats: Floats = self.scale * (one * other).sum(axis=-1)
         return nats
-
-    def unheard(self, lines: Ints) -> Ints:
-        """Return how many neighbours in each line verse never set side by side, rare characters counted with them.
-
-        Args:
-            lines: Character ids, (..., length).
-        """
-        first, second = lines[..., :-1], lines[..., 1:]
-        known = (first < len(self.pairs)) & (second < len(self.pairs))
-        bits = self.pairs[np.where(known, first, 0), np.where(known, second, 0) >> 3] >> (second & 7) & 1
-        missing: Ints = (~(known & (bits > 0))).sum(axis=-1)
-        return missing
 
     def _direction(self, ids: Ints, project: Floats) -> Floats:
         found = self.vectors[ids].sum(axis=-2) @ project.T
@@ -124,6 +127,25 @@ class Critic:
         return self.lift(before, behind)
 
 
+def in_steps(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Floats:
+    """Return vectors that are stored as whole numbers of steps of their columns, (symbols, size).
+
+    Raises:
+        KeyError: They are missing.
+        ValueError: They are no such vectors.
+    """
+    vectors, steps = arrays[name], arrays[f"{name} steps"]
+    if (
+        vectors.dtype != np.int8
+        or vectors.ndim != 2
+        or steps.shape != vectors.shape[1:]
+        or not np.isfinite(steps).all()
+    ):
+        raise ValueError(name)
+    found: Floats = vectors.astype(np.float32) * steps.astype(np.float32)
+    return found
+
+
 def _halved(lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     middle = len(lines) // 2
     return lines[:middle], lines[middle:]
@@ -137,33 +159,213 @@ def _filled(rows: Sequence[Ints]) -> Ints:
     return result
 
 
+class Usage:
+    """What verse sets together. Several threads may use one object."""
+
+    def __init__(self, levels: Bytes, triples: Bytes, frequency: Floats, earlier: Floats, later: Floats) -> None:
+        """Take what was counted.
+
+        Args:
+            levels: How often two of the commonest symbols are neighbours, as the number of binary digits that the
+                count has, at most 7, two of them in a byte, the first in its lower half, (symbols, symbols / 2).
+            triples: A bit for each place of three symbols in a row, see `place_of_triples`, (bits / 8,).
+            frequency: Logarithms of how often each symbol stands in verse, (vocab_size,).
+            earlier: Vectors of the commonest symbols where they stand before another in a line, (symbols, size).
+            later: The same where they stand behind; the product is how much oftener the two meet than by chance, in
+                nats.
+        """
+        self.levels, self.triples, self.frequency = levels, triples, frequency
+        self.earlier, self.later = earlier, later
+        self._total = np.log(np.exp(frequency.astype(np.float64)).sum()).astype(np.float32)
+
+    @classmethod
+    def load(cls, directory: Path, vocab_size: int) -> Usage:
+        """Read `usage.safetensors` of a model directory.
+
+        Raises:
+            CheckpointError: The file is missing, damaged or of another vocabulary.
+        """
+        path = directory / USAGE_FILE
+        arrays = read_arrays(path)
+        try:
+            levels, triples = (
+                np.frombuffer(zlib.decompress(arrays[name].tobytes()), np.uint8) for name in ("levels", "triples")
+            )
+            earlier, later = in_steps(arrays, "earlier"), in_steps(arrays, "later")
+            frequency = arrays["frequency"].astype(np.float32)
+            known = len(earlier)
+            if frequency.shape != (vocab_size,) or known > vocab_size or known % 2:
+                raise ValueError(known)
+            if earlier.shape != later.shape:
+                raise ValueError(later.shape)
+            if not np.isfinite(frequency).all():
+                raise ValueError(frequency)
+            if not len(triples) or len(triples) & len(triples) - 1:  # places are the upper bits of a product
+                raise ValueError(len(triples))
+            return cls(levels.reshape(known, known // 2), triples, frequency, earlier, later)
+        except (KeyError, ValueError, TypeError, zlib.error) as error:
+            raise CheckpointError(
+                "usage_does_not_fit",
+                "{path} does not hold what verse sets together for a vocabulary of {count} symbols; fetch it or make "
+                "it again with scripts/learn_usage.py",
+                path=path,
+                count=vocab_size,
+            ) from error
+
+    def unheard(self, lines: Ints) -> Ints:
+        """Return how many neighbours in each line verse never set side by side, rare characters counted with them.
+
+        Args:
+            lines: Character ids, (..., length).
+        """
+        missing: Ints = (self._levels(lines) == 0).sum(axis=-1)
+        return missing
+
+    def habits(self, lines: Ints) -> Floats:
+        """Return what the rater takes of lines, (..., length): (..., habits), in the order of `HABITS`.
+
+        Args:
+            lines: Character ids, (..., length), at least two; two have neither triples nor ties.
+        """
+        often = _NATS_OF_LEVELS[self._levels(lines)]
+        frequency = self.frequency[lines]
+        chance = frequency[..., :-1] + frequency[..., 1:] - self._total
+        beyond = often - np.maximum(chance, np.float32(-3))
+        attested = self._attested(lines)
+        ties, mean = self._ties(lines)
+        parts = [
+            often.mean(axis=-1),
+            often.min(axis=-1),
+            beyond.mean(axis=-1),
+            beyond.min(axis=-1),
+            frequency.mean(axis=-1),
+            attested.mean(axis=-1),
+            attested[..., -1],
+            mean,
+            ties[..., -1],
+            ties.min(axis=-1),
+        ]
+        found: Floats = np.stack(parts, axis=-1).astype(np.float32)
+        return found
+
+    def _levels(self, lines: Ints) -> Bytes:
+        """Return the levels of neighbours, (..., length - 1)."""
+        first, second = lines[..., :-1], lines[..., 1:]
+        known = (first < len(self.levels)) & (second < len(self.levels))
+        bytes_ = self.levels[np.where(known, first, 0), np.where(known, second, 0) >> 1]
+        found: Bytes = np.where(known, bytes_ >> (4 * (second & 1)).astype(np.uint8) & 15, 0)
+        return found
+
+    def _attested(self, lines: Ints) -> Ints:
+        """Tell which three characters in a row verse has, (..., length - 2): 1, or else 0."""
+        places = place_of_triples(lines, len(self.frequency), len(self.triples) * 8)
+        found: Ints = self.triples[places >> 3] >> (places & 7).astype(np.uint8) & 1
+        return found if lines.shape[-1] > 2 else np.zeros_like(lines[..., :1])
+
+    def _ties(self, lines: Ints) -> tuple[Floats, Floats]:
+        """Return how each character keeps to those of its line that are no neighbours, and the mean of all such pairs.
+
+        Returns:
+            (..., length) and (...).
+        """
+        length = lines.shape[-1]
+        known = lines < len(self.earlier)
+        ids = np.where(known, lines, 0)
+        earlier, later = (vectors[ids] * known[..., None] for vectors in (self.earlier, self.later))
+        apart = np.triu(np.ones((length, length), dtype=np.float32), 2)
+        nats = (earlier @ np.swapaxes(later, -1, -2)) * apart
+        both = nats.sum(axis=-1) + nats.sum(axis=-2)
+        counts = np.maximum((apart + apart.T).sum(axis=0), np.float32(1))
+        return both / counts, nats.sum(axis=(-2, -1)) / max(apart.sum(), np.float32(1))
+
+
+_NATS_OF_LEVELS = np.log(np.array([0.4, 1, 2.5, 5.5, 11, 22, 45, 130], dtype=np.float32))
+"""Of a count with so many binary digits."""
+
+
+def place_of_triples(lines: Ints, vocab_size: int, places: int) -> Ints:
+    """Return the place of each three symbols in a row among so many, a power of two: (..., length - 2).
+
+    Multiplicative hashing (Knuth, The Art of Computer Programming, vol. 3, 6.4): the upper bits of a product.
+    """
+    ids = lines.astype(np.uint64)
+    keys = (ids[..., :-2] * np.uint64(vocab_size) + ids[..., 1:-1]) * np.uint64(vocab_size) + ids[..., 2:]
+    found: Ints = (keys * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(65 - places.bit_length())).astype(np.int64)
+    return found
+
+
+TAIL = 3
+"""Characters behind the cut of a line of five or seven; what stands before them is its head."""
+
+
 @dataclass(frozen=True)
-class Rater:
+class Points:
     """A linear guess of the points that a reader gives a line, 0 for broken to 3 for excellent.
 
     Attributes:
         outputs: Points for the model's outputs, (embedding_dim,).
         surprise: Points for the surprise of a line in nats, one for each of `SUMMARIES`.
+        habits: Points for what verse sets together, one for each of `HABITS`.
         bias: Points of a line of which all these are 0.
-        worn: Two characters that a search led by these points would write oftener than people do -> nats against a
-            line that has them.
     """
 
     outputs: Floats
     surprise: Floats
+    habits: Floats
     bias: float
-    worn: Mapping[str, float] = field(default_factory=dict)
 
-    def __call__(self, outputs: Floats, surprise: Floats) -> Floats:
-        """Return the points of lines, (...).
+    def __call__(self, outputs: Floats, surprise: Floats, habits: Floats) -> Floats:
+        """Return the points of lines, or of lines of which these are the heads, (...).
 
         Args:
             outputs: The model's outputs that each character was drawn from, their mean over the line, (...,
                 embedding_dim).
             surprise: What each character cost, in nats, (..., length).
+            habits: What verse sets together in them, see `Usage.habits`, (..., habits).
         """
-        found: Floats = outputs @ self.outputs + summaries(surprise) @ self.surprise + np.float32(self.bias)
+        points = outputs @ self.outputs + summaries(surprise) @ self.surprise
+        found: Floats = points + habits @ self.habits + np.float32(self.bias)
         return found
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], dim: int) -> Points:
+        """Take what `fields` returned.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: Something is no number.
+            ValueError: Something is no finite number, or of another model.
+        """
+        names = ("outputs", "surprise", "habits")
+        outputs, surprise, habits = (np.array(content[name], dtype=np.float32) for name in names)
+        bias = float(content["bias"])
+        if (outputs.shape, surprise.shape, habits.shape) != ((dim,), (len(SUMMARIES),), (len(HABITS),)):
+            raise ValueError(outputs.shape)
+        if not all(np.isfinite(values).all() for values in (outputs, surprise, habits, bias)):
+            raise ValueError(bias)
+        return cls(outputs, surprise, habits, bias)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the guess as values of JSON."""
+        weights = {"outputs": self.outputs, "surprise": self.surprise, "habits": self.habits}
+        rounded = {name: [round(float(value), 5) for value in values] for name, values in weights.items()}
+        return {**rounded, "bias": round(self.bias, 5)}
+
+
+@dataclass(frozen=True)
+class Rater:
+    """What readers give lines.
+
+    Attributes:
+        line: The points of a line.
+        head: The same guessed from all but its last `TAIL` characters.
+        worn: Two characters that a search led by these points would write oftener than people do -> nats against a
+            line that has them.
+    """
+
+    line: Points
+    head: Points
+    worn: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, directory: Path, dim: int) -> Rater:
@@ -181,15 +383,10 @@ class Rater:
             content = json.loads(path.read_text(encoding="utf-8"))
             if (content["kind"], content["version"]) != (RATER_KIND, RATER_VERSION):
                 raise ValueError(content["kind"])
-            outputs, surprise = (np.array(content[name], dtype=np.float32) for name in ("outputs", "surprise"))
-            bias = float(content["bias"])
             worn = {str(pair): float(nats) for pair, nats in content["worn"].items()}
             if any(len(pair) != 2 for pair in worn) or not all(np.isfinite(list(worn.values()))):
                 raise ValueError(worn)
-            if outputs.shape != (dim,) or surprise.shape != (len(SUMMARIES),):
-                raise ValueError(outputs.shape)
-            if not (np.isfinite(outputs).all() and np.isfinite(surprise).all() and np.isfinite(bias)):
-                raise ValueError(bias)
+            return cls(Points.of(content["line"], dim), Points.of(content["head"], dim), worn)
         except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise CheckpointError(
                 "no_rater_file",
@@ -199,16 +396,14 @@ class Rater:
                 version=RATER_VERSION,
                 dim=dim,
             ) from error
-        return cls(outputs, surprise, bias, worn)
 
     def save(self, directory: Path) -> None:
         """Write `rater.json` into a directory that is there."""
         content = {
             "kind": RATER_KIND,
             "version": RATER_VERSION,
-            "outputs": [round(float(value), 5) for value in self.outputs],
-            "surprise": [round(float(value), 5) for value in self.surprise],
-            "bias": round(self.bias, 5),
+            "line": self.line.fields(),
+            "head": self.head.fields(),
             "worn": {pair: round(nats, 1) for pair, nats in self.worn.items()},
         }
         text = json.dumps(content, ensure_ascii=False)

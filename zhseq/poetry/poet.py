@@ -10,7 +10,7 @@ from pathlib import Path
 from zhseq import checkpoint
 from zhseq.device import pick_backend, set_blas_threads
 from zhseq.errors import InputError
-from zhseq.poetry.coherence import CRITIC_FILE, RATER_FILE, Critic, Rater
+from zhseq.poetry.coherence import CRITIC_FILE, RATER_FILE, USAGE_FILE, Critic, Rater, Usage
 from zhseq.poetry.faults import Review
 from zhseq.poetry.forms import FORMS, Controls
 from zhseq.poetry.network import Network, NumpyNetwork, read_settings
@@ -47,6 +47,7 @@ class Poet:
         name: str = "",
         sense: Sense | None = None,
         critic: Critic | None = None,
+        usage: Usage | None = None,
         rater: Rater | None = None,
     ) -> None:
         """Wrap a model, its vocabulary and tables; see `load`. A directory of a prosody is read when first needed."""
@@ -57,7 +58,8 @@ class Poet:
         self.sense = sense
         self._known = Known(vocab, sense)
         self.critic = critic
-        self._writer = Writer(network, vocab, sense, critic, rater)
+        self.usage = usage
+        self._writer = Writer(network, vocab, sense, critic, usage, rater)
 
     def __repr__(self) -> str:
         holds = f"{len(FORMS)} forms, {len(self.tunes)} tunes, {len(self.authors)} authors"
@@ -100,8 +102,9 @@ class Poet:
         prosody = directory if (directory / PROSODY_FILE).exists() else None
         sense = Sense.load(directory) if (directory / SENSE_FILE).exists() else None
         critic = Critic.load(directory, len(vocab)) if (directory / CRITIC_FILE).exists() else None
+        usage = Usage.load(directory, len(vocab)) if (directory / USAGE_FILE).exists() else None
         rater = Rater.load(directory, settings.embedding_dim) if (directory / RATER_FILE).exists() else None
-        return cls(network, vocab, prosody, directory.name, sense, critic, rater)
+        return cls(network, vocab, prosody, directory.name, sense, critic, usage, rater)
 
     @property
     def authors(self) -> tuple[str, ...]:

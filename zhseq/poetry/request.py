@@ -120,7 +120,7 @@ class Ranking:
     the critic of whole poems."""
     unheard: float = 4.0
     """Nats against each two neighbours in a line that no poem has from which the model learned."""
-    rating: float = 1.0
+    rating: float = 2.0
     """Nats a character for each point that a reader would give a line of regulated verse, on a scale of 0 to 3, as the
     rater that comes with a model guesses."""
     subject: float = 2.0

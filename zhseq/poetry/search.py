@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zhseq.batching import Ints
-from zhseq.poetry.coherence import Critic, Rater, WornPairs
+from zhseq.poetry.coherence import TAIL, Critic, Rater, Usage, WornPairs
 from zhseq.poetry.fitting import PatternChoice
 from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.planning import Plan
@@ -29,6 +29,7 @@ _NEVER = 1e6  # nats against a rhyme word that rhymes with itself
 _REPEATED_IN_CI = 1.5  # nats likewise in a ci; ci repeat words, regulated verse hardly does
 _HEAD = 25.0  # ranks within which frequencies hardly differ
 _TAIL = 1500  # rank beyond which characters are rare enough not to be favoured over each other
+_SHORTEST_HEAD = 2  # characters of a line that can be judged before the rest is drawn
 _BRANCHES = 128  # best characters at a position among which one is drawn
 
 
@@ -57,8 +58,9 @@ class Task:
         sense: What verse takes for granted, or None.
         title: Ids of title or subject, which speaks of a season or hour as lines do, shape (length,).
         facing: Which characters face each other, or None.
-        critic: How well lines follow those before them, and what verse never set side by side; or None.
-        rater: How readers rate lines, or None.
+        critic: How well lines follow those before them, or None.
+        usage: What verse sets together, or None.
+        rater: How readers rate lines, or None; asks for `usage`.
         worn: Pairs of characters that are held back where the rater counts, or None.
         coherence: Weight of the nats by which a line follows those before it; see `Ranking`.
         echoes: Place, a line and a position, that repeats the character of an earlier one -> the earlier one.
@@ -84,6 +86,7 @@ class Task:
     title: Ints
     facing: FacingTables | None
     critic: Critic | None
+    usage: Usage | None
     rater: Rater | None
     worn: WornPairs | None
     coherence: float
@@ -107,6 +110,7 @@ class Task:
         title: Ints,
         facing: FacingTables | None,
         critic: Critic | None,
+        usage: Usage | None,
         rater: Rater | None,
         worn: WornPairs | None,
     ) -> Task:
@@ -127,6 +131,7 @@ class Task:
             title: See there.
             facing: See there.
             critic: See there.
+            usage: See there.
             rater: See there.
             worn: See there.
 
@@ -173,6 +178,7 @@ class Task:
             title=title,
             facing=facing,
             critic=critic,
+            usage=usage,
             rater=rater,
             worn=worn,
             coherence=0.0 if plan.tune else plan.request.ranking.coherence,
@@ -223,6 +229,31 @@ def search(
         yield state.poems, state.pattern
 
 
+@dataclass
+class _Drawn:
+    """Candidates for a line, as far as they are drawn: one row for each, those of a poem together.
+
+    Attributes:
+        candidates: Characters, (rows, length), 0 where none is drawn yet.
+        surprise: What each cost in nats, likewise.
+        outputs: The network's outputs that they were drawn from, their sum, (rows, embedding_dim).
+    """
+
+    candidates: Ints
+    surprise: Floats
+    outputs: Floats
+
+    @classmethod
+    def nothing(cls, rows: int, length: int, dim: int) -> _Drawn:
+        """Return candidates without a character."""
+        surprise, outputs = (np.zeros((rows, size), dtype=np.float32) for size in (length, dim))
+        return cls(np.zeros((rows, length), dtype=np.int64), surprise, outputs)
+
+    def select(self, rows: Ints) -> None:
+        """Go on with these rows, some of them several times."""
+        self.candidates, self.surprise, self.outputs = self.candidates[rows], self.surprise[rows], self.outputs[rows]
+
+
 class _Search:
     """The state of a batch between two lines."""
 
@@ -258,33 +289,49 @@ class _Search:
         rows = np.arange(len(self.poems)).repeat(width)
         for reader in self.readers:
             reader.select(rows)
-        candidates = np.zeros((len(rows), len(characters)), dtype=np.int64)
-        surprise = np.zeros((len(rows), len(characters)), dtype=np.float32)
-        outputs = np.zeros((len(rows), self.score.vectors.shape[1]), dtype=np.float32)
+        drawn = _Drawn.nothing(len(rows), len(characters), self.score.vectors.shape[1])
         for position, character in enumerate(characters):
             if position:
                 for reader in self.readers:
-                    reader.read(candidates[:, position - 1 : position])
+                    reader.read(drawn.candidates[:, position - 1 : position])
+            if position == len(characters) - TAIL:
+                self._keep_good_heads(line, drawn, position, width)
             logits = self._logits()
-            outputs += self.readers[0].output
+            drawn.outputs += self.readers[0].output
             if (line, position) in self.task.echoes:
                 earlier, place = self.task.echoes[line, position]
-                candidates[:, position] = candidates[:, place] if earlier == line else self.poems[rows, earlier, place]
+                same = drawn.candidates[:, place] if earlier == line else self.poems[rows, earlier, place]
+                drawn.candidates[:, position] = same
             elif character < 0:
-                choices = self._choices(logits, rows, candidates, line, position)
+                choices = self._choices(logits, rows, drawn.candidates, line, position)
                 chances = self.chances[:, self.drawn, :width].ravel()
-                candidates[:, position] = choices.draw(self.sampling, chances, _BRANCHES)
+                drawn.candidates[:, position] = choices.draw(self.sampling, chances, _BRANCHES)
                 self.drawn += 1
             else:
-                candidates[:, position] = character
-            chosen = logits[np.arange(len(rows)), candidates[:, position]]
-            surprise[:, position] = log_total(logits) - chosen
+                drawn.candidates[:, position] = character
+            chosen = logits[np.arange(len(rows)), drawn.candidates[:, position]]
+            drawn.surprise[:, position] = log_total(logits) - chosen
             yield None
-        shape = (-1, width, len(characters))
-        outputs /= np.float32(len(characters))
-        self._choose(
-            line, candidates.reshape(shape), surprise.reshape(shape), outputs.reshape(len(self.poems), width, -1)
-        )
+        self._choose(line, drawn, width)
+
+    def _keep_good_heads(self, line: int, drawn: _Drawn, position: int, width: int) -> None:
+        """Go on with the better half of the heads of a line, with two candidates for each of them.
+
+        Args:
+            line: Number of the line.
+            drawn: The candidates; those that are left take the places of the others.
+            position: How many characters they have.
+            width: Candidates of each poem.
+        """
+        if self.task.rater is None or not self.ranking.rating or position < _SHORTEST_HEAD or width == 1:
+            return
+        kept = (width + 1) // 2
+        order = np.argsort(-self._judge(line, drawn, position, width), axis=1, kind="stable")
+        places = order[:, np.arange(width) % kept]
+        rows = (places + np.arange(len(places))[:, None] * width).ravel()
+        drawn.select(rows)
+        for reader in self.readers:
+            reader.select(rows)
 
     def _end_line(self, line: int) -> None:
         """Read the end of a line; only when the next one is due, since whoever waits for this one has it already."""
@@ -371,40 +418,54 @@ class _Search:
             doubled = doubled & (upper[:, position] == upper[:, position - 1])
         return np.where(doubled, np.float32(0), np.float32(2 * USED))
 
-    def _choose(self, line: int, candidates: Ints, surprise: Floats, outputs: Floats) -> None:
+    def _judge(self, line: int, drawn: _Drawn, length: int, width: int) -> Floats:
+        """Return how good candidates are, or the heads that they begin with, (poems, candidates), in nats a character.
+
+        Args:
+            line: Number of the line.
+            drawn: The candidates.
+            length: How many characters count.
+            width: Candidates of each poem.
+        """
+        task, ranking, answers, count = self.task, self.ranking, self.task.answers, len(self.poems)
+        candidates = drawn.candidates[:, :length].reshape(count, width, length)
+        surprise = drawn.surprise[:, :length].reshape(count, width, length)
+        score = self.score(candidates, surprise, self.poems[:, answers[line]] if line in answers else None)
+        if self.sense is not None:
+            score -= np.float32(ranking.seasons / length) * self.sense.clash(self.spoken, candidates)
+        if task.rater is not None and task.usage is not None:
+            guess = task.rater.line if length == len(task.forced[line]) else task.rater.head
+            outputs = drawn.outputs.reshape(count, width, -1) / np.float32(length)
+            score += np.float32(ranking.rating) * guess(outputs, surprise, task.usage.habits(candidates))
+        if task.worn is not None and ranking.rating:
+            score -= task.worn(candidates) / np.float32(length)
+        if task.usage is not None:
+            score -= np.float32(ranking.unheard / length) * task.usage.unheard(candidates)
+        if task.critic is not None:
+            before = self.poems[:, :line].reshape(count, 1, -1)
+            score += np.float32(task.coherence / length) * task.critic.lift(before, candidates)
+        if task.subject is not None:
+            missed = (line + 1) / len(task.forced)
+            gain = np.where(self.carried, np.float32(0), np.float32(ranking.subject * missed / length))
+            score += gain[:, None] * task.subject[candidates].any(axis=2)
+        return score
+
+    def _choose(self, line: int, drawn: _Drawn, width: int) -> None:
         """Keep the best candidate of each poem.
 
         Args:
             line: Number of the line.
-            candidates: (poems, candidates, length).
-            surprise: What each character cost, likewise, in nats.
-            outputs: The network's outputs that each character was drawn from, their mean over the line, (poems,
-                candidates, embedding_dim).
+            drawn: The candidates.
+            width: How many each poem has.
         """
-        answers = self.task.answers
-        answered = self.poems[:, answers[line]] if line in answers else None
-        count, width, length = candidates.shape
-        score = self.score(candidates, surprise, answered) - np.float32(USED) * self._repeats(line, candidates)
-        if self.sense is not None:
-            score -= np.float32(self.ranking.seasons / length) * self.sense.clash(self.spoken, candidates)
-        if self.task.rater is not None:
-            score += np.float32(self.ranking.rating) * self.task.rater(outputs, surprise)
-        if self.task.worn is not None and self.ranking.rating:
-            score -= self.task.worn(candidates) / np.float32(length)
-        if self.task.critic is not None:
-            score -= np.float32(self.ranking.unheard / length) * self.task.critic.unheard(candidates)
-            before = self.poems[:, :line].reshape(count, 1, -1)
-            score += np.float32(self.task.coherence / length) * self.task.critic.lift(before, candidates)
-        subject = self.task.subject
-        if subject is not None:
-            missed = (line + 1) / len(self.task.forced)
-            gain = np.where(self.carried, np.float32(0), np.float32(self.ranking.subject * missed / length))
-            score += gain[:, None] * subject[candidates].any(axis=2)
+        count, length = len(self.poems), drawn.candidates.shape[1]
+        candidates = drawn.candidates.reshape(count, width, length)
+        score = self._judge(line, drawn, length, width) - np.float32(USED) * self._repeats(line, candidates)
         best = score.argmax(axis=1)
         poems = np.arange(count)
         chosen = candidates[poems, best]
-        if subject is not None:
-            self.carried |= subject[chosen].any(axis=1)
+        if self.task.subject is not None:
+            self.carried |= self.task.subject[chosen].any(axis=1)
         self.poems[:, line, :length] = chosen
         if self.sense is not None:
             self.spoken = self.spoken | self.sense.times(chosen)

@@ -11,7 +11,7 @@ import numpy as np
 
 from zhseq.batching import Ints
 from zhseq.errors import InputError, Message
-from zhseq.poetry.coherence import Critic, Rater, WornPairs
+from zhseq.poetry.coherence import Critic, Rater, Usage, WornPairs
 from zhseq.poetry.forms import LINE_MARK, Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network
 from zhseq.poetry.planning import Plan, answer_marks
@@ -42,9 +42,20 @@ class Writer:
         vocab: Vocab,
         sense: Sense | None = None,
         critic: Critic | None = None,
+        usage: Usage | None = None,
         rater: Rater | None = None,
     ) -> None:
-        """Wrap a model, its vocabulary, what verse takes for granted, the critic of whole poems and that of lines."""
+        """Wrap a model, its vocabulary, what verse takes for granted, the critic of whole poems and that of lines.
+
+        Args:
+            network: The language model.
+            vocab: Its vocabulary.
+            sense: What verse takes for granted.
+            critic: How well lines follow those before them.
+            usage: What verse sets together.
+            rater: How readers rate lines; only asked where there is `usage`.
+        """
+        self._usage = usage
         self._rater = rater
         self._sense = sense
         self._critic = critic
@@ -183,6 +194,7 @@ class Writer:
                 title=self.vocab.encode(normalize(plan.controls.title)),
                 facing=self.facing if plan.answers else None,
                 critic=self._critic,
+                usage=self._usage,
                 rater=None if plan.tune else self._rater,  # no line of a ci was rated
                 worn=None if plan.tune else self.worn,
             )

@@ -102,7 +102,7 @@ class Ranking:
     rarity: float = 0.6
     """How far the commonest characters are held back when one is drawn, 0 to 1. A temperature below 1 favours them far
     beyond what people do; this gives back the variety."""
-    seasons: float = 8.0
+    seasons: float = 24.0
     """Weight of the nats by which seasons, hours and weathers are kept apart in verse, for a line that brings them
     together."""
     guidance: float = 1.0

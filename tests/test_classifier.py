@@ -67,6 +67,7 @@ def written(path: Path, content: str) -> Path:
         ("a.csv", '春花,甲\n"秋，月\n雪",乙\n'),
         ("a.csv", 'label,id,text\n甲,1,春花\n乙,2,"秋，月\n雪"\n'),
         ("a.csv", '\ufeff文本,标签\n春花,甲\n"秋，月\n雪",乙\n'),
+        ("a.csv", '春花,甲,,\n"秋，月\n雪",乙,\n'),
     ],
 )
 def test_a_table_is_read_with_names_of_columns_or_without(tmp_path: Path, name: str, content: str) -> None:
@@ -91,6 +92,8 @@ def test_a_tab_makes_a_tsv_whose_quotation_marks_mean_nothing(tmp_path: Path) ->
         ("", r"a\.csv: expected texts and labels, found none"),
         ("text,label\n", r"a\.csv: expected texts and labels, found none"),
         ('春花,甲\n"秋"月,乙\n', r"a\.csv, line 2: no proper CSV"),
+        ("1,春花,甲\n2,秋月,乙\n", r"a\.csv, line 1: expected 2 columns, found 3; put texts with commas into"),
+        ("text,label\n春,花,甲\n秋月,乙\n", r"a\.csv, line 2: expected 2 columns, found 3"),
     ],
 )
 def test_a_table_that_is_no_use_is_refused_by_line(tmp_path: Path, content: str, message: str) -> None:

@@ -285,6 +285,8 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "bad_dev_share": "data.dev_share 须在 0 与 1 之间，而这里是 {value}",
     "no_label": "{path} 第 {line} 行：应有文本及其标签，而这里有 {count} 列；请写作「文本{mark}标签」",
     "empty_cell": "{path} 第 {line} 行：{name} 是空的，请补上，或删去此行",
+    "surplus_columns": "{path} 第 {line} 行：应有 {wide} 列，却有 {count} 列；文本含逗号的请加引号，"
+    "或在首行写出列名，其中要有 text 和 label",
     "labels_no_csv": "{path} 第 {line} 行：不是合格的 CSV（{reason}）；含逗号或换行的文本请加引号",
     "no_labelled_text": "{path}：应有文本和标签，而这里一条也没有",
     "one_label": "{path}：应有两个或更多标签，而 {count} 段文本都是「{label}」",

@@ -7,7 +7,7 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +151,7 @@ def read_labelled(path: Path) -> Labelled:
     else:
         rows = csv.reader(lines, strict=True)
     columns: tuple[int, int] | None = None
+    wide = 2  # columns of a row
     texts, labels, line = list[str](), list[str](), 0
     try:
         for row in rows:
@@ -158,26 +159,11 @@ def read_labelled(path: Path) -> Labelled:
             if columns is None:
                 columns = _columns(row)
                 if columns != (-1, -1):
+                    wide = len(row)
                     continue
                 columns = (0, 1)
-            if len(row) <= max(columns):
-                raise InputError(
-                    "no_label",
-                    "{path}, line {line}: expected a text and its label, found {count} columns; write text{mark}label",
-                    path=path,
-                    line=begin,
-                    count=len([cell for cell in row if cell.strip()]),
-                    mark="\t" if tabs else ",",
-                )
-            text, label = (row[column].strip() for column in columns)
-            if not text or not label:
-                raise InputError(
-                    "empty_cell",
-                    "{path}, line {line}: the {name} is empty; fill it in, or take the line out",
-                    path=path,
-                    line=begin,
-                    name="label" if text else "text",
-                )
+            where = {"path": path, "line": begin}
+            text, label = _cells(row, columns, wide, where, "\t" if tabs else ",")
             texts.append(text)
             labels.append(label)
     except csv.Error as error:
@@ -190,6 +176,38 @@ def read_labelled(path: Path) -> Labelled:
         ) from error
     _check_labels(path, labels)
     return Labelled(tuple(texts), tuple(labels))
+
+
+def _cells(
+    row: Sequence[str], columns: tuple[int, int], wide: int, where: Mapping[str, object], mark: str
+) -> tuple[str, str]:
+    """Return text and label of a row, of which nothing may be left over."""
+    if any(cell.strip() for cell in row[wide:]):
+        raise InputError(
+            "surplus_columns",
+            "{path}, line {line}: expected {wide} columns, found {count}; put texts with commas into quotation "
+            "marks, or name the columns in the first line, text and label among them",
+            **where,
+            wide=wide,
+            count=len(row),
+        )
+    if len(row) <= max(columns):
+        raise InputError(
+            "no_label",
+            "{path}, line {line}: expected a text and its label, found {count} columns; write text{mark}label",
+            **where,
+            count=len([cell for cell in row if cell.strip()]),
+            mark=mark,
+        )
+    text, label = (row[column].strip() for column in columns)
+    if not text or not label:
+        raise InputError(
+            "empty_cell",
+            "{path}, line {line}: the {name} is empty; fill it in, or take the line out",
+            **where,
+            name="label" if text else "text",
+        )
+    return text, label
 
 
 def _columns(row: Sequence[str]) -> tuple[int, int]:

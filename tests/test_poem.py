@@ -107,6 +107,7 @@ def test_bytes_that_are_no_text_are_refused_too(tiny_model_dir):
         (b"", "holds no poem"),
         (b"\x00\x01", "no Chinese"),
         ("春\n{".encode(), "line 2"),
+        ("春风花月。\n山行\t杜甫\t春风花月。\n".encode(), "line 2: expected one poem a line and nothing beside it"),
     ],
 )
 def test_files_that_hold_no_poems_are_refused_with_the_place(front_door, tmp_path, content, reason):
@@ -176,3 +177,11 @@ def test_poems_are_drawn_and_read_aloud(front_door, tmp_path):
     for wrong in (["--picture", "poem.jpg"], ["--picture", "a.svg", "--layout", "up"], ["--check", "-", "--pinyin"]):
         status, output, message = front_door(*wrong)
         assert (status, output, message.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize("name", ["poems.csv", "poems.TSV"])
+def test_tables_are_no_poems(front_door, tmp_path, name):
+    (tmp_path / name).write_text("山行,杜甫,春风花月。\n", encoding="utf-8")
+    status, output, message = front_door("--score", tmp_path / name)
+    assert (status, output) == (2, "")
+    assert f"{name}: expected one poem a line and nothing beside it" in message

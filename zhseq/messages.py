@@ -72,6 +72,8 @@ _POETRY: dict[str, str] = {
     "no_content": "没有 'content'",
     "no_json": "不是 JSON（{error}）",
     "fields_of_record": "{location}：'content' 与 'form' 须是字符串",
+    "columns_of_poems": "{location}：每行应只有一首诗，却是表格的几列；标题与作者请写成记录："
+    '{{"title": "...", "author": "...", "content": "..."}}',
     "no_verse_at": "{location}：此诗中没有汉字",
     # faults
     "fault_of_line": "第 {line} 句：{reason}",

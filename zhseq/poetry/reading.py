@@ -399,9 +399,11 @@ def read_records(lines: Iterable[str], path: str) -> Iterator[tuple[list[str], s
         path: Its name, for messages.
 
     Raises:
-        InputError: A line holds no poem; the message names it.
+        InputError: A line holds no poem, or more than one; the message names it.
     """
     lines = iter(lines)
+    if path.lower().endswith((".csv", ".tsv")):
+        raise _no_columns(path)
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if text.startswith("[") and _JSON.match(text + "{"):  # a file that is one list of records
@@ -422,9 +424,20 @@ def read_record(record: str, location: str) -> tuple[list[str], str]:
         The normalised lines, and the form: the one given, else the regulated shape of the lines, else "".
 
     Raises:
-        InputError: It is neither.
+        InputError: It is neither, or stands in columns, of which others may hold no verse.
     """
+    if "\t" in record.strip() and not record.lstrip().startswith("{"):
+        raise _no_columns(location)
     return _lines_and_form(_loads(record, location) if record.lstrip().startswith("{") else record, location)
+
+
+def _no_columns(location: str) -> InputError:
+    return InputError(
+        "columns_of_poems",
+        "{location}: expected one poem a line and nothing beside it, found columns of a table; title and author have a "
+        'place in records: {{"title": "...", "author": "...", "content": "..."}}',
+        location=location,
+    )
 
 
 def _lines_and_form(record: object, location: str) -> tuple[list[str], str]:

@@ -154,6 +154,7 @@ def test_a_training_is_not_begun_where_one_is_nor_gone_on_with_where_none_is(tmp
         ("names_of_columns", "char label\n" + COLUMNS),
         ("other_columns", COLUMNS + "人 x O\n"),
         ("long_texts", "人 O\n" * 2001),
+        ("empty_column", "1\t人\t人\t_\tn\t_\t0\troot\t_\t_\n\n"),
     ],
 )
 def test_notes_of_a_training(tmp_path: Path, code: str, content: str) -> None:
@@ -281,7 +282,7 @@ ELSEWHERE = {  # codes that other tests have
             "state_does_not_fit",
         ),
         *("state_not_saved", "corpus_missing", "corpus_changed"),
-        *("records_without_labels", "names_of_columns", "other_columns", "long_texts"),
+        *("records_without_labels", "names_of_columns", "other_columns", "empty_column", "long_texts"),
     },
     "checkpoint": {
         *("model_not_fetched", "larger_than_weights", "more_layers_than_tensors", "weights_do_not_fit"),

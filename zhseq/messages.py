@@ -306,6 +306,7 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "one_pair_a_line": "每行一个字及其标签",
     "no_number_first": "一个字及其标签，前面没有编号",
     "names_of_columns": "{name}：第 {line} 行是列名（{found}），略去",
+    "empty_column": "{name}：第 {column} 列没有词性，第 {other} 列却有；请用 <format={format}> 读它",
     "other_columns": "{name}：{total} 行中有 {count} 行的列数与首行不同，如第 {line} 行（{found}）；"
     "只读第一列和最后一列",
     "words_before_tags": "词在前、标签在后，如 北京/ns",

@@ -373,3 +373,13 @@ def test_lines_with_other_columns_are_counted(tmp_path: Path) -> None:
 def test_words_and_parts_of_speech_with_blanks_between_are_columns(tmp_path: Path) -> None:
     (text,) = read_tagged(write(tmp_path, "他们 r\n在 p\nUSB n\n口 n\n")).texts
     assert [span.label for span in text.words or ()] == ["r", "p", "n", "n"]
+
+
+@pytest.mark.parametrize(("row", "format"), [("_\tn", "conllu"), ("NOUN\t_", "conllu-xpos")])
+def test_parts_of_speech_in_the_other_column_are_said(tmp_path: Path, row: str, format: str) -> None:
+    path = write(tmp_path, f"1\t人\t人\t{row}\t_\t0\troot\t_\t_\n\n")
+    (note,) = read_tagged(path, format=format).notes
+    assert note.code == "empty_column"
+    other = read_tagged(path, format=str(note.values["format"]))
+    assert other.notes == ()
+    assert [word.label for word in other.texts[0].words or ()] == [row.replace("_", "").strip()]

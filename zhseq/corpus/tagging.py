@@ -18,7 +18,6 @@ from zhseq.corpus.tagging_lines import (
     DOCUMENT_START,
     PARAGRAPH_ID,
     are_turned,
-    are_words,
     has_commas,
     header_of,
     is_tag,
@@ -63,6 +62,12 @@ _LINE_END = re.compile(r"\r+\n|\r")
 _TURNED = re.compile(r"[A-Za-z]+/[^\sA-Za-z/]+$")
 _SMALL_TAG = re.compile(r"[bimeslu]-\S+|o")
 _PART_OF_SPEECH = re.compile("[A-Za-z]{1,8}")
+_HAN = "[\u3400-\u9fff]"
+_WITH_TAG = re.compile(rf"{_HAN}[\"']?[,;|_:/\\=#^]+[\"']?\w")
+_BORDER = re.compile(r"[/|_\\^]+")
+_UNCUT = re.compile(rf"{_HAN}{{10,}}|{_HAN}+[，。；！？].*{_HAN}")
+_MUCH = 0.1  # of the lines of a file that would be something else
+
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::\w+)?$")
 
 
@@ -355,7 +360,7 @@ def _detect(source: Source, path: Path) -> str:
     if len(pairs) >= _SHARE * len(tokens) and sum(not row[0].isascii() for row in pairs) * 2 > len(pairs):
         return "columns"
     if _most(len(row) < 2 or not is_tag(tag) for row, tag in zip(tokens, last, strict=True)):
-        if not are_words(tokens):
+        if not _are_words(tokens):
             raise source.error(
                 next(index for index, line in enumerate(source.lines) if line.strip()),
                 Message(
@@ -370,6 +375,15 @@ def _detect(source: Source, path: Path) -> str:
         name=source.name,
         known=", ".join(FORMATS[1:]),
     )
+
+
+def _are_words(rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether what stands between blanks is words: neither with their tags, nor with marks between, nor uncut."""
+    tagged = sum(any(map(_WITH_TAG.search, row)) for row in rows)
+    parted = sum(any(map(_BORDER.fullmatch, row[1:-1])) for row in rows)
+    size = sum(len(token) for row in rows for token in row)
+    uncut = sum(len(token) for row in rows for token in row if _UNCUT.search(token))
+    return max(tagged, parted) <= _MUCH * len(rows) and 2 * uncut <= size
 
 
 def _most(answers: Iterable[object]) -> bool:

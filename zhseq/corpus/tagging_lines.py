@@ -202,10 +202,6 @@ _NAMES = (
 )
 _NAMES_OF_COLUMNS = frozenset(_NAMES.split())
 _HAN = "[\u3400-\u9fff]"
-_WITH_TAG = re.compile(rf"{_HAN}[\"']?[,;|_:/\\=#^]+[\"']?\w")
-_BORDER = re.compile(r"[/|_\\^]+")
-_UNCUT = re.compile(rf"{_HAN}{{10,}}|{_HAN}+[，。；！？].*{_HAN}")
-_MUCH = 0.1  # of the lines of a file that would be something else
 
 
 def header_of(lines: Sequence[str]) -> int:
@@ -213,15 +209,6 @@ def header_of(lines: Sequence[str]) -> int:
     names = re.split(r"[\s,;|]+", lines[0].strip().lower()) if lines else []
     names = [name.strip("\"'#") for name in names]
     return int(len(names) > 1 and all(name in _NAMES_OF_COLUMNS for name in names if name))
-
-
-def are_words(rows: Sequence[Sequence[str]]) -> bool:
-    """Tell whether what stands between blanks is words: neither with their tags, nor with marks between, nor uncut."""
-    tagged = sum(any(map(_WITH_TAG.search, row)) for row in rows)
-    parted = sum(any(map(_BORDER.fullmatch, row[1:-1])) for row in rows)
-    size = sum(len(token) for row in rows for token in row)
-    uncut = sum(len(token) for row in rows for token in row if _UNCUT.search(token))
-    return max(tagged, parted) <= _MUCH * len(rows) and 2 * uncut <= size
 
 
 def read_columns(source: Source) -> Iterator[TaggedText]:
@@ -399,6 +386,7 @@ def read_conllu(source: Source, *, column: int = 3) -> Iterator[TaggedText]:
     """
     spaced = any("SpaceAfter=No" in line for line in source.lines)
     with_entities = any("Entity=" in line for line in source.lines)
+    _note_empty_column(source, column)
     rows: list[list[str]] = []
     text, document, covered, begin = None, source.document(0), 0, 0
     own_documents = not any(line.startswith("# newdoc") for line in source.lines)
@@ -426,6 +414,26 @@ def read_conllu(source: Source, *, column: int = 3) -> Iterator[TaggedText]:
                 name = source.document(begin - 1) if own_documents else document
                 yield _conllu_text(source, index, rows, (text, spaced, with_entities, column), name)
             rows, text, covered, begin = [], None, 0, 0
+
+
+def _note_empty_column(source: Source, column: int) -> None:
+    """Note that parts of speech stand in the other of the two columns that may hold them."""
+    other = 7 - column  # 3 and 4
+    fields = [line.split("\t", 5) for line in source.lines[:1000] if line[:1].isdigit()]
+    rows = [row for row in fields if len(row) == 6]
+    if rows and all(row[column] == "_" for row in rows) and any(row[other] != "_" for row in rows):
+        source.notes.append(
+            Message(
+                "empty_column",
+                "{name}: column {column} holds no parts of speech, but column {other} does; <format={format}> reads it",
+                {
+                    "name": source.name,
+                    "column": column + 1,
+                    "other": other + 1,
+                    "format": "conllu" if other == 3 else "conllu-xpos",
+                },
+            )
+        )
 
 
 def _conllu_text(

@@ -7,13 +7,15 @@ that tone; how often words at the ends of even lines are accepted as rhymes, and
 poems are; how many poems keep all rules; and how many ci have the shape, tones and rhymes of their tune. With
 `--rhyme-book FILE` (JSON: `level NAME` or `oblique NAME` -> characters) tones and rhymes are also judged by a book that
 the project does not hold; where its names are `rising NAME`, `departing NAME` and `entering NAME`, so are the oblique
-tones. Last comes how many names of the 200 tunes to which most Song ci were written are found.
+tones, and the oblique groups by their names (`departing 去声七遇` or `departing 七遇`). Last comes how many names of
+the 200 tunes to which most Song ci were written are found.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.errors import CorpusError
 from zhseq.poetry.prosody import CI, Prosody, Tone, TunePattern
-from zhseq.poetry.prosody.books import other_names, standard_name
+from zhseq.poetry.prosody.books import OBLIQUE_GROUPS, other_names, standard_name
 from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.poetry.prosody.prosody import DEPARTING_TONE, ENTERING_TONE, RISING_TONE
 from zhseq.poetry.prosody.tones import pattern_signs
@@ -38,6 +40,7 @@ Ids = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 
 _MOST_SUNG = 200
+_OBLIQUE_KINDS = {RISING_TONE: "rising", DEPARTING_TONE: "departing", ENTERING_TONE: "entering"}
 DRAWS = 200_000  # random pairs of rhyme words
 _SIGNS = {Tone.LEVEL: 1, Tone.OBLIQUE: -1, Tone.EITHER: 0}
 
@@ -188,7 +191,7 @@ def report_oblique(prosody: Prosody, book: Mapping[str, str], uses: Mapping[str,
     for name, characters in book.items():
         for character in set(normalize(characters)):
             kinds.setdefault(character, set()).add(name.split(" ")[0])
-    for tone, kind in ((RISING_TONE, "rising"), (DEPARTING_TONE, "departing"), (ENTERING_TONE, "entering")):
+    for tone, kind in _OBLIQUE_KINDS.items():
         words = [word for word, own in kinds.items() if own - {"level"} == {kind} and prosody.groups(word)]
         told = {word: prosody.oblique_tone(word) for word in words if prosody.tone_class(word) is not Tone.LEVEL}
         for title, weight in (("characters", dict.fromkeys(told, 1)), ("uses", uses)):
@@ -200,6 +203,33 @@ def report_oblique(prosody: Prosody, book: Mapping[str, str], uses: Mapping[str,
                 shares = [100 * known / total, 100 * right / known, 100 * both / known]
                 print(f"by the book {tone}, {title}: {total:,}, known {shares[0]:.1f} %; of these {tone} alone "
                       f"{shares[1]:.1f} %, both {shares[2]:.1f} %")  # fmt: skip
+
+
+def report_oblique_groups(prosody: Prosody, book: Mapping[str, str], uses: Mapping[str, int]) -> None:
+    """Print how many characters of each oblique group stand there in a book; those that name it are left out."""
+    listed: dict[tuple[str, str], set[str]] = {}  # kind and character -> groups
+    for name, characters in book.items():
+        kind, group = name.split(" ", 1)
+        for character in normalize(characters):
+            listed.setdefault((kind, character), set()).add(re.sub("^.声", "", normalize(group)))
+    tried, right = Counter[str](), Counter[str]()
+    every = {word for kind, word in listed if kind in _OBLIQUE_KINDS.values()}
+    for title, members in prosody.table.oblique_groups.items():
+        kind, names = _OBLIQUE_KINDS[title[0]], set(title[2:].split("、"))
+        given = OBLIQUE_GROUPS.get(title, "")
+        judged = [word for word in members if (kind, word) in listed and word not in given]
+        same = [word for word in judged if names & listed[kind, word]]
+        for name, weight in (("characters", dict.fromkeys(judged, 1)), ("uses", uses)):
+            tried[name] += sum(weight.get(word, 0) for word in judged)
+            right[name] += sum(weight.get(word, 0) for word in same)
+        wrong = "".join(word for word in judged if word not in same)
+        print(f"{title}: {len(same)} of {len(judged)} characters{f', not {wrong}' if wrong else ''}")
+    told = set("".join(prosody.table.oblique_groups.values()))
+    for name, weight in (("characters", dict.fromkeys(every, 1)), ("uses", uses)):
+        covered, total = (sum(weight.get(word, 0) for word in words) for words in (every & told, every))
+        print(f"by the book, oblique groups, {name}: {tried[name]:,} told, "
+              f"{100 * right[name] / max(tried[name], 1):.1f} % right; "
+              f"{100 * covered / max(total, 1):.1f} % of those in the book are told")  # fmt: skip
 
 
 def report_names(poems: Dataset, prosody: Prosody) -> None:
@@ -280,6 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report_book(table, words, book, np.random.default_rng(options.seed))
         counts = np.bincount(table.ids, minlength=len(table.characters)).tolist()
         report_oblique(prosody, book, dict(zip(table.characters, counts, strict=True)))
+        report_oblique_groups(prosody, book, dict(zip(table.characters, counts, strict=True)))
     if (np.isin(table.tunes, list(prosody.tunes))).any():
         report_tunes(table, words, prosody.tunes)
     report_names(every, prosody)

@@ -87,6 +87,27 @@ def test_entering_tones_are_told_by_the_name_of_their_group() -> None:
     assert handbook.character("雪").readings[0].tone == "入"
 
 
+def test_oblique_groups_of_the_book_are_looked_up_by_word_and_by_name() -> None:
+    group = RhymeGroup(0, "去", Tone.OBLIQUE, "去雨路语", "去路", "第四部仄声")
+    table = ToneTable(
+        "去雨路语",
+        np.zeros(4, np.float32),
+        "仄仄仄仄",
+        np.ones(4, bool),
+        oblique_groups={"上声六语": "语去", "去声六御": "去", "去声七遇": "路", "上声三讲、二十二养": "雨"},
+    )
+    prosody = Prosody(table, [group], {}, lyric=Prosody(table, [group], {}, book="ci"))
+    handbook = Handbook(prosody)
+    for name in ("路", "去声七遇", "七遇"):
+        found = handbook.group(name)
+        assert (found.name, found.tone, found.size, found.words[0].certain) == ("去声七遇", "去", 1, True)
+    assert handbook.group("二十二养").name == handbook.group("雨").name == "上声三讲、二十二养"
+    with pytest.raises(InputError, match="name one of them: 上声六语, 去声六御"):
+        handbook.group("去")
+    assert handbook.group("路", "ci").name == "第四部仄声 (去)"
+    assert handbook.character("路").readings[0].groups == ("去声七遇 (去)",)
+
+
 def test_facing_words_are_those_of_couplets(handbook: Handbook) -> None:
     assert handbook.facing("春") == [("秋", 5), ("夜", 2)]
     assert handbook.facing("梅") == []

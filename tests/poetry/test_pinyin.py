@@ -43,6 +43,12 @@ def test_a_place_that_asks_for_a_tone_has_it(prosody: Prosody) -> None:
     assert (level, oblique) == ("kān", "kàn")
 
 
+def test_readings_that_no_word_has_are_left_out() -> None:
+    assert pinyin.of_tone("长", "仄") == ["zhǎng"]
+    assert pinyin.of_tone("听", "仄") == []  # yǐn is another word
+    assert pinyin.of_tone("醒", "平") == []
+
+
 def test_poems_give_their_pinyin(prosody: Prosody) -> None:
     poem = Poem(MOUNTAIN, "七绝", pattern=pattern("仄", rhymed=True))
     assert poem.pinyin[0][-1] == "xiá"

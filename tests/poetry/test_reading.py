@@ -125,3 +125,15 @@ def test_text_without_a_poem_is_left_as_it_is() -> None:
     assert read("今天天气很好，我们去公园。\n大家都高兴。")[0].verse == "今天天气很好，我们去公园。\n大家都高兴。"
     assert read("春")[0] == WrittenPoem("春")
     assert read_poem("") == WrittenPoem("")
+
+
+def test_a_quatrain_under_the_name_of_a_tune_is_regulated_verse() -> None:
+    lines = ("中平中仄仄平平", "中仄平平仄仄平")
+    sung = {
+        "长歌": TunePattern((7,) * 4, lines * 2, (1, 1, 0, 1), name="长歌", count=9, total=9),
+        "长行": TunePattern((7,) * 8, lines * 4, (1, 1, 0, 1, 0, 1, 0, 1), name="长行", count=9, total=9),
+    }
+    couplet = "江山白日千山雪，白雪黄河入海流。"
+    assert named_tune(WrittenPoem(couplet * 2, "长歌"), sung) == ""
+    assert named_tune(WrittenPoem(couplet * 4, "长行"), sung) == "长行"
+    assert named_tune(WrittenPoem(couplet * 4, "长歌"), sung) == ""

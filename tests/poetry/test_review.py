@@ -450,6 +450,17 @@ def test_ci_to_one_tune_run_together_are_told():
     assert str(review(lines * 3, prosody()).note) == "reads as 3 小令 run together; part them by a blank line"
 
 
+def test_rhymes_on_oblique_words_are_called_by_the_book():
+    found = prosody()
+    named = replace(found.table, oblique_groups={"入声五物、六月": "月雪", "入声九屑": "雪"})
+    known = Prosody(named, found.rhyme_groups, found.tunes)
+    judged = review("黄河入海雪，白日依山雪。江山白日楼，欲上长江月。", known)
+    assert [judged.rhyme_name(line, known) for line in range(4)] == ["入声五物、六月 (雪)"] * 2 + [
+        "",
+        "入声五物、六月 (雪)",
+    ]
+
+
 def test_what_is_no_poem_to_the_tune_that_was_named_has_one_fault():
     tune = Pattern((3,) * 9, ("中中平",) * 9, (1,) * 9)
     found = review("黄河白流，白日尽无秋。", sung(tune), sung(tune).tunes["新令"])

@@ -7,7 +7,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
-from check_prosody import Words, faults, keeps_tones, report_book, report_oblique, rhyming  # noqa: E402
+from check_prosody import (  # noqa: E402
+    Words,
+    faults,
+    keeps_tones,
+    report_book,
+    report_oblique,
+    report_oblique_groups,
+    rhyming,
+)
 
 from zhseq.poetry.prosody.prosody import Prosody, RhymeGroup, Tone, ToneTable  # noqa: E402
 from zhseq.poetry.prosody.verse_table import VerseTable  # noqa: E402
@@ -102,3 +110,22 @@ def test_oblique_tones_are_judged_by_characters_and_by_uses(capsys: pytest.Captu
     assert rows[1].startswith("by the book 上, uses: 4, known 100.0 %; of these 上 alone 75.0 %")
     assert all("alone 100.0 %" in row for row in rows[2:])
     assert len(rows) == 6
+
+
+def test_oblique_groups_are_judged_but_for_the_words_that_name_them(capsys: pytest.CaptureFixture[str]) -> None:
+    table = ToneTable(
+        "路渡住雨",
+        np.zeros(4, np.float32),
+        "仄" * 4,
+        np.ones(4, bool),
+        oblique_groups={"去声七遇": "路渡", "去声六御": "住", "上声三讲、二十二养": "雨"},
+    )
+    book = {"departing 去声七遇": "路渡住", "rising 二十二养": "雨", "departing 六御": "去"}
+    report_oblique_groups(Prosody(table, [], {}), book, {"渡": 6, "住": 3, "雨": 1, "去": 5, "路": 9})
+    assert capsys.readouterr().out.splitlines() == [
+        "去声七遇: 1 of 1 characters",
+        "去声六御: 0 of 1 characters, not 住",
+        "上声三讲、二十二养: 1 of 1 characters",
+        "by the book, oblique groups, characters: 3 told, 66.7 % right; 80.0 % of those in the book are told",
+        "by the book, oblique groups, uses: 10 told, 70.0 % right; 79.2 % of those in the book are told",
+    ]

@@ -5,6 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -234,8 +235,16 @@ class Review:
 
     def rhyme_name(self, line: int, prosody: Prosody) -> str:
         """Return the name of the rhyme group of a line, from 0; empty where it has none."""
+        names = self._group_names(line, prosody)
+        if len(names) < 2:
+            return "".join(names)
+        shared = Counter(name for number in range(len(self.lines)) for name in self._group_names(number, prosody))
+        return max(names, key=lambda name: shared[name])
+
+    def _group_names(self, line: int, prosody: Prosody) -> tuple[str, ...]:
+        """Return the names of the rhyme group of a line, from 0; of an oblique word that has two tones, two."""
         group = self.rhymes[line]
-        return self.rhymes_in(prosody).rhyme_groups[group].full_name if group >= 0 else ""
+        return self.rhymes_in(prosody).group_names(self.lines[line][-1], group) if group >= 0 else ()
 
     def fields(self, door: Door = library, language: str | None = None) -> dict[str, Any]:
         """Return the review as values of JSON, data and words; see `Message.render`."""

@@ -20,7 +20,7 @@ from zhseq.errors import CheckpointError, ConfigError, InputError, Message
 from zhseq.poetry.forms import not_chinese
 from zhseq.poetry.pinyin import of_tone, readings
 from zhseq.poetry.planning import find_tune
-from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, Tone
+from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Pattern, Prosody, RhymeGroup, Tone
 from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL, LYRIC, MODERN, entering, other_names
 from zhseq.poetry.prosody.prosody import ENTERING_TONE
 from zhseq.poetry.reading import split_lines
@@ -154,7 +154,7 @@ class GroupEntry:
     book: str
     """One of `zhseq.poetry.prosody.books.BOOK_NAMES`."""
     tone: str
-    """平, 仄, or 入 where it holds entering tones."""
+    """平, 上, 去, 入, or 仄 where a group holds rising and departing tones."""
     size: int
     """Words in it."""
     words: tuple[RhymeWord, ...]
@@ -286,24 +286,23 @@ class Handbook:
         """Look a rhyme group up.
 
         Args:
-            name: One of its words.
+            name: One of its words, or its name in the book (下平十一尤, 七遇).
             book: `classical` (平水韵), `ci` (词林正韵) or `modern` (中华通韵).
             num: How many of its words.
 
         Raises:
             InputError: The word rhymes with nothing, is in several groups, or there is no such book.
         """
-        group = self._book(book).group(name)
+        view = self._book(book)
+        title, tone, members, certain = _part_of(name, view) or _whole(view.group(name))
         uses = self._words.uses
-        certain = set(group.certain)
-        ordered = sorted(group.characters, key=lambda word: -uses.get(word, CharacterUse(0, ())).rhymes)
+        ordered = sorted(members, key=lambda word: -uses.get(word, CharacterUse(0, ())).rhymes)
         words = [
             RhymeWord(word, use.rhymes, use.endings[:6], word in certain)
             for word in ordered[:num]
             for use in (uses.get(word, CharacterUse(0, ())),)
         ]
-        tone = ENTERING_TONE if entering(group.full_name) else group.tone.value
-        return GroupEntry(group.full_name, book, tone, len(group.characters), tuple(words))
+        return GroupEntry(title, book, tone, len(members), tuple(words))
 
     def _book(self, book: str) -> Prosody:
         views = {CLASSICAL: lambda: self.prosody, LYRIC: self.prosody.lyric, MODERN: self.prosody.modern}
@@ -459,10 +458,44 @@ def _one_character(character: str) -> str:
     return normalize(character)
 
 
+def _whole(group: RhymeGroup) -> tuple[str, str, str, frozenset[str]]:
+    """Return name, tone, words and certain words of a group."""
+    tone = ENTERING_TONE if entering(group.full_name) else group.tone.value
+    return group.full_name, tone, group.characters, frozenset(group.certain)
+
+
+def _part_of(name: str, prosody: Prosody) -> tuple[str, str, str, frozenset[str]] | None:
+    """Return what `_whole` does of an oblique group of the book of regulated verse; None if it is none.
+
+    Raises:
+        InputError: The word is in several groups, or in none.
+    """
+    groups = prosody.table.oblique_groups if prosody.book == CLASSICAL else {}
+    folded = normalize(name)
+    if len(folded) > 1:
+        titles = tuple(title for title in groups if folded == title or any(map(folded.endswith, title[2:].split("、"))))
+    elif groups and prosody.group(folded).tone is not Tone.LEVEL:
+        titles = prosody.oblique_groups(folded)
+    else:
+        titles = ()
+    if len(titles) > 1:
+        raise InputError(
+            "ambiguous_rhyme_group",
+            "'{name}' is in several rhyme groups; name one of them: {groups}",
+            name=name,
+            groups=", ".join(titles),
+        )
+    if not titles:
+        return None
+    members = groups[titles[0]]
+    certain = frozenset(word for word in members if prosody.certain_groups(word))
+    return titles[0], titles[0][0], members, certain
+
+
 def _names(prosody: Prosody, character: str, tone: str) -> tuple[str, ...]:
     """Return the names of the rhyme groups of a character that have a tone."""
-    groups = (prosody.rhyme_groups[number] for number in prosody.groups(character))
-    return tuple(group.full_name for group in groups if group.tone.value == tone)
+    groups = [number for number in prosody.groups(character) if prosody.rhyme_groups[number].tone.value == tone]
+    return tuple(name for number in groups for name in prosody.group_names(character, number))
 
 
 def _pinyin(character: str, tone: str, *, only: bool) -> tuple[str, ...]:

@@ -65,6 +65,8 @@ def readings(character: str) -> list[str]:
 def of_tone(character: str, due: str) -> list[str]:
     """Return the readings of a character that have a tone, those first that differ from the usual one in tone alone.
 
+    Another syllable counts only if a word of pypinyin has it (长 zhǎng; not 听 yǐn).
+
     Raises:
         ConfigError: pypinyin is not installed.
     """
@@ -72,7 +74,21 @@ def of_tone(character: str, due: str) -> list[str]:
 
     known = readings(character)
     fitting = [reading for reading in known if has_tone(reading, due)]
-    return sorted(fitting, key=lambda reading: to_normal(reading) != to_normal(known[0]))
+    same = [reading for reading in fitting if to_normal(reading) == to_normal(known[0])]
+    return same + [each for each in fitting if each not in same and (character, each) in _readings_in_words()]
+
+
+@lru_cache(maxsize=1)
+def _readings_in_words() -> frozenset[tuple[str, str]]:
+    """Return the characters and the readings that they have in the words of pypinyin."""
+    from pypinyin.phrases_dict import phrases_dict
+
+    return frozenset(
+        (character, reading)
+        for word, sounds in phrases_dict.items()
+        for character, readings in zip(word, sounds, strict=False)
+        for reading in readings
+    )
 
 
 def has_tone(reading: str, due: str) -> bool:

@@ -160,7 +160,8 @@ def read_poem(text: str, tunes: Mapping[str, TunePattern] | None = None) -> Writ
 def named_tune(poem: WrittenPoem, tunes: Mapping[str, TunePattern]) -> str:
     """Return the name of the tune that stands above a poem; an empty string if it is none, or not that of this poem.
 
-    Regulated poems were sung, too, and may be called by the song (浪淘沙): they follow a tune if they have its lines.
+    Regulated poems were sung, too, and may be called by the song: a quatrain of even lines is such a poem (浪淘沙,
+    江南春), and one of eight lines follows the tune if that has its lines (瑞鹧鸪).
     """
     name = normalize(poem.tune)
     tune = tunes.get(name) or tunes.get(standard_name(name))
@@ -171,7 +172,9 @@ def named_tune(poem: WrittenPoem, tunes: Mapping[str, TunePattern]) -> str:
     except InputError:
         return ""
     regular = len(lengths) in (4, 8) and len(set(lengths)) == 1
-    return tune.name if not regular or lengths in {each.line_lengths for each in (tune, *tune.variants)} else ""
+    if regular and (len(lengths) == 4 or lengths not in {each.line_lengths for each in (tune, *tune.variants)}):
+        return ""
+    return tune.name
 
 
 def read_poems(text: str, path: str, tunes: Mapping[str, TunePattern] | None = None) -> list[WrittenPoem]:

@@ -412,7 +412,7 @@ def _with_line_too_many(text: _Text, shelves: Mapping[int, _Shelf], prosody: Pro
         rest = [*lines[:number], *lines[number + 1 :]]
         if len(text.characters) - len(lines[number]) not in shelves:
             continue
-        found = _best(_exact("，".join(rest), shelves, prosody))
+        found = _best(_exact("，".join(rest), shelves, prosody, most=2 * _FEW_FAULTS))
         ends = (0, *accumulate(map(len, found.lines))) if found is not None else ()
         start = sum(map(len, lines[:number]))
         if found is not None and start in ends:
@@ -506,13 +506,19 @@ def _lengths(ends: Sequence[int]) -> tuple[int, ...]:
 # A text that keeps a pattern.
 
 
-def _exact(folded: str, shelves: Mapping[int, _Shelf], prosody: Prosody) -> Iterable[tuple[float, Review]]:
-    """Yield, with how much their pauses differ, the reviews by the patterns that a text keeps."""
+def _exact(
+    folded: str, shelves: Mapping[int, _Shelf], prosody: Prosody, most: float = np.inf
+) -> Iterable[tuple[float, Review]]:
+    """Yield, with how much their pauses differ, the reviews by the patterns that a text keeps.
+
+    Patterns against which more tones than `most` speak are left out.
+    """
     kept: list[tuple[int, int, int, _Text, TunePattern, Pattern]] = []
     for text, shelf, rows in _held(folded, shelves):
         ends, light = _marked(text.ends, shelf), _marked(text.light, shelf)
         rows = rows[(ends | ~shelf.due[rows]).all(axis=1)]
         against = (shelf.signs[rows] * _signs(prosody.sounds(text.characters)) < 0).sum(axis=1)
+        rows, against = rows[against <= most], against[against <= most]
         pauses = (shelf.ends[rows] ^ (ends & ~(light & ~shelf.ends[rows]))).sum(axis=1)
         order = np.lexsort((pauses, against))[:_MOST_JUDGED]
         for wrong, other, row in zip(*(each[order].tolist() for each in (against, pauses, rows)), strict=True):

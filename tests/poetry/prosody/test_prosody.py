@@ -57,6 +57,30 @@ def test_tones_of_characters() -> None:
     assert [prosody.tone_class(c) for c in "風月看龘"] == [Tone.LEVEL, Tone.OBLIQUE, Tone.EITHER, Tone.EITHER]
 
 
+def test_oblique_groups_are_called_by_the_book(tmp_path: Path) -> None:
+    before = small()
+    named = replace(before.table, oblique_groups={"去声十五翰": "看", "上声十四旱": "看懒"})
+    Prosody(named, before.rhyme_groups, before.tunes).save(tmp_path)
+    after = Prosody.load(tmp_path)
+    assert after.table.oblique_groups == named.oblique_groups
+    assert after.oblique_groups("看") == ("去声十五翰", "上声十四旱")
+    assert after.oblique_groups("叹") == ()
+    assert after.group_names("看", 2) == ("去声十五翰 (叹)", "上声十四旱 (叹)")
+    assert after.group_names("叹", 2) == (after.rhyme_groups[2].full_name,)
+    assert after.group_names("东", 0) == (after.rhyme_groups[0].full_name,)
+
+
+def test_a_group_is_found_by_its_name_in_the_book() -> None:
+    before = small()
+    groups = [replace(before.rhyme_groups[0], title="上平一东"), *before.rhyme_groups[1:]]
+    prosody = Prosody(before.table, groups, before.tunes)
+    assert prosody.group("上平一东") is groups[0]
+    assert prosody.group("一东") is groups[0]
+    for name in ("平", "", "一冬"):
+        with pytest.raises(InputError, match="no rhyme group"):
+            prosody.group(name)
+
+
 def test_masks_of_a_vocabulary() -> None:
     vocab = Vocab([*SPECIALS, "<line>", "月", "看", "东", "龘", "，"])
     masks = small().masks(vocab)

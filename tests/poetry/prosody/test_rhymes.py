@@ -108,3 +108,22 @@ def test_words_that_shun_each_other_are_parted_from_a_guess_that_is_partly_wrong
     assert (first[10:19] < 0.1).all()
     assert 0.3 < share[both] < 0.7
     assert first[:0].shape == rhymes.part_in_two(counts[:0, :0], prior[:0])[0].shape
+
+
+def test_kinds_that_poets_mix_are_parted_from_a_few_known_words() -> None:
+    """Three kinds of ten words; poems on the first take words of the second now and then, and the other way round."""
+    rng = np.random.default_rng(5)
+    kind = np.repeat(np.arange(3), 10)
+    drawn = rng.integers(3, size=(3_000, 1))
+    strays = (rng.random((3_000, 4)) < 0.25) & (drawn < 2)
+    segments = np.where(strays, 1 - drawn, drawn) * 10 + rng.integers(10, size=(3_000, 4))
+    known = np.full(31, -1)
+    known[[0, 1, 10, 11, 20]] = 0, 0, 1, 1, 2
+    counts = rhymes.meetings(segments, 31)
+    found = rhymes.part_in_kinds(counts, known, 3)
+    assert found.shape == (31, 3)
+    assert (found[:30].argmax(axis=1) == kind).all()
+    assert (found[:30].max(axis=1) > 0.9).all()
+    assert not found[30].any(), "a word that meets none is of no kind"
+    wrong = np.where(known == 2, -1, known)
+    assert (rhymes.part_in_kinds(counts, wrong, 2)[:20].argmax(axis=1) == kind[:20]).all()

@@ -138,6 +138,28 @@ def test_rising_and_departing_tones(prosody: Prosody) -> None:
     assert prosody.oblique_tone("龘") == "仄"
 
 
+def test_oblique_groups(prosody: Prosody) -> None:
+    for title, words in {
+        "上声七麌": "雨舞鼓苦虎古土", "上声六语": "语旅女渚许楚", "上声十九皓": "老草道早", "上声十七筱": "小鸟晓表",
+        "上声四纸、五尾": "水子死鬼", "去声七遇": "路树暮露渡", "去声八霁": "计细势", "去声四寘": "意地事醉",
+        "去声五未": "味气贵", "去声十七霰": "面见殿", "去声十五翰": "岸乱汉断", "去声二十六宥": "瘦旧袖",
+        "入声九屑": "雪绝别灭", "入声一屋": "竹屋木目", "入声二沃": "玉足曲俗",
+        "入声四质": "日室出", "入声十药": "落薄阁", "入声十三职": "色国息", "入声十四缉": "立湿集",
+        "入声十一陌、十二锡": "客白石壁",
+    }.items():  # fmt: skip
+        assert {word: prosody.oblique_groups(word) for word in words} == dict.fromkeys(words, (title,))
+    assert prosody.oblique_groups("月") == ("入声五物、六月",)
+    assert prosody.oblique_groups("春") == prosody.oblique_groups("龘") == ()
+    assert sum(map(len, prosody.table.oblique_groups.values())) > 2_700
+    assert prosody.group_names("月", prosody.groups("月")[0]) == ("入声五物、六月 (月)",)
+
+
+def test_what_is_no_tune_is_none(prosody: Prosody) -> None:
+    for name in ("桂枝香蟹", "绮寮怨秋夜", "吴中柳枝", "纪游", "养家苦", "云亭灯市竹枝词", "望江南啜茶十咏", "天净沙"):
+        assert name not in prosody.tunes
+    assert "霓裳中序第一" in prosody.tunes
+
+
 def test_readings_of_regulated_verse_count_in_ci(prosody: Prosody) -> None:
     assert prosody.lyric().rhyme("溅", "天")
     assert prosody.lyric().rhyme("翰", "寒")

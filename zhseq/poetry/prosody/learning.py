@@ -15,9 +15,17 @@ import numpy.typing as npt
 
 from zhseq.errors import ConfigError, CorpusError
 from zhseq.poetry.prosody import rhymes, tones, tunes
-from zhseq.poetry.prosody.books import CLASSICAL, entering, named, standard_name
+from zhseq.poetry.prosody.books import CLASSICAL, OBLIQUE_GROUPS, entering, named, standard_name
 from zhseq.poetry.prosody.patterns import TunePattern
-from zhseq.poetry.prosody.prosody import DEPARTING_TONE, RISING_TONE, Prosody, RhymeGroup, Tone, ToneTable
+from zhseq.poetry.prosody.prosody import (
+    DEPARTING_TONE,
+    ENTERING_TONE,
+    RISING_TONE,
+    Prosody,
+    RhymeGroup,
+    Tone,
+    ToneTable,
+)
 from zhseq.poetry.prosody.verse_table import VerseTable
 
 Floats = npt.NDArray[np.float64]
@@ -113,6 +121,7 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
         tone_table,
         rising="".join(character for character in tone_table.characters if character in rising),
         departing="".join(character for character in tone_table.characters if character in departing),
+        oblique_groups=_oblique_groups(table, learned, groups, {RISING_TONE: rising, DEPARTING_TONE: departing}),
     )
     found = tunes.learn_tunes(table, _word_table(table.characters, learned, lyric_groups), stanzas)
     prosody = Prosody(
@@ -199,6 +208,41 @@ def _oblique_tones(
         for tone, kept in ((RISING_TONE, rising > _SURE), (DEPARTING_TONE, rising < 1 - _SURE)):
             found[tone].update(members[row] for row in np.flatnonzero(seen & (kept | both)).tolist())
     return frozenset(found[RISING_TONE]), frozenset(found[DEPARTING_TONE])
+
+
+def _oblique_groups(
+    table: VerseTable, learned: LearnedTones, groups: Sequence[RhymeGroup], tones: Mapping[str, frozenset[str]]
+) -> dict[str, str]:
+    """Part the words of each oblique tone into the groups of the book, from a few words of each (`OBLIQUE_GROUPS`).
+
+    Args:
+        table: Poems.
+        learned: Tones of its characters.
+        groups: Rhyme groups; entering tones are told by the names of their groups.
+        tones: Characters of the rising and of the departing tone.
+
+    Returns:
+        Characters of each group that verse tells.
+    """
+    titles = named([(group.name, group.characters) for group in groups], CLASSICAL)
+    stopped = {c for group, title in zip(groups, titles, strict=True) if entering(title) for c in group.characters}
+    segments = rhymes.old_oblique_runs(table, learned.level)
+    row_of = {character: row for row, character in enumerate(table.characters)}
+    found: dict[str, str] = {}
+    for tone, members in (*tones.items(), (ENTERING_TONE, stopped)):
+        names = [name for name in OBLIQUE_GROUPS if name.startswith(tone)]
+        words = sorted(members)
+        place = np.full(len(table.characters) + 1, -1)
+        place[[row_of[word] for word in words]] = np.arange(len(words))
+        kind_of = {word: number for number, name in enumerate(names) for word in OBLIQUE_GROUPS[name]}
+        known = np.array([kind_of.get(word, -1) for word in words], dtype=np.int64)
+        counts = rhymes.meetings(place[segments], len(words))
+        kinds = rhymes.part_in_kinds(counts, known, len(names))
+        told = (kinds > _SURE) & ((counts.sum(axis=1) >= _LEAST_MET) | (known >= 0))[:, None]
+        for number, name in enumerate(names):
+            if told[:, number].any():
+                found[name] = "".join(words[row] for row in np.flatnonzero(told[:, number]).tolist())
+    return found
 
 
 def _only_tone(readings: Sequence[tuple[str, str]]) -> str:

@@ -83,6 +83,8 @@ class ToneTable:
         words: Words of two characters in which one has another tone than elsewhere -> its place (太华: 1).
         rising: Characters whose oblique reading is known to have the rising tone (上); those of both are in both.
         departing: Likewise for the departing tone (去).
+        oblique_groups: Name of an oblique group in the book of regulated verse (去声七遇) -> characters that are known
+            to be in it; where poets mix two groups, the names of both (上声四纸、五尾).
     """
 
     characters: str
@@ -93,6 +95,7 @@ class ToneTable:
     words: Mapping[str, int] = field(default_factory=dict)
     rising: str = ""
     departing: str = ""
+    oblique_groups: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not len(self.characters) == len(self.level) == len(self.classes) == len(self.learned):
@@ -125,6 +128,10 @@ class Prosody:
         self._index = {character: row for row, character in enumerate(table.characters)}
         self._sounds = dict(zip(table.characters, table.classes, strict=True))
         self._sounds_inside = self._sounds | dict.fromkeys(table.only_at_ends, Tone.OBLIQUE.value)
+        self._oblique_groups: dict[str, tuple[str, ...]] = {}
+        for title, members in table.oblique_groups.items():
+            for character in members:
+                self._oblique_groups[character] = (*self._oblique_groups.get(character, ()), title)
         self._first_of_words = frozenset(word[0] for word in table.words)
         self._groups: dict[str, tuple[int, ...]] = {}
         self._certain: dict[str, tuple[int, ...]] = {}
@@ -195,6 +202,17 @@ class Prosody:
         kinds = ((RISING_TONE, self.table.rising), (DEPARTING_TONE, self.table.departing))
         return "".join(name for name, members in kinds if folded in members) or Tone.OBLIQUE.value
 
+    def oblique_groups(self, character: str) -> tuple[str, ...]:
+        """Return the names in the book of regulated verse of the oblique groups of a character; none if not known."""
+        return self._oblique_groups.get(normalize(character), ())
+
+    def group_names(self, character: str, group: int) -> tuple[str, ...]:
+        """Return what a rhyme group of a character is called; an oblique one by the book where that is known."""
+        found = self.rhyme_groups[group]
+        if self.book != CLASSICAL or found.tone is Tone.LEVEL:
+            return (found.full_name,)
+        return tuple(f"{title} ({found.name})" for title in self.oblique_groups(character)) or (found.full_name,)
+
     def unknown(self, text: str) -> str:
         """Return the characters of a normalised text of whose tone and rhyme nothing is known."""
         return "".join(character for character in text if character not in self._index)
@@ -258,12 +276,17 @@ class Prosody:
         return matrix
 
     def group(self, name: str) -> RhymeGroup:
-        """Return the rhyme group that is called by one of its certain members.
+        """Return the rhyme group that is called by one of its words or by its name in the book (下平十一尤, 十一尤).
 
         Raises:
             InputError: The character rhymes with nothing, or is in several groups and names none of them.
         """
-        named = [group for group in self.rhyme_groups if group.name == normalize(name)]
+        folded = normalize(name)
+        named = [
+            group
+            for group in self.rhyme_groups
+            if folded and (group.name == folded or (len(folded) > 1 and group.title.endswith(folded)))
+        ]
         ids = self.groups(name) if len(name) == 1 else ()
         if named or len(ids) == 1:
             return named[0] if named else self.rhyme_groups[ids[0]]
@@ -382,6 +405,7 @@ def _tables(prosody: Prosody) -> dict[str, Any]:
         "only_at_ends": table.only_at_ends,
         "rising": table.rising,
         "departing": table.departing,
+        "oblique_groups": dict(table.oblique_groups),
         "words": dict(table.words),
         "fallback": "".join(c for c, learned in zip(table.characters, table.learned, strict=True) if not learned),
         "groups": _group_records(prosody),
@@ -408,6 +432,7 @@ def _table(content: dict[str, Any]) -> ToneTable:
         words={str(word): int(place) for word, place in content.get("words", {}).items()},
         rising=str(content.get("rising", "")),
         departing=str(content.get("departing", "")),
+        oblique_groups={str(name): str(members) for name, members in content.get("oblique_groups", {}).items()},
     )
 
 

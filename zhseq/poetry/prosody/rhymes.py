@@ -48,6 +48,7 @@ _CERTAIN_COUNT = 30.0
 _FEWEST = 4  # certain members of a group; one with fewer is an accident, of poems written to another's rhymes mostly
 _CERTAIN_SHARE = 0.8
 _TEMPER, _SUREST = 0.5, 30.0  # words of one poem are no independent witnesses; bounds of logarithms of odds
+_MOST_MIXED = 0.5  # how often two kinds of words may meet, as a share of how often each meets itself
 # What proves a reading: uses among certain words, share of them in one group, and share of all uses anywhere.
 _GUEST_COUNT, _GUEST_SHARE, _GUEST_RATE = 5, 0.8, 0.0005
 
@@ -228,6 +229,40 @@ def part_in_two(counts: Floats, prior: Floats, rounds: int = 30) -> tuple[Floats
         first = 1 / (1 + np.exp(-np.clip(_TEMPER * odds + prior, -_SUREST, _SUREST)))
     share = (with_first / np.maximum(met, 1e-9) - outside) / max(float(inside - outside), 1e-3)
     return np.asarray(first), np.asarray(np.clip(share, 0, 1))
+
+
+def part_in_kinds(counts: Floats, known: Ids, number: int, rounds: int = 10) -> Floats:
+    """Part words into kinds of which some words each are known, by the kinds of the words that they meet.
+
+    In each round the rates at which the kinds meet each other are counted, and each word is given the kind whose rates
+    its meetings fit. Two kinds are held to meet at most half as often, for their size, as each meets itself: without
+    that bound two kinds that poets mix would change places.
+
+    Args:
+        counts: See `meetings`.
+        known: Kind of each known word, -1 for the others, shape (words,).
+        number: How many kinds there are.
+        rounds: Rounds of estimation.
+
+    Returns:
+        Probability of each kind, shape (words, kinds); 0 for words that meet none.
+    """
+    given = np.zeros((len(counts), number))
+    given[known >= 0, known[known >= 0]] = 1
+    kinds = given
+    for _ in range(rounds):
+        met = counts @ kinds
+        together = kinds.T @ met
+        weight = together.sum(axis=1)
+        expected = np.outer(weight, weight) / max(float(weight.sum()), 1e-9)
+        ratio = (together + 0.5) / (expected + _RARE)
+        bound = _MOST_MIXED * np.sqrt(np.outer(np.diag(ratio), np.diag(ratio)))
+        np.fill_diagonal(bound, np.inf)
+        rates = np.minimum(ratio, bound) * (weight + _RARE)
+        logs = _TEMPER * (met @ np.log(rates / rates.sum(axis=1, keepdims=True)).T)
+        kinds = np.where((known >= 0)[:, None], given, _posterior(logs))
+        kinds = np.where(met.sum(axis=1, keepdims=True) > 0, kinds, 0)
+    return np.asarray(kinds)
 
 
 def closed_ends(table: VerseTable) -> Ids:

@@ -434,8 +434,8 @@ def test_uneven_lines_that_hardly_rhyme_are_prose():
     found = review("白日依山，黄河入海流。欲穷千里，更上一层楼兮。", prosody())
     assert (found.form, found.faults) == ("散文", ())
     assert str(found.note) == (
-        "taken for prose or free verse: hardly any of its 4 lines, of 4、5、4、6 characters, rhyme, and no tune has "
-        "such lines; tune= says otherwise"
+        "taken for prose or free verse: hardly any of its 4 lines, of 4、5、4、6 characters, rhyme, and no tune is "
+        "known that has such lines; tune= says otherwise"
     )
 
 

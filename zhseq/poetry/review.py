@@ -141,7 +141,7 @@ def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
     note = Message(
         "uneven_prose",
         "taken for prose or free verse: hardly any of its {count} lines, of {lengths} characters, rhyme, and no tune "
-        "has such lines; <tune> says otherwise",
+        "is known that has such lines; <tune> says otherwise",
         {"count": len(lines), "lengths": "、".join(str(len(line)) for line in lines[:_MOST_SHOWN])},
     )
     return unjudged(lines, PROSE, PROSE, note, prosody)

@@ -162,7 +162,7 @@ def _add_handbook(server: MCPServer, models: Models) -> None:
     @server.tool()
     @_spoken
     def look_up_character(character: str) -> dict[str, Any]:
-        """Look up how verse uses a character: tones (平 level, 仄 oblique, 入 entering), rhyme groups, words."""
+        """Look up how verse uses a character: tones (平, 上, 去, 入; 仄 if not known which), rhyme groups, words."""
         return fields_of(models.handbook.character(character))
 
     @server.tool()

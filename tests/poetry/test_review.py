@@ -233,6 +233,7 @@ def test_ci_are_told_by_their_lines_and_judged_by_their_tune():
         ("春风 spring", "holds 's'"),
         ("，。！", "no Chinese character"),
         ("？", "found 1 line of 1 characters"),
+        ("？" * 40, "found 7 lines of"),
     ],
 )
 def test_what_is_no_poem_is_refused_in_one_sentence(text, reason):
@@ -349,6 +350,8 @@ def test_two_poems_of_different_forms_run_together_are_told():
         found = review(text, prosody())
         assert str(found.note) == f"reads as a {first} and a {second} run together; part them by a blank line"
         assert (found.form, found.faults) == ("杂言", ())
+    found = review(CRANE + "黄河流，欲上一层楼。", prosody())
+    assert str(found.note) == "reads as a 五绝 and a 小令 run together; part them by a blank line"
 
 
 def test_of_neighbouring_lines_of_one_length_that_one_is_too_many_without_which_the_rest_keeps_the_tune():

@@ -136,7 +136,7 @@ def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
     mixed = judge_mixed(lines, prosody)
     if mixed is not None:
         return mixed
-    if len(lines) < _FEWEST_LINES:
+    if len(lines) < _FEWEST_LINES or not "".join(lines).strip(BLANK):
         raise unknown_shape(lines)
     note = Message(
         "uneven_prose",

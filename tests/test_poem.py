@@ -131,6 +131,7 @@ def test_what_is_no_poem_does_not_end_the_check_of_the_others(tmp_path, capsys):
     assert poem_door.main(["--check", str(file), "--json"]) == 2
     refused, judged = map(json.loads, capsys.readouterr().out.splitlines())
     assert (refused["title"], refused["error"]["code"], judged["faults"]) == ("一", "not_chinese", [])
+    assert judged["rhyme_names"] == ["", "下平十一尤 (秋)", "", "下平十一尤 (秋)"]
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "big5", "utf-8-sig"])

@@ -139,7 +139,10 @@ def _add_poems(server: MCPServer, models: Models) -> None:
         text: the poem, in any script; its title may stand above. tune: the tune of a ci, if the title does not say it.
         form: 五绝, 七绝, 五律 or 七律 to hold old-style verse to the rules of regulated verse.
         """
-        return models.poet.check(text, tune=tune, form=form).fields(service, "en")
+        found = models.poet.check(text, tune=tune, form=form)
+        prosody = models.poet.reviewing()
+        names = [found.rhyme_name(line, prosody) for line in range(len(found.lines))]
+        return {**found.fields(service, "en"), "rhyme_names": names}
 
     @server.tool()
     @_spoken

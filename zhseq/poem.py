@@ -320,7 +320,10 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
         suggestions = poet.suggest(poem.verse, **rules) if options.suggest is not None else []
         if options.json:
             names = {"title": poem.title, "author": poem.author}
-            _print_json({**names, **found.fields(command_line), "suggestions": [mark.fields() for mark in suggestions]})
+            prosody = poet.reviewing(rules["rhyme"])
+            rhymes = {"rhyme_names": [found.rhyme_name(line, prosody) for line in range(len(found.lines))]}
+            marks = {"suggestions": [mark.fields() for mark in suggestions]}
+            _print_json({**names, **found.fields(command_line), **rhymes, **marks})
             continue
         if options.explain:
             _explain(poet, found, rules["rhyme"])

@@ -6,7 +6,6 @@ long, part by part, and gives the same bytes both ways.
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from abc import ABC, abstractmethod
@@ -232,7 +231,6 @@ UPOS = frozenset(PKU_TO_UPOS.values()) | {"AUX", "DET", "SCONJ", "SYM"}
 FORMATS = ("text", "jsonl", "conllu", "bio", "brat")
 _SEPARATORS = re.compile("[\x7f\x85\u2028\u2029]")
 """Characters that JSON may hold as they are, but that end a line for many a reader, or garble a terminal (DEL)."""
-_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False)
 _NO_LINE_END = {ord("\n"): " ", ord("\r"): " "}  # a text may hold some; offsets stay
 _ANNOTATION = re.compile(rb"^T\d+", re.MULTILINE)
 _SPACES = {" ": "\\s", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -365,25 +363,34 @@ class _JsonWriter(Writer):
         self._best: dict[str, _WaitingList] = {}
         self._ranks: list[dict[str, _WaitingList]] = []
 
+    def write(self, document: Document, tail: str = "") -> str:
+        if self._nbest:
+            return super().write(document, tail)
+        lists = [f', "{name}": [{_json_spans(document, name, 0)}]' for name in self._names]
+        return _without_separators("".join([self._head(document.text, tail), *lists, "}\n"]))
+
+    def _head(self, text: str, tail: str) -> str:
+        return tail if self._records else f'{{"text": {_quoted(text)}'
+
     def begin(self, text: str, tail: str = "") -> str:
         self._separator, self._readings = "", 1
         self._best = {name: _WaitingList() for name in self._names[1:]}
         self._ranks = [{name: _WaitingList() for name in self._names} for _ in range(self._nbest)]
-        head = _without_separators(tail) if self._records else _json({"text": text})[:-1]
-        return f'{head}, "{self._names[0]}": ['
+        return f'{_without_separators(self._head(text, tail))}, "{self._names[0]}": ['
 
     def part(self, document: Document, offset: int = 0) -> str:
-        written = _json_spans(document, self._names[0], offset)
+        written = _without_separators(_json_spans(document, self._names[0], offset))
         if written:
             written, self._separator = self._separator + written, ", "
         for name, waiting in self._best.items():
-            waiting.append(_json_spans(document, name, offset))
+            waiting.append(_without_separators(_json_spans(document, name, offset)))
         if self._ranks:
             readings = document.alternatives or (document,)
             self._readings = max(self._readings, len(readings))
             for rank, lists in enumerate(self._ranks):
                 for name, waiting in lists.items():  # of a part with fewer readings, its last stands for the others
-                    waiting.append(_json_spans(readings[min(rank, len(readings) - 1)], name, offset))
+                    found = _json_spans(readings[min(rank, len(readings) - 1)], name, offset)
+                    waiting.append(_without_separators(found))
         return written
 
     def end(self) -> Iterator[str]:
@@ -467,10 +474,6 @@ def _room_on_disk() -> Iterator[None]:
         ) from error
 
 
-def _json(value: object) -> str:
-    return _without_separators(_ENCODER.encode(value))
-
-
 def _without_separators(encoded: str) -> str:
     return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded)
 
@@ -483,7 +486,7 @@ def _json_spans(document: Document, name: str, offset: int) -> str:
         + ("}" if score is None else f', "score": {round(score, 4)}}}')
         for text, start, end, label, score in fields_of(document, name)
     ]
-    return _without_separators(", ".join(written))
+    return ", ".join(written)
 
 
 class _ConlluWriter(Writer):

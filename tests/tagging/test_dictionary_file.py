@@ -265,3 +265,11 @@ def test_names_of_columns_are_no_entry(tmp_path: Path, header: str) -> None:
     columns = read_entries(file, said.append)
     assert (columns.words, columns.frequencies, columns.pos) == (["奥利给"], [5.0], ["n"])
     assert [note.code for note in said] == ["names_of_columns"]
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\r\r\n"])
+def test_any_line_end_ends_a_line(tmp_path: Path, end: str) -> None:
+    """With a comment in it, all behind the first carriage return was one."""
+    text = "奥利给 5 n\n# 说明\n云计算\n\n好 # 词\n"
+    assert read(tmp_path, text.replace("\n", end)) == read(tmp_path, text)
+    assert len(read(tmp_path, text)) == 3

@@ -31,7 +31,7 @@ from zhseq.corpus.tagging_lines import (
     read_uner,
 )
 from zhseq.errors import ConfigError, CorpusError, InputError, Message
-from zhseq.text.encoding import decode_text
+from zhseq.text.encoding import cut_lines, decode_text
 from zhseq.text.normalize import normalize
 from zhseq.text.tags import TASKS, RepairCount
 
@@ -58,7 +58,6 @@ _SLASHED = re.compile(r"\S+/[A-Za-z]+(?:\][A-Za-z.]+)*$")
 _COMPOUND = re.compile(r".+/[a-z]+\](?:nt|ns|nz|nr|i|l)$")
 _CLUENER = re.compile(r'"label"\s*:\s*\{')  # our own format has labels, too, but as strings
 _ARRAY = re.compile(r"\ufeff?\s*\[\s*\{\s*[\"}]")
-_LINE_END = re.compile(r"\r+\n|\r")
 _TURNED = re.compile(r"[A-Za-z]+/[^\sA-Za-z/]+$")
 _SMALL_TAG = re.compile(r"[bimeslu]-\S+|o")
 _PART_OF_SPEECH = re.compile("[A-Za-z]{1,8}")
@@ -298,7 +297,7 @@ def _open(path: Path) -> Source:
 
 def _lines(text: str) -> list[str]:
     """Cut a text into lines: at line feeds and carriage returns, or at U+0085, U+2028 and others if they are more."""
-    lines = _LINE_END.sub("\n", text).split("\n")
+    lines = cut_lines(text)
     others = text.splitlines()
     return others if len(others) > 2 * len(lines) and not text.startswith("{") else lines
 

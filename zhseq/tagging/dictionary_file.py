@@ -14,7 +14,7 @@ import numpy as np
 import regex
 
 from zhseq.errors import InputError, Message
-from zhseq.text.encoding import Notify, decode_text
+from zhseq.text.encoding import Notify, cut_lines, decode_text
 from zhseq.text.normalize import codepoints, normalize
 
 MAX_WORD = 128
@@ -127,7 +127,7 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
     numbers: list[int] = []
     comments: list[int] = []
     plain: list[int] = []  # which entries stand on lines without tabs, where nothing says how far the word goes
-    for number, line in enumerate(decode_text(data, str(path), notify).split("\n"), start=1):
+    for number, line in enumerate(cut_lines(decode_text(data, str(path), notify)), start=1):
         if _COMMENT.match(line):
             comments.append(number)
         elif not numbers and not others and _is_header(line):

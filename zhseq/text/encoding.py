@@ -57,6 +57,7 @@ _FREQUENT = frozenset(
 )
 """The characters that are most frequent in today's text of many kinds, simplified and traditional."""
 _LEAST = 0.2  # of `_plausibility`: text has 0.7 or more, Latin letters with accents read as Chinese have none
+_LINE_END = re.compile(r"\r+\n|\r")
 _FEW = 4  # characters that are too few for that
 
 
@@ -116,6 +117,11 @@ def decode_text(data: bytes, name: str, notify: Notify | None = None) -> str:
     except UnicodeDecodeError:
         text = "".join(map("".join, decode_lines(io.BytesIO(data), name, notify=notify)))
     return _LINE_MARKS.sub("", text) if "\ufeff" in text else text
+
+
+def cut_lines(text: str) -> list[str]:
+    """Cut a text into lines, which end with a line feed, a carriage return, or both in any number."""
+    return _LINE_END.sub("\n", text).split("\n")
 
 
 def _has_zeros(data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What books call rhyme groups and tunes: names for what was learned from verse. Imports nothing of the project.
+"""Names of rhyme groups and tunes in the standard reference books. Imports nothing of the project.
 
 A group is told by a few well-known words; who else belongs to it was learned from verse.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 CLASSICAL, LYRIC, MODERN = "classical", "ci", "modern"
-"""The books: the 106 groups of regulated verse (平水韵), the 19 of ci (词林正韵), the 16 of today (中华通韵)."""
+"""Reference books: the 106 groups of regulated verse (平水韵), the 19 of ci (词林正韵), the 16 of today (中华通韵)."""
 BOOK_NAMES = {CLASSICAL: "平水韵", LYRIC: "词林正韵", MODERN: "中华通韵"}
 
 _LEVEL = {
@@ -58,7 +58,7 @@ OBLIQUE_GROUPS = {
     "入声十药": "药薄略作落", "入声十一陌、十二锡": "陌石客白泽壁历击笛", "入声十三职": "职国德食力",
     "入声十四缉": "辑立集急湿", "入声十五合": "合塔答杂纳", "入声十六叶": "叶帖贴接牒", "入声十七洽": "洽狭峡法甲",
 }  # fmt: skip
-"""The oblique groups of regulated verse, with words that say which is meant; two that poets mix stand together.
+"""The oblique groups of regulated verse -> words that identify each; two groups that poets mix are one entry.
 
 Five have too few words to be told: 上声二十八琰, 上声二十九豏, 去声二十七沁, 去声二十八勘, 去声三十陷.
 """
@@ -70,7 +70,7 @@ _ENTERING = "入声"
 
 
 def named(groups: Sequence[tuple[str, str]], book: str) -> tuple[str, ...]:
-    """Return what a book calls groups, empty where it knows none with these words.
+    """Return the names of rhyme groups in a book, empty where no group of the book has these words.
 
     Args:
         groups: Of each its name in this project and all its characters.
@@ -296,7 +296,7 @@ _SAME = """
 扑蝴蝶 扑蝴蝶近
 西河 西湖
 """
-"""A tune by its usual name and others; a name that two tunes share stands where most poems are."""
+"""One tune a row: the usual name, then its other names; a name of two tunes belongs to the tune with more poems."""
 _AS_FOLDED = str.maketrans("爇殢翦", "𦶟𣨼剪")  # characters of names that `normalize` writes another way
 _LISTED = {name: row.split()[0] for row in _SAME.strip().split("\n") for name in row.split()}
 _STANDARD = {name.translate(_AS_FOLDED): standard for name, standard in _LISTED.items()}
@@ -335,7 +335,7 @@ SONGS = frozenset(
         "黑漆弩",
     ]
 )
-"""Tunes of songs (散曲): what stands under these names is 曲 and no ci."""
+"""Tunes of songs (散曲); poems under these names are 曲, not ci."""
 _SONG_SHAPES = {
     (6, 6, 6, 4, 6): "天净沙",
     (4, 4, 7, 3, 3, 7, 7, 1, 3, 1, 3): "山坡羊",
@@ -345,7 +345,7 @@ _SONG_SHAPES = {
     (7, 5, 5, 5, 7): "清江引",
     (3, 3, 7, 7, 3, 3, 3): "四块玉",
 }
-"""Characters in the lines of songs that keep to their lines -> the tune."""
+"""Line lengths of songs with fixed lines -> the tune."""
 _NO_TUNES = frozenset(
     [
         "一七令",
@@ -394,7 +394,7 @@ _NO_TUNES = frozenset(
         "降仙台",
     ]
 )
-"""What stands where a tune should and is none: words of ceremonies and dances, ballads, titles."""
+"""Names in the tune field of the corpora that are no tunes: ceremonies, dances, ballads, titles."""
 _NOT_SUNG = re.compile(r"竹枝|竹枝词|柳枝词|舞马词|[景咏首阙阕词歌辞]$|^杂|[一二三四五六七八九十]+首")
 _ORDINAL = re.compile(r"(?:其|之)?(?<!第)[一二三四五六七八九十]+[首阙阕咏]?$")
 _OWN = "慢令引近子序犯遍影"  # a name that ends so is a tune of its own, though it begins with another
@@ -432,5 +432,5 @@ def other_names(name: str) -> tuple[str, ...]:
 
 
 def names_tune(name: str) -> bool:
-    """Tell whether a normalised text is one of the names of a tune or song and hardly anything else."""
+    """Tell whether a normalised text is the name of a tune or song and unlikely to be anything else."""
     return (len(name) >= _SHORTEST_HEAD and name in _STANDARD) or name in SONGS

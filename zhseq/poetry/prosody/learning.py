@@ -47,9 +47,9 @@ _FEWEST_TO_PART = 12  # words of a group whose rising and departing tones are pa
 _LEAST_MET, _MET_FOR_BOTH, _BOTH = 5, 20, 0.3  # meetings that tell a tone, that tell two, and least share of each
 
 LEVEL_CLUSTERS = rhymes.ClusterSettings(min_count=60, merge_above=6.5, split_below=0.15, smallest=400)
-"""Level rhymes of regulated verse come in about thirty groups, so words of one group meet many times chance."""
+"""For level rhymes of regulated verse: about thirty groups, whose words co-occur far above chance."""
 LYRIC_CLUSTERS = rhymes.ClusterSettings(min_count=40, merge_above=2.5, split_below=0.15, smallest=400)
-"""Ci mixes neighbouring groups, and in oblique rhymes the rising and the departing tone; so its groups are fewer."""
+"""For ci, which mixes neighbouring groups, and in oblique rhymes rising and departing tones: fewer groups."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class LearnedTones:
 
 @dataclass(frozen=True)
 class LearnedProsody:
-    """The result and what led to it, for tables and plots."""
+    """The learned prosody and the intermediate estimates that tables and plots show."""
 
     prosody: Prosody
     tones: LearnedTones
@@ -86,7 +86,7 @@ class LearnedProsody:
 
 
 def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
-    """Learn everything from a table of training poems.
+    """Learn tones, rhyme groups and tunes from a table of training poems.
 
     Args:
         table: Poems of all forms.
@@ -441,7 +441,7 @@ class Readings:
 
 
 def read(characters: str) -> Readings:
-    """Look the characters up.
+    """Look up the modern readings of characters.
 
     Raises:
         ConfigError: pypinyin is not installed.

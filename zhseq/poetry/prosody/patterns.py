@@ -35,7 +35,7 @@ line ends on three level or three oblique characters, and a level second charact
 
 
 UNASSIGNED = -1
-"""Stands for the rhyme group of a rhyme that has none yet, and for the rhyme of a line that does not rhyme."""
+"""Rhyme group of a rhyme that is not assigned yet, and rhyme number of a line that does not rhyme."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Pattern:
     loose: tuple[int, ...] = ()
     """Places, counted from 0 through all lines, whose tone (and at the end of a line rhyme) some poets do not keep."""
     echoes: tuple[Echo, ...] = ()
-    """What has to be repeated."""
+    """Repetitions that the pattern demands (叠句)."""
 
     def __post_init__(self) -> None:
         if tuple(len(line) for line in self.tones) != self.line_lengths or len(self.rhymes) != len(self.tones):

@@ -1,4 +1,4 @@
-"""Tones and rhymes of characters and the tunes of ci: the prosody that writing and judging share, and its file."""
+"""Tones and rhymes of characters and the tunes of ci, shared by writing and judging, and the file format of them."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ class RhymeGroup:
 
     id: int
     name: str
-    """Its commonest rhyme word, the way to call it."""
+    """Its commonest rhyme word."""
     tone: Tone
     """LEVEL or OBLIQUE."""
     characters: str
     """All members, the commonest first."""
     certain: str
-    """The members with this one reading and ample evidence: those a writer can rely on."""
+    """The members with one reading and ample evidence."""
     title: str = ""
-    """What the book of rhyme calls it, 下平十一尤 for example; empty where it has no such group."""
+    """Its name in the book (下平十一尤); empty where the book has no such group."""
 
     @property
     def full_name(self) -> str:
-        """The name in the book and that of this project beside it."""
+        """The name in the book followed by `name` in brackets."""
         return f"{self.title} ({self.name})" if self.title else self.name
 
 
@@ -207,7 +207,7 @@ class Prosody:
         return self._oblique_groups.get(normalize(character), ())
 
     def group_names(self, character: str, group: int) -> tuple[str, ...]:
-        """Return what a rhyme group of a character is called; an oblique one by the book where that is known."""
+        """Return the names of a rhyme group of a character; those of an oblique one in the book, where known."""
         found = self.rhyme_groups[group]
         if self.book != CLASSICAL or found.tone is Tone.LEVEL:
             return (found.full_name,)

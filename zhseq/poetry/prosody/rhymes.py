@@ -23,7 +23,7 @@ Booleans = npt.NDArray[np.bool_]
 
 # Segments: rhyme words that should rhyme with each other.
 WIDTH = 4
-"""Words in a segment: a longer run of one rhyme is cut, so that a change of rhyme in it does little harm."""
+"""Words in a segment; a longer run is cut, which limits the effect of a change of rhyme within it."""
 OLD_FORMS = ("五言", "七言", *FORM_SHAPES)
 """Verse in which the even lines rhyme; oblique rhymes are found in all of it."""
 STOPS = "。！？；"
@@ -294,12 +294,12 @@ def _runs(table: VerseTable, rhyming: npt.NDArray[np.bool_], wanted: npt.NDArray
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """How fine the groups come out."""
+    """Thresholds of the clustering."""
 
     min_count: int
     """Rarer words are left to the mixture."""
     merge_above: float
-    """Times chance; see `merge`."""
+    """Ratio to chance; see `merge`."""
     split_below: float
     """Affinity; see `split`."""
     smallest: int
@@ -426,7 +426,7 @@ def _posterior(logs: npt.NDArray[np.floating]) -> Floats:
 
 
 def _members(segments: Ids, counts: Floats, words: Floats, weights: Floats) -> Rhymes:
-    """Decide who belongs to which group."""
+    """Assign words to groups from the fitted mixture."""
     shares = _shares(counts)
     sizes = (segments >= 0).sum(axis=1)
     strict = _held_out_counts(segments[sizes >= _PURE], shares, words, weights)

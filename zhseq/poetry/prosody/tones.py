@@ -36,7 +36,7 @@ _SLIPS_LEVEL, _SLIPS_OBLIQUE = 120.0, 60.0
 
 @dataclass(frozen=True)
 class ToneModel:
-    """What expectation-maximisation found.
+    """Parameters estimated by expectation-maximisation.
 
     Attributes:
         level: Probability that a character is level where it stands, shape (characters,).

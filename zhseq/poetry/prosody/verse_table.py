@@ -1,4 +1,4 @@
-"""Poems as flat arrays of character numbers, the form in which prosody is learned from them."""
+"""Poems as flat arrays of character numbers, the input of learning prosody."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Booleans = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class VerseTable:
-    """Poems laid end to end.
+    """Poems concatenated into flat arrays.
 
     Attributes:
         characters: The alphabet, in the order of code points; a character's number is its place.
@@ -44,7 +44,7 @@ class VerseTable:
 
     @classmethod
     def from_dataset(cls, poems: Dataset) -> VerseTable:
-        """Lay out the poems of `zhseq.corpus.load_poems`."""
+        """Build the table from the data set of `zhseq.corpus.load_poems`."""
         import pyarrow.compute as pc
 
         columns = ["id", "form", "lines", "marks", "tune"]

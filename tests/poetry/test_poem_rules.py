@@ -190,7 +190,6 @@ def test_modern_rhyme_needs_modern_readings(front_door):
         ["--check", "missing.txt"],
         ["--check", "empty.txt"],
         ["--check", "prose.txt"],
-        ["--check", "mixed.txt"],
         ["--check", "bytes.txt"],
         ["--check", "prose.txt", "--suggest", "mixed.txt"],
         ["--continue", "empty.txt"],
@@ -209,3 +208,14 @@ def test_bad_input_is_one_sentence_and_exit_code_2(front_door, tmp_path, monkeyp
     assert (status, output) == (2, "")
     assert message.startswith("zhseq: ")
     assert message.count("\n") == 1
+
+
+def test_lines_without_rhyme_are_told_as_prose(front_door, tmp_path):
+    path = tmp_path / "mixed.txt"
+    path.write_text("春风来去，山水夜听春。春风，山水夜听人月。", encoding="utf-8")
+    status, output, message = front_door("--check", str(path))
+    assert (status, message) == (2, "")
+    assert output.startswith(
+        f"{path} taken for prose or free verse: hardly any of its 4 lines, of 4、5、2、6 characters, rhyme"
+    )
+    assert output.count("\n") == 1

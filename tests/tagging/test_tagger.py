@@ -213,7 +213,7 @@ def test_a_checkpoint_of_another_kind(tmp_path: Path, tiny_model_dir: Path) -> N
         Tagger.load(tiny_model_dir)
     with pytest.raises(CheckpointError):
         Tagger.load(tmp_path)
-    with pytest.raises(ConfigError, match="threads must be at least 1"):
+    with pytest.raises(ConfigError, match="threads must lie in 1 to 1024, but is 0"):
         Tagger.load(tiny_model_dir, threads=0)
 
 

@@ -297,6 +297,7 @@ def test_a_fault_of_the_way_itself_holds_up_nobody(
         tagger.go.set()
         head, _ = await connections[1].answer()
         assert parsed(head)[0] == 200
+        assert await connections[0].reader.read() == b""  # closed: there is nothing to wait for
 
     service = Service(tagger)
     answers = [0]
@@ -310,4 +311,21 @@ def test_a_fault_of_the_way_itself_holds_up_nobody(
 
     monkeypatch.setattr("zhseq.serve.protocol.LimitedProtocol.answer", fails)
     service.run(test)
+    assert [line["kind"] for line in lines if line["event"] == "error"] == ["ValueError"]
+
+
+def test_what_cannot_be_written_is_told_as_a_fault(
+    tagger: FakeTagger, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(service: Service) -> None:
+        head, body = await service.asked(json.dumps({"text": "小明在北京" * 40}).encode(), "Accept-Encoding: gzip\r\n")
+        assert parsed(head)[0] == 500
+        assert json.loads(body)["error"]["code"] == "internal"
+        assert parsed((await service.asked(TEXTS))[0])[0] == 200
+
+    def fails(body: bytes) -> bytes:
+        raise ValueError("no")
+
+    monkeypatch.setattr("zhseq.serve.tagging.packed", fails)
+    Service(tagger).run(test)
     assert [line["kind"] for line in lines if line["event"] == "error"] == ["ValueError"]

@@ -240,9 +240,13 @@ class _Errand:
 
     def set_result(self, documents: list[bytes]) -> None:
         """Answer with what was found."""
-        body, more = _body(documents), b""
-        if self._visit.packs and len(body) >= PACKED_FROM:
-            body, more = packed(body), b"content-encoding: gzip\r\n"
+        try:
+            body, more = _body(documents), b""
+            if self._visit.packs and len(body) >= PACKED_FROM:
+                body, more = packed(body), b"content-encoding: gzip\r\n"
+        except Exception as error:
+            self.refuse(self._visit.fault(error))
+            return
         self._answer(200, self._head % (len(body), self._visit.id.encode()) + more, body)
 
     def set_exception(self, error: Exception) -> None:
@@ -286,7 +290,11 @@ class _Errand:
     def _answer(self, status: int, headers: bytes, body: bytes) -> None:
         self._visit.status = status
         self._end()
-        self._connection.answer(self._cycle, status, headers, body)
+        try:
+            self._connection.answer(self._cycle, status, headers, body)
+        except Exception as error:
+            self._visit.fault(error)
+            self._connection.transport.close()  # its client gets no answer, and is not to wait for one
 
     def _end(self) -> None:
         self._over = True

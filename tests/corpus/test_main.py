@@ -18,7 +18,11 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def run(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "ZHSEQ_CORPORA": str(root)}  # warnings stand on standard error
+    environment = {
+        **os.environ,
+        "ZHSEQ_CORPORA": str(root),
+        "PYTHONWARNINGS": "error:Glyph:UserWarning",
+    }  # a character that a picture has no glyph for
     environment.pop("ZHSEQ_CORPORA_MIRROR", None)
     command = [sys.executable, "-m", "zhseq.corpus", *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment)

@@ -25,7 +25,7 @@ def rows(spans: Spans) -> list[tuple[int, int, int]]:
 def test_a_block_by_hand() -> None:
     block = TextBlock.of([" 中國 a", "", "\u3000", "好"])
     assert block.points.tolist() == codepoints("中国a好").tolist()
-    assert block.places.tolist() == [1, 2, 4, 6]
+    assert block.positions.tolist() == [1, 2, 4, 6]
     assert block.lines.tolist() == [0, 5, 5, 6, 7]
     assert block.first.tolist() == [True, False, False, True]
     assert block.apart.tolist() == [True, False, True, True]

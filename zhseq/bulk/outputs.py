@@ -391,9 +391,9 @@ def check_place(output: Path, folders: Sequence[Path]) -> None:
     Raises:
         InputError: They would be; the next run, or this one resumed, would read them.
     """
-    place = output.resolve()
+    resolved = output.resolve()
     for folder in folders:
-        if place.is_relative_to(folder.resolve()):
+        if resolved.is_relative_to(folder.resolve()):
             raise InputError(
                 "output_among_inputs",
                 "{output}: expected an output outside of the input folder {folder}, found one inside.",

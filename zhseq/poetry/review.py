@@ -420,15 +420,15 @@ def _with_line_too_many(text: _Text, shelves: Mapping[int, _Shelf], prosody: Pro
             yield rank, _with_line(found, ends.index(start), lines[number], prosody)
 
 
-def _with_line(found: Review, place: int, line: str, prosody: Prosody) -> Review:
+def _with_line(found: Review, index: int, line: str, prosody: Prosody) -> Review:
     """Put a line that is too many back where it stood."""
 
     def put(values: Sequence[T], value: T) -> tuple[T, ...]:
-        return (*values[:place], value, *values[place:])
+        return (*values[:index], value, *values[index:])
 
-    code = "surplus_line" if place < len(found.lines) else "surplus_lines"
-    surplus = Fault(code, place + 1, count=len(found.lines) + 1, expected_count=len(found.lines), tune=found.tune)
-    faults = [moved(each, int(each.line > place)) for each in found.faults]
+    code = "surplus_line" if index < len(found.lines) else "surplus_lines"
+    surplus = Fault(code, index + 1, count=len(found.lines) + 1, expected_count=len(found.lines), tune=found.tune)
+    faults = [moved(each, int(each.line > index)) for each in found.faults]
     return replace(
         found,
         lines=put(found.lines, line),
@@ -437,7 +437,7 @@ def _with_line(found: Review, place: int, line: str, prosody: Prosody) -> Review
         rhymes=put(found.rhymes, -1),
         rhyming=put(found.rhyming, 0),
         faults=tuple(in_order([*faults, surplus])),
-        remarks=tuple(moved(each, int(each.line > place)) for each in found.remarks),
+        remarks=tuple(moved(each, int(each.line > index)) for each in found.remarks),
     )
 
 
@@ -448,13 +448,13 @@ def _with_line_missing(
     lengths = _lengths(text.ends)
     for tune, pattern in pairs:
         due = pattern.line_lengths
-        for place in reversed(range(len(due))) if len(due) == len(lengths) + 1 else ():
-            if due[:place] + due[place + 1 :] == lengths:
-                before = [(n, n + 1, n, n + 1) for n in range(place)]
-                behind = [(n, n + 1, n + 1, n + 2) for n in range(place, len(lengths))]
+        for index in reversed(range(len(due))) if len(due) == len(lengths) + 1 else ():
+            if due[:index] + due[index + 1 :] == lengths:
+                before = [(n, n + 1, n, n + 1) for n in range(index)]
+                behind = [(n, n + 1, n + 1, n + 2) for n in range(index, len(lengths))]
                 yield (
                     0.0,
-                    _review_near(text, tune, pattern, [*before, (place, place, place, place + 1), *behind], prosody),
+                    _review_near(text, tune, pattern, [*before, (index, index, index, index + 1), *behind], prosody),
                 )
 
 
@@ -465,9 +465,9 @@ def _best(found: Iterable[tuple[float, Review]]) -> Review | None:
 
 
 def _breaches(found: Review) -> int:
-    """Count the places at which a reading has faults: one wrong character may break tone, rhyme and repetition."""
-    places = {(fault.line, fault.position) for fault in found.faults if fault.code != "no_repetition"}
-    return len(places) or min(1, len(found.faults))
+    """Count the positions at which a reading has faults: one wrong character may break tone, rhyme and repetition."""
+    positions = {(fault.line, fault.position) for fault in found.faults if fault.code != "no_repetition"}
+    return len(positions) or min(1, len(found.faults))
 
 
 def _read(folded: str, lengths: Sequence[int]) -> _Text:
@@ -480,13 +480,13 @@ def _read(folded: str, lengths: Sequence[int]) -> _Text:
     light: set[int] = set()
     for character in folded:
         if character in "，。、；：！,.;:!|" or character == BLANK or character.isspace():
-            place = len(characters)
-            if place and (not ends or ends[-1] != place):
-                ends.append(place)
+            length = len(characters)
+            if length and (not ends or ends[-1] != length):
+                ends.append(length)
                 if character == _PAUSE:
-                    light.add(place)
+                    light.add(length)
             elif character != _PAUSE:
-                light.discard(place)
+                light.discard(length)
         else:
             characters.append(character)
     if characters and (not ends or ends[-1] != len(characters)):
@@ -529,10 +529,10 @@ def _exact(
         yield other + _RARE_PAUSES * rare, _review_exact(text, tune, pattern, prosody)
 
 
-def _marked(places: Iterable[int], shelf: _Shelf) -> Booleans:
+def _marked(positions: Iterable[int], shelf: _Shelf) -> Booleans:
     """Tell behind which characters of a text something stands, shape (characters,)."""
     marks = np.zeros(shelf.signs.shape[1], dtype=bool)
-    marks[[place - 1 for place in places]] = True
+    marks[[position - 1 for position in positions]] = True
     return marks
 
 
@@ -568,7 +568,7 @@ def _review_exact(text: _Text, tune: TunePattern, pattern: Pattern, prosody: Pro
 def _demanded(pattern: Pattern) -> str:
     """Return the tones that are due, without those that many poets leave."""
     loose = set(pattern.loose)
-    return "".join(FREE if place in loose else tone for place, tone in enumerate("".join(pattern.tones)))
+    return "".join(FREE if position in loose else tone for position, tone in enumerate("".join(pattern.tones)))
 
 
 def _missing_echoes(characters: str, pattern: Pattern, ends: Sequence[int]) -> list[Finding]:
@@ -579,8 +579,8 @@ def _missing_echoes(characters: str, pattern: Pattern, ends: Sequence[int]) -> l
         due = characters[echo.source : echo.source + echo.length]
         if own != due and BLANK not in own + due:
             line = sum(end <= echo.place for end in ends)
-            place = echo.place - (ends[line - 1] if line else 0)
-            findings.append(Fault("no_repetition", line + 1, place + 1, own[0], text=due))
+            position = echo.place - (ends[line - 1] if line else 0)
+            findings.append(Fault("no_repetition", line + 1, position + 1, own[0], text=due))
     return findings
 
 
@@ -622,10 +622,10 @@ def _tone_findings(number: int, line: str, tones: str, expected: str, prosody: P
         if prosody.tone_class(fault.character) is not Tone.EITHER
     ]
     turned = len(line) - 2  # the place, from 1, of the oblique tone of 平平仄平仄
-    places = {fault.position for fault in faults}
-    whole = {turned, turned + 1} <= places or (len(line) in (5, 7) and expected[-4] == LEVEL)
+    positions = {fault.position for fault in faults}
+    whole = {turned, turned + 1} <= positions or (len(line) in (5, 7) and expected[-4] == LEVEL)
     ends_turned = tones[-3:-1] == "仄平" and tones[-4:-3] != OBLIQUE and tones[-1] != LEVEL
-    if ends_turned and whole and expected[-3:] in _TURNING and places & {turned, turned + 1}:
+    if ends_turned and whole and expected[-3:] in _TURNING and positions & {turned, turned + 1}:
         kept = [fault for fault in faults if fault.position not in (turned, turned + 1)]
         return [*kept, Remark("turned_end", number + 1, turned + 1, line[-2])]
     return [*faults]
@@ -749,7 +749,7 @@ def _review_near(
 ) -> Review:
     """Judge a text that does not keep the lines of a pattern."""
     lines = _cut(text.characters, text.ends)
-    places = (0, *accumulate(pattern.line_lengths))
+    bounds = (0, *accumulate(pattern.line_lengths))
     demanded = _demanded(pattern)
     expected = [FREE * len(line) for line in lines]
     rhyming = [0] * len(lines)
@@ -765,8 +765,8 @@ def _review_near(
             shown = len(pattern.line_lengths)
             findings.append(Fault(code, last, count=len(lines), expected_count=shown, tune=tune.name))
             continue
-        rhyming[last - 1] = pattern.due_rhymes.get(places[end], 0)
-        due = demanded[places[start] : places[end]]
+        rhyming[last - 1] = pattern.due_rhymes.get(bounds[end], 0)
+        due = demanded[bounds[start] : bounds[end]]
         if sum(map(len, lines[first:last])) != len(due):
             count = len(lines[first])
             findings.append(

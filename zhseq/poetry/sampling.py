@@ -79,13 +79,13 @@ class Choices:
     Attributes:
         scores: (rows, output_size).
         allowed: Added to the scores of each poem, (poems, output_size).
-        places: Characters that something speaks against, (rows, changes); one may stand there several times.
+        columns: Characters that something speaks against, (rows, changes); one may stand there several times.
         nats: How much speaks against them, likewise.
     """
 
     scores: Floats
     allowed: Floats
-    places: Ints
+    columns: Ints
     nats: Floats
 
     def draw(self, sampling: Sampling, chances: Floats, branches: int) -> Ints:
@@ -94,13 +94,13 @@ class Choices:
         if loops is None or not sampling.temperature:
             return draw(self._together(), sampling, chances, branches)
         rows, size = self.scores.shape
-        if self.places.size and not 0 <= self.places.min() <= self.places.max() < size:
-            raise ValueError(f"expected places below {size}")
+        if self.columns.size and not 0 <= self.columns.min() <= self.columns.max() < size:
+            raise ValueError(f"expected columns below {size}")
         best = min(sampling.top_k or branches, branches, size)
         found = np.empty(rows, dtype=np.int64)
-        arrays = (np.ascontiguousarray(each) for each in (self.scores, self.allowed, self.places, self.nats, chances))
+        arrays = (np.ascontiguousarray(each) for each in (self.scores, self.allowed, self.columns, self.nats, chances))
         limits = np.array([sampling.temperature, sampling.top_p], dtype=np.float32)
-        packed = Packed(rows, size, rows // len(self.allowed), self.places.shape[1], best, *arrays, limits)
+        packed = Packed(rows, size, rows // len(self.allowed), self.columns.shape[1], best, *arrays, limits)
         if loops.zhseq_draw(ctypes.c_void_p(packed.address), ctypes.c_void_p(address(found))):
             raise MemoryError("no memory for the draws")
         return found
@@ -109,13 +109,13 @@ class Choices:
         """Return the scores under all of this, (rows, output_size)."""
         rows, size = self.scores.shape
         scores = (self.scores.reshape(len(self.allowed), -1, size) + self.allowed[:, None]).reshape(-1)
-        places = np.arange(0, scores.size, size)[:, None] + self.places
-        np.subtract.at(scores, places.ravel(), self.nats.ravel())
+        columns = np.arange(0, scores.size, size)[:, None] + self.columns
+        np.subtract.at(scores, columns.ravel(), self.nats.ravel())
         return scores.reshape(rows, size)
 
 
 def largest(scores: Floats, count: int) -> tuple[Floats, Ints]:
-    """Return the `count` largest scores of each row and their places, falling, both (rows, count).
+    """Return the `count` largest scores of each row and their columns, falling, both (rows, count).
 
     The largest scores lie in the groups with the largest maxima, so that most of a row need not be sorted. A group is
     every n-th score: numpy is quicker at maxima across rows than within them.
@@ -125,25 +125,25 @@ def largest(scores: Floats, count: int) -> tuple[Floats, Ints]:
     if size % _GROUP or count >= groups:
         return _sorted_out(scores, count)
     parts = scores.reshape(rows, _GROUP, groups)
-    chosen = _largest_places(parts.max(axis=1), count)  # (rows, count)
-    places = (chosen[:, None] + np.arange(0, size, groups)[:, None]).reshape(rows, -1)
-    best, order = _sorted_out(np.take_along_axis(scores, places, axis=1), count)
-    return best, np.take_along_axis(places, order, axis=1)
+    chosen = _largest_columns(parts.max(axis=1), count)  # (rows, count)
+    columns = (chosen[:, None] + np.arange(0, size, groups)[:, None]).reshape(rows, -1)
+    best, order = _sorted_out(np.take_along_axis(scores, columns, axis=1), count)
+    return best, np.take_along_axis(columns, order, axis=1)
 
 
 def _sorted_out(scores: Floats, count: int) -> tuple[Floats, Ints]:
     """Return the same by sorting those that are largest among all."""
-    places = _largest_places(scores, count)
-    found = np.take_along_axis(scores, places, axis=1)
+    columns = _largest_columns(scores, count)
+    found = np.take_along_axis(scores, columns, axis=1)
     order = np.argsort(-found, axis=1)
-    return np.take_along_axis(found, order, axis=1), np.take_along_axis(places, order, axis=1)
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(columns, order, axis=1)
 
 
-def _largest_places(scores: Floats, count: int) -> Ints:
-    """Return the places of the `count` largest scores of each row, in any order."""
+def _largest_columns(scores: Floats, count: int) -> Ints:
+    """Return the columns of the `count` largest scores of each row, in any order."""
     # Of many equal scores, those that are forbidden, the partition is slow where they come first: hence the sign.
-    places: Ints = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-    return places
+    columns: Ints = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    return columns
 
 
 def sample(

@@ -299,8 +299,8 @@ class _Search:
             logits = self._logits()
             drawn.outputs += self.readers[0].output
             if (line, position) in self.task.echoes:
-                earlier, place = self.task.echoes[line, position]
-                same = drawn.candidates[:, place] if earlier == line else self.poems[rows, earlier, place]
+                earlier, source = self.task.echoes[line, position]
+                same = drawn.candidates[:, source] if earlier == line else self.poems[rows, earlier, source]
                 drawn.candidates[:, position] = same
             elif character < 0:
                 choices = self._choices(logits, rows, drawn.candidates, line, position)
@@ -327,8 +327,8 @@ class _Search:
             return
         kept = (width + 1) // 2
         order = np.argsort(-self._judge(line, drawn, position, width), axis=1, kind="stable")
-        places = order[:, np.arange(width) % kept]
-        rows = (places + np.arange(len(places))[:, None] * width).ravel()
+        kept_rows = order[:, np.arange(width) % kept]
+        rows = (kept_rows + np.arange(len(kept_rows))[:, None] * width).ravel()
         drawn.select(rows)
         for reader in self.readers:
             reader.select(rows)
@@ -381,8 +381,8 @@ class _Search:
             # Words that have ended a line are the last resort of all: a rhyme word is not its own rhyme.
             ends = np.stack([self.poems[:, n, len(p) - 1] for n, p in enumerate(self.task.forced[:line])], axis=1)
             subtract(ends[rows], _NEVER)
-        places, nats = (np.concatenate(part, axis=1) for part in zip(*against, strict=True))
-        return Choices(logits, allowed, places, nats)
+        columns, nats = (np.concatenate(part, axis=1) for part in zip(*against, strict=True))
+        return Choices(logits, allowed, columns, nats)
 
     def _favoured_endings(
         self, rows: Ints, candidates: Ints, line: int, position: int, size: int

@@ -95,8 +95,8 @@ def head_tags(head: str, texts: EncodedTexts) -> list[str]:
     scheme, middle = ("BMES", "M") if words else ("BIOES", "I")
     seen: set[str] = set()
     for size, label in {(min(span.end - span.start, 3), span.label) for spans in texts.spans for span in spans}:
-        places = {1: "S", 2: "BE", 3: f"B{middle}E"}[size]
-        seen.update(place + f"-{label}" * bool(label) for place in places)
+        prefixes = {1: "S", 2: "BE", 3: f"B{middle}E"}[size]
+        seen.update(prefix + f"-{label}" * bool(label) for prefix in prefixes)
     labels = {label for spans in texts.spans for label in {span.label for span in spans}}
     return [tag for tag in scheme_tags(labels, scheme, outside=not words) if tag in seen or tag == OUTSIDE]
 

@@ -119,9 +119,9 @@ class Peers:
             loop.remove_reader(self._parent)
             os.kill(os.getpid(), signal.SIGTERM)
 
-        place = self._folder / str(self.number)
-        place.unlink(missing_ok=True)  # of the process before this one
-        async with await asyncio.start_unix_server(answer, place):
+        path = self._folder / str(self.number)
+        path.unlink(missing_ok=True)  # of the process before this one
+        async with await asyncio.start_unix_server(answer, path):
             loop.add_reader(self._parent, orphaned)
             try:
                 yield

@@ -361,10 +361,10 @@ class TagQueue:
         self.waiting = 0
         """Characters that wait."""
         self._loop = asyncio.get_running_loop()
-        places = [self._first, *(self._others for _ in range(threads - 1))]
+        conditions = [self._first, *(self._others for _ in range(threads - 1))]
         self._threads = [
-            threading.Thread(target=self._run, args=(place,), name=f"tag-{n}", daemon=True)
-            for n, place in enumerate(places)
+            threading.Thread(target=self._run, args=(condition,), name=f"tag-{n}", daemon=True)
+            for n, condition in enumerate(conditions)
         ]
         for thread in self._threads:
             thread.start()
@@ -438,14 +438,14 @@ class TagQueue:
             thread.join(max(0.0, end - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _run(self, place: threading.Condition) -> None:
-        """Tag batch after batch until the queue is stopped, whatever happens; one thread, which waits at its place."""
+    def _run(self, condition: threading.Condition) -> None:
+        """Tag batch after batch until the queue is stopped, whatever happens; one thread, woken by `condition`."""
         while not self._stopped:
-            self._work_or_recover(place)
+            self._work_or_recover(condition)
 
-    def _work_or_recover(self, place: threading.Condition) -> None:
+    def _work_or_recover(self, condition: threading.Condition) -> None:
         try:
-            self._work(place)
+            self._work(condition)
         except BaseException as error:
             report("tags", error)
             with self._lock:  # nobody knows whose request it was; all get an answer
@@ -457,8 +457,8 @@ class TagQueue:
                 self._answering += 1
             self._call(self._deliver, list(failed.items()))
 
-    def _work(self, place: threading.Condition) -> None:
-        while batch := self._take(place):
+    def _work(self, condition: threading.Condition) -> None:
+        while batch := self._take(condition):
             begin = time.monotonic()
             try:
                 self._cut_sections(batch)
@@ -475,18 +475,18 @@ class TagQueue:
             if finished:
                 self._call(self._deliver, finished)
 
-    def _take(self, place: threading.Condition) -> _Batch:
+    def _take(self, condition: threading.Condition) -> _Batch:
         """Wait for texts and hand out a batch of them; nothing when the queue is stopped."""
         with self._lock:
             while not self._stopped:
-                if self._may_begin(first=place is self._first):
+                if self._may_begin(first=condition is self._first):
                     batch = self._cut()
                     if batch:
                         self._moved = time.monotonic()
                         self._running[threading.current_thread()] = self._moved, batch
                         self._wake()
                         return batch
-                place.wait()
+                condition.wait()
         return []
 
     def _may_begin(self, *, first: bool) -> bool:

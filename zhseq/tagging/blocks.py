@@ -50,18 +50,18 @@ class TextBlock:
 
     Attributes:
         points: Normalised code points of all lines without blanks, (characters,).
-        places: Where each of them stands in the lines laid end to end, (characters,).
+        positions: Where each of them stands in the lines laid end to end, (characters,).
         lines: Where each line begins in the lines laid end to end, and the end of the last, (lines + 1,).
         first: Which characters are the first of a line, (characters,).
         apart: Which characters follow a blank or are the first of a line, (characters,).
         pieces: For each piece the characters that it decides on and those that it reads, (pieces, 4): begin, end,
             begin of reading, end of reading.
         owner: Line of each piece, (pieces,).
-        matches: What is known of the words, by places in `points`; None for nothing.
+        matches: What is known of the words, by positions in `points`; None for nothing.
     """
 
     points: CodePoints
-    places: Ints
+    positions: Ints
     lines: Ints
     first: npt.NDArray[np.bool_]
     apart: npt.NDArray[np.bool_]
@@ -74,35 +74,37 @@ class TextBlock:
         """Make a block of lines, with what is known of their words, see `zhseq.tagging.matching.match`."""
         offsets = np.array([0, *accumulate(map(len, lines))], dtype=np.int64)
         every = folded("".join(lines))
-        places = (~blanks(every)).nonzero()[0]
+        positions = (~blanks(every)).nonzero()[0]
         points, bounds = every, offsets
-        if len(places) < len(every):
-            points, bounds = every[places], places.searchsorted(offsets)
+        if len(positions) < len(every):
+            points, bounds = every[positions], positions.searchsorted(offsets)
         first = np.zeros(len(points), dtype=np.bool_)
         first[bounds[:-1][bounds[:-1] < bounds[1:]]] = True
         apart = first.copy()
-        apart[1:] |= places[1:] - places[:-1] > 1
+        apart[1:] |= positions[1:] - positions[:-1] > 1
         matches = match(every, offsets, words, patterns=patterns)
-        if matches is not None and len(places) < len(every):
-            starts, ends, cuts = (places.searchsorted(found) for found in (matches.starts, matches.ends, matches.cuts))
+        if matches is not None and len(positions) < len(every):
+            starts, ends, cuts = (
+                positions.searchsorted(found) for found in (matches.starts, matches.ends, matches.cuts)
+            )
             matches = replace(matches, starts=starts, ends=ends, cuts=cuts)
         pieces, owner = _pieces(points, bounds, matches)
-        return cls(points, places, offsets, first, apart, pieces, owner, matches)
+        return cls(points, positions, offsets, first, apart, pieces, owner, matches)
 
     def seam(self, most: int) -> int:
-        """Return the last place, of the first `most` characters, before which a block of one line may be cut in two.
+        """Return the last position, of the first `most` characters, before which a block of one line may be cut in two.
 
         That is where a piece begins with a sentence, and none is read across, so that both parts have the pieces that
         the whole has, and are tagged alike; where there is none, where a piece begins that reads nothing before it, or
         any piece.
         """
         begins, _, reads, _ = self.pieces[1:].T
-        within = self.places[begins] <= most
+        within = self.positions[begins] <= most
         apart = (reads == begins) & (np.maximum.accumulate(self.pieces[:-1, 3]) <= begins)
         sentences = [start for start, _ in split_sentences(from_codepoints(self.points))]
         for fitting in (apart & np.isin(begins, sentences), reads == begins, within):
             if len(found := begins[within & fitting]):
-                return int(self.places[found[-1]])
+                return int(self.positions[found[-1]])
         return most
 
 
@@ -117,12 +119,12 @@ def _pieces(points: CodePoints, bounds: Ints, matches: Matches | None) -> tuple[
     long = (sizes > PIECE).nonzero()[0].tolist()
     if not long:
         return whole, short
-    places = _Seams(matches, len(points)) if matches is not None else None
+    seams = _Seams(matches, len(points)) if matches is not None else None
     for line in long:
         text = from_codepoints(points[bounds[line] : bounds[line + 1]])
         cuts = cut_pieces(text, PIECE)
-        if places is not None:
-            cuts = places.spare(cuts, int(bounds[line]))
+        if seams is not None:
+            cuts = seams.spare(cuts, int(bounds[line]))
         rows.append(np.hstack([np.array(cuts), np.array(with_context(text, cuts, _CONTEXT))]) + bounds[line])
         owner.append(np.full(len(cuts), line))
     return np.concatenate(rows), np.concatenate(owner)
@@ -149,7 +151,7 @@ class _Seams:
 
 
 def _uncovered(starts: Ints, ends: Ints, size: int) -> Ints:
-    """Return the places, from 0 to `size`, that lie inside of no span."""
+    """Return the positions, from 0 to `size`, that lie inside of no span."""
     edges = np.bincount(starts + 1, minlength=size + 2) - np.bincount(ends, minlength=size + 2)
     return np.flatnonzero(np.cumsum(edges)[: size + 1] == 0)
 
@@ -183,8 +185,8 @@ def match(points: CodePoints, lines: Ints, words: WordTables | None, *, patterns
 
     Of forced words that overlap, the longest stands, and of those the leftmost; of several in one place first a word of
     the dictionary, then a pattern of the user's, then what is known by its spelling. That gives way to preferred words,
-    too, unless they lie within it. A place where no word may go across yields to a forced word that is longer than the
-    text which says so.
+    too, unless they lie within it. A position where no word may go across yields to a forced word that is longer than
+    the text which says so.
 
     Args:
         points: Normalised code points of the lines laid end to end, (characters,).
@@ -231,7 +233,7 @@ def _spelled(points: CodePoints, lines: Ints) -> Found:
 
 
 def _taken(spans: Found, size: int) -> Ints:
-    """Count the characters before each place that belong to spans which do not overlap, (size + 1,)."""
+    """Count the characters before each position that belong to spans which do not overlap, (size + 1,)."""
     edges = np.bincount(spans[0], minlength=size + 1) - np.bincount(spans[1], minlength=size + 1)
     return np.append(0, np.cumsum(np.cumsum(edges)[:size]))
 
@@ -248,7 +250,7 @@ def _out_of_the_way(spelled: Found, free: Found, size: int) -> Found:
 
 
 def _cut(forced: Found, cuts: Ints, lengths: Ints, size: int) -> tuple[Found, Ints]:
-    """Let forced words, which do not overlap, and places that no word goes across make way for each other."""
+    """Let forced words, which do not overlap, and positions that no word goes across make way for each other."""
     starts, ends, rows = forced
     order = np.argsort(starts)
     starts, ends, rows = starts[order], ends[order], rows[order]
@@ -366,7 +368,7 @@ class Marks:
         """Choose the marks that lie within each of some ranges of characters.
 
         Returns:
-            The range of each mark, and the marks, with places counted from the beginning of the range.
+            The range of each mark, and the marks, with positions counted from the beginning of the range.
         """
         first, last = np.searchsorted(self.starts, begins), np.searchsorted(self.starts, ends)
         counts = last - first
@@ -411,10 +413,10 @@ def _penalties(tags: tuple[str, ...]) -> npt.NDArray[np.float32]:
         else:
             borders[kind] = ~spans | ((~starts | begins) & (~stops | ends))
     words = np.zeros((4, len(table.labels) + 2, len(tags)), dtype=np.bool_)
-    for label, places in enumerate(table.tag_ids.tolist()):
-        for place, tag in enumerate(places):
+    for label, positions in enumerate(table.tag_ids.tolist()):
+        for position, tag in enumerate(positions):
             if tag >= 0:
-                words[place, [label, -2], tag] = True
+                words[position, [label, -2], tag] = True
     if table.outside_id >= 0:
         words[:, -1, table.outside_id] = True
     allowed = np.concatenate([borders, words.reshape(-1, len(tags))])
@@ -441,11 +443,11 @@ def limits_of(table: TagTable, marks: Marks, edges: Bools | None, size: int) -> 
     sizes = marks.ends - marks.starts
     owner = np.repeat(np.arange(len(sizes)), sizes)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    place = np.where(within == 0, 0, np.where(within == sizes[owner] - 1, 2, 1))
-    place[sizes[owner] == 1] = 3
+    position = np.where(within == 0, 0, np.where(within == sizes[owner] - 1, 2, 1))
+    position[sizes[owner] == 1] = 3
     labels = len(table.labels) + 2  # the last but one stands for any, the last for none
     column = np.where(marks.labels >= 0, marks.labels, len(table.labels) - 1 - marks.labels)
-    kinds[marks.starts[owner] + within] = 4 + place * labels + column[owner]
+    kinds[marks.starts[owner] + within] = 4 + position * labels + column[owner]
     return Limits(kinds, _penalties(table.tags))
 
 

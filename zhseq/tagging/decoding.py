@@ -35,7 +35,7 @@ class MarkedSequences:
         chain: Of the head.
         table: Of its tags.
         sequences: Emissions, and what is forced.
-        marks: Words, with places in the sequences laid end to end.
+        marks: Words, with positions in the sequences laid end to end.
         rows: The sequence of each mark, (marks,).
     """
 
@@ -112,7 +112,7 @@ _BATCH = 8192  # padded characters in a batch
 
 @dataclass(frozen=True)
 class Spans:
-    """Labelled spans of a block, in order: places in the lines laid end to end, each array (spans,).
+    """Labelled spans of a block, in order: positions in the lines laid end to end, each array (spans,).
 
     Labels are numbers in the table of the head; those beyond it count the names of the dictionary.
     """
@@ -128,7 +128,7 @@ class Network(Protocol):
 
     @property
     def heads(self) -> Mapping[str, tuple[str, ...]]:
-        """Tags of each head; a tag's number is its place."""
+        """Tags of each head; a tag's number is its rank."""
 
     @property
     def chains(self) -> Mapping[str, Chain]:
@@ -315,7 +315,7 @@ class _Head:
         return self.table.outside_id < 0
 
     def _marks_within(self, batch: _PieceBatch) -> tuple[Ints, Marks]:
-        """Return the piece of each mark of a batch, and the marks, by places in its characters; sought once a batch."""
+        """Return the piece of each mark of a batch, and the marks, by their positions in it; sought once a batch."""
         if self._found is None or self._found[0] is not batch:
             if len(self._marks):
                 reads, stops = self._block.pieces[batch.pieces, 2:].T
@@ -549,22 +549,22 @@ def _spans_of(
         position, whole = _where_whole(starts, ends, marks)
         names = marks.names[whole]
         labels[position] = np.where(names > 0, len(table.labels) + names, labels[position])
-    return Spans(block.places[starts], block.places[ends - 1] + 1, labels, least)
+    return Spans(block.positions[starts], block.positions[ends - 1] + 1, labels, least)
 
 
 def _where_whole(starts: Ints, ends: Ints, marks: Marks) -> tuple[Ints, Ints]:
     """Return the spans, in order, that are words of the dictionary, and the mark of each."""
-    place = np.searchsorted(starts, marks.starts)
-    place = np.minimum(place, max(0, len(starts) - 1))
+    nearest = np.searchsorted(starts, marks.starts)
+    nearest = np.minimum(nearest, max(0, len(starts) - 1))
     if not len(starts):
-        return place[:0], place[:0]
-    whole = np.flatnonzero((starts[place] == marks.starts) & (ends[place] == marks.ends))
-    return place[whole], whole
+        return nearest[:0], nearest[:0]
+    whole = np.flatnonzero((starts[nearest] == marks.starts) & (ends[nearest] == marks.ends))
+    return nearest[whole], whole
 
 
 def _joined_by_words(tags: Ints, table: TagTable, block: TextBlock, marks: Marks) -> npt.NDArray[np.bool_]:
     """Return which characters follow a blank, except for blanks within a dictionary word that stands whole."""
-    extents = block.places[marks.ends - 1] + 1 - block.places[marks.starts]
+    extents = block.positions[marks.ends - 1] + 1 - block.positions[marks.starts]
     wide = marks[extents > marks.ends - marks.starts]
     if not len(wide):
         return block.apart

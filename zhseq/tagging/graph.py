@@ -225,8 +225,8 @@ def _window_cnn(graph: Graph, weights: Mapping[str, Floats], settings: SequenceT
     """Add the window CNN as one product whose parts are shifted and summed; return its (length, texts, channels)."""
     length = graph.node("Squeeze", graph.node("Shape", "ids", start=1, end=2), graph.ints(0))
     zero, one = (graph.constant(np.array(value, dtype=np.int64)) for value in (0, 1))
-    places = graph.node("Unsqueeze", graph.node("Range", zero, length, one), graph.ints(1))
-    real = graph.node("Less", places, graph.node("Cast", "lengths", to=INT64))
+    positions = graph.node("Unsqueeze", graph.node("Range", zero, length, one), graph.ints(1))
+    real = graph.node("Less", positions, graph.node("Cast", "lengths", to=INT64))
     masked = graph.node("Mul", vectors, graph.node("Unsqueeze", graph.node("Cast", real, to=FLOAT), graph.ints(2)))
     side, channels = settings.width // 2, settings.channels
     filters = _single(weights, "cnn.convolution.weight").transpose(1, 2, 0)  # (inputs, width, channels)

@@ -93,12 +93,12 @@ class NativeNetwork:
         sizes = np.ascontiguousarray(lengths, dtype=np.int64)
         texts, longest = len(sizes), int(sizes.max())
         found = {head: np.empty((texts, longest, len(self.heads[head])), dtype=np.float32) for head in heads}
-        places = np.array([address(found[head]) if head in found else 0 for head in self.heads], dtype=np.uint64)
+        targets = np.array([address(found[head]) if head in found else 0 for head in self.heads], dtype=np.uint64)
         tables = (rows.ids.astype(np.int32), rows.bigrams, rows.words, rows.weights)
         order = np.zeros(1, dtype=np.int64) if texts == 1 else np.argsort(-sizes, kind="stable")
         shares = min(self._threads, -(-texts // _WORTH_A_THREAD))
         parts = [np.ascontiguousarray(order[number::shares]) for number in range(shares)]
-        jobs = [Packed(texts, longest, sizes, len(part), part, *tables, places) for part in parts]
+        jobs = [Packed(texts, longest, sizes, len(part), part, *tables, targets) for part in parts]
         self._run_all(jobs)
         return found
 

@@ -72,13 +72,19 @@ def test_two_characters_have_neither_triples_nor_ties(usage: Usage, tiny_vocab: 
         assert habit(usage, tiny_vocab, name, "春风") == [0]
 
 
+def packed(content: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(zlib.compress(content)), dtype=torch.uint8)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda own: own.pop("levels"),
         lambda own: own.update(levels=own["levels"][:-3]),
-        lambda own: own.update(levels=torch.frombuffer(bytearray(zlib.compress(b"123")), dtype=torch.uint8)),
-        lambda own: own.update(triples=torch.frombuffer(bytearray(zlib.compress(b"123")), dtype=torch.uint8)),
+        lambda own: own.update(levels=packed(b"123")),
+        lambda own: own.update(triples=packed(b"123")),
+        lambda own: own.update(levels=packed(bytes(1 << 25))),
+        lambda own: own.update(triples=packed(bytes(1 << 25))),
         lambda own: own.update(frequency=own["frequency"][1:]),
         lambda own: own.update(frequency=torch.full_like(own["frequency"], float("nan"))),
         lambda own: own.update(later=own["later"][:, :1]),

@@ -159,6 +159,23 @@ def _filled(rows: Sequence[Ints]) -> Ints:
     return result
 
 
+_MOST_SYMBOLS, _MOST_BYTES = 1 << 13, 1 << 24  # of tables that are read; a file may say that it has more
+
+
+def _unpacked(packed: npt.NDArray[Any], most: int) -> Bytes:
+    """Return bytes that zlib has packed.
+
+    Raises:
+        ValueError: There are more than `most`, or the end is missing.
+        zlib.error: They are damaged.
+    """
+    engine = zlib.decompressobj()
+    found = engine.decompress(packed.tobytes(), most + 1)
+    if len(found) > most or not engine.eof:
+        raise ValueError(len(found))
+    return np.frombuffer(found, np.uint8)
+
+
 class Usage:
     """What verse sets together. Several threads may use one object."""
 
@@ -188,14 +205,13 @@ class Usage:
         path = directory / USAGE_FILE
         arrays = read_arrays(path)
         try:
-            levels, triples = (
-                np.frombuffer(zlib.decompress(arrays[name].tobytes()), np.uint8) for name in ("levels", "triples")
-            )
             earlier, later = in_steps(arrays, "earlier"), in_steps(arrays, "later")
             frequency = arrays["frequency"].astype(np.float32)
             known = len(earlier)
-            if frequency.shape != (vocab_size,) or known > vocab_size or known % 2:
+            if frequency.shape != (vocab_size,) or known > min(vocab_size, _MOST_SYMBOLS) or known % 2:
                 raise ValueError(known)
+            levels = _unpacked(arrays["levels"], known * known // 2)
+            triples = _unpacked(arrays["triples"], _MOST_BYTES)
             if earlier.shape != later.shape:
                 raise ValueError(later.shape)
             if not np.isfinite(frequency).all():

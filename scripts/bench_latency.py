@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.port is not None:
             broken = loop.run_until_complete(measure(options.port, options))
         else:
-            with running_service(["--processes", str(options.processes)]) as port:
+            with running_service(["--processes", str(options.processes)]) as (port, _):
                 broken = loop.run_until_complete(measure(port, options))
     print(f"{len(broken)} bounds broken" if broken else "all bounds kept")
     return int(bool(broken))

@@ -2,8 +2,10 @@
 
 The service runs as a process of its own, started here, and the client (this process) shares the cores with it. Library
 and service take turns, round after round; the table shows medians. The library tags the same lines in large batches,
-with one thread and with two, and the faster counts. For the latency the load comes at random moments, half as many
-characters a second as were reached, and among it requests of one line of 40 characters are timed.
+with one thread and with two, and the faster counts. Beside it stands how the processor time of the library for a
+character compares with that of the service (Linux; all its processes, without the client). For the latency the load
+comes at random moments, half as many characters a second as were reached, and among it requests of one line of 40
+characters are timed.
 
     python scripts/bench_serve.py --texts 10
     python scripts/bench_serve.py --texts 10 --threads 1 --processes 1 2    # what a second process is worth
@@ -15,6 +17,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -22,6 +25,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from load_client import Connection, each, post
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from zhseq.tagging.tagger import Tagger
 
 LINE = 40
+_TICK = 0.01  # seconds, as finely as Linux counts processor time here
 _SENTENCES = (
     "昨天下午，市图书馆举行了一场关于古代诗歌的讲座，三百多名读者参加。",
     "王小红在上海交通大学学习了四年计算机，毕业后去深圳工作。",
@@ -59,8 +64,8 @@ def make_lines(count: int, seed: int = 0) -> list[str]:
 
 
 @contextmanager
-def running_service(arguments: Sequence[str]) -> Iterator[int]:
-    """Start the service and yield its port."""
+def running_service(arguments: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Start the service and yield its port and process."""
     command = [sys.executable, "-m", "zhseq.serve", "--port", "0", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
@@ -68,25 +73,37 @@ def running_service(arguments: Sequence[str]) -> Iterator[int]:
         ready = process.stdout.readline()
         if not ready:
             raise RuntimeError("the service did not start; try `python -m zhseq.serve`")
-        yield int(ready.rpartition(":")[2])
+        yield int(ready.rpartition(":")[2]), process.pid
     finally:
         process.terminate()
         process.wait(30)
 
 
+def processor_seconds(process: int) -> float:
+    """Return the processor time of a process and of those that it started; where Linux does not tell it, nan."""
+    folder = Path(f"/proc/{process}")
+    try:
+        values = (folder / "stat").read_text().rpartition(")")[2].split()
+        lists = [(task / "children").read_text() for task in (folder / "task").iterdir()]
+    except OSError:
+        return float("nan")
+    started = map(int, " ".join(lists).split())
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK") + sum(map(processor_seconds, started))
+
+
 class Load:
     """Requests of some lines each, to one service."""
 
-    def __init__(self, port: int, lines: list[str], texts: int, connections: int) -> None:
-        self.port = port
+    def __init__(self, port: int, process: int, lines: list[str], texts: int, connections: int) -> None:
+        self.port, self.process = port, process
         self.characters = LINE * texts
         self.connections = connections
         groups = [lines[start : start + texts] for start in range(0, len(lines) - texts + 1, texts)]
         bodies = [json.dumps({"texts": group}, ensure_ascii=False).encode() for group in groups]
         self._requests = itertools.cycle([post("/v1/tag", body) for body in bodies])
 
-    async def throughput(self, seconds: float) -> float:
-        """Return characters a second with all connections busy."""
+    async def throughput(self, seconds: float) -> tuple[float, float]:
+        """Return characters a second with all connections busy, and characters a second of processor time."""
         end = time.perf_counter() + seconds
         done = 0
 
@@ -96,9 +113,9 @@ class Load:
                 await _successful(connection, next(self._requests))
                 done += self.characters
 
-        begin = time.perf_counter()
+        begin, spent = time.perf_counter(), processor_seconds(self.process)
         await each(self._open(), work)
-        return done / (time.perf_counter() - begin)
+        return done / (time.perf_counter() - begin), done / max(processor_seconds(self.process) - spent, _TICK)
 
     async def latencies(self, rate: float, seconds: float, probes: Sequence[bytes], pause: float) -> list[float]:
         """Return the seconds that single requests take among a load of `rate` characters a second, in order."""
@@ -136,13 +153,16 @@ async def _successful(connection: Connection, request: bytes) -> None:
         raise RuntimeError(f"the service answered with status {status}: {body[:200]!r}")
 
 
-def library_rates(taggers: dict[tuple[str, int], Tagger], lines: list[str]) -> dict[tuple[str, int], float]:
-    """Return characters a second of the library for one round, by backend and threads."""
+def library_rates(
+    taggers: dict[tuple[str, int], Tagger], lines: list[str]
+) -> dict[tuple[str, int], tuple[float, float]]:
+    """Return characters a second, and a second of processor time, for one round, by backend and threads."""
     rates = {}
     for which, tagger in taggers.items():
-        begin = time.perf_counter()
+        begin, spent = time.perf_counter(), time.process_time()
         list(tagger.stream(lines))
-        rates[which] = LINE * len(lines) / (time.perf_counter() - begin)
+        size = LINE * len(lines)
+        rates[which] = size / (time.perf_counter() - begin), size / (time.process_time() - spent)
     return rates
 
 
@@ -160,15 +180,15 @@ def run(options: argparse.Namespace) -> None:
         list(tagger.stream(lines[:256]))
     model = [*(["--tagger", options.tagger] if options.tagger else []), "--threads", str(options.threads)]
     probes = [post("/v1/tag", json.dumps({"text": line}).encode()) for line in make_lines(100, seed=2)]
-    library: dict[tuple[str, int], list[float]] = {}
+    library: dict[tuple[str, int], list[tuple[float, float]]] = {}
     with ExitStack() as stack:
         loop = stack.enter_context(closing(new_loop()))
         loads = {}
         for backend, processes in itertools.product(options.backend, options.processes):
             arguments = [*model, "--backend", backend, "--processes", str(processes)]
-            port = stack.enter_context(running_service(arguments))
-            loads |= {(backend, processes, n): Load(port, lines, n, options.connections) for n in options.texts}
-        reached: dict[tuple[str, int, int], list[float]] = {which: [] for which in loads}
+            service = stack.enter_context(running_service(arguments))
+            loads |= {(backend, processes, n): Load(*service, lines, n, options.connections) for n in options.texts}
+        reached: dict[tuple[str, int, int], list[tuple[float, float]]] = {which: [] for which in loads}
         for load in loads.values():
             loop.run_until_complete(load.throughput(1.0))  # warm
         for _ in range(options.rounds):
@@ -178,25 +198,30 @@ def run(options: argparse.Namespace) -> None:
                 reached[which].append(loop.run_until_complete(load.throughput(options.seconds)))
         print(f"on {processor()}")
         best: dict[str, float] = {}
+        leanest: dict[str, int] = {}
         for (backend, threads), values in library.items():
-            rate = statistics.median(values)
+            rate = statistics.median(rate for rate, _ in values)
             best[backend] = max(rate, best.get(backend, 0.0))
+            leanest[backend] = min(threads, leanest.get(backend, threads))
             print(f"library, {backend}, batched, {threads} thread{'s' * (threads > 1)}: {rate:,.0f} characters/s")
-        titles = ("characters/s", "of library", "p50 ms", "p99 ms", "max ms", "timed")
-        print(f"{'a request':<42}" + "".join(f"{title:>13}" for title in titles))
+        titles = ("characters/s", "of library", "by processor", "p50 ms", "p99 ms", "max ms", "timed")
+        print(f"{'a request':<42}" + "".join(f"{title:>14}" for title in titles))
         for (backend, processes, texts), load in loads.items():
-            rate = statistics.median(reached[backend, processes, texts])
+            rate = statistics.median(rate for rate, _ in reached[backend, processes, texts])
+            rounds = zip(reached[backend, processes, texts], library[backend, leanest[backend]], strict=True)
+            share = statistics.median(own / other for (_, own), (_, other) in rounds)
             found = loop.run_until_complete(load.latencies(rate / 2, options.latency_seconds, probes, options.pause))
             p50, p99 = (1000 * found[int(share * (len(found) - 1))] for share in (0.5, 0.99))
             name = f"{backend}, {texts} x {LINE} characters{f', {processes} processes' * (processes > 1)}"
             print(
-                f"{name:<42}{rate:>13,.0f}{rate / best[backend]:>13.2f}"
-                f"{p50:>13.1f}{p99:>13.1f}{1000 * found[-1]:>13.1f}{len(found):>13}"
+                f"{name:<42}{rate:>14,.0f}{rate / best[backend]:>14.2f}{share:>14.3f}"
+                f"{p50:>14.1f}{p99:>14.1f}{1000 * found[-1]:>14.1f}{len(found):>14}"
             )
     fewest, *more = sorted(options.processes)
     for (backend, processes, texts), rates in reached.items():
         if processes in more:
-            gains = [one / other for one, other in zip(rates, reached[backend, fewest, texts], strict=True)]
+            pairs = zip(rates, reached[backend, fewest, texts], strict=True)
+            gains = [one / other for (one, _), (other, _) in pairs]
             name = f"{backend}, {texts} x {LINE} characters, {processes} processes over {fewest}"
             print(f"{name}: {statistics.median(gains):.2f} x, round by round")
 

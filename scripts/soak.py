@@ -240,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.port is not None:
             loop.run_until_complete(soak(options.port, report, options.connections, options.seed))
         else:
-            with running_service(["--processes", str(options.processes)]) as port:
+            with running_service(["--processes", str(options.processes)]) as (port, _):
                 loop.run_until_complete(soak(port, report, options.connections, options.seed))
     return report.show()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,9 +60,9 @@ def test_the_benchmark_prints_its_table(
     started: list[list[str]] = []
 
     @contextmanager
-    def running(arguments: list[str]) -> Iterator[int]:
+    def running(arguments: list[str]) -> Iterator[tuple[int, int]]:
         started.append(arguments)
-        yield port
+        yield port, os.getpid()
 
     monkeypatch.setattr(bench, "running_service", running)
     monkeypatch.setattr("zhseq.tagging.tagger.Tagger", FakeTagger)
@@ -103,9 +105,10 @@ def test_the_benchmark_prints_its_table(
     ]
     assert all(float(gain.partition(": ")[2].split()[0]) > 0 for gain in gains)
     for row in rows:
-        rate, ratio, p50, p99, longest, timed = row[42:].replace(",", "").split()
+        rate, ratio, share, p50, p99, longest, timed = row[42:].replace(",", "").split()
         assert float(rate) > 0
         assert float(ratio) > 0
+        assert float(share) > 0 or not Path("/proc/self/task").is_dir()
         assert 0 < float(p50) <= float(p99) <= float(longest)
         assert int(timed) > 1
 
@@ -129,7 +132,7 @@ def test_the_soak_test_can_have_several_processes(monkeypatch: pytest.MonkeyPatc
     import soak
 
     @contextmanager
-    def running(arguments: list[str]) -> Iterator[int]:
+    def running(arguments: list[str]) -> Iterator[tuple[int, int]]:
         assert arguments == ["--processes", "2"]
         yield 1
 
@@ -168,3 +171,16 @@ def test_an_error_has_one_shape() -> None:
     bare = b'{"error": {"code": "a", "message": "b"}}'
     for body in (b"", b"Internal Server Error", b"{}", b'{"error": "x"}', bare, b"[]"):
         assert not soak._is_error(body)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells it so")
+def test_processor_time_is_that_of_a_process_and_of_those_it_started(bench: ModuleType) -> None:
+    spin = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    parent = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {spin!r}])"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    found = bench.processor_seconds(process.pid)
+    process.communicate(b"\n", timeout=30)
+    assert 0.25 < found < 5
+    assert math.isnan(bench.processor_seconds(process.pid))  # it has ended

@@ -134,7 +134,7 @@ def test_the_soak_test_can_have_several_processes(monkeypatch: pytest.MonkeyPatc
     @contextmanager
     def running(arguments: list[str]) -> Iterator[tuple[int, int]]:
         assert arguments == ["--processes", "2"]
-        yield 1
+        yield 1, 2
 
     async def nothing(port: int, report: object, *_: object) -> None:
         report.memory += [(0.35, 1.0), (0.95, 1.0)]  # type: ignore[attr-defined]

@@ -267,11 +267,11 @@ class Handbook:
         )
 
     def _reading(self, character: str, tone: str, use: CharacterUse, *, only: bool, num: int) -> Reading:
-        words, places = (use.level_words, use.level) if tone == LEVEL else (use.oblique_words, use.oblique)
+        words, uses = (use.level_words, use.level) if tone == LEVEL else (use.oblique_words, use.oblique)
         level = float(self.prosody.level(character)[0])
         share = 1.0 if only else level if tone == LEVEL else 1 - level
         if not only and use.level + use.oblique:
-            share = places / (use.level + use.oblique)
+            share = uses / (use.level + use.oblique)
         groups = _names(self.prosody, character, tone)
         return Reading(
             tone=tone if tone == LEVEL else self.prosody.oblique_tone(character),
@@ -521,17 +521,17 @@ def _drawn(pattern: Pattern, leads: Sequence[int] = ()) -> PatternEntry:
 
 def _line_signs(pattern: Pattern, leads: Sequence[int]) -> list[str]:
     """Draw the tones of each line, with brackets about repetitions and a pause behind leading characters."""
-    repeated = {place for echo in pattern.echoes for place in range(echo.place, echo.place + echo.length)}
+    repeated = {position for echo in pattern.echoes for position in range(echo.place, echo.place + echo.length)}
     lines: list[str] = []
-    place = 0
+    position = 0
     for number, tones in enumerate(pattern.tones):
         signs = "".join(
-            ("[" if place + n in repeated and (n == 0 or place + n - 1 not in repeated) else "")
+            ("[" if position + n in repeated and (n == 0 or position + n - 1 not in repeated) else "")
             + _SIGNS[sign]
-            + ("]" if place + n in repeated and (n == len(tones) - 1 or place + n + 1 not in repeated) else "")
+            + ("]" if position + n in repeated and (n == len(tones) - 1 or position + n + 1 not in repeated) else "")
             + ("、" if n == 0 and number in leads else "")
             for n, sign in enumerate(tones)
         )
         lines.append(signs)
-        place += len(tones)
+        position += len(tones)
     return lines

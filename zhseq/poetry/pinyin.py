@@ -38,10 +38,10 @@ def pinyin_of(lines: Sequence[str], pattern: Pattern | None, prosody: Prosody | 
         return found
     prosody = prosody or _shipped_prosody()
     for number, line in enumerate(lines):
-        for place, character in enumerate(line):
-            due = pattern.tones[number][place]
+        for position, character in enumerate(line):
+            due = pattern.tones[number][position]
             if due != FREE and prosody.tone_class(character) is Tone.EITHER:
-                found[number][place] = _of_tone(character, found[number][place], due)
+                found[number][position] = _of_tone(character, found[number][position], due)
     for rhyme in set(pattern.rhyme_slots[: len(lines)]) - {-1}:
         members = [number for number, slot in enumerate(pattern.rhyme_slots[: len(lines)]) if slot == rhyme]
         sounds = Counter(_rhyme_of(found[number][-1]) for number in members)

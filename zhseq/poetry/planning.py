@@ -489,9 +489,9 @@ def _echoes(clauses: Sequence[str]) -> dict[tuple[int, int], tuple[int, int]]:
     result = {}
     for line, clause in enumerate(clauses):
         for position, character in enumerate(normalize(clause)):
-            place = first.setdefault(character, (line, position))
-            if place != (line, position):
-                result[line, position] = place
+            source = first.setdefault(character, (line, position))
+            if source != (line, position):
+                result[line, position] = source
     return result
 
 

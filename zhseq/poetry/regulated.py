@@ -509,8 +509,8 @@ def _count_breaches(tones: Sequence[str]) -> int:
 def tone_faults(number: int, line: str, tones: str, expected: str) -> list[Fault]:
     """Return the places of a line, number `number` from 0, whose tone is not the expected one."""
     return [
-        Fault("wrong_tone", number + 1, place + 1, line[place], tone=tone, expected=due)
-        for place, (tone, due) in enumerate(zip(tones, expected, strict=True))
+        Fault("wrong_tone", number + 1, position + 1, line[position], tone=tone, expected=due)
+        for position, (tone, due) in enumerate(zip(tones, expected, strict=True))
         if {tone, due} == {LEVEL, OBLIQUE}
     ]
 
@@ -544,14 +544,14 @@ def find_rhymes(
             groups[number] = next((group for group in own if parts[group] == parts[due.id]), own[0])
             if parts[groups[number]] == parts[due.id]:
                 continue
-            place: dict[str, Any] = {"line": number + 1, "position": len(lines[number]), "character": word}
-            place["group"] = due.full_name
+            values: dict[str, Any] = {"line": number + 1, "position": len(lines[number]), "character": word}
+            values["group"] = due.full_name
             near = next((group for group in own if number == 0 and opening and _near(prosody, group, due.id)), None)
             if near is None:
-                findings.append(Fault("no_rhyme", **place))
+                findings.append(Fault("no_rhyme", **values))
             else:
                 groups[number] = near
-                findings.append(Remark("neighbouring_rhyme", **place, text=prosody.rhyme_groups[near].full_name))
+                findings.append(Remark("neighbouring_rhyme", **values, text=prosody.rhyme_groups[near].full_name))
     return groups, findings
 
 

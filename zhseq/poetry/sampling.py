@@ -25,12 +25,12 @@ def random_streams(seed: int, poems: range, draws: int) -> Floats:
     Source: SplitMix64 (Steele, Lea and Flood, 2014), begun at a place that seed and poem choose. The numbers are the
     same with every version of numpy, whose own generators take longer to load than these to compute.
     """
-    place = np.zeros(1, dtype=np.uint64)
+    state = np.zeros(1, dtype=np.uint64)
     while True:
-        place = _mixed(place + np.uint64(seed % 2**64) + _STEP)
+        state = _mixed(state + np.uint64(seed % 2**64) + _STEP)
         if not (seed := seed >> 64):
             break
-    begins = _mixed(place + np.arange(poems.start, poems.stop, dtype=np.uint64) * _STEP)
+    begins = _mixed(state + np.arange(poems.start, poems.stop, dtype=np.uint64) * _STEP)
     numbers = _mixed(begins[:, None] + np.arange(1, draws + 1, dtype=np.uint64) * _STEP)
     return (numbers >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
 

@@ -291,11 +291,11 @@ def _repeated(ids: Ints, pattern: Pattern, given: Sequence[Sequence[str]]) -> In
     """
     if not pattern.echoes:
         return ids
-    places = [(line, place) for line, length in enumerate(pattern.line_lengths) for place in range(length)]
+    positions = [(line, position) for line, length in enumerate(pattern.line_lengths) for position in range(length)]
     ids = ids.copy()
     for echo in pattern.echoes:
         for step in range(echo.length):
-            own, source = places[echo.place + step], places[echo.source + step]
+            own, source = positions[echo.place + step], positions[echo.source + step]
             gives_way = echo.place + step + 1 in pattern.rhyme_places and (
                 echo.source + step + 1 not in pattern.rhyme_places
             )
@@ -312,15 +312,15 @@ def _printed(plan: Plan, line: str, pattern: int, number: int) -> str:
         return shown
     followed, prosody = plan.choice.patterns[pattern], plan.prosody
 
-    def fits(place: int, old: str, new: str) -> bool:
+    def fits(position: int, old: str, new: str) -> bool:
         if normalize(old) == normalize(new):
             return True
-        rhymes = place + 1 == len(line) and followed.rhymes[number] > 0
-        wanted, tone = followed.tones[number][place], prosody.tone_class(new).value
+        rhymes = position + 1 == len(line) and followed.rhymes[number] > 0
+        wanted, tone = followed.tones[number][position], prosody.tone_class(new).value
         return (FREE in (wanted, tone) or wanted == tone) and (not rhymes or prosody.rhyme(old, new))
 
     pairs = zip(line, shown, strict=True)
-    return "".join(new if fits(place, old, new) else old for place, (old, new) in enumerate(pairs))
+    return "".join(new if fits(position, old, new) else old for position, (old, new) in enumerate(pairs))
 
 
 def to_traditional(lines: Sequence[str]) -> list[str]:

@@ -90,8 +90,8 @@ def _best(characters: frozenset[str], listed: Mapping[str, str]) -> str:
 
 
 def _modern(name: str) -> str:
-    place = _MODERN.find(name[:1])
-    return f"{_NUMERALS[place]}{name[0]}" if name and place >= 0 else ""
+    rank = _MODERN.find(name[:1])
+    return f"{_NUMERALS[rank]}{name[0]}" if name and rank >= 0 else ""
 
 
 def entering(name: str) -> bool:

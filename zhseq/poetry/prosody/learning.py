@@ -197,9 +197,9 @@ def _oblique_tones(
         if entering(title) or len(members) < _FEWEST_TO_PART:
             continue
         rows = [row_of[character] for character in members]
-        place = np.full(len(table.characters) + 1, -1)
-        place[rows] = np.arange(len(rows))
-        counts = rhymes.meetings(place[segments], len(rows))
+        row_in_kind = np.full(len(table.characters) + 1, -1)
+        row_in_kind[rows] = np.arange(len(rows))
+        counts = rhymes.meetings(row_in_kind[segments], len(rows))
         prior = np.array([_TODAY.get(_only_tone(modern.finals[row]), 0.0) for row in rows])
         rising, share = rhymes.part_in_two(counts, prior)
         met = counts.sum(axis=1)
@@ -232,11 +232,11 @@ def _oblique_groups(
     for tone, members in (*tones.items(), (ENTERING_TONE, stopped)):
         names = [name for name in OBLIQUE_GROUPS if name.startswith(tone)]
         words = sorted(members)
-        place = np.full(len(table.characters) + 1, -1)
-        place[[row_of[word] for word in words]] = np.arange(len(words))
+        row_in_kind = np.full(len(table.characters) + 1, -1)
+        row_in_kind[[row_of[word] for word in words]] = np.arange(len(words))
         kind_of = {word: number for number, name in enumerate(names) for word in OBLIQUE_GROUPS[name]}
         known = np.array([kind_of.get(word, -1) for word in words], dtype=np.int64)
-        counts = rhymes.meetings(place[segments], len(words))
+        counts = rhymes.meetings(row_in_kind[segments], len(words))
         kinds = rhymes.part_in_kinds(counts, known, len(names))
         told = (kinds > _SURE) & ((counts.sum(axis=1) >= _LEAST_MET) | (known >= 0))[:, None]
         for number, name in enumerate(names):

@@ -226,10 +226,10 @@ class Prosody:
         inside, end = self._sounds_inside, self._sounds
         signs = [*(inside.get(c, "中") for c in line[:-1]), *(end.get(c, "中") for c in line[-1:])]
         if not self._first_of_words.isdisjoint(line):
-            for place in range(len(line) - 1):
-                turned = self.table.words.get(line[place : place + 2])
+            for position in range(len(line) - 1):
+                turned = self.table.words.get(line[position : position + 2])
                 if turned is not None:
-                    signs[place + turned] = Tone.EITHER.value
+                    signs[position + turned] = Tone.EITHER.value
         return "".join(signs)
 
     def masks(self, vocab: Vocab, *, strict: bool = False) -> ToneMasks:
@@ -429,7 +429,7 @@ def _table(content: dict[str, Any]) -> ToneTable:
         classes=str(content["classes"]),
         learned=np.array([character not in fallback for character in content["characters"]], dtype=bool),
         only_at_ends=str(content.get("only_at_ends", "")),
-        words={str(word): int(place) for word, place in content.get("words", {}).items()},
+        words={str(word): int(position) for word, position in content.get("words", {}).items()},
         rising=str(content.get("rising", "")),
         departing=str(content.get("departing", "")),
         oblique_groups={str(name): str(members) for name, members in content.get("oblique_groups", {}).items()},
@@ -466,7 +466,7 @@ def _pattern_fields(row: dict[str, Any]) -> dict[str, Any]:
         "marks": str(row["marks"]),
         "breaks": tuple(int(line) for line in row["breaks"]),
         "count": int(row["count"]),
-        "loose": tuple(int(place) for place in row.get("loose", ())),
+        "loose": tuple(int(position) for position in row.get("loose", ())),
         "echoes": tuple(Echo(*map(int, echo)) for echo in row.get("echoes", ())),
     }
 

@@ -374,10 +374,10 @@ def guests(segments: Ids, certain: Booleans, uses: Ids) -> Booleans:
     home = np.append(np.where(certain.any(axis=1), certain.argmax(axis=1), -1), -1)
     whole = segments[(segments >= 0).all(axis=1)]
     counts = np.zeros(certain.shape)
-    for place in range(whole.shape[1]):
-        others = home[np.delete(whole, place, axis=1)]
+    for position in range(whole.shape[1]):
+        others = home[np.delete(whole, position, axis=1)]
         agreed = (others >= 0).all(axis=1) & (others == others[:, :1]).all(axis=1)
-        np.add.at(counts, (whole[agreed, place], others[agreed, 0]), 1)
+        np.add.at(counts, (whole[agreed, position], others[agreed, 0]), 1)
     needed = np.maximum(_GUEST_COUNT, _GUEST_RATE * uses)[:, None]
     return np.asarray((counts >= needed) & (_shares(counts) >= _GUEST_SHARE))
 
@@ -451,14 +451,14 @@ def _held_out_counts(segments: Ids, shares: Floats, words: Floats, weights: Floa
     padded = np.vstack([shares, np.ones((1, number))])
     whole = np.log(weights).astype(np.float32) + logs[segments].sum(axis=1)
     counts = np.zeros((size, number))
-    for place in range(segments.shape[1]):
-        posterior = _posterior(whole - logs[segments[:, place]])
+    for position in range(segments.shape[1]):
+        posterior = _posterior(whole - logs[segments[:, position]])
         group = posterior.argmax(axis=1)
-        sure = (segments[:, place] >= 0) & (posterior.max(axis=1) > _POSTERIOR)
+        sure = (segments[:, position] >= 0) & (posterior.max(axis=1) > _POSTERIOR)
         for other in range(segments.shape[1]):
-            if other != place:
+            if other != position:
                 sure &= padded[segments[:, other], group] > _READING
-        np.add.at(counts, (segments[sure, place], group[sure]), 1)
+        np.add.at(counts, (segments[sure, position], group[sure]), 1)
     return counts
 
 

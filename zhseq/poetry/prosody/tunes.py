@@ -146,7 +146,7 @@ def _with_tones(pattern: Pattern, poems: Ids, words: WordTable) -> Pattern:
     ends = np.cumsum(pattern.line_lengths)
     share = level / (level + oblique)
     needed = np.full(len(share), _FIXED)
-    needed[[place - 1 for place in pattern.rhyme_places]] = _CLEAR
+    needed[[position - 1 for position in pattern.rhyme_places]] = _CLEAR
     sure = np.maximum(share, 1 - share)
     signs_of_places = np.where(sure < needed, FREE, np.where(share > 0.5, LEVEL, OBLIQUE))
     tones = "".join(signs_of_places.tolist())
@@ -156,9 +156,9 @@ def _with_tones(pattern: Pattern, poems: Ids, words: WordTable) -> Pattern:
     optional = _optional_rhymes(words.rhymes[poems[:, ends - 1]], pattern)
     licences = np.minimum(level, oblique) - 0.5 > min(_LICENCE * len(poems), _MOST_SLIPS)
     loose = tuple(
-        place
-        for place, sign in enumerate(flat)
-        if sign != FREE and (place in optional or (licences[place] and place + 1 not in pattern.rhyme_places))
+        position
+        for position, sign in enumerate(flat)
+        if sign != FREE and (position in optional or (licences[position] and position + 1 not in pattern.rhyme_places))
     )
     return replace(pattern, tones=lines, count=len(poems), loose=loose, echoes=_echoes(poems))
 
@@ -184,15 +184,15 @@ def _echoes(poems: Ids) -> tuple[Echo, ...]:
     source = np.full(size, -1)
     for distance in range(1, min(_REACH, size - 1) + 1):
         share = (poems[:, distance:] == poems[:, :-distance]).mean(axis=0)
-        places = np.flatnonzero(share >= _ECHO) + distance
-        source[places[source[places] < 0]] = places[source[places] < 0] - distance
+        positions = np.flatnonzero(share >= _ECHO) + distance
+        source[positions[source[positions] < 0]] = positions[source[positions] < 0] - distance
     echoes: list[Echo] = []
-    for place in np.flatnonzero(source >= 0).tolist():
+    for position in np.flatnonzero(source >= 0).tolist():
         before = echoes[-1] if echoes else None
-        if before and before.place + before.length == place and before.source + before.length == source[place]:
+        if before and before.place + before.length == position and before.source + before.length == source[position]:
             echoes[-1] = replace(before, length=before.length + 1)
         else:
-            echoes.append(Echo(place, int(source[place]), 1))
+            echoes.append(Echo(position, int(source[position]), 1))
     return tuple(echoes)
 
 

@@ -121,8 +121,8 @@ def windows(words: Ids, runs: Ids, width: int) -> Ids:
     if not len(words):
         return np.zeros((0, width), dtype=np.int64)
     first = np.append(True, runs[1:] != runs[:-1])
-    place = np.arange(len(words)) - np.flatnonzero(first)[np.cumsum(first) - 1]
-    segment = np.cumsum(place % width == 0) - 1
+    position = np.arange(len(words)) - np.flatnonzero(first)[np.cumsum(first) - 1]
+    segment = np.cumsum(position % width == 0) - 1
     result = np.full((int(segment[-1]) + 1, width), -1, dtype=np.int64)
-    result[segment, place % width] = words
+    result[segment, position % width] = words
     return np.asarray(result[(result >= 0).sum(axis=1) >= 2])

@@ -264,7 +264,7 @@ def report_tunes(table: VerseTable, words: Words, tunes: dict[str, TunePattern])
         signs = np.array([[{"平": 1, "仄": -1, "中": 0}[sign] for sign in "".join(p.tones)] for p in fitting])
         places = (signs != 0) & (words.tones[ids] != 0)
         right = (signs == words.tones[ids]) & places
-        best = int((right.sum(axis=1) / places.sum(axis=1)).argmax())
+        best = int((right.sum(axis=1) / np.maximum(places.sum(axis=1), 1)).argmax())
         tones += right[best].sum(), places[best].sum()
         ends = ids[np.cumsum(shape) - 1]
         for rhyme in set(fitting[best].rhymes) - {0}:

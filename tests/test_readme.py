@@ -22,7 +22,7 @@ def code(text: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["en", "zh"])
 def test_it_is_short(text: str) -> None:
-    assert len(text.splitlines()) <= 150
+    assert len(text.splitlines()) <= 110
 
 
 def test_two_commands_set_up_a_fresh_machine_with_the_same_torch() -> None:

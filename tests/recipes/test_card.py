@@ -25,14 +25,14 @@ def test_a_card_says_what_the_model_is_and_how_it_was_made(tmp_path: Path) -> No
     told = card(tmp_path, recipe, "python -m zhseq.train poem --output run", "python -m zhseq.train poem --resume")
     assert told == (
         f"# Model card\n\nA model of kind `some-kind`, trained with zhseq {__version__}.\n\n"
-        "## What it learned from\n\n* the first corpus\n* the second\n\n"
-        "## How\n\n```\npython -m zhseq.train poem --output run\npython -m zhseq.train poem --resume\n```\n\n"
+        "## Training data\n\n* the first corpus\n* the second\n\n"
+        "## Training\n\n```\npython -m zhseq.train poem --output run\npython -m zhseq.train poem --resume\n```\n\n"
         "Settings that differ from the defaults:\n\n| setting | value | default |\n|---|---|---|\n"
         "| `training.max_steps` | 7 | 8500 |\n| `training.device` | cpu | auto |\n\n"
-        "## Scores on its dev set\n\n| measure | value |\n|---|---|\n| bits_per_han | 5.4322 |\n| f1 | 1.0000 |\n"
+        "## Dev scores\n\n| measure | value |\n|---|---|\n| bits_per_han | 5.4322 |\n| f1 | 1.0000 |\n"
     )
 
 
 def test_without_a_command_line_and_changes_a_card_says_less(tmp_path: Path) -> None:
     told = card(tmp_path, PoemRecipe())
-    assert "## How\n\nAll settings are the defaults.\n\n## Scores" in told
+    assert "## Training\n\nAll settings are the defaults.\n\n## Scores" in told

@@ -1,4 +1,4 @@
-"""Write the model card of a checkpoint: what it is, what it learned from, how it was trained and what it scored."""
+"""Write the model card of a checkpoint: kind, training data, commands, settings and dev scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_card(directory: Path, recipe: object, texts: Sequence[str]) -> None:
     Args:
         directory: The checkpoint, `best` in the directory of a training.
         recipe: The settings it was trained with.
-        texts: What it learned from, a line each.
+        texts: The training data, one line each.
     """
     config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
     commands = directory.parent / COMMANDS_FILE
@@ -31,8 +31,8 @@ def write_card(directory: Path, recipe: object, texts: Sequence[str]) -> None:
 
 def _lines(config: dict[str, Any], recipe: object, texts: Sequence[str], commands: str) -> Iterator[str]:
     yield from ("# Model card", "", f"A model of kind `{config['kind']}`, trained with zhseq {zhseq.__version__}.", "")
-    yield from ("## What it learned from", "", *(f"* {text}" for text in texts), "")
-    yield from ("## How", "")
+    yield from ("## Training data", "", *(f"* {text}" for text in texts), "")
+    yield from ("## Training", "")
     if commands:
         yield from ("```", *commands.splitlines(), "```", "")
     usual = {setting.key: setting.default for setting in settings_of(type(recipe)())}
@@ -42,5 +42,5 @@ def _lines(config: dict[str, Any], recipe: object, texts: Sequence[str], command
         yield from (f"| `{one.key}` | {one.default} | {usual[one.key]} |" for one in changed)
     else:
         yield "All settings are the defaults."
-    yield from ("", "## Scores on its dev set", "", "| measure | value |", "|---|---|")
+    yield from ("", "## Dev scores", "", "| measure | value |", "|---|---|")
     yield from (f"| {name} | {value:.4f} |" for name, value in config["training"]["evaluation"].items())

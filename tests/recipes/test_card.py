@@ -29,7 +29,7 @@ def test_a_card_says_what_the_model_is_and_how_it_was_made(tmp_path: Path) -> No
         "## Training\n\n```\npython -m zhseq.train poem --output run\npython -m zhseq.train poem --resume\n```\n\n"
         "Settings that differ from the defaults:\n\n| setting | value | default |\n|---|---|---|\n"
         "| `training.max_steps` | 7 | 8500 |\n| `training.device` | cpu | auto |\n\n"
-        "## Dev scores\n\n| measure | value |\n|---|---|\n| bits_per_han | 5.4322 |\n| f1 | 1.0000 |\n"
+        "## Scores on the dev set\n\n| measure | value |\n|---|---|\n| bits_per_han | 5.4322 |\n| f1 | 1.0000 |\n"
     )
 
 

@@ -42,5 +42,5 @@ def _lines(config: dict[str, Any], recipe: object, texts: Sequence[str], command
         yield from (f"| `{one.key}` | {one.default} | {usual[one.key]} |" for one in changed)
     else:
         yield "All settings are the defaults."
-    yield from ("", "## Dev scores", "", "| measure | value |", "|---|---|")
+    yield from ("", "## Scores on the dev set", "", "| measure | value |", "|---|---|")
     yield from (f"| {name} | {value:.4f} |" for name, value in config["training"]["evaluation"].items())

@@ -9,7 +9,7 @@ _POETRY: dict[str, str] = {
     "the_start": "起句",
     "the_acrostic": "所藏的字",
     "the_upper_line": "上联",
-    "this_text": "文中",
+    "this_text": "所给文字",
     "misplaced_mark": "起句第 {count} 字之后有 {character}，而{form}此处{expected}，请改正",
     "this_mark": "当用「{mark}」",
     "no_mark": "没有标点",
@@ -58,7 +58,7 @@ _POETRY: dict[str, str] = {
     "wrong_line_length": "第 {line} 句有 {count} 字，而{form}此句有 {expected} 字",
     "too_many_lines": "这里有 {count} 句，而{form}只有 {expected} 句，请少写几句",
     "no_such_line": "诗有 {count} 句，没有第 {index} 句（从 0 数起）",
-    "open_places": "诗的第 {line} 句中有非汉字，请删去",
+    "open_places": "诗的第 {line} 句有未定之处，或有非汉字，请先补齐或删去",
     "number_of_versions": "写法的数目须在 1 至 {most} 之间，而这里是 {num}",
     "lines_of_other_form": "当是{form}的句子，而各句有 {lengths} 字",
     "unknown_shape": (

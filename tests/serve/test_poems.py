@@ -76,6 +76,7 @@ def test_lines_come_one_by_one_and_make_the_same_poems(client: TestClient, wishe
     for number, poem in enumerate(whole):
         mine = [event for event in events if event["poem"] == number]
         assert [event["text"] for event in mine[:-1]] == poem["lines"]
+        assert "".join(event["text"] + event["mark"] for event in mine[:-1]) == poem["text"].replace("\n", "")
         assert [event["line"] for event in mine[:-1]] == list(range(len(poem["lines"])))
         assert "done" in mine[-1]
 
@@ -315,10 +316,10 @@ def test_the_first_line_does_not_wait_for_the_last(client: TestClient, monkeypat
         def growing(self, request: Request, number: int) -> Iterator[object]:
             for count in (1, 2):
                 made.append(count)
-                yield type("Part", (), {"lines": ("一",) * count})
+                yield type("Part", (), {"lines": ("一",) * count, "marks": "，" * count})
 
     events = _events(Slow(), PoemRequest())  # type: ignore[arg-type]
-    assert json.loads(next(events)) == {"poem": 0, "line": 0, "text": "一"}
+    assert json.loads(next(events)) == {"poem": 0, "line": 0, "text": "一", "mark": "，"}
     assert made == [1]
 
 

@@ -396,7 +396,7 @@ def plan_rewriting(request: Request, lines: Sequence[str], index: int, model: Kn
         if number != index and not is_han(codepoints(line)).all():
             raise InputError(
                 "open_places",
-                "line {line} of the poem holds something else than Chinese characters; leave it out",
+                "line {line} of the poem holds an open place, or what is no Chinese character; fill it or leave it out",
                 line=number + 1,
             )
     tune = find_tune(request.tune, prosody) if request.tune and prosody is not None else None

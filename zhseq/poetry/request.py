@@ -227,8 +227,18 @@ class Poem:
         """The poem as it is printed: one couplet a row, or one stanza of a tune, with punctuation."""
         if self.tune and self.pattern is not None:
             return "\n".join(stanzas(self.lines, self.pattern))
-        form = FORMS.get(self.form) or long_form(self.form, len(self.lines))
-        return "\n".join(form.layout(self.lines))
+        return "\n".join(self._shape.layout(self.lines))
+
+    @property
+    def marks(self) -> str:
+        """The mark that `text` prints behind each line."""
+        return self._shape.marks[: len(self.lines)]
+
+    @property
+    def _shape(self) -> Form:
+        if self.tune and self.pattern is not None:
+            return pattern_form(self.tune, self.pattern)
+        return FORMS.get(self.form) or long_form(self.form, len(self.lines))
 
 
 def stanzas(lines: Sequence[str], pattern: Pattern) -> list[str]:

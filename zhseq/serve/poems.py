@@ -54,7 +54,7 @@ _HOW_TO_DRAW = {"seed", "temperature"}
 _STREAMED = {
     _STREAM: {
         "schema": {"type": "string", "description": "With `stream`: a `StreamEvent` in each line."},
-        "example": '{"poem":0,"line":0,"text":"白日依山尽"}\n{"poem":0,"done":{"lines":["..."]}}\n',
+        "example": '{"poem":0,"line":0,"text":"白日依山尽","mark":"，"}\n{"poem":0,"done":{"lines":["..."]}}\n',
     }
 }
 
@@ -294,7 +294,8 @@ def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
                 continue
             poem = grown
             for line in range(shown, len(poem.lines)):
-                yield to_json({"poem": number, "line": line, "text": poem.lines[line]}) + b"\n"
+                event = {"poem": number, "line": line, "text": poem.lines[line], "mark": poem.marks[line]}
+                yield to_json(event) + b"\n"
             shown = len(poem.lines)
         yield to_json({"poem": number, "done": _poem(poem, wishes.seed)}) + b"\n"
 

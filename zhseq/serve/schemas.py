@@ -422,11 +422,12 @@ class PoemsResponse(Example):
 
 
 class LineEvent(Example):
-    """A line that stands, in a stream; `poem` and `line` are counted from 0."""
+    """A line that stands, in a stream, and the mark to be printed behind it; `poem` and `line` are counted from 0."""
 
     poem: int
     line: int
     text: str
+    mark: str
 
 
 class PoemEvent(Example):

@@ -1,6 +1,7 @@
 """The page keeps what it has: failures, stops, reloads and changes of mind lose nothing."""
 
 import json
+import re
 
 import pytest
 
@@ -42,6 +43,10 @@ def until(page, condition):
             return
         page.wait_for_timeout(100)
     raise AssertionError("it did not come about")
+
+
+def linesplit(verse):
+    return [line for line in re.split("[，。、；\n]+", verse) if line]
 
 
 def copied(page):
@@ -97,7 +102,9 @@ def test_stopping_leaves_lines_that_can_be_copied(visit):
     assert 2 <= len(lines) < 50
     assert lines != old
     assert "未完" in page.inner_text("#caption")
-    assert copied(page).replace("\n", "") == "莺啼序" + "".join(lines)
+    heading, verse = copied(page).split("\n", 1)
+    assert heading == "莺啼序"
+    assert linesplit(verse) == lines  # each with its mark behind it
     assert page.is_disabled("#check")
     assert page.is_visible("#go-on")
     page.click("#undo")
@@ -107,7 +114,8 @@ def test_stopping_leaves_lines_that_can_be_copied(visit):
 def test_lines_that_stand_when_the_writing_fails_are_kept_and_can_be_gone_on_with(visit):
     page = visit(**VISIT)
     whole = write_quatrain(page)
-    events = [{"poem": 0, "line": number, "text": whole[number]} for number in range(2)] + [{"error": BUSY}]
+    lines = [{"poem": 0, "line": number, "text": whole[number], "mark": "，。"[number]} for number in range(2)]
+    events = [*lines, {"error": BUSY}]
     body = "".join(json.dumps(event) + "\n" for event in events)
     fail(page, "**/v1/poems", status=200, body=body, content_type="application/x-ndjson")
     page.click("#write")
@@ -273,6 +281,22 @@ def test_a_link_brings_the_poem_back(visit):
     assert lines_of(third) == edited
 
 
+def test_a_link_to_a_poem_that_was_changed_keeps_its_title(visit):
+    page = visit(**VISIT)
+    write_quatrain(page, about="明月")
+    page.click(".char[data-line='0'][data-place='1']")
+    page.click(".characters button[aria-pressed=false] >> nth=0")
+    page.wait_for_selector("#caption:has-text('有改动')")
+    lines = lines_of(page)
+    page.click("#link")
+    page.wait_for_selector("#link:has-text('已复制')")
+    address = page.evaluate("navigator.clipboard.readText()")
+    other = visit(path=address[address.index("/#") :])
+    other.wait_for_selector(".line >> nth=3")
+    assert lines_of(other) == lines
+    assert other.inner_text(".heading") == "明月"
+
+
 def test_lines_are_gone_on_with_and_a_link_keeps_them(visit):
     page = visit(permissions=["clipboard-read", "clipboard-write"])
     page.eval_on_selector("#more", "e => e.open = true")
@@ -319,6 +343,30 @@ def test_waiting_is_visible_and_says_how_long(visit):
     page.click("#tag")
     page.wait_for_selector("#tag-waiting", state="hidden")
     assert page.inner_text("#tag") == "标注"
+
+
+def test_waiting_says_what_is_being_done(visit):
+    page = visit(**VISIT)
+    write_quatrain(page)
+    for path, press, words in (
+        ("check", "#check", "正在检查"),
+        ("suggest", ".char >> nth=3", "正在找合适的字"),
+        ("rewrite", ".rewrite", "正在写"),
+    ):
+        waiting = hold(page, f"**/v1/poems/{path}")
+        page.click(press)
+        page.wait_for_selector(f"#bench .waiting:has-text('{words}')")
+        until(page, lambda held=waiting: held)
+        waiting.pop().fallback()
+        page.wait_for_selector("#bench .waiting", state="detached")
+        page.unroute(f"**/v1/poems/{path}")
+    waiting = hold(page, "**/v1/poems/check")
+    page.click("#show-surprise")
+    page.wait_for_selector("#annotating:has-text('正在标注')")
+    until(page, lambda: waiting)
+    waiting.pop().fallback()
+    page.wait_for_selector(".char[data-bits]")
+    assert page.is_hidden("#annotating")
 
 
 def test_an_answer_that_comes_after_a_later_question_does_not_cover_it(visit):

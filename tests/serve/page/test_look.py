@@ -98,6 +98,26 @@ def test_it_fits_and_can_be_read(visit, shot, scheme, locale, width):
     shot(page, f"studio-down-{width}-{locale[:2]}-{scheme}")
 
 
+@pytest.mark.parametrize("locale", ["zh-CN", "en-US"])
+def test_no_tool_stands_alone_in_a_row(visit, locale):
+    """The tools wrap in their two groups where both still fit below each other."""
+    page = visit(locale=locale)
+    rows = """() => [...document.querySelectorAll(".tool-group")].map(
+      (group) => [new Set([...group.children].map((e) => e.offsetTop)).size, group.offsetTop])"""
+    for width in range(700, 1500, 50):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert [count for count, _ in page.evaluate(rows)] == [1, 1], f"{width} pixels wide"
+
+
+def test_a_note_of_waiting_does_not_cover_the_title(visit):
+    page = visit(390, 844, refused=True)
+    write_poem(page, **{"best-of": "1", "seed": "7", "about": "明月"})
+    page.evaluate("document.getElementById('waiting').hidden = false")
+    page.evaluate("document.getElementById('waiting').textContent = '正在写'")
+    bottom = page.eval_on_selector("#waiting", "e => e.getBoundingClientRect().bottom")
+    assert bottom <= page.eval_on_selector(".heading", "e => e.getBoundingClientRect().top")
+
+
 def test_buttons_are_large_enough_for_a_finger(visit):
     page = visit(320, 640, has_touch=True, is_mobile=True)
     fill_everything(page)
@@ -208,6 +228,9 @@ def test_the_description_of_the_api_comes_from_the_service_alone(visit):
     for path in ("/v1/tag", "/v1/poems", "/v1/verse/character"):
         assert page.locator("h2", has_text=f"POST {path}").count() > 0
     assert "Words in which verse reads it so" in page.inner_text("#schemas")  # in the words of the library
+    page.set_viewport_size({"width": 320, "height": 640})
+    scrolled, seen = page.evaluate(WIDTH)
+    assert scrolled <= seen, "the page scrolls sideways"
 
 
 def test_nothing_moves_for_those_who_do_not_want_it(visit):

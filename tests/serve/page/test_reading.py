@@ -180,6 +180,32 @@ def test_high_contrast_shows_what_is_selected(visit, shot):
     assert page.eval_on_selector("#result .name", "e => getComputedStyle(e).outlineStyle") == "solid"
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_high_contrast_lets_all_words_be_read(visit, scheme):
+    """The browser lays words on a ground of the colour Canvas there, so that none may be of it."""
+    unread = """() => {
+      const probe = document.body.appendChild(document.createElement("i"));
+      probe.style.color = "Canvas";
+      const canvas = getComputedStyle(probe).color;
+      probe.remove();
+      const hidden = (e, pseudo) => getComputedStyle(e, pseudo).color === canvas;
+      const adjusted = (e) => getComputedStyle(e).forcedColorAdjust === "auto";
+      const all = [...document.querySelectorAll("body *")].filter(adjusted);
+      const own = (e) => [...e.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+      const lost = (e) => (own(e) && hidden(e)) || (e.matches(".word") && hidden(e, "::after"));
+      return all.filter(lost).map((e) => e.outerHTML);
+    }"""
+    page = visit(forced_colors="active", color_scheme=scheme)
+    assert page.evaluate(unread) == []
+    page.click("#to-tagger")
+    page.fill("#text", "江泽民主席在北京会见了外宾。")
+    page.click("#tag")
+    page.wait_for_selector("#result .name")
+    assert page.evaluate(unread) == []
+    colours = page.eval_on_selector_all("#result .word", "all => all.map((e) => getComputedStyle(e, '::after').color)")
+    assert len(set(colours)) == 1  # that of the system
+
+
 def fake_documents(texts):
     """Tag texts without a model: words of two characters, marks by themselves, a name now and then."""
     documents = []

@@ -300,7 +300,7 @@ def test_scripts_in_a_poem_are_text(visit):
     choose(page, "whose", "own")
     page.fill("#own", HACK)
     page.click("#check-own")
-    page.wait_for_selector("#studio-notice:has-text('诗由汉字写成，而文中')")
+    page.wait_for_selector("#studio-notice:has-text('诗由汉字写成，而所给文字中')")
     assert page.evaluate("window.hacked") is None
     assert page.locator("img").count() == 0
 
@@ -337,6 +337,35 @@ def test_a_start_against_all_patterns_is_named(visit):
     page.wait_for_selector("#studio-notice:has-text('没有一种格式容得下所给的字')")
     write_poem(page, start="春")
     assert page.is_hidden("#studio-notice")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("seed", "x1", "种子是至多 15 位的整数"),
+        ("seed", "1234567890123456", "种子是至多 15 位的整数"),
+        ("num", "1.5", "「首数」须是 1 至 8 的整数"),
+        ("temperature", "11", "「放胆（温度）」须在 0 与 10 之间"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named(visit, field, value, words):
+    page = visit()
+    page.fill("#start", "秋")
+    page.eval_on_selector("#more", "e => e.open = true")
+    page.fill(f"#{field}", value)
+    page.click("#write")
+    page.wait_for_selector(f"#studio-notice:has-text('{words}')")
+
+
+def test_each_answer_to_an_upper_line_is_offered_once(visit):
+    page = visit()
+    lower = ["清风竹外鸣", "清风竹外生", "清风竹外鸣"]
+    page.route("**/v1/poems/couplet", lambda route: route.fulfill(json={"lower": lower}))
+    choose(page, "whose", "couplet")
+    page.fill("#upper", "明月松间照")
+    page.click("#answer")
+    page.wait_for_selector(".versions button")
+    assert page.locator(".versions button").all_inner_texts() == lower[:2]
 
 
 def test_a_refusal_without_a_name_is_said_as_it_is(visit):

@@ -18,11 +18,10 @@ export class Bench {
     this.#put(() => []);
   }
 
-
-  /** Say that something is being computed, and for how long already; the function that comes back takes that away. */
-  wait() {
+  /** Say what is being done, and for how long already; the function that comes back takes that away. */
+  wait(words) {
     const line = h("p", { className: "waiting hint" });
-    const end = waitIn(line, t("working"));
+    const end = waitIn(line, words);
     this.#put(() => [line]);
     return () => {
       end();

@@ -8,7 +8,8 @@ import { isChinese, say, t } from "./i18n.js";
 import { attempt, notify, quiet } from "./notice.js";
 import { recall } from "./prefs.js";
 import { Sheet } from "./sheet.js";
-import { formOf, guessMark, print } from "./verse.js";
+import { formOf, print } from "./verse.js";
+import { waitIn } from "./waiting.js";
 
 export const notice = $("studio-notice");
 export const sheet = new Sheet();
@@ -68,8 +69,8 @@ export function begin(fields) {
 }
 
 /** Set the next line of it. */
-export function grow(text) {
-  const row = { text, ...guessMark(unfinished.form, unfinished.rows.length) };
+export function grow(text, mark) {
+  const row = { text, mark, ends: !unfinished.tune && mark === "。" };
   unfinished.rows.push(row);
   sheet.add(row);
   showTools();
@@ -139,7 +140,8 @@ export function forget() {
 export function annotateIfWanted() {
   if (!isWhole(poem()) || !ASIDES.some(wants)) return;
   if (review && Object.entries(dear()).every(([name, wanted]) => !wanted || review[name])) return;
-  attempt(notice, annotate);
+  const end = waitIn($("annotating"), t("annotating"));
+  attempt(notice, annotate).finally(end);
   if (poem().note) notify(notice, say(poem().note)); // what was said of the poem is said on
 }
 

@@ -14,7 +14,7 @@ const BETWEEN = "/"; // between lines
 export function linkTo({ rows, tune, heading, rhyme, wishes, seed, own, partial, edited, number, lower }) {
   const query = new URLSearchParams();
   if (own || partial || edited) {
-    query.set("text", print(rows, own ? heading : ""));
+    query.set("text", print(rows, heading));
     if (tune) query.set("tune", tune);
     if (rhyme === "modern") query.set("rhyme", rhyme);
   } else {

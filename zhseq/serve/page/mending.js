@@ -48,11 +48,11 @@ function close() {
   sheet.select(-1, -1);
 }
 
-/** Ask the service for something about the poem on the sheet, and show it if the poem is still there. */
-async function ask(work) {
+/** Ask the service for something about the poem on the sheet, and show it if the poem is still there; `words` say what. */
+async function ask(words, work) {
   const asked = poem();
   const turn = (asking += 1);
-  const end = bench.wait();
+  const end = bench.wait(words);
   try {
     await attempt(notice, async () => {
       const shown = await work(asked);
@@ -67,7 +67,7 @@ async function ask(work) {
 
 /** Judge the poem on the sheet. */
 function judge() {
-  return ask(async () => {
+  return ask(t("checking"), async () => {
     await annotate();
     return () => bench.review(reviewed());
   });
@@ -84,7 +84,7 @@ async function judgeOwn(suggesting) {
   const [text, tune, rhyme] = [$("own").value, $("own-tune").value.trim(), $("own-rhyme").value];
   if (!text.trim()) return notify(notice, t("ownMissing"));
   stopWriting();
-  const end = bench.wait();
+  const end = bench.wait(t(suggesting ? "choosing" : "checking"));
   await attempt(notice, async () => {
     const found = await call(`v1/poems/${suggesting ? "suggest" : "check"}`, { text, tune, rhyme });
     const now = [$("own").value, $("own-tune").value.trim(), $("own-rhyme").value];
@@ -108,7 +108,7 @@ function offer(line, place) {
     bench.known(line, place, [...poem().rows[line].text][place]);
     return;
   }
-  ask(async (asked) => {
+  ask(t("choosing"), async (asked) => {
     const lines = asked.rows.map((row) => row.text);
     const now = [...lines[line]][place];
     lines[line] = withCharacter(lines[line], place, "？");
@@ -122,7 +122,7 @@ function offer(line, place) {
 
 /** Offer other versions of a line. */
 function versions(line) {
-  ask(async (asked) => {
+  ask(t("working"), async (asked) => {
     const lines = asked.rows.map((row) => row.text);
     const wishes = lastingWishes({ ...asked, lines });
     turns += 1;
@@ -133,7 +133,8 @@ function versions(line) {
 
 /** Offer the answers to an upper line; the first of them is on the sheet. */
 export function offerAnswers(upper, answers) {
-  offered = (one) => bench.answers(one.lower, answers);
+  const found = [...new Set(answers)]; // the same one may have been found several times
+  offered = (one) => bench.answers(one.lower, found);
   offered(poem());
 }
 

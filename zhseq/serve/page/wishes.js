@@ -53,7 +53,7 @@ function numbers(ids) {
     const value = Number(text);
     const whole = id !== "temperature" && id !== "top-p";
     if (!(value >= least && value <= most) || (whole && !Number.isInteger(value)))
-      throw new WishError(t("numberWrong", $(id).labels[0].textContent, least, most));
+      throw new WishError(t(whole ? "notWhole" : "numberWrong", $(id).labels[0].textContent, least, most));
     found[nameOf(id)] = value;
   }
   return found;

@@ -77,10 +77,10 @@ export function write(wishes) {
   });
 }
 
-function take({ line, text, poem: number }, fields) {
+function take({ line, text, mark, poem: number }, fields) {
   if (line === 0) begin({ ...fields, form: fields.tune ? "" : fields.wishes.form ?? formOfLength(text), number: number + 1 });
-  grow(text);
-  $("heard").textContent += text + guessMark("七绝", line).mark;
+  grow(text, mark);
+  $("heard").textContent += text + mark;
 }
 
 function finish({ done, poem: number }, fields) {

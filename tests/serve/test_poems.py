@@ -391,7 +391,7 @@ def test_a_stream_that_breaks_off_says_so(serve: Serve, lines: Lines, error: Bas
     client = serve(FailingPoet(error), timeout=1.0)
     answer = client.post("/v1/poems", json={"form": "五绝", "stream": True})
     first, last = map(json.loads, answer.text.splitlines())
-    assert first == {"poem": 0, "line": 0, "text": "春眠不觉晓"}
+    assert first == {"poem": 0, "line": 0, "text": "春眠不觉晓", "mark": "，"}
     assert last["error"]["code"] == code
     assert "春眠" not in json.dumps(last, ensure_ascii=False)
     (line,) = [line for line in lines if line["event"] == "request"]

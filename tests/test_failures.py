@@ -107,7 +107,10 @@ def test_notes_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     errors = capsys.readouterr().err
     assert "read as GB18030" in errors
     assert "left out, it holds binary data" in errors
-    assert {"not_utf8", "binary_file"} <= named("command line")
+    file(tmp_path, "喜".encode("gbk"))
+    tagged(str(tmp_path / "a.txt"))
+    assert "as GB18030 it would be '喜'" in capsys.readouterr().err
+    assert {"not_utf8", "doubtful_input", "doubtful_encoding", "binary_file"} <= named("command line")
 
 
 COLUMNS = "历 B-LOC\n博 I-LOC\n、 O\n\n"
@@ -270,7 +273,7 @@ def test_notes_of_a_dictionary(tmp_path: Path, code: str, content: str) -> None:
 ELSEWHERE = {  # codes that other tests have
     "command line": {
         *("closed_input", "deadly_piece", "disk_full", "empty_cells", "input_changed", "other_settings"),
-        *("not_utf8", "binary_file"),
+        *("not_utf8", "doubtful_input", "doubtful_encoding", "binary_file"),
     },
     "training": {
         *(

@@ -509,6 +509,10 @@ _BULK: dict[str, str] = {
     "no_text": "{name}：应为 UTF-8、GB18030 或 Big5 的文本，却是别种文件（{kind}）；请先解压，或另存为 UTF-8 文本",
     "utf16_text": "{name}：应为 UTF-8、GB18030 或 Big5，却是 UTF-16；请另存为 UTF-8。",
     "not_utf8": "{name}：不是 UTF-8（第 {line} 行），按 {encoding} 读取",
+    "doubtful_encoding": "{name} 第 {line} 行：按 UTF-8 读作 {text!r}，若按 {encoding} 则是 {other!r}；如是后者，"
+    "请另存为 UTF-8",
+    "doubtful_input": "{name} 第 {line} 行：按 UTF-8 读作 {text!r}，若按 {encoding} 则是 {other!r}；如是后者，"
+    "请用 <encoding={value}> 说明",
     "mixed_encodings": "{name} 第 {line} 行：应与文件其余部分同为 {encoding}，却是 UTF-8；请在编码改变处拆开文件，"
     "或统一另存为 UTF-8。",
     "broken_bytes": "{name} 第 {line} 行第 {byte} 字节：应为 {encoding}，却是字节 {value}；请修好文件。",

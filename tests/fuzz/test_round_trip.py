@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.fuzz.fuzzing import fuzzed, result_or_error
 from tests.tagging.tiny_tagger import tiny_features, tiny_model
 from zhseq.corpus.tagging import read_tagged
-from zhseq.errors import CorpusError, InputError
+from zhseq.errors import CorpusError, InputError, Message
 from zhseq.tagging.dictionary_file import read_entries
 from zhseq.tagging.model import TorchNetwork, save
 from zhseq.tagging.tagger import Tagger
@@ -236,20 +236,14 @@ def dressed(draw: st.DrawFn, lines: list[str]) -> bytes:
     text = "\n".join(lines) + "\n" * draw(st.integers(0, 2))
     encoding = draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "gb18030", "big5"]))
     data = text.replace("\n", end).encode(encoding, "replace" if encoding == "big5" else "strict")
-    if encoding in ("gb18030", "big5"):
-        lossless = data.decode(encoding).replace(end, "\n") == text
-        # 喜 alone is a Greek letter in UTF-8, and another character in Big5: a few characters do not tell which.
-        if not lossless or _is_utf8(data) or sum(character in HAN for character in text) < 20:
-            return text.encode()
+    if encoding in ("gb18030", "big5") and data.decode(encoding).replace(end, "\n") != text:
+        return text.encode()
     return data
 
 
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def told(notes: Sequence[Message]) -> bool:
+    """Whether it was said how the bytes were read: 喜 alone is a Greek letter in UTF-8, and something else in Big5."""
+    return any(note.code in ("not_utf8", "doubtful_encoding") for note in notes)
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +265,8 @@ def test_tagged_texts_are_read_as_what_they_are(
     for format in formats:
         corpus = result_or_error(lambda format=format: read_tagged(place, format=format), CorpusError)  # type: ignore[misc]
         if corpus is not None:
-            assert [(text.text, text.words, text.entities) for text in corpus.texts] == wanted
+            read = [(text.text, text.words, text.entities) for text in corpus.texts]
+            assert read == wanted or told(corpus.notes)
 
 
 @pytest.mark.parametrize("name", MANNERS)
@@ -326,10 +321,11 @@ def test_dictionaries_are_read_as_what_they_are(
         if data.draw(st.integers(0, 5)) == 0:
             lines.append(data.draw(st.sampled_from(["", "# 说明", "// 5 n", " \u3000"])))
     place.write_bytes(data.draw(dressed(lines)))
-    columns = result_or_error(lambda: read_entries(place), InputError)
+    notes: list[Message] = []
+    columns = result_or_error(lambda: read_entries(place, notes.append), InputError)
     if columns is not None:
         rows = [columns.words, columns.pos, columns.labels, columns.frequencies, columns.modes]
-        assert repr(list(zip(*rows, strict=True))) == repr(wanted)
+        assert repr(list(zip(*rows, strict=True))) == repr(wanted) or told(notes)
 
 
 @fuzzed(0.2)

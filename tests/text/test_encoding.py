@@ -1,3 +1,5 @@
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +97,33 @@ def test_short_texts_are_told_apart(text: str) -> None:
         assert str(said.pop()) == f"a.txt: not UTF-8 (line 1), read as {name}"
     for shown in (text, traditional):
         assert decode_text(shown.encode(), "a.txt", said.append) == shown
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("text", "codec", "misread", "name"),
+    [("喜", "gb18030", "ϲ", "GB18030"), ("喜 5 n\r\n", "gbk", "ϲ 5 n", "GB18030")],
+)
+def test_what_is_utf8_by_accident_is_said(text: str, codec: str, misread: str, name: str) -> None:
+    data = b"AI 5\n" + text.encode(codec)
+    said: list[Message] = []
+    assert decode_text(data, "a.txt", said.append).strip().endswith(misread)
+    whole = f"a.txt, line 2: read as UTF-8, '{misread}'; as {name} it would be '{text.strip()}': if that is meant, "
+    assert str(said.pop()) == whole + "save the file as UTF-8"
+    lines = list(decode_lines(io.BytesIO(data), "a.txt", errors="strict", notify=said.append))
+    assert lines[1][0].strip() == misread
+    assert str(said.pop()) == whole + "say so with encoding='gb18030'"
+    assert list(decode_lines(io.BytesIO(data), "a.txt", encoding="gb18030", notify=said.append))[1][0] == text.strip()
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    "text", ["café", "Łódź", "你好", "龘", "麴麹", "a — b", "Привет, мир", "2 × 3", "\ufeff中", "媒体", "根治"]
+)
+def test_usual_utf8_is_not_doubted(text: str) -> None:
+    said: list[Message] = []
+    decode_text(text.encode(), "a.txt", said.append)
+    list(decode_lines(io.BytesIO(text.encode()), "a.txt", notify=said.append))
     assert said == []
 
 

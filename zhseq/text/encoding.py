@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 
 from zhseq.errors import InputError, Message
 
@@ -41,6 +42,8 @@ _BLOCK = 1 << 16  # bytes that are read before the encoding is decided
 _SAMPLE = 1 << 14  # bytes that are judged where it is not UTF-8
 _SURE = 8  # characters of three bytes or more after which valid UTF-8 is no accident
 _HAN = 0x800  # from here on, UTF-8 takes three bytes or more
+_WIDE = re.compile("[\u0800-\U0010ffff]")
+_ACCENTED = re.compile("(?<=[A-Za-z])[\xc0-\u024f]|[\xc0-\u024f](?=[A-Za-z])")
 _LINE_MARKS = re.compile("^\ufeff+", re.MULTILINE)
 _PAIR = re.compile(rb"[\x80-\xff].", re.DOTALL)
 _COMMON = {
@@ -56,6 +59,8 @@ _FREQUENT = frozenset(
     "，。、！？：；（）《》“”"
 )
 """The characters that are most frequent in today's text of many kinds, simplified and traditional."""
+_LIKELY = 1.0  # of `_plausibility`: common characters all of them, or nearly all and some of them frequent
+_EXCERPT = 20  # characters that a note shows
 _LEAST = 0.2  # of `_plausibility`: text has 0.7 or more, Latin letters with accents read as Chinese have none
 _LINE_END = re.compile(r"\r+\n|\r")
 _FEW = 4  # characters that are too few for that
@@ -77,7 +82,8 @@ def decode_lines(
         encoding: One of `ENCODINGS`.
         errors: `strict`, or `replace` to read bytes that cannot be decoded as U+FFFD; None for strict where the user
             has no choice.
-        notify: Called once when the text turns out to be no UTF-8.
+        notify: Called once when the text turns out to be no UTF-8, or is likelier text in another encoding whose bytes
+            happen to be valid UTF-8.
 
     Yields:
         The text of a line and its end: a line feed, carriage return and line feed, or nothing for the last line.
@@ -116,6 +122,9 @@ def decode_text(data: bytes, name: str, notify: Notify | None = None) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "".join(map("".join, decode_lines(io.BytesIO(data), name, notify=notify)))
+    else:
+        if notify and (doubt := _doubt(data, text, name, None)):
+            notify(doubt)
     return _LINE_MARKS.sub("", text) if "\ufeff" in text else text
 
 
@@ -149,6 +158,7 @@ class _Decoder:
         self._encoding = UTF8 if self._guessed else encoding
         self._name, self._errors, self._notify = name, errors, notify
         self._number = 0
+        self._doubted = False
 
     def settle(self, block: list[bytes]) -> None:
         """Decide on the encoding by the lines that come next."""
@@ -161,7 +171,10 @@ class _Decoder:
             self.settled = True
             self._leave_utf8(block)
         else:
-            self.settled = not text.isascii() and sum(ord(character) >= _HAN for character in text) >= _SURE
+            self.settled = _is_sure(text)
+            if self._notify and not self._doubted and (doubt := _doubt(data, text, self._name, self._errors)):
+                self._doubted = True
+                self._notify(doubt)
 
     def decode(self, line: bytes) -> tuple[str, str]:
         """Return the text of the next line and its end."""
@@ -292,4 +305,48 @@ def _is_utf8(line: bytes) -> bool:
 
 def _is_surely_utf8(line: bytes) -> bool:
     """Tell whether a line is UTF-8, and not by accident."""
-    return _is_utf8(line) and sum(ord(character) >= _HAN for character in line.decode("utf-8")) >= _SURE
+    return _is_utf8(line) and _is_sure(line.decode("utf-8"))
+
+
+def _is_sure(text: str) -> bool:
+    """Tell whether text that is valid UTF-8 is so not by accident."""
+    return sum(1 for _ in islice(_WIDE.finditer(text), _SURE)) >= _SURE
+
+
+def _doubt(data: bytes, text: str, name: str, errors: str | None) -> Message | None:
+    """Return a note on bytes that are read as UTF-8 and are likelier text in another encoding, as 喜 in GB18030 is."""
+    if text.isascii() or _is_sure(text):
+        return None
+    sample = b"".join(_PAIR.findall(data))[:_SAMPLE]
+    score, encoding = max((_plausibility(sample, encoding), encoding) for encoding in (BIG5, GB18030))
+    if score < _LIKELY or score <= _plausibility_by_accident(text):
+        return None
+    number, line = next((number, line) for number, line in enumerate(data.split(b"\n"), 1) if not line.isascii())
+    try:
+        data.decode(_CODECS[encoding][0])
+    except UnicodeDecodeError:
+        return None
+    values = {"name": name, "line": number, "encoding": _NAMES[encoding]}
+    readings = (line.removesuffix(b"\r").decode(codec).strip()[:_EXCERPT] for codec in ("utf-8", _CODECS[encoding][0]))
+    values |= dict(zip(("text", "other"), readings, strict=True))
+    if errors is None:
+        return Message(
+            "doubtful_encoding",
+            "{name}, line {line}: read as UTF-8, {text!r}; as {encoding} it would be {other!r}: if that is meant, save "
+            "the file as UTF-8",
+            values,
+        )
+    return Message(
+        "doubtful_input",
+        "{name}, line {line}: read as UTF-8, {text!r}; as {encoding} it would be {other!r}: if that is meant, say so "
+        "with <encoding={value}>",
+        {**values, "value": encoding},
+    )
+
+
+def _plausibility_by_accident(text: str) -> float:
+    """Tell how much UTF-8 of a few characters looks like text: common Chinese ones do, and accents in Latin words."""
+    characters = [character for character in text if not character.isascii()]
+    found = 1.5 * len(_ACCENTED.findall(text))
+    found += sum(2 * _is_common(each) for each in characters if ord(each) >= _HAN)
+    return found / len(characters)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent / "zhseq" / "nn"
-SOURCES = ("portable.h", "kernel.c", "encoder.c", "ngrams.c", "poem.c")  # as in zhseq/device.py
+SOURCES = ("portable.h", "kernel.c", "products.h", "encoder.c", "ngrams.c", "poem.c")  # as in zhseq/device.py
 FLAGS = (
     *("-O3", "-std=c11", "-shared", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd"),
     *("-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"),  # what the results do not depend on

@@ -33,7 +33,7 @@ BACKENDS = ("auto", "native", "onnx", "torch")
 """What can compute a network: zhseq's own code, onnxruntime, PyTorch; `auto` takes what is quickest there."""
 SLOWEST = "plain C"
 """Instructions of zhseq's own code that others are quicker than."""
-SOURCES = ("portable.h", "kernel.c", "encoder.c", "ngrams.c", "poem.c")
+SOURCES = ("portable.h", "kernel.c", "products.h", "encoder.c", "ngrams.c", "poem.c")
 """What is compiled into the library: for `zhseq.nn.viterbi`, `zhseq.tagging.native`, `zhseq.tagging.features`, and
 `zhseq.poetry.network` with `zhseq.poetry.sampling`."""
 LEVELS = (SLOWEST, "AVX2", "AVX-512 VNNI", "AMX")

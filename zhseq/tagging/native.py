@@ -25,9 +25,10 @@ from zhseq.tagging.graph import balanced, read_weights
 from zhseq.tagging.lexicon import slots_per_set
 from zhseq.text.normalize import CodePoints
 
-_BLOCK, _TILE = 64, 16  # as in encoder.c
-_LARGEST = 127  # of a weight
-_FINER = 254  # as in encoder.c
+_BLOCK, _LANES = 64, 16  # as in products.h
+_LINE = 64  # bytes of the cache
+_LARGEST = 127  # of a weight, and of two side by side that are added
+_FINER = 127  # steps of what rounding loses in one of a weight: so two side by side are of at most 128 again
 _WORTH_A_THREAD = 16  # texts
 
 
@@ -151,7 +152,7 @@ def _laid_out(weights: Mapping[str, Floats], settings: SequenceTaggerConfig, lev
     seen = np.zeros((len(scores), channels), dtype=np.float32)
     seen[:, : settings.channels] = scores[:, 2 * hidden :]
     return Packed(
-        *(level, read, slots_per_set(MAX_WORD_LENGTH), _filled(hidden, _TILE), state),
+        *(level, read, slots_per_set(MAX_WORD_LENGTH), _filled(hidden, _LANES), state),
         *(settings.num_layers, channels, width, len(settings.heads)),
         Packed(*layers),
         np.array([len(tags) for tags in settings.heads.values()], dtype=np.int64),
@@ -171,10 +172,15 @@ def _layer(weights: Mapping[str, Floats], number: int, part: str, hidden: int) -
         if part == "weight_hh" or number:
             values = _of_states(values, hidden)
         bias = weights[f"{name}bias_ih_l0"] + weights[f"{name}bias_hh_l0"]
-        units = _filled(hidden, _TILE)
+        units = _filled(hidden, _LANES)
         gates, biases = np.zeros((4, units, values.shape[1]), dtype=np.float32), np.zeros((4, units), dtype=np.float32)
         gates[:, :hidden], biases[:, :hidden] = values.reshape(4, hidden, -1), bias.reshape(4, hidden)
-        yield from _matrix(gates.reshape(4 * units, -1), biases.reshape(-1))
+        yield from _matrix(_by_units(gates), _by_units(biases[:, :, None])[:, 0])
+
+
+def _by_units(gates: Floats) -> Floats:
+    """Return rows of gates, (4, units, numbers), as (4 * units, numbers): all gates of some units, then of the next."""
+    return gates.reshape(4, -1, _LANES, gates.shape[2]).swapaxes(0, 1).reshape(-1, gates.shape[2])
 
 
 def _of_states(values: Floats, hidden: int) -> Floats:
@@ -193,21 +199,30 @@ def _matrix(values: Floats, bias: Floats | None = None, *, fine: bool = False) -
         bias: (outputs,).
         fine: Whether what rounding lost follows as a second matrix, whose numbers are `_FINER` times as small.
     """
-    outputs, inputs = (_filled(size) for size in values.shape)
+    outputs, inputs = _filled(values.shape[0], _LANES), _filled(values.shape[1])
     every, biases = np.zeros((outputs, inputs), dtype=np.float32), np.zeros(outputs, dtype=np.float32)
     every[: values.shape[0], : values.shape[1]] = values
     if bias is not None:
         biases[: len(bias)] = bias
-    scales = np.maximum(np.abs(every).max(axis=1, initial=0.0), np.float32(1e-12)) / np.float32(_LARGEST)
+    by_pairs = np.concatenate([every, every[:, ::2] + every[:, 1::2]], axis=1)
+    scales = np.maximum(np.abs(by_pairs).max(axis=1, initial=0.0), np.float32(1e-12)) / np.float32(_LARGEST)
     every /= scales[:, None]
     for share in (1, _FINER) if fine else (1,):
         rounded = np.rint(every)
-        blocks = (rounded + 128).astype(np.uint8).reshape(outputs // _BLOCK, _BLOCK, inputs // 4, 4)
-        yield from (
-            inputs,
-            outputs,
-            np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)),
-            scales / np.float32(share),
-            biases,
-        )
+        whole = rounded.astype(np.int8)
+        starts = -128 * whole.sum(axis=1, dtype=np.int32)
+        yield from (inputs, outputs, _filled(values.shape[1], 8))
+        yield from (_in_blocks(whole), starts, scales / np.float32(share), biases)
         every = (every - rounded) * _FINER
+
+
+def _in_blocks(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Return weights, (outputs, inputs), in the order of `matrix_t`, in lines of the cache."""
+    whole = len(weights) // _BLOCK * _BLOCK
+    parts = [
+        rows.reshape(len(rows) // columns, columns, weights.shape[1] // 4, 4).swapaxes(1, 2).ravel()
+        for rows, columns in ((weights[:whole], _BLOCK), (weights[whole:], _LANES))
+    ]
+    found = np.empty(weights.size + _LINE, dtype=np.int8)
+    found = found[-address(found) % _LINE :][: weights.size]
+    return np.concatenate(parts, out=found)

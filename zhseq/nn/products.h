@@ -1,0 +1,225 @@
+/* Products of vectors of 8 bits with matrices of 8 bits, for encoder.c: summed without rounding, so that all processors find
+   the same, whatever instructions they have.
+
+   A number of a vector is a byte that is 128 more than it, because the instructions want one of two numbers without a sign. What
+   that adds is the same for all vectors: a sum begins with 128 times less than the weights of its column. Two weights side by
+   side that fall to one 16-bit sum of AVX2 (maddubs) are of at most 128 together, so 255 times as much fits. */
+
+#define BLOCK 64 /* columns that are multiplied together, and the multiple that inputs are filled up to */
+#define LANES 16 /* columns that are multiplied together behind the last BLOCK, and the multiple that outputs are filled up to */
+#define TILE 16  /* rows that are multiplied together */
+
+enum { PLAIN, AVX2, VNNI, AMX }; /* instructions that products are computed with */
+
+/* The structures are made of 64-bit words. */
+typedef struct {
+    int64_t inputs, outputs; /* multiples of BLOCK and of LANES */
+    int64_t used;            /* inputs that have weights, a multiple of 8 */
+    const int8_t *weights;   /* of each BLOCK or LANES of columns: (inputs / 4, columns, 4), whole numbers from -127 to 127 */
+    const int32_t *starts;   /* (outputs): what sums begin with */
+    const float *scales;     /* (outputs): what weights are multiples of */
+    const float *bias;       /* (outputs) */
+} matrix_t;
+
+/* Some vectors. */
+typedef struct {
+    uint8_t *values;     /* (rows, stride); rows up to a multiple of TILE may be read */
+    const float *scales; /* (rows): what the numbers are multiples of */
+    int64_t stride;
+} vectors_t;
+
+/* Some rows with some columns. */
+typedef struct {
+    int64_t column, first; /* of the columns, of the rows */
+    int width, count;      /* columns, BLOCK or LANES; rows, at most TILE, 0 behind the last tile */
+} tile_t;
+
+/* The tile that comes behind one: the next rows, then the next columns. */
+INLINE tile_t next_tile(const matrix_t *matrix, int64_t rows, tile_t tile) {
+    tile.first += tile.count;
+    if (tile.first == rows || tile.count == 0) tile.first = 0, tile.column += tile.width;
+    const int64_t left = matrix->outputs - tile.column, rows_left = rows - tile.first;
+    tile.width = left >= BLOCK ? BLOCK : left > 0 ? LANES : 0;
+    tile.count = left == 0 ? 0 : rows_left < TILE ? (int)rows_left : TILE;
+    return tile;
+}
+
+INLINE tile_t first_tile(const matrix_t *matrix, int64_t rows) { return next_tile(matrix, rows, (tile_t){0, 0, 0, 0}); }
+
+static void plain_product(const matrix_t *matrix, tile_t tile, const uint8_t *rows, int64_t stride, int32_t *acc) {
+    for (int r = 0; r < tile.count; r++, rows += stride, acc += tile.width) {
+        const int8_t *weights = matrix->weights + tile.column * matrix->inputs;
+        memcpy(acc, matrix->starts + tile.column, sizeof(int32_t) * tile.width);
+        for (int64_t k = 0; k < matrix->used; k += 4, weights += 4 * tile.width)
+            for (int c = 0; c < tile.width; c++)
+                acc[c] += weights[4 * c] * rows[k] + weights[4 * c + 1] * rows[k + 1] + weights[4 * c + 2] * rows[k + 2] +
+                          weights[4 * c + 3] * rows[k + 3];
+    }
+}
+
+#if HAS_VECTORS
+#define TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define TARGET_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
+
+/* Some rows, at most 4, with LANES columns, of a block of more. */
+TARGET_AVX2 INLINE void avx2_rows(const int8_t *weights, int64_t used, int width, const int32_t *starts, const uint8_t *rows,
+                                  int64_t stride, const int count, int32_t *acc) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i sums[4][2];
+#pragma GCC unroll 4
+    for (int r = 0; r < count; r++)
+        for (int c = 0; c < 2; c++) sums[r][c] = _mm256_loadu_si256((const __m256i *)(starts + 8 * c));
+    for (int64_t k = 0; k < used; k += 4, weights += 4 * width) {
+        const __m256i w0 = _mm256_loadu_si256((const __m256i *)weights), w1 = _mm256_loadu_si256((const __m256i *)(weights + 32));
+#pragma GCC unroll 4
+        for (int r = 0; r < count; r++) {
+            int32_t four;
+            memcpy(&four, rows + r * stride + k, 4);
+            const __m256i a = _mm256_set1_epi32(four);
+            sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(_mm256_maddubs_epi16(a, w0), ones));
+            sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(_mm256_maddubs_epi16(a, w1), ones));
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < count; r++)
+        for (int c = 0; c < 2; c++) _mm256_storeu_si256((__m256i *)(acc + r * width + 8 * c), sums[r][c]);
+}
+
+TARGET_AVX2 static void avx2_product(const matrix_t *matrix, tile_t tile, const uint8_t *rows, int64_t stride, int32_t *acc) {
+    for (int c = 0; c < tile.width; c += LANES) {
+        const int8_t *weights = matrix->weights + tile.column * matrix->inputs + 4 * c;
+        const int32_t *starts = matrix->starts + tile.column + c;
+        int r = 0;
+        for (; r + 4 <= tile.count; r += 4)
+            avx2_rows(weights, matrix->used, tile.width, starts, rows + r * stride, stride, 4, acc + r * tile.width + c);
+        for (; r < tile.count; r++)
+            avx2_rows(weights, matrix->used, tile.width, starts, rows + r * stride, stride, 1, acc + r * tile.width + c);
+    }
+}
+
+/* Some rows with some LANES of columns, at most 24 sums in all. */
+TARGET_VNNI INLINE void vnni_rows(const int8_t *weights, int64_t used, const int32_t *starts, const uint8_t *rows, int64_t stride,
+                                  const int count, const int vectors, int32_t *acc) {
+    __m512i sums[TILE][4];
+#pragma GCC unroll 16
+    for (int r = 0; r < count; r++)
+#pragma GCC unroll 4
+        for (int c = 0; c < vectors; c++) sums[r][c] = _mm512_loadu_si512(starts + LANES * c);
+    for (int64_t k = 0; k < used; k += 4, weights += 4 * LANES * vectors) {
+        __m512i w[4];
+#pragma GCC unroll 4
+        for (int c = 0; c < vectors; c++) w[c] = _mm512_loadu_si512(weights + 4 * LANES * c);
+#pragma GCC unroll 16
+        for (int r = 0; r < count; r++) {
+            int32_t four;
+            memcpy(&four, rows + r * stride + k, 4);
+            const __m512i a = _mm512_set1_epi32(four);
+#pragma GCC unroll 4
+            for (int c = 0; c < vectors; c++) sums[r][c] = _mm512_dpbusd_epi32(sums[r][c], a, w[c]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < count; r++)
+#pragma GCC unroll 4
+        for (int c = 0; c < vectors; c++) _mm512_storeu_si512(acc + LANES * (r * vectors + c), sums[r][c]);
+}
+
+/* One row with BLOCK columns: in two halves, whose sums do not wait for each other. */
+TARGET_VNNI static void vnni_row(const int8_t *weights, int64_t used, const int32_t *starts, const uint8_t *row, int32_t *acc) {
+    __m512i sums[8];
+#pragma GCC unroll 8
+    for (int c = 0; c < 8; c++) sums[c] = c < 4 ? _mm512_loadu_si512(starts + LANES * c) : _mm512_setzero_si512();
+    for (int64_t k = 0; k < used; k += 8, weights += 8 * BLOCK) {
+        int32_t four[2];
+        memcpy(four, row + k, 8);
+        const __m512i a = _mm512_set1_epi32(four[0]), b = _mm512_set1_epi32(four[1]);
+#pragma GCC unroll 8
+        for (int c = 0; c < 8; c++) sums[c] = _mm512_dpbusd_epi32(sums[c], c < 4 ? a : b, _mm512_loadu_si512(weights + 64 * c));
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) _mm512_storeu_si512(acc + LANES * c, _mm512_add_epi32(sums[c], sums[4 + c]));
+}
+
+TARGET_VNNI static void vnni_product(const matrix_t *matrix, tile_t tile, const uint8_t *rows, int64_t stride, int32_t *acc) {
+    const int8_t *weights = matrix->weights + tile.column * matrix->inputs;
+    const int32_t *starts = matrix->starts + tile.column;
+    const int64_t used = matrix->used;
+    int count = tile.count;
+    if (tile.width == LANES) {
+        for (; count >= 8; count -= 8, rows += 8 * stride, acc += 8 * LANES)
+            vnni_rows(weights, used, starts, rows, stride, 8, 1, acc);
+        for (; count > 0; count--, rows += stride, acc += LANES) vnni_rows(weights, used, starts, rows, stride, 1, 1, acc);
+        return;
+    }
+    for (; count >= 6; count -= 6, rows += 6 * stride, acc += 6 * BLOCK) vnni_rows(weights, used, starts, rows, stride, 6, 4, acc);
+    switch (count) {
+    case 5: vnni_rows(weights, used, starts, rows, stride, 5, 4, acc); break;
+    case 4: vnni_rows(weights, used, starts, rows, stride, 4, 4, acc); break;
+    case 3: vnni_rows(weights, used, starts, rows, stride, 3, 4, acc); break;
+    case 2: vnni_rows(weights, used, starts, rows, stride, 2, 4, acc); break;
+    case 1: vnni_row(weights, used, starts, rows, acc); break;
+    default: break;
+    }
+}
+
+#define AMX_ROWS 4 /* fewer are quicker without */
+
+static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} eight_tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE}};
+
+__attribute__((target("amx-tile"))) static void shape_tiles(void) { _tile_loadconfig(&eight_tiles); }
+
+__attribute__((target("amx-tile"))) static void release_tiles(void) { _tile_release(); }
+
+/* A tile of inputs with LANES columns takes 64 of each row at once; sums begin in each row with the same. */
+__attribute__((target("amx-tile,amx-int8"))) static void amx_product(const matrix_t *matrix, tile_t tile, const uint8_t *rows,
+                                                                     int64_t stride, int32_t *acc) {
+    const int8_t *weights = matrix->weights + tile.column * matrix->inputs;
+    const int32_t *starts = matrix->starts + tile.column;
+    _tile_loadd(0, starts, 0);
+    if (tile.width == LANES) {
+        for (int64_t k = 0; k < matrix->inputs; k += 64, weights += 64 * LANES) {
+            _tile_loadd(4, rows + k, stride);
+            _tile_loadd(5, weights, 4 * LANES); _tile_dpbusd(0, 4, 5);
+        }
+        _tile_stored(0, acc, 4 * LANES);
+        return;
+    }
+    _tile_loadd(1, starts + 16, 0); _tile_loadd(2, starts + 32, 0); _tile_loadd(3, starts + 48, 0);
+    for (int64_t k = 0; k < matrix->inputs; k += 64, weights += 64 * BLOCK) {
+        _tile_loadd(4, rows + k, stride);
+        _tile_loadd(5, weights, 4 * BLOCK); _tile_dpbusd(0, 4, 5);
+        _tile_loadd(6, weights + 64, 4 * BLOCK); _tile_dpbusd(1, 4, 6);
+        _tile_loadd(7, weights + 128, 4 * BLOCK); _tile_dpbusd(2, 4, 7);
+        _tile_loadd(5, weights + 192, 4 * BLOCK); _tile_dpbusd(3, 4, 5);
+    }
+    _tile_stored(0, acc, 4 * BLOCK); _tile_stored(1, acc + 16, 4 * BLOCK);
+    _tile_stored(2, acc + 32, 4 * BLOCK); _tile_stored(3, acc + 48, 4 * BLOCK);
+}
+
+static int allowed_tiles(void) { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18L) == 0; }
+
+static int has_amx(void) {
+    unsigned a, b, c, d;
+    __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
+    return (d >> 24 & 1) && (d >> 25 & 1) && allowed_tiles();
+}
+#endif
+
+/* Multiply a tile: sums, (TILE, width). */
+INLINE void multiply_tile(int level, const matrix_t *matrix, tile_t tile, vectors_t rows, int32_t *acc) {
+    const uint8_t *values = rows.values + tile.first * rows.stride;
+#if HAS_VECTORS
+    if (level == AMX && tile.count >= AMX_ROWS)
+        amx_product(matrix, tile, values, rows.stride, acc);
+    else if (level >= VNNI)
+        vnni_product(matrix, tile, values, rows.stride, acc);
+    else if (level == AVX2)
+        avx2_product(matrix, tile, values, rows.stride, acc);
+    else
+#endif
+        plain_product(matrix, tile, values, rows.stride, acc);
+}

@@ -355,7 +355,8 @@ INLINE void *piece(char **memory, int64_t size) {
     return found;
 }
 
-/* Reserve what a group of so many characters is computed in. Returns what is to be freed, NULL for want of memory. */
+/* Reserve what a group of so many characters is computed in; what is filled up is multiplied with weights of 0, and may be
+   anything. Returns what is to be freed, NULL for want of memory. */
 static void *reserve(const network_t *net, int64_t characters, int64_t longest, space_t *space) {
     const int64_t rows = characters + TILE, states = rows * 2 * net->state, seen = rows * net->channels;
     const int64_t gates = 4 * net->units, scores = net->from_states[0].outputs;
@@ -367,7 +368,7 @@ static void *reserve(const network_t *net, int64_t characters, int64_t longest, 
                              (MOST + TILE) * net->read, (MOST + TILE) * 4, wide * 4, GROUP * net->units * 4, vector * 4};
     int64_t total = 64;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total += (sizes[i] + 63) / 64 * 64;
-    char *memory = calloc(1, total), *next = (char *)(((uintptr_t)memory + 63) / 64 * 64);
+    char *memory = malloc(total), *next = (char *)(((uintptr_t)memory + 63) / 64 * 64);
     if (memory == NULL) return NULL;
     space->read = piece(&next, sizes[0]), space->read_scales = piece(&next, sizes[1]);
     space->states[0] = piece(&next, sizes[2]), space->states[1] = piece(&next, sizes[3]);

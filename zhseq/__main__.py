@@ -12,16 +12,16 @@ from zhseq.cli import run_main
 from zhseq.errors import InputError
 
 DOORS = {
-    "poem": ("zhseq.poem", "write classical poems, check and mend one's own"),
-    "verse": ("zhseq.verse", "look up tones, rhymes, tunes, facing words and lines of verse"),
-    "tag": ("zhseq.tag", "cut text into words, with parts of speech and names"),
-    "classify": ("zhseq.classify", "tell which dynasty a poem reads like, or labels of your own"),
+    "poem": ("zhseq.poem", "write classical poems, check and correct your own"),
+    "verse": ("zhseq.verse", "look up tones, rhymes, tunes, parallel words and lines of verse"),
+    "tag": ("zhseq.tag", "segment text into words, with part-of-speech tags and named entities"),
+    "classify": ("zhseq.classify", "classify texts: the period of a poem, or labels of your own"),
     "train": ("zhseq.train", "train the models"),
-    "evaluate": ("zhseq.evaluate", "score a tagger on tagged text"),
-    "export": ("zhseq.export", "write a tagger with its network as an ONNX graph"),
-    "mcp": ("zhseq.mcp", "serve writing, checking, looking up and tagging to language models (MCP)"),
-    "corpus": ("zhseq.corpus.__main__", "list, fetch and count corpora"),
-    "serve": ("zhseq.serve.__main__", "serve both over HTTP, with a page"),
+    "evaluate": ("zhseq.evaluate", "evaluate a tagger on annotated text"),
+    "export": ("zhseq.export", "write a tagger with an ONNX graph"),
+    "mcp": ("zhseq.mcp", "MCP server for language models: poems, verse look-up, tagging"),
+    "corpus": ("zhseq.corpus.__main__", "list, download and describe corpora"),
+    "serve": ("zhseq.serve.__main__", "HTTP service with a web page"),
 }
 """What can stand after `zhseq`: the module whose `main` is called, and what it does."""
 

@@ -79,15 +79,19 @@ def _score(classifier: Classifier, options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("classify"),
-        description="Tell which label each line bears: by the model that comes with zhseq, which dynasty it reads as.",
+        description="Assign a label to each text; the shipped model predicts the period of a classical poem.",
     )
     add = parser.add_argument
-    add("inputs", nargs="*", metavar="FILE", help="one text or poem a line; - for standard input (default: that)")
-    add("--model", metavar="PATH_OR_HUB_NAME", help="a model of your own (zhseq train classifier makes them)")
-    add("--top", type=_count, default=1, metavar="N", help="give the N most probable labels (default: 1)")
-    add("--json", action="store_true", help="print one JSON object a line; with --gold, one object")
-    add("--gold", type=Path, metavar="FILE", help="score a CSV or TSV of texts and labels instead")
-    add("--picture", type=Path, metavar="FILE.png", help="with --gold: draw which labels are taken for which")
+    add("inputs", nargs="*", metavar="FILE", help="one text or poem per line; - for standard input (default)")
+    add(
+        "--model",
+        metavar="PATH_OR_HUB_NAME",
+        help="a classifier trained by zhseq train classifier (default: the shipped model)",
+    )
+    add("--top", type=_count, default=1, metavar="N", help="print the N most probable labels (default: 1)")
+    add("--json", action="store_true", help="print one JSON object per line; with --gold, one object")
+    add("--gold", type=Path, metavar="FILE", help="evaluate on a CSV or TSV of texts and labels")
+    add("--picture", type=Path, metavar="FILE.png", help="with --gold: plot the confusion matrix")
     add_device(parser)
     add_threads(parser)
     return parser

@@ -46,13 +46,13 @@ def add_backend(group: argparse._ActionsContainer) -> None:
         "--backend",
         choices=("auto", "native", "onnx", "torch"),
         default="auto",
-        help="what computes the network: zhseq's own code, onnxruntime or PyTorch (default: auto, the quickest there)",
+        help="backend of the network: zhseq's own code, onnxruntime or PyTorch (default: auto, the fastest)",
     )
 
 
 def add_threads(group: argparse._ActionsContainer) -> None:
     """Add `--threads`; without it, a user's OMP_NUM_THREADS counts, see `zhseq.device.set_threads`."""
-    group.add_argument("--threads", type=int, metavar="N", help="processor threads (default: 1)")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: 1)")
 
 
 class SettingsParser(argparse.ArgumentParser):
@@ -87,18 +87,18 @@ def add_run_options(parser: SettingsParser, command: str, recipe: object | None,
         recipe: All settings, with their defaults; None where there are none.
         products: Names in the output directory by which a finished or interrupted training is known.
     """
-    add_output(parser, metavar="DIR", required=True, help="where the training is kept")
+    add_output(parser, metavar="DIR", required=True, help="output directory of the run")
     keys = set[str]()
     if recipe is not None:
         parser.recipes = {command: recipe}
         keys = {setting.key for setting in settings_of(recipe)}
         parser.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="change one of the settings listed below"
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting; they are listed below"
         )
     again = parser.add_mutually_exclusive_group()
     if "training.epochs" in keys:  # the one loop, which can go on
-        again.add_argument("--resume", action="store_true", help="go on with the training in DIR")
-    again.add_argument("--overwrite", action="store_true", help="begin anew even if DIR holds a training")
+        again.add_argument("--resume", action="store_true", help="continue the run in DIR")
+    again.add_argument("--overwrite", action="store_true", help="replace the run in DIR")
     short = {name: key for name in ("device", "threads", "seed") for key in (f"training.{name}", name) if key in keys}
     for name, key in short.items():
         metavar = "DEVICE" if name == "device" else "N"

@@ -51,29 +51,31 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("evaluate"), description="Precision, recall and F1 of a tagger on tagged text."
     )
-    parser.add_argument("--gold", required=True, metavar="FILE_OR_CORPUS", help="a file, or weibo_ner:dev for example")
+    parser.add_argument(
+        "--gold", required=True, metavar="FILE_OR_CORPUS", help="a file or a corpus, for example weibo_ner:dev"
+    )
     parser.add_argument(
         "--model",
         nargs="+",
         metavar="PATH_OR_HUB_NAME",
-        help="one model, or several seeds of one (default: the shipped)",
+        help="one model, or several seeds of one (default: the shipped tagger)",
     )
-    parser.add_argument("--format", choices=FORMATS, default="auto", help="of the gold file (default: told from it)")
-    parser.add_argument("--task", choices=TASKS, help="score words or entities only (default: what there is)")
+    parser.add_argument("--format", choices=FORMATS, default="auto", help="format of the gold file (default: detected)")
+    parser.add_argument("--task", choices=TASKS, help="evaluate words or entities only (default: what the gold has)")
     parser.add_argument(
         "--map",
         default="",
         metavar="OLD=NEW,...",
-        help="rename labels of the gold and of the model before they are compared (name=PER,company=ORG)",
+        help="rename labels of gold and model before comparison (name=PER,company=ORG)",
     )
     parser.add_argument(
         "--labels",
         default="",
         metavar="PATTERN,...",
-        help="entity labels that count, as the gold has them ('*.NAM'; default: all)",
+        help="entity labels of the gold that count ('*.NAM'; default: all)",
     )
     parser.add_argument(
-        "--confusions", type=int, default=10, metavar="N", help="show the N most frequent (default: 10)"
+        "--confusions", type=int, default=10, metavar="N", help="print the N most frequent confusions (default: 10)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_backend(parser)

@@ -30,15 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("export"),
-        description="Write a tagger with its network as an ONNX graph, for onnxruntime in any language.",
+        description="Write a tagger checkpoint with an ONNX graph, for onnxruntime in any language.",
     )
-    parser.add_argument("model", metavar="PATH_OR_HUB_NAME", help="a tagger; tagger is the one that comes with zhseq")
-    add_output(parser, metavar="DIR", required=True, help="where to write it; that of the model itself adds the graph")
+    parser.add_argument("model", metavar="PATH_OR_HUB_NAME", help="a tagger; tagger is the shipped one")
+    add_output(
+        parser,
+        metavar="DIR",
+        required=True,
+        help="output directory; if it is that of the model, only the graph is added",
+    )
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
-        help=f"int8: weights of the LSTM in 8 bits, which is faster (default: {PRECISIONS[0]})",
+        help=f"int8: 8-bit LSTM weights, faster (default: {PRECISIONS[0]})",
     )
     return parser
 

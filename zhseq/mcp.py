@@ -57,10 +57,11 @@ class Models:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and serve until the client leaves."""
     parser = argparse.ArgumentParser(
-        prog=program("mcp"), description="Serve the tools of zhseq to language models, on standard input and output."
+        prog=program("mcp"),
+        description="MCP server: tools for poems, verse look-up and tagging, on standard input and output.",
     )
-    parser.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="another poem model than the one that ships")
-    parser.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="another tagger than the one that ships")
+    parser.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="poem model (default: the shipped one)")
+    parser.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="tagger (default: the shipped one)")
     options = parser.parse_args(arguments)
     create_server(Models(options.poet, options.tagger)).run()
     return 0

@@ -38,49 +38,58 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("poem"),
         usage="%(prog)s [options]",
-        description="Write classical Chinese poems that keep form, tones and rhyme; judge and mend one's own.",
+        description="Write classical Chinese poems by form, tones and rhyme; check and correct your own.",
     )
     _add_wishes(parser.add_argument_group("what to write"))
     _add_sampling(parser.add_argument_group("how to draw"))
     _add_own_lines(parser.add_argument_group("for one's own lines"))
     output = parser.add_argument_group("model and output")
-    output.add_argument("--model", metavar="PATH_OR_HUB_NAME", help="another model than the one that comes with zhseq")
+    output.add_argument(
+        "--model",
+        metavar="PATH_OR_HUB_NAME",
+        help="checkpoint directory or Hugging Face name (default: the shipped model)",
+    )
     add_backend(output)
     add_device(output)
     add_threads(output)
     output.add_argument("--traditional", action="store_true", help="write in traditional characters")
-    output.add_argument("--pinyin", action="store_true", help="print pinyin over each character")
+    output.add_argument("--pinyin", action="store_true", help="print pinyin above each character")
     output.add_argument("--picture", type=Path, metavar="FILE", help="also draw the poem into FILE, .png or .svg")
-    output.add_argument("--layout", default="down", metavar="down|across", help="of the picture (default: down)")
-    output.add_argument("--json", action="store_true", help="print one JSON object a poem")
     output.add_argument(
-        "--explain", action="store_true", help="show tones, pattern, rhyme and the surprise of each character"
+        "--layout",
+        default="down",
+        metavar="down|across",
+        help="layout of the picture: vertical columns or horizontal rows (default: down)",
     )
+    output.add_argument("--json", action="store_true", help="print one JSON object per poem")
+    output.add_argument("--explain", action="store_true", help="show tones, pattern, rhyme and bits of each character")
     return parser
 
 
 def _add_wishes(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--start", default="", metavar="TEXT", help="how the poem begins, one or more characters")
+    add("--start", default="", metavar="TEXT", help="first characters of the poem")
     add(
         "--form",
         default="auto",
-        help="auto (the first that the start fits into), 五绝, 七绝, 五律, 七律, 五言排律 or 七言排律",
+        help="auto (the first that the start fits), 五绝, 七绝, 五律, 七律, 五言排律 or 七言排律",
     )
-    add("--tune", default="", help="write ci to this tune, 浣溪沙 for example")
-    add("--list-tunes", action="store_true", help="list the tunes with the poems they were learned from")
+    add("--tune", default="", help="write ci to this tune, for example 浣溪沙")
+    add("--list-tunes", action="store_true", help="list the tunes with their numbers of poems, lines and characters")
     add("--title", default="", help="title of the poem")
-    add("--about", default="", metavar="SUBJECT", help="subject, words or a sentence; pulls harder than a title")
-    add("--author", default="", help="in whose manner, 李白 or 苏东坡 for example")
+    add("--about", default="", metavar="TOPIC", help="topic, as words or a sentence; stronger effect than a title")
+    add("--author", default="", help="style of an author, for example 李白 or 苏东坡")
     add("--list-authors", action="store_true", help="list the authors with their other names")
-    add("--dynasty", default="", help="in the manner of which time, 唐 for example")
-    add("--acrostic", default="", metavar="TEXT", help="one character for each line (藏头)")
-    add("--acrostic-at", default="start", metavar="start|end", help="where in the lines: start, or end (藏尾)")
+    add("--dynasty", default="", help="style of a period, for example 唐")
+    add("--acrostic", default="", metavar="TEXT", help="one character per line (藏头)")
+    add(
+        "--acrostic-at", default="start", metavar="start|end", help="position of these characters: start, or end (藏尾)"
+    )
     add("--rhyme", default="auto", help=f"{', '.join(RHYMES[1:])} (default: classical, where the model has it)")
-    add("--rhyme-group", default="", metavar="CHARACTER", help="rhyme group, called by one of its words")
+    add("--rhyme-group", default="", metavar="CHARACTER", help="rhyme group, given by one of its characters")
     add("--rhyme-with", default="", metavar="CHARACTER", help="rhyme with this character")
-    add("--couplet", metavar="TEXT", help="instead of a poem, answer this upper line with a lower one")
-    add("--num", type=int, default=1, metavar="N", help="how many poems (default: 1)")
+    add("--couplet", metavar="TEXT", help="write a lower line for this upper line instead of a poem")
+    add("--num", type=int, default=1, metavar="N", help="number of poems (default: 1)")
 
 
 def _add_sampling(group: argparse._ArgumentGroup) -> None:
@@ -89,10 +98,10 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
         group.add_argument(option, type=type(default), default=default, metavar=metavar, help=help)
 
     add("--seed", Sampling.seed, "the same seed gives the same poems")
-    add("--temperature", Sampling.temperature, "lower is safer, higher bolder", metavar="X")
-    add("--top-p", Sampling.top_p, "draw from this share of probability", metavar="X")
-    add("--top-k", Sampling.top_k, "draw from this many characters", "no limit")
-    add("--best-of", Ranking.best_of, "candidates for each line")
+    add("--temperature", Sampling.temperature, "sampling temperature; lower is more conservative", metavar="X")
+    add("--top-p", Sampling.top_p, "sample from this probability mass", metavar="X")
+    add("--top-k", Sampling.top_k, "sample from this many characters", "no limit")
+    add("--best-of", Ranking.best_of, "candidates per line")
 
 
 def _add_own_lines(group: argparse._ArgumentGroup) -> None:
@@ -100,8 +109,8 @@ def _add_own_lines(group: argparse._ArgumentGroup) -> None:
         "--check",
         type=Path,
         metavar="FILE",
-        help="judge the poems in FILE; exit status 1 if one has a fault. Verse in the old style (古体) is told and "
-        "judged by its rhymes; --form holds it to the rules of a form",
+        help="check the poems in FILE; exit status 1 if one has a fault. Old-style verse (古体) is reported and "
+        "checked by its rhymes only; --form applies the rules of a form",
     )
     group.add_argument(
         "--suggest",
@@ -109,11 +118,17 @@ def _add_own_lines(group: argparse._ArgumentGroup) -> None:
         nargs="?",
         const=Path(),
         metavar="FILE",
-        help="propose characters for the places marked ？ in FILE, or else for its faults; also beside --check FILE",
+        help="propose characters for places marked ？ in FILE, or else for its faults; also with --check FILE",
     )
-    group.add_argument("--continue", type=Path, dest="continue_", metavar="FILE", help="go on from the lines in FILE")
     group.add_argument(
-        "--score", type=Path, metavar="FILE", help="instead of writing, score the poems in FILE, one a line"
+        "--continue",
+        type=Path,
+        dest="continue_",
+        metavar="FILE",
+        help="continue the poem that begins with the lines in FILE",
+    )
+    group.add_argument(
+        "--score", type=Path, metavar="FILE", help="print the bits per Han character of the poems in FILE, one per line"
     )
 
 

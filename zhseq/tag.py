@@ -92,22 +92,22 @@ def _run(options: argparse.Namespace, load: Callable[..., Tagger] | None) -> Run
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=program("tag"), description="Cut Chinese text into words, with parts of speech and names."
+        prog=program("tag"), description="Segment Chinese text into words, with part-of-speech tags and named entities."
     )
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="text, one unit a line; - for standard input; JSON lines, "
+    add("inputs", nargs="+", metavar="INPUT", help="text, one per line; - for standard input; JSON Lines, "
         "CSV, TSV, Excel, Parquet; all of them may be .gz or .zst; folders and 'patterns*' of them")  # fmt: skip
     add("--task", metavar="pos,ner", help="pos, ner or both (default: all that the model can do)")
-    add("--format", choices=FORMATS, default="text", help="how to write the result (default: text)")
-    add("--scores", action="store_true", help="give each word and name its probability")
+    add("--format", choices=FORMATS, default="text", help="output format (default: text)")
+    add("--scores", action="store_true", help="add the probability of each word and entity")
     add("--nbest", type=int, default=1, metavar="N", help="the N best readings (jsonl only)")
-    add("--dict", type=Path, metavar="FILE", help="your own words: one a line, as in jieba's dictionaries")
-    add("--no-patterns", dest="patterns", action="store_false", help="leave addresses, numbers and emoji to the model")
+    add("--dict", type=Path, metavar="FILE", help="user dictionary: one word per line, jieba's format or tab-separated")
+    add("--no-patterns", dest="patterns", action="store_false", help="do not match URLs, numbers and emoji by pattern")
     add(
         "--output",
         "--out",
         metavar="FILE_OR_DIR",
-        help="write there instead of standard output; into a folder: one file each",
+        help="output file, or folder with one file per input (default: standard output)",
     )
     add(
         "--column",
@@ -119,13 +119,17 @@ def _parser() -> argparse.ArgumentParser:
         "--encoding",
         choices=ENCODINGS,
         default=ENCODINGS[0],
-        help="of the input (default: auto, which tells them apart)",
+        help="encoding of the input (default: auto, detected)",
     )
-    add("--errors", choices=("strict", "replace"), default="strict", help="replace: read broken bytes as U+FFFD")
-    add("--workers", type=int, default=1, metavar="N", help="processes that tag (default: 1, this one)")
-    add("--resume", action="store_true", help="go on with the same command after it was interrupted; needs --output")
+    add("--errors", choices=("strict", "replace"), default="strict", help="replace: read invalid bytes as U+FFFD")
+    add("--workers", type=int, default=1, metavar="N", help="number of tagging processes (default: 1, this one)")
+    add("--resume", action="store_true", help="continue an interrupted run of the same command; needs --output")
     add("--engine", choices=ENGINES, default=ENGINES[0], help="ray: on a Ray cluster, with --workers actors")
-    add("--model", metavar="PATH_OR_HUB_NAME", help="another model than the one that comes with zhseq")
+    add(
+        "--model",
+        metavar="PATH_OR_HUB_NAME",
+        help="checkpoint directory or Hugging Face name (default: the shipped tagger)",
+    )
     add_backend(parser)
     add("--device", default="cpu", help="cpu, cuda, mps or auto (default: cpu)")
     add("--threads", type=int, default=1, metavar="N", help="threads of each process (default: 1; see --workers)")

@@ -26,11 +26,11 @@ def _parser() -> SettingsParser:
 
     parser = SettingsParser(prog=program("train"), description="Train a model of zhseq.")
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_poem(commands.add_parser("poem", help="train the language model that writes poems"))
+    _add_poem(commands.add_parser("poem", help="train the poem language model"))
     for recipe in (classifier, distill, encoder, prosody, tagger, vectors):
         recipe.add_parser(commands)
-    plot = commands.add_parser("plot", help="draw the curves of a run")
-    plot.add_argument("run_folder", type=Path, metavar="RUN", help="the directory of a training")
+    plot = commands.add_parser("plot", help="plot the curves of a run")
+    plot.add_argument("run_folder", type=Path, metavar="RUN", help="directory of the run")
     add_output(plot, metavar="FILE", help="PNG file (default: RUN/curves.png)")
     plot.set_defaults(run=_plot)
     parser.recipes = {command: recipe for part in commands.choices.values() for command, recipe in part.recipes.items()}
@@ -41,7 +41,7 @@ def _add_poem(parser: SettingsParser) -> None:
     from zhseq.recipes.poem import PoemRecipe
     from zhseq.training.state import PRODUCTS
 
-    parser.add_argument("--init", metavar="CHECKPOINT", help="go on from this poem model")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="poem model to start from")
     add_run_options(parser, "poem", PoemRecipe(), products=PRODUCTS)
     parser.set_defaults(run=_train_poem)
 

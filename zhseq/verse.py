@@ -21,8 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("verse"),
         usage="%(prog)s [options] [TEXT]",
-        description="Look verse up: the tones and rhymes of a character, words that rhyme, the pattern of a tune, "
-        "what faces a word in couplets, where a line stands. All of it was learned from verse.",
+        description="Verse reference, learned from verse: tones and rhymes of a character, rhyming words, the patterns "
+        "of a tune, parallel words in couplets, poems that contain a line.",
     )
     add = parser.add_argument
     add(
@@ -30,17 +30,21 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         default="",
         metavar="TEXT",
-        help="a character, a tune, or a line to be found",
+        help="a character, a tune, or a line to find",
     )
-    add("--group", metavar="WORD", help="words that rhyme with this one, the most frequent first")
-    add("--tune", metavar="NAME", help="the pattern of this tune, drawn")
+    add("--group", metavar="WORD", help="words of its rhyme group, most frequent first")
+    add("--tune", metavar="NAME", help="the patterns of this tune as diagrams")
     add("--example", action="store_true", help="with a tune: also write a poem to it")
-    add("--facing", metavar="WORD", help="what people set against a word of one or two characters in couplets")
-    add("--find", metavar="TEXT", help="poems of the corpora that hold this line or phrase")
+    add("--facing", metavar="WORD", help="parallel words in couplets, for a word of one or two characters")
+    add("--find", metavar="TEXT", help="poems of the corpora that contain this line or phrase")
     add("--rhyme", default="classical", help=f"rhymes of --group: {', '.join(BOOK_NAMES)} (default: classical)")
-    add("--num", type=int, default=20, metavar="N", help="how many words or places (default: 20)")
+    add("--num", type=int, default=20, metavar="N", help="number of words or poems (default: 20)")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same example")
-    add("--model", metavar="PATH_OR_HUB_NAME", help="another model than the one that comes with zhseq")
+    add(
+        "--model",
+        metavar="PATH_OR_HUB_NAME",
+        help="checkpoint directory or Hugging Face name (default: the shipped model)",
+    )
     add("--json", action="store_true", help="print one JSON object")
     return parser
 

@@ -100,14 +100,14 @@ class Labelled:
 
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `classifier` to the commands of `python -m zhseq.train`."""
-    parser = commands.add_parser("classifier", help="train a model that tells which label a text bears")
-    table = "CSV or TSV: text, label; the columns may be named in a first row"
+    parser = commands.add_parser("classifier", help="train a text classifier")
+    table = "CSV or TSV with the columns text and label; a header is optional"
     parser.add_argument("--train", type=Path, metavar="FILE", required=True, help=table)
-    parser.add_argument("--dev", type=Path, metavar="FILE", help="texts to score it on (default: some of --train)")
+    parser.add_argument("--dev", type=Path, metavar="FILE", help="dev texts (default: a share of --train)")
     parser.add_argument(
         "--init",
         metavar="CHECKPOINT",
-        help="start from the characters of a tagger, or from the characters and layers of a poem model",
+        help="start from the embeddings of a tagger, or the embeddings and LSTM of a poem model",
     )
     add_run_options(parser, "classifier", ClassifierRecipe(), products=PRODUCTS)
     parser.set_defaults(run=main)

@@ -79,13 +79,23 @@ class DistillRecipe:
 
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `distill` to the commands of `python -m zhseq.train`."""
-    parser = commands.add_parser("distill", help="train a tagger on raw text that other taggers label")
-    parser.add_argument("--teacher", action="append", required=True, metavar="CHECKPOINT", help="repeat for several")
-    parser.add_argument("--recipe", default="default", metavar="NAME|FILE.json", help="gold texts and settings")
+    parser = commands.add_parser("distill", help="train a tagger on raw text labelled by other taggers")
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        required=True,
+        metavar="CHECKPOINT",
+        help="a tagger that labels the text; repeatable",
+    )
+    parser.add_argument(
+        "--recipe", default="default", metavar="NAME|FILE.json", help="gold corpora and settings of the student"
+    )
     parser.add_argument(
         "--text", default="raw", metavar="NAME|PATH", help="a corpus, a directory of .txt files or a file"
     )
-    parser.add_argument("--init", metavar="CHECKPOINT", help="what the student starts from (default: as its recipe)")
+    parser.add_argument(
+        "--init", metavar="CHECKPOINT", help="tagger that the student starts from (default: as its recipe says)"
+    )
     add_run_options(parser, "distill", DistillRecipe(), products=(*PRODUCTS, LABELLED_FILE))
     parser.set_defaults(run=main)
 

@@ -105,14 +105,16 @@ class MaskedBatches(Sequence["Batch[Array]"]):
 
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `encoder` to the commands of `python -m zhseq.train`."""
-    parser = commands.add_parser("encoder", help="train the encoder of a tagger on raw text, before its tags")
-    parser.add_argument("--recipe", default="default", metavar="NAME|FILE.json", help="tagger that it is for")
+    parser = commands.add_parser("encoder", help="pretrain the encoder of a tagger on raw text")
+    parser.add_argument(
+        "--recipe", default="default", metavar="NAME|FILE.json", help="recipe of the tagger that the encoder is for"
+    )
     parser.add_argument(
         "--text", default="raw", metavar="NAME|PATH", help="a corpus, a directory of .txt files or a file"
     )
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--vectors", type=Path, metavar="DIR", help="vectors to start from (train vectors makes them)")
-    start.add_argument("--init", metavar="CHECKPOINT", help="read on with the encoder of this tagger")
+    start.add_argument("--vectors", type=Path, metavar="DIR", help="embeddings to start from (made by train vectors)")
+    start.add_argument("--init", metavar="CHECKPOINT", help="continue with the encoder of this tagger")
     parser.add_argument("--lists", type=Path, metavar="DIR", help=LISTS_HELP)
     add_run_options(parser, "encoder", EncoderRecipe(), products=PRODUCTS)
     parser.set_defaults(run=main)

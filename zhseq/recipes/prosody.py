@@ -19,7 +19,7 @@ _STANZA_SOURCE = "poetry-source"
 
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `prosody` to the commands of `python -m zhseq.train`."""
-    parser = commands.add_parser("prosody", help="learn tones, rhymes and tunes from verse")
+    parser = commands.add_parser("prosody", help="estimate tones, rhymes and tunes from verse")
     add_run_options(parser, "prosody", None, products=["prosody.json"])
     parser.set_defaults(run=main)
 

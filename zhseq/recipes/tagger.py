@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from zhseq.tagging.features import TaggerFeatures
     from zhseq.tagging.model import SequenceTagger
 
-LISTS_HELP = "lists of names, NAME.txt each: what is learned from some of a list helps with all of it"
+LISTS_HELP = "directory of name lists, one .txt file each; the names of a list share an embedding"
 
 Vectors = dict[str, tuple[list[str], npt.NDArray[np.float32]]]
 
@@ -326,17 +326,17 @@ RECIPES = {
 
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `tagger` to the commands of `python -m zhseq.train`."""
-    parser = commands.add_parser("tagger", help="train the tagger of words, parts of speech and named entities")
+    parser = commands.add_parser("tagger", help="train a tagger: words, part-of-speech tags, named entities")
     parser.add_argument("--recipe", metavar="NAME|FILE.json", help=f"corpora and settings: {', '.join(RECIPES)}")
-    parser.add_argument("--task", choices=(*TASKS, "both"), help="what --train holds: words, names or both")
-    parser.add_argument("--train", metavar="FILE|CORPUS", help="texts to train on, instead of those of a recipe")
-    parser.add_argument("--dev", metavar="FILE|CORPUS", default="", help="texts to evaluate on (default: a share)")
-    parser.add_argument("--format", default="auto", help="format of the files (default: told from their content)")
+    parser.add_argument("--task", choices=(*TASKS, "both"), help="labels to learn: words (pos), entities (ner) or both")
+    parser.add_argument("--train", metavar="FILE|CORPUS", help="training texts, instead of a recipe")
+    parser.add_argument("--dev", metavar="FILE|CORPUS", default="", help="dev texts (default: a share of --train)")
+    parser.add_argument("--format", default="auto", help="format of the files (default: detected)")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--vectors", type=Path, metavar="DIR", help="vectors to start from (train vectors makes them)")
-    start.add_argument("--init", metavar="CHECKPOINT", help="go on from this tagger; new labels are allowed")
-    start.add_argument("--scratch", action="store_true", help="start from nothing, not from the tagger of zhseq")
-    parser.add_argument("--words", type=Path, metavar="FILE", help="your own words, beside those of the dictionary")
+    start.add_argument("--vectors", type=Path, metavar="DIR", help="embeddings to start from (made by train vectors)")
+    start.add_argument("--init", metavar="CHECKPOINT", help="tagger to start from; new labels are allowed")
+    start.add_argument("--scratch", action="store_true", help="start from random weights, not from the shipped tagger")
+    parser.add_argument("--words", type=Path, metavar="FILE", help="words of your own, in addition to the dictionary")
     parser.add_argument("--lists", type=Path, metavar="DIR", help=LISTS_HELP)
     add_run_options(parser, "tagger", TaggerRecipe(), products=PRODUCTS)
     parser.set_defaults(run=main)

@@ -79,7 +79,7 @@ class VectorsRecipe:
 
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
     """Add `vectors` to the commands of `python -m zhseq.train`."""
-    parser = commands.add_parser("vectors", help="train character, bigram and word vectors on raw text")
+    parser = commands.add_parser("vectors", help="train character, bigram and word embeddings on raw text")
     parser.add_argument(
         "--text", default="raw", metavar="NAME|PATH", help="a corpus, a directory of .txt files or a file"
     )

@@ -134,46 +134,56 @@ def _check_extra() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=program("serve"), description="Serve tagger and poet over HTTP, with a page for people."
+        prog=program("serve"), description="HTTP service for tagging and poems, with a web page."
     )
     default = Settings()
     where = parser.add_argument_group("where to listen, and for whom")
     where.add_argument(
         "--host",
         default=default.host,
-        help=f"address to listen on (default: {default.host}); any that others can reach needs a key in {KEY_VARIABLE}",
-    )
-    where.add_argument("--port", type=int, default=default.port, help=f"0: any (default: {default.port})")
-    where.add_argument(
-        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="let scripts of this other page call"
+        help=f"address to listen on (default: {default.host}); any other needs a key in {KEY_VARIABLE}",
     )
     where.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="let the service be reached by this name, too"
+        "--port", type=int, default=default.port, help=f"port; 0: any free one (default: {default.port})"
+    )
+    where.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="allow scripts of this origin (CORS); repeatable",
+    )
+    where.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="additional host name of the service; repeatable",
     )
     where.add_argument(
         "--trusted-proxy",
         action="append",
         default=[],
         metavar="ADDRESS",
-        help="believe what this proxy, or each of this network, says of a client's address (X-Forwarded-For)",
+        help="address or network of a proxy whose X-Forwarded-For is used for client addresses",
     )
     models = parser.add_argument_group("models")
-    models.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="another tagger than the one that comes along")
-    models.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="another poem model than the one that comes along")
-    models.add_argument("--dict", dest="dictionary", metavar="FILE", help="words of your own, as for zhseq.tag")
+    models.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="tagger (default: the shipped one)")
+    models.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="poem model (default: the shipped one)")
+    models.add_argument("--dict", dest="dictionary", metavar="FILE", help="user dictionary for all requests")
     add_backend(models)
     limits = parser.add_argument_group("limits")
     for name, kind, text in (
-        ("processes", int, "processes that answer on the same port"),
-        ("threads", int, "threads that tag, in each process, each on one core"),
-        ("rate_limit", int, "requests a minute with one key, or from one address without keys; 0: any number"),
-        ("max_body", int, "bytes of a request"),
-        ("max_characters", int, "characters of a request"),
-        ("max_texts", int, "texts of a request"),
-        ("queue_characters", int, "characters that may wait"),
-        ("queue_poems", int, "requests about poems that may wait"),
-        ("timeout", float, "seconds that a request may take"),
-        ("grace", float, "seconds to finish what runs when stopped"),
+        ("processes", int, "processes on the same port"),
+        ("threads", int, "tagging threads of each process, each on one core"),
+        ("rate_limit", int, "requests a minute per key, or per address without keys; 0: unlimited"),
+        ("max_body", int, "bytes per request"),
+        ("max_characters", int, "characters per request"),
+        ("max_texts", int, "texts per request"),
+        ("queue_characters", int, "characters that may be queued"),
+        ("queue_poems", int, "requests about poems that may be queued"),
+        ("timeout", float, "seconds per request"),
+        ("grace", float, "seconds to finish running requests on shutdown"),
     ):
         value = getattr(default, name)
         limits.add_argument(

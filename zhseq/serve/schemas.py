@@ -54,11 +54,12 @@ class Body(BaseModel):
 class DictionaryWord(Body):
     """A word of the user."""
 
-    word: Annotated[str, Field(min_length=1, max_length=MAX_WORD, description="any characters, blanks included")]
-    pos: Annotated[str, Field(max_length=MAX_LABEL, description="part of speech; empty: as the model likes")] = ""
-    label: Annotated[str, Field(max_length=MAX_LABEL, description="kind of name; empty: none")] = ""
+    word: Annotated[str, Field(min_length=1, max_length=MAX_WORD, description="the word; may contain blanks")]
+    pos: Annotated[str, Field(max_length=MAX_LABEL, description="part-of-speech tag; empty: chosen by the model")] = ""
+    label: Annotated[str, Field(max_length=MAX_LABEL, description="entity label; empty: none")] = ""
     mode: Annotated[
-        Literal["prefer", "force"], Field(description="yield to a strong context, or be a word wherever it stands")
+        Literal["prefer", "force"],
+        Field(description="prefer: strong context can override the entry; force: always a word"),
     ] = "prefer"
 
 
@@ -67,10 +68,12 @@ class TagWishes(Body):
 
     tasks: Annotated[
         list[Literal["pos", "ner"]],
-        Field(description="what to find; by default all", min_length=1, fail_fast=True, default_factory=list),
+        Field(description="tasks; default: all", min_length=1, fail_fast=True, default_factory=list),
     ]
-    scores: Annotated[bool, Field(description="give each word and name its probability")] = False
-    words: Annotated[list[DictionaryWord], Field(description="words of your own", max_length=MAX_WORDS)] = []
+    scores: Annotated[bool, Field(description="add the probability of each word and entity")] = False
+    words: Annotated[
+        list[DictionaryWord], Field(description="user dictionary for this request", max_length=MAX_WORDS)
+    ] = []
 
 
 class TagText(TagWishes):
@@ -115,18 +118,20 @@ class TagRequest(TagWishes):
 class Wishes(Body):
     """What is asked of a poem; what is left out is left to the model."""
 
-    start: Annotated[Line, Field(description="how the poem begins")] = ""
+    start: Annotated[Line, Field(description="first characters of the poem")] = ""
     form: Annotated[str, Field(max_length=20, description=f"auto, {', '.join(FORMS)}")] = _REQUEST.form
     title: Line = ""
-    about: Annotated[Line, Field(description="subject; pulls harder than a title")] = ""
-    author: Annotated[str, Field(max_length=50, description="in whose manner; see /v1/options")] = ""
-    dynasty: Annotated[str, Field(max_length=50, description="in the manner of which time")] = ""
+    about: Annotated[Line, Field(description="topic; stronger effect than a title")] = ""
+    author: Annotated[str, Field(max_length=50, description="style of an author; see /v1/options")] = ""
+    dynasty: Annotated[str, Field(max_length=50, description="style of a period")] = ""
     traditional: Annotated[bool, Field(description="write in traditional characters")] = False
     rhyme: Annotated[Rhyme, Field(description="tones and rhymes to keep", default=_REQUEST.rhyme)]
     tune: Annotated[str, Field(max_length=50, description="write ci to this tune; see /v1/options")] = ""
-    acrostic: Annotated[Line, Field(description="characters with which the lines begin")] = ""
-    acrostic_at: Annotated[Literal["start", "end"], Field(description="where in the lines they stand")] = "start"
-    rhyme_group: Annotated[str, Field(max_length=20, description="rhyme group, called by one of its words")] = ""
+    acrostic: Annotated[Line, Field(description="one character per line")] = ""
+    acrostic_at: Annotated[Literal["start", "end"], Field(description="position of these characters in the lines")] = (
+        "start"
+    )
+    rhyme_group: Annotated[str, Field(max_length=20, description="rhyme group, given by one of its characters")] = ""
     rhyme_with: Annotated[str, Field(max_length=20, description="a character to rhyme with")] = ""
     seed: Annotated[int, Field(ge=0, le=SEED_LIMIT, description="the same seed gives the same lines")] = 0
     temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False, description="lower is safer")] = (
@@ -147,16 +152,16 @@ class PoemRequest(Wishes):
         }
     )
 
-    lines: Annotated[list[Line], Field(description="lines to go on from", max_length=100)] = []
-    num: Annotated[int, Field(ge=1, le=MAX_POEMS, description="how many poems")] = 1
-    best_of: Annotated[int, Field(ge=1, le=64, description="candidates for each line")] = Ranking().best_of
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="share of probability to draw from")] = (
+    lines: Annotated[list[Line], Field(description="first lines, to be continued", max_length=100)] = []
+    num: Annotated[int, Field(ge=1, le=MAX_POEMS, description="number of poems")] = 1
+    best_of: Annotated[int, Field(ge=1, le=64, description="candidates per line")] = Ranking().best_of
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="probability mass to sample from")] = (
         _SAMPLING.top_p
     )
-    top_k: Annotated[int, Field(ge=0, le=100_000, description="draw from so many characters; 0: from all")] = (
+    top_k: Annotated[int, Field(ge=0, le=100_000, description="sample from this many characters; 0: from all")] = (
         _SAMPLING.top_k
     )
-    stream: Annotated[bool, Field(description="send each line as soon as it stands, as NDJSON")] = False
+    stream: Annotated[bool, Field(description="send each line as soon as it is written, as NDJSON")] = False
 
 
 class RewriteRequest(Wishes):
@@ -169,8 +174,8 @@ class RewriteRequest(Wishes):
     )
 
     lines: Annotated[list[Line], Field(description="the whole poem, without punctuation", min_length=1, max_length=100)]
-    index: Annotated[int, Field(ge=0, le=99, description="number of the line, from 0")]
-    num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="how many other versions")] = 5
+    index: Annotated[int, Field(ge=0, le=99, description="index of the line, from 0")]
+    num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="number of alternatives")] = 5
 
 
 class CoupletRequest(Body):
@@ -179,8 +184,10 @@ class CoupletRequest(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"upper": "明月松间照", "num": 3}]})
 
     upper: Annotated[Line, Field(description="the upper line, with or without punctuation")]
-    num: Annotated[int, Field(ge=1, le=MAX_POEMS, description="how many answers")] = 1
-    rhyme: Annotated[Literal["classical", "modern"], Field(description="tones to oppose")] = "classical"
+    num: Annotated[int, Field(ge=1, le=MAX_POEMS, description="number of lower lines")] = 1
+    rhyme: Annotated[Literal["classical", "modern"], Field(description="tones that the lower line opposes")] = (
+        "classical"
+    )
     seed: Annotated[int, Field(ge=0, le=SEED_LIMIT, description="the same seed gives the same answers")] = 0
     temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False, description="lower is safer")] = (
         _SAMPLING.temperature
@@ -200,15 +207,15 @@ class ReviewRequest(Body):
     )
 
     text: Annotated[Line, Field(description="the poem, with or without punctuation")]
-    tune: Annotated[str, Field(max_length=50, description="the tune it follows; by default told by its lines")] = ""
+    tune: Annotated[str, Field(max_length=50, description="tune; default: determined from the lines")] = ""
     form: Annotated[
-        str, Field(max_length=20, description="the form to whose rules it is held; auto: told by its lines and tones")
+        str, Field(max_length=20, description="form whose rules are applied; auto: determined from lines and tones")
     ] = "auto"
-    rhyme: Annotated[Literal["classical", "ci", "modern"], Field(description="tones and rhymes to judge by")] = (
+    rhyme: Annotated[Literal["classical", "ci", "modern"], Field(description="tones and rhymes used for checking")] = (
         "classical"
     )
-    surprise: Annotated[bool, Field(description="say how many bits each character costs the model")] = False
-    pinyin: Annotated[bool, Field(description="say how each character is read; needs pypinyin")] = False
+    surprise: Annotated[bool, Field(description="add the bits of each character under the model")] = False
+    pinyin: Annotated[bool, Field(description="add pinyin; needs pypinyin")] = False
 
 
 class SuggestRequest(ReviewRequest):
@@ -218,7 +225,7 @@ class SuggestRequest(ReviewRequest):
         json_schema_extra={"examples": [{"text": "白日依山尽，黄河入海流。欲穷千？目，更上一层楼。"}]}
     )
 
-    num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="characters for each place")] = 8
+    num: Annotated[int, Field(ge=1, le=MAX_SUGGESTIONS, description="characters per place")] = 8
 
 
 class CharacterRequest(Body):
@@ -238,8 +245,8 @@ class RhymesRequest(Body):
     )
 
     word: Annotated[str, Field(max_length=20, description="a rhyme word, or the name of a group (秋)")]
-    rhyme: Annotated[Literal["classical", "ci", "modern"], Field(description="rhymes of which book")] = "classical"
-    num: Annotated[int, Field(ge=1, le=MAX_WORDS_OF_GROUP, description="how many words")] = 30
+    rhyme: Annotated[Literal["classical", "ci", "modern"], Field(description="rhyme book")] = "classical"
+    num: Annotated[int, Field(ge=1, le=MAX_WORDS_OF_GROUP, description="number of words")] = 30
 
 
 class TuneRequest(Body):
@@ -248,7 +255,7 @@ class TuneRequest(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"tune": "如梦令"}, {"tune": "百字令", "example": True}]})
 
     tune: Annotated[str, Field(max_length=50, description="any of its names")]
-    example: Annotated[bool, Field(description="also write a poem to it")] = False
+    example: Annotated[bool, Field(description="also write a poem to the tune")] = False
     seed: Annotated[int, Field(ge=0, le=SEED_LIMIT, description="the same seed gives the same example")] = 0
 
 
@@ -258,7 +265,7 @@ class FacingRequest(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"word": "明月"}]})
 
     word: Annotated[str, Field(max_length=20, description="one or two characters")]
-    num: Annotated[int, Field(ge=1, le=MAX_WORDS_OF_GROUP, description="how many words")] = 20
+    num: Annotated[int, Field(ge=1, le=MAX_WORDS_OF_GROUP, description="number of words")] = 20
 
 
 class FindRequest(Body):
@@ -266,8 +273,8 @@ class FindRequest(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "春风得意"}]})
 
-    text: Annotated[str, Field(max_length=200, description="neighbouring lines, or a part of one")]
-    num: Annotated[int, Field(ge=1, le=MAX_VERSES, description="how many poems")] = 10
+    text: Annotated[str, Field(max_length=200, description="adjacent lines, or part of one")]
+    num: Annotated[int, Field(ge=1, le=MAX_VERSES, description="number of poems")] = 10
 
 
 ERROR_CODES = (

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("task", choices=("make", "count"))
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="holds pairs.txt and key.json")
     parser.add_argument("--model", default=None, help="model directory (default: the one that comes with zhseq)")
+    parser.add_argument("--old-model", default=None, help="that of the old setting (default: the same)")
     parser.add_argument("--form", default="七绝", help="of all poems (default: 七绝)")
     parser.add_argument("--against", choices=("old", "people"), default="old", help="another setting or dev poems")
     parser.add_argument("--num", type=int, default=20, help="pairs of the two settings (default: 20)")
@@ -75,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def written(options: argparse.Namespace) -> list[Pair]:
     """Return pairs of which seed, form and start, if there is one, are the same."""
     poet = Poet.load(options.model)
-    plain = Poet(poet.network, poet.vocab, prosody=poet.prosody) if options.old_without_sense else poet
+    former = Poet.load(options.old_model) if options.old_model else poet
+    plain = Poet(poet.network, poet.vocab, prosody=poet.prosody) if options.old_without_sense else former
     rankings = {"old": override(Ranking(), options.old), "new": override(Ranking(), options.new)}
     result = []
     for number in range(options.num):

@@ -3,10 +3,12 @@
     ZHSEQ_CORPORA=corpora python scripts/learn_rater.py --out checkpoints/poem
 
 Reads the corpus `verse_ratings`: a form, the lines, a digit from 0 to 3 for each line, and one from 1 to 5 for the
-whole, between tabs. Prints what the rater is worth on poems that it was not fitted to (ridge regression, five folds of
-poems): how often it puts the better of two lines first (AUC), and the same for the surprise of the lines alone and
-without what verse sets together, which `scripts/learn_usage.py` must have counted before. Then finds the pairs of
-characters that such a rater would wear out; ten minutes of one core.
+whole, between tabs; in some poems also a digit from 0 to 2 for each line but the first, how well it follows, and one
+for how well the poem closes. Prints what the rater is worth on poems that it was not fitted to (ridge regression, five
+folds of poems): how often it puts the better of two lines first (AUC), and the same for the surprise of the lines alone
+and without what verse sets together, which `scripts/learn_usage.py` must have counted before. What is written is the
+guess of points and that of following added up, `FOLLOWING` of the latter. Then finds the pairs of characters that such
+a rater would wear out; ten minutes of one core.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ from zhseq.text.vocab import LINE, Vocab
 RIDGE = 500.0
 """Of features divided by their standard deviation."""
 FOLDS = 5
+FOLLOWING = 1.0
+"""Points for each digit by which a line follows better."""
 WRITTEN = {"七绝": 400, "七律": 80}
 """Poems that are written in each round to see which pairs are worn."""
 SAMPLE = 40
@@ -58,6 +62,30 @@ class Rated:
     lines: tuple[str, ...]
     scores: tuple[int, ...]
     whole: int
+    follows: tuple[int, ...] = ()
+    """Digits of the lines but the first, or nothing."""
+    close: int = 0
+
+
+@dataclass(frozen=True)
+class Lines:
+    """All lines of rated poems.
+
+    Attributes:
+        features: What the rater takes of each, (lines, features).
+        heads: The same of their heads.
+        points: What readers gave them, (lines,).
+        follows: How well they follow, the last one with how well it closes, the mean of the two, (lines,); else NaN.
+        numbers: The poem of each, (lines,).
+        places: Its number in the poem, (lines,).
+    """
+
+    features: Floats
+    heads: Floats
+    points: Floats
+    follows: Floats
+    numbers: Ints
+    places: Ints
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     poems = read_ratings(path)
     if poet.usage is None:
         raise InputError("no_usage", "the model comes without usage.safetensors; make it with scripts/learn_usage.py")
-    features, heads, points, numbers = lines_of(poems, poet.network, poet.vocab, poet.usage)
+    lines = lines_of(poems, poet.network, poet.vocab, poet.usage)
+    features, points, numbers = lines.features, lines.points, lines.numbers
     print(f"{len(poems):,} poems, {len(points):,} lines: {_shares(points)}", file=sys.stderr)
     first, second = len(SUMMARIES), len(SUMMARIES) + len(HABITS)
     every = np.arange(features.shape[1])
@@ -81,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, read, columns in (
         ("surprise alone", features, every < first),
         ("with outputs", features, without),
-        ("with habits, of heads alone", heads, every >= 0),
+        ("with habits, of heads alone", lines.heads, every >= 0),
         ("with habits", features, every >= 0),
     ):
         guessed = across(read[:, columns], points, numbers)
@@ -91,7 +120,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wholes = np.array([poem.whole for poem in poems])
     means = np.bincount(numbers, guessed) / np.bincount(numbers)
     print(f"whole poems by the mean of their lines: AUC of 3 and better {auc(means, wholes >= 3):.3f}")
-    rater = Rater(guess(features, points), guess(heads, points))
+    goals, follows = goals_of(lines, np.array([bool(poem.follows) for poem in poems]))
+    rated = np.isfinite(follows)
+    if rated.any():
+        guessed = across(features[rated], follows[rated], numbers[rated])
+        worth = np.corrcoef(guessed, follows[rated])[0, 1], auc(guessed, follows[rated] > 0)
+        print(
+            f"following, against the mean of its place: correlation {worth[0]:.3f}, AUC of better ones {worth[1]:.3f}"
+        )
+    rater = Rater(*(guess(read, goals, follows) for read in (features, lines.heads)))
     for worn in worn_pairs(poet, rater, options.rounds):
         rater = replace(rater, worn=worn)
     rater.save(options.out)
@@ -161,27 +198,28 @@ def read_ratings(path: Path) -> list[Rated]:
     """
     poems = []
     for number, row in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        form, text, scores, whole = (*row.split("\t"), "", "", "")[:4]
+        form, text, scores, whole, follows, close = (*row.split("\t"), "", "", "", "", "")[:6]
         lines = tuple(text.split())
-        if len(scores) != len(lines) or not (scores + whole).isdecimal():
+        wanted = len(lines) - 1 if follows or close else 0
+        if len(scores) != len(lines) or len(follows) != wanted or not (scores + whole + follows + close).isdecimal():
             raise InputError(
                 "broken_rating",
-                "{path}, line {line}: expected a form, lines, a digit for each and one for the whole, between tabs",
+                "{path}, line {line}: expected a form, lines, a digit for each and one for the whole, between tabs, "
+                "and perhaps a digit for each line but the first and one for the close",
                 path=path,
                 line=number,
             )
-        poems.append(Rated(form, lines, tuple(map(int, scores)), int(whole)))
+        digits = tuple(map(int, follows))
+        poems.append(Rated(form, lines, tuple(map(int, scores)), int(whole), digits, int(close or 0)))
     return poems
 
 
-def lines_of(
-    poems: Sequence[Rated], network: Network, vocab: Vocab, usage: Usage
-) -> tuple[Floats, Floats, Floats, Ints]:
-    """Return the features of all lines, (lines, features); of their heads; their points; and the poem of each."""
+def lines_of(poems: Sequence[Rated], network: Network, vocab: Vocab, usage: Usage) -> Lines:
+    """Read all lines of poems, those of one shape together."""
     by_shape: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
     for number, poem in enumerate(poems):
         by_shape[poem.form, tuple(map(len, poem.lines))].append(number)
-    features, heads, points, numbers = [], [], [], []
+    features, heads, points, follows, numbers, places = [], [], [], [], [], []
     for (form, lengths), members in by_shape.items():
         prefix = np.array(encode_prefix(vocab, Controls(form)), dtype=np.int64)
         for begin in range(0, len(members), _ROWS):
@@ -200,14 +238,53 @@ def lines_of(
                     surprise = summaries(np.stack(costs[:end], axis=1))
                     found.append(np.hstack([surprise, usage.habits(ids[:, :end]), np.mean(outputs[:end], axis=0)]))
                 points += [poems[number].scores[line] for number in chosen]
+                follows += [follows_of(poems[number], line) for number in chosen]
                 numbers += chosen
+                places += [line] * len(chosen)
                 logits, state = network.step(np.full((len(chosen), 1), vocab.id(LINE)), state)
-    return np.vstack(features), np.vstack(heads), np.array(points, dtype=np.float32), np.array(numbers)
+    return Lines(
+        np.vstack(features),
+        np.vstack(heads),
+        np.array(points, dtype=np.float32),
+        np.array(follows, dtype=np.float32),
+        np.array(numbers),
+        np.array(places),
+    )
 
 
-def guess(features: Floats, points: Floats) -> Points:
-    """Fit the guess of points to the features of lines or of their heads."""
+def follows_of(poem: Rated, line: int) -> float:
+    """Return how well a line follows, the last one with how well it closes, the mean of the two; NaN if unrated."""
+    if not line or not poem.follows:
+        return math.nan
+    follows = poem.follows[line - 1]
+    return follows if line < len(poem.follows) else (follows + poem.close) / 2
+
+
+def goals_of(lines: Lines, anew: Booleans) -> tuple[Floats, Floats]:
+    """Return points against the mean of their round, and how lines follow against the mean of their place, (lines,).
+
+    Args:
+        lines: All lines.
+        anew: Which poems are of the round in which it was rated how lines follow; its readers' measure is its own.
+    """
+    rounds = anew[lines.numbers]
+    points, follows = lines.points.copy(), lines.follows.copy()
+    for of_round in (rounds, ~rounds):
+        points[of_round] -= points[of_round].mean() if of_round.any() else 0
+    counts = np.bincount(lines.numbers)[lines.numbers]
+    for count, place in set(zip(counts.tolist(), lines.places.tolist(), strict=True)):
+        here = (counts == count) & (lines.places == place) & np.isfinite(follows)
+        follows[here] -= follows[here].mean() if here.any() else 0
+    return points, follows
+
+
+def guess(features: Floats, points: Floats, follows: Floats) -> Points:
+    """Fit the guess of points, and of how lines follow, to the features of lines or of their heads."""
     weights, bias = fit(features, points)
+    rated = np.isfinite(follows)
+    if rated.any():
+        more, beyond = fit(features[rated], follows[rated])
+        weights, bias = weights + FOLLOWING * more, bias + FOLLOWING * beyond
     surprise, habits, outputs = np.split(weights.astype(np.float32), np.cumsum((len(SUMMARIES), len(HABITS))))
     return Points(outputs, surprise, habits, bias)
 

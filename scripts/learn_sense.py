@@ -69,8 +69,10 @@ HOURS = {
     "暮": "晚(?![年春夏秋冬岁唐菘])|暮(?![春夏秋冬年岁])|薄暮|夕阳",
     "夜": "夜|宵",
 }
-SNOW, WINTER = "雪", "冬"
-"""What tells winter without a title's word: poets see snow in other seasons, too, but a reader is not to wonder."""
+TELLING = {"秋": ("菊", "枫"), "冬": ("雪",)}
+"""What tells a season without a title's word: poets see snow in other seasons, too, but a reader is not to wonder."""
+UNMIXED = {"春冬": 0.3, "冬春": 0.3, "夏秋": 0.2}
+"""Nats at least for pairs that poets set together as often as chance has it, for the same reason."""
 WEATHER = {"晴": "晴|霁", "雨": "雨", "雪": "雪"}
 """What in a title tells season, hour or weather."""
 NO_SEASON = re.compile(
@@ -143,8 +145,10 @@ def learn(poems: Any) -> Sense:
     for names, fillers in ((SEASONS, NO_SEASON), (HOURS, NO_HOUR), (WEATHER, NO_WEATHER)):
         labels = label(titles, names, fillers)
         words |= belonging(points, owner, han, labels, list(names))
-    words[WINTER] = (*words[WINTER], *({SNOW} - {*words[WINTER]}))
+    for name, telling in TELLING.items():
+        words[name] = (*words[name], *(word for word in telling if word not in words[name]))
     apart = keep_apart(texts, forms, words)
+    apart |= {pair: max(nats, apart.get(pair, 0.0)) for pair, nats in UNMIXED.items()}
     return Sense(doublings(points, owner, han), words, apart)
 
 

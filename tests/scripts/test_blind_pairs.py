@@ -65,6 +65,7 @@ def test_both_poems_have_the_start_that_is_due_or_none(tiny_model_dir: Path, fre
         "form": "五绝",
         "num": 8,
         "seed": 0,
+        "old_model": None,
         "old": ["best_of=2"],
         "new": ["best_of=3"],
         "old_without_sense": False,

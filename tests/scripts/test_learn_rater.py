@@ -10,7 +10,20 @@ import numpy as np
 import pytest
 
 from scripts import learn_rater
-from scripts.learn_rater import Rated, across, auc, distinct_2, fit, lines_of, read_ratings, worn_pairs
+from scripts.learn_rater import (
+    Lines,
+    Rated,
+    across,
+    auc,
+    distinct_2,
+    fit,
+    follows_of,
+    goals_of,
+    guess,
+    lines_of,
+    read_ratings,
+    worn_pairs,
+)
 from tests.poetry.conftest import make_prosody
 from tests.poetry.test_usage import some_usage
 from zhseq.errors import InputError
@@ -23,7 +36,16 @@ def test_ratings_are_read_and_broken_ones_named(tmp_path: Path) -> None:
     path = tmp_path / "ratings.tsv"
     path.write_text("五绝\t春风来 山月去\t21\t3\n", encoding="utf-8")
     assert read_ratings(path) == [Rated("五绝", ("春风来", "山月去"), (2, 1), 3)]
-    for broken in ("五绝\t春风来 山月去\t2\t3\n", "五绝\t春风来\tx\t3\n", "\n"):
+    path.write_text("五绝\t春风来 山月去\t21\t3\t2\t1\n", encoding="utf-8")
+    assert read_ratings(path) == [Rated("五绝", ("春风来", "山月去"), (2, 1), 3, (2,), 1)]
+    for broken in (
+        "五绝\t春风来 山月去\t21\t3\t22\t1\n",
+        "五绝\t春风来 山月去\t21\t3\t\t1\n",
+        "五绝\t春风来 山月去\t21\t3\t2\tx\n",
+        "五绝\t春风来 山月去\t2\t3\n",
+        "五绝\t春风来\tx\t3\n",
+        "\n",
+    ):
         path.write_text("五绝\t春风来 山月去\t21\t3\n" + broken, encoding="utf-8")
         with pytest.raises(InputError, match=r"ratings\.tsv, line 2: expected a form"):
             read_ratings(path)
@@ -32,17 +54,46 @@ def test_ratings_are_read_and_broken_ones_named(tmp_path: Path) -> None:
 def test_each_line_has_its_features(tiny_poet: Poet) -> None:
     poems = [Rated("五绝", ("春风来", "山月去"), (2, 1), 3), Rated("五绝", ("春风去", "山月来"), (0, 1), 1)]
     usage = some_usage(len(tiny_poet.vocab))
-    features, heads, points, numbers = lines_of(poems, tiny_poet.network, tiny_poet.vocab, usage)
+    lines = lines_of(poems, tiny_poet.network, tiny_poet.vocab, usage)
+    features, heads, points, numbers = lines.features, lines.heads, lines.points, lines.numbers
     assert features.shape == heads.shape == (4, len(SUMMARIES) + len(HABITS) + tiny_poet.network.vectors.shape[1])
     by_poem = {number: points[numbers == number].tolist() for number in (0, 1)}
     assert by_poem == {0: [2, 1], 1: [0, 1]}
-    alone, own, _, _ = lines_of(poems[1:], tiny_poet.network, tiny_poet.vocab, usage)
-    np.testing.assert_allclose(features[numbers == 1], alone, atol=1e-5)
-    np.testing.assert_allclose(heads[numbers == 1], own, atol=1e-5)
+    alone = lines_of(poems[1:], tiny_poet.network, tiny_poet.vocab, usage)
+    np.testing.assert_allclose(features[numbers == 1], alone.features, atol=1e-5)
+    np.testing.assert_allclose(heads[numbers == 1], alone.heads, atol=1e-5)
     cut = [Rated("五绝", ("春风", "山月"), (2, 1), 3)]  # what stands before the last three characters, at least two
     np.testing.assert_allclose(
-        lines_of(cut, tiny_poet.network, tiny_poet.vocab, usage)[1][0], heads[numbers == 0][0], atol=1e-5
+        lines_of(cut, tiny_poet.network, tiny_poet.vocab, usage).heads[0], heads[numbers == 0][0], atol=1e-5
     )
+
+
+def test_how_lines_follow_is_told_against_the_mean_of_their_place() -> None:
+    old = Rated("五绝", ("春风来", "山月去"), (3, 3), 3)
+    poems = [
+        old,
+        Rated("五绝", ("春", "山", "月"), (0, 2, 1), 3, (2, 2), 0),
+        Rated("五绝", ("春", "山", "月"), (0, 2, 1), 3, (0, 1), 1),
+    ]
+    nothing = np.zeros((8, 1), np.float32)
+    points = np.array([score for poem in poems for score in poem.scores], np.float32)
+    found = [follows_of(poem, line) for poem in poems for line in range(len(poem.lines))]
+    np.testing.assert_equal(found, [np.nan, np.nan, np.nan, 2, 1, np.nan, 0, 1])  # the last with the close
+    numbers, places = np.array([0, 0, 1, 1, 1, 2, 2, 2]), np.array([0, 1, 0, 1, 2, 0, 1, 2])
+    lines = Lines(nothing, nothing, points, np.array(found, np.float32), numbers, places)
+    goals, follows = goals_of(lines, np.array([False, True, True]))
+    np.testing.assert_equal(goals, [0, 0, -1, 1, 0, -1, 1, 0])
+    np.testing.assert_equal(follows, [np.nan, np.nan, np.nan, 1, 0, np.nan, -1, 0])
+
+
+def test_points_and_following_are_added_up() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(4000, len(SUMMARIES) + len(HABITS) + 2)).astype(np.float32)
+    follows = np.where(rng.random(4000) < 0.5, features[:, 1], np.nan).astype(np.float32)
+    found = guess(features, features[:, 0], follows)
+    assert found.surprise[0] == pytest.approx(1, abs=0.2)
+    assert found.surprise[1] == pytest.approx(learn_rater.FOLLOWING, abs=0.3)
+    assert guess(features, features[:, 0], np.full(4000, np.nan, np.float32)).surprise[1] == pytest.approx(0, abs=0.1)
 
 
 def test_what_is_linear_is_learned_and_noise_is_not() -> None:

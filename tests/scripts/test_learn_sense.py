@@ -43,6 +43,9 @@ def test_words_belong_where_their_share_is_far_above_that_of_others(sense: Sense
 
 def test_words_of_two_seasons_that_never_meet_are_kept_apart(sense: Sense) -> None:
     assert sense.apart["春秋"] > 1
+    assert sense.apart["春冬"] == 0.3, "kept apart, whatever poets do"
+    assert {"菊", "枫"} <= set(sense.words["秋"])
+    assert "雪" in sense.words["冬"]
     assert "夏冬" not in sense.apart
 
 

@@ -115,7 +115,7 @@ class Ranking:
     character of such a line is drawn and when the line is judged."""
     facing_words: float = 0.0
     """The same for words of two characters."""
-    coherence: float = 0.5
+    coherence: float = 1.0
     """Weight of the nats by which a line of regulated verse is likelier behind the lines before it than elsewhere, by
     the critic of whole poems."""
     unheard: float = 4.0

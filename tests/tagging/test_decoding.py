@@ -28,7 +28,7 @@ def test_a_block_by_hand() -> None:
     assert block.positions.tolist() == [1, 2, 4, 6]
     assert block.lines.tolist() == [0, 5, 5, 6, 7]
     assert block.first.tolist() == [True, False, False, True]
-    assert block.apart.tolist() == [True, False, True, True]
+    assert block.after_blank.tolist() == [True, False, True, True]
     assert block.pieces.tolist() == [[0, 3, 0, 3], [3, 4, 3, 4]]
     assert block.owner.tolist() == [0, 3]
 

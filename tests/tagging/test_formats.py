@@ -16,7 +16,7 @@ from tests.tagging.fake_tagger import Document, Entity, Tagger, Word
 from zhseq.corpus.tagging import FORMATS as READABLE
 from zhseq.corpus.tagging import TaggedText, read_tagged
 from zhseq.errors import InputError
-from zhseq.tagging.formats import FORMATS, PKU_TO_UPOS, UPOS, Columns, make_writer, unread
+from zhseq.tagging.formats import FORMATS, PKU_TO_UPOS, UPOS, Columns, lazy_documents, make_writer
 
 BOTH = ("pos", "ner")
 TEXT = "我在北京 大学，3楼\t。"
@@ -169,16 +169,15 @@ def test_text_and_bio_can_be_read(tmp_path: Path) -> None:
 
 def test_the_documented_table_is_the_one_in_use() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
-    rows = [
-        row.strip("| ").split(" | ") for row in page.split("universal parts of speech")[1].splitlines() if "|" in row
-    ]
+    section = page.split("universal part-of-speech tags")[1]
+    rows = [row.strip("| ").split(" | ") for row in section.splitlines() if "|" in row]
     documented = {tag.rstrip(","): upos for upos, tags in rows[2:] for tag in tags.partition(",")[0].split()}
     assert documented == PKU_TO_UPOS
 
 
 def test_the_documented_formats_are_those_there_are() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
-    read, written = page.split("## What is written")
+    written, read = page.split("## What is read")
     assert set(re.findall(r"^\| `([a-z-]+)` \|", read, re.MULTILINE)) == set(READABLE) - {"auto"}
     assert set(re.findall(r"^\| `([a-z-]+)` \|", written, re.MULTILINE)) == set(FORMATS)
 
@@ -215,7 +214,7 @@ def documents(scores: bool, entities: bool = True) -> list[tuple[Document, Docum
         )
         for text, words, own in zip(LINES_OF_BLOCK, spans, names, strict=True)
     ]
-    return list(zip(unread(LINES_OF_BLOCK, found[0], found[1] if entities else None), made, strict=True))
+    return list(zip(lazy_documents(LINES_OF_BLOCK, found[0], found[1] if entities else None), made, strict=True))
 
 
 @pytest.mark.parametrize("scores", [True, False])

@@ -1,7 +1,7 @@
-"""Blocks of lines as the tagger reads them: characters without blanks, known words, and pieces of limited length.
+"""Prepare blocks of lines for the tagger: characters without blanks, known words, and pieces of limited length.
 
-What is known of the words before the model reads them is matched here: forced and preferred words that do not
-contradict each other (`Matches`), and what they mean for one head (`Marks`).
+`Matches` are the occurrences of dictionary words and patterns in a block, with conflicts between them resolved. `Marks`
+are the constraints that they impose on one head of the model.
 """
 
 from __future__ import annotations
@@ -35,43 +35,52 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 PIECE = 128
-"""Most characters that the model reads at once, about as many as in training; more only around a long word."""
-_CONTEXT = 16  # characters on each side of a cut through running text
+"""Maximum length in characters of a piece, about as in training; a piece is longer only to include a long word."""
+_CONTEXT = 16  # characters of context on each side of a cut that is not at the end of a sentence
 MAX_PIECE = 1000
-"""Characters of the longest piece that is taken for one word by its spelling; a model has to read it at once."""
+"""Maximum length in characters of a pattern match, because the model reads a match as part of one piece."""
 NAMELESS = -2
-"""Stands for a label where no span may be."""
+"""Pseudo label: none of the characters may belong to an entity."""
 _NAMELESS_ROWS = np.array([False, *(kind.nameless for kind in ALL_KINDS), False])
 
 
 @dataclass(frozen=True)
 class TextBlock:
-    """Some lines as one array, without blanks, and the pieces they are read in.
+    """A block of lines as one array without blanks, and the pieces in which the model reads it.
 
     Attributes:
-        points: Normalised code points of all lines without blanks, (characters,).
-        positions: Where each of them stands in the lines laid end to end, (characters,).
-        lines: Where each line begins in the lines laid end to end, and the end of the last, (lines + 1,).
-        first: Which characters are the first of a line, (characters,).
-        apart: Which characters follow a blank or are the first of a line, (characters,).
-        pieces: For each piece the characters that it decides on and those that it reads, (pieces, 4): begin, end,
-            begin of reading, end of reading.
-        owner: Line of each piece, (pieces,).
-        matches: What is known of the words, by positions in `points`; None for nothing.
+        points: Normalised code points of all lines without blanks, (characters,) uint32.
+        positions: Offset of each of them in the concatenated lines, (characters,) int64.
+        lines: Start of each line in the concatenated lines, and the end of the last line, (lines + 1,) int64.
+        first: Whether a character is the first of a line, (characters,) bool.
+        after_blank: Whether a character follows a blank or is the first of a line, (characters,) bool.
+        pieces: Ranges of `points` for each piece, (pieces, 4) int64: start and end of the characters that it tags,
+            start and end of those that the model reads, context included.
+        owner: Line of each piece, (pieces,) int64.
+        matches: Occurrences of dictionary words and patterns, in positions of `points`; None if there are none.
     """
 
     points: CodePoints
     positions: Ints
     lines: Ints
     first: npt.NDArray[np.bool_]
-    apart: npt.NDArray[np.bool_]
+    after_blank: npt.NDArray[np.bool_]
     pieces: Ints
     owner: Ints
     matches: Matches | None = None
 
     @classmethod
     def of(cls, lines: Sequence[str], words: WordTables | None = None, *, patterns: bool = False) -> TextBlock:
-        """Make a block of lines, with what is known of their words, see `zhseq.tagging.matching.match`."""
+        """Create a block from lines, and find dictionary words and patterns in them, see `match`.
+
+        Args:
+            lines: Texts of any length.
+            words: Tables of a user dictionary, if any.
+            patterns: Whether to find the built-in patterns.
+
+        Raises:
+            InputError: A pattern of the user dictionary takes too long.
+        """
         offsets = np.array([0, *accumulate(map(len, lines))], dtype=np.int64)
         every = folded("".join(lines))
         positions = (~blanks(every)).nonzero()[0]
@@ -91,12 +100,11 @@ class TextBlock:
         pieces, owner = _pieces(points, bounds, matches)
         return cls(points, positions, offsets, first, apart, pieces, owner, matches)
 
-    def seam(self, most: int) -> int:
-        """Return the last position, of the first `most` characters, before which a block of one line may be cut in two.
+    def split_point(self, most: int) -> int:
+        """Return the last offset within the first `most` characters at which a block of one line can be split.
 
-        That is where a piece begins with a sentence, and none is read across, so that both parts have the pieces that
-        the whole has, and are tagged alike; where there is none, where a piece begins that reads nothing before it, or
-        any piece.
+        Prefer a piece that begins with a sentence and has no context across its start: then both parts have the same
+        pieces, and the same tags, as the whole. Otherwise take a piece without context before it, otherwise any piece.
         """
         begins, _, reads, _ = self.pieces[1:].T
         within = self.positions[begins] <= most
@@ -109,7 +117,7 @@ class TextBlock:
 
 
 def _pieces(points: CodePoints, bounds: Ints, matches: Matches | None) -> tuple[Ints, Ints]:
-    """Cut the lines, given by their bounds in `points`, into pieces; see `TextBlock`."""
+    """Split the lines, given by their bounds in `points`, into pieces; return `TextBlock.pieces` and `owner`."""
     begins, ends = bounds[:-1], bounds[1:]
     sizes = ends - begins
     short = ((sizes > 0) & (sizes <= PIECE)).nonzero()[0]
@@ -119,29 +127,29 @@ def _pieces(points: CodePoints, bounds: Ints, matches: Matches | None) -> tuple[
     long = (sizes > PIECE).nonzero()[0].tolist()
     if not long:
         return whole, short
-    seams = _Seams(matches, len(points)) if matches is not None else None
+    positions = _CutPositions(matches, len(points)) if matches is not None else None
     for line in long:
         text = from_codepoints(points[bounds[line] : bounds[line + 1]])
         cuts = cut_pieces(text, PIECE)
-        if seams is not None:
-            cuts = seams.spare(cuts, int(bounds[line]))
+        if positions is not None:
+            cuts = positions.move_cuts(cuts, int(bounds[line]))
         rows.append(np.hstack([np.array(cuts), np.array(with_context(text, cuts, _CONTEXT))]) + bounds[line])
         owner.append(np.full(len(cuts), line))
     return np.concatenate(rows), np.concatenate(owner)
 
 
-class _Seams:
-    """Places where a text may be cut without a cut through a dictionary word."""
+class _CutPositions:
+    """Positions at which a text can be split without splitting a matched word."""
 
     def __init__(self, matches: Matches, size: int) -> None:
         force = matches.attributes.force[matches.rows]
         self._around_all = _uncovered(matches.starts, matches.ends, size)
         self._around_forced = _uncovered(matches.starts[force], matches.ends[force], size)
 
-    def spare(self, cuts: list[tuple[int, int]], offset: int) -> list[tuple[int, int]]:
-        """Move the cuts of a line, which begins at `offset`, behind the words that they would cut through.
+    def move_cuts(self, cuts: list[tuple[int, int]], offset: int) -> list[tuple[int, int]]:
+        """Move the cuts of a line, which begins at `offset`, after the words that they would split.
 
-        That is not done for preferred words that overlap each other without end.
+        If a chain of overlapping preferred words would move a cut by more than `PIECE`, respect only forced words.
         """
         stops = np.array([end for _, end in cuts]) + offset
         moved = self._around_all[np.searchsorted(self._around_all, stops)]
@@ -151,23 +159,23 @@ class _Seams:
 
 
 def _uncovered(starts: Ints, ends: Ints, size: int) -> Ints:
-    """Return the positions, from 0 to `size`, that lie inside of no span."""
+    """Return the positions from 0 to `size` that are not inside any span, in order."""
     edges = np.bincount(starts + 1, minlength=size + 2) - np.bincount(ends, minlength=size + 2)
     return np.flatnonzero(np.cumsum(edges)[: size + 1] == 0)
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Places where words stand, by start, then by end, and where no word may go across.
+    """Occurrences of known words, sorted by start, then by end, and positions that no word may cross.
 
-    No two forced ones overlap, and none that is preferred overlaps one that is forced.
+    Forced words overlap neither each other nor preferred words.
 
     Attributes:
-        starts: First character of each match, (matches,).
-        ends: The character behind its last, (matches,).
-        rows: Its row of `attributes`, (matches,).
-        cuts: Characters with which a word has to begin, in order, (cuts,).
-        attributes: Of the dictionary.
+        starts: Start of each match, (matches,) int64.
+        ends: End of each match, exclusive, (matches,) int64.
+        rows: Row of each match in `attributes`, (matches,) int64.
+        cuts: Positions before which a word border is required, sorted, (cuts,) int64.
+        attributes: Attributes of the known words.
     """
 
     starts: Ints
@@ -181,82 +189,88 @@ class Matches:
 
 
 def match(points: CodePoints, lines: Ints, words: WordTables | None, *, patterns: bool = False) -> Matches | None:
-    """Find what is known of the words of some lines before a model reads them.
+    """Find dictionary words and patterns in a block of lines, and resolve conflicts between them.
 
-    Of forced words that overlap, the longest stands, and of those the leftmost; of several in one place first a word of
-    the dictionary, then a pattern of the user's, then what is known by its spelling. That gives way to preferred words,
-    too, unless they lie within it. A position where no word may go across yields to a forced word that is longer than
-    the text which says so.
+    Of overlapping forced words the longest wins, then the leftmost. For the same span a dictionary word wins, then a
+    user pattern, then a built-in pattern. A built-in pattern also yields to a preferred word that equals, covers or
+    overlaps it. A cut yields to a forced word that is longer than the text of the cut.
 
     Args:
-        points: Normalised code points of the lines laid end to end, (characters,).
-        lines: Where each line begins, and the end of the last, (lines + 1,).
-        words: A dictionary, if any.
-        patterns: Whether to look for what is known by its spelling.
+        points: Normalised code points of the concatenated lines, (characters,).
+        lines: Start of each line, and the end of the last, (lines + 1,).
+        words: Tables of a user dictionary, if any.
+        patterns: Whether to find the built-in patterns.
 
     Returns:
-        None without a dictionary if there is nothing.
+        The matches, in positions of `points`; None if there is no dictionary and no pattern matches.
 
     Raises:
-        InputError: A pattern of the user's takes too long.
+        InputError: A pattern of the user dictionary takes too long.
     """
-    spelled = _spelled(points, lines) if patterns else (NOTHING, NOTHING, NOTHING)
+    found_patterns = _pattern_matches(points, lines) if patterns else (NOTHING, NOTHING, NOTHING)
     if words is None:
-        return Matches(*spelled, NOTHING, pattern_attributes()) if len(spelled[0]) else None
+        return Matches(*found_patterns, NOTHING, pattern_attributes()) if len(found_patterns[0]) else None
     line_of = np.repeat(np.arange(len(lines) - 1), np.diff(lines))
     found, attributes = words.words(points, line_of), words.attributes
     force = attributes.force[found[2]]
-    free = _chosen(found, ~force)
-    spelled = _out_of_the_way(spelled, free, len(points))
-    forced = join([_chosen(found, force), words.own_patterns(points, lines), spelled])
-    forced = _chosen(forced, np.argsort(forced[0], kind="stable"))
+    free = _select(found, ~force)
+    found_patterns = _drop_overlapped(found_patterns, free, len(points))
+    forced = join([_select(found, force), words.own_patterns(points, lines), found_patterns])
+    forced = _select(forced, np.argsort(forced[0], kind="stable"))
     chosen, _ = _longest_first(forced[0], forced[1], len(points))
-    forced, cuts = _cut(_chosen(forced, chosen), *words.cuts(points, lines), len(points))
-    taken = _taken(forced, len(points))
+    forced, cuts = _resolve_cuts(_select(forced, chosen), *words.cuts(points, lines), len(points))
+    covered = _count_covered(forced, len(points))
     starts, ends, _ = free
     across = np.searchsorted(cuts, starts, side="right") != np.searchsorted(cuts, ends)
-    kept = (taken[starts] == taken[ends]) & ~across
-    starts, ends, rows = join([_chosen(free, kept), forced])
-    order = np.argsort(starts * (len(points) + 1) + ends, kind="stable")  # quick with what is half in order
+    kept = (covered[starts] == covered[ends]) & ~across
+    starts, ends, rows = join([_select(free, kept), forced])
+    order = np.argsort(starts * (len(points) + 1) + ends, kind="stable")  # timsort is fast on two sorted runs
     return Matches(starts[order], ends[order], rows[order], cuts, attributes)
 
 
-def _chosen(found: Found, rows: Ints | Bools) -> Found:
+def _select(found: Found, rows: Ints | Bools) -> Found:
     starts, ends, numbers = found
     return starts[rows], ends[rows], numbers[rows]
 
 
-def _spelled(points: CodePoints, lines: Ints) -> Found:
+def _pattern_matches(points: CodePoints, lines: Ints) -> Found:
     found = match_patterns(points, lines)
     short = found.ends - found.starts <= MAX_PIECE
-    return _chosen((found.starts, found.ends, found.kinds + 1), short)
+    return _select((found.starts, found.ends, found.kinds + 1), short)
 
 
-def _taken(spans: Found, size: int) -> Ints:
-    """Count the characters before each position that belong to spans which do not overlap, (size + 1,)."""
+def _count_covered(spans: Found, size: int) -> Ints:
+    """Count the characters before each position that are covered by `spans`, which do not overlap, (size + 1,)."""
     edges = np.bincount(spans[0], minlength=size + 1) - np.bincount(spans[1], minlength=size + 1)
     return np.append(0, np.cumsum(np.cumsum(edges)[:size]))
 
 
-def _out_of_the_way(spelled: Found, free: Found, size: int) -> Found:
-    """Leave out pieces that a preferred word equals, covers or overlaps."""
+def _drop_overlapped(found_patterns: Found, free: Found, size: int) -> Found:
+    """Remove the pattern matches that a preferred word equals, covers or overlaps."""
     starts, ends, _ = free
-    if not len(starts) or not len(spelled[0]):
-        return spelled
+    if not len(starts) or not len(found_patterns[0]):
+        return found_patterns
     inside = np.cumsum(np.bincount(starts + 1, minlength=size + 2) - np.bincount(ends, minlength=size + 2))
-    equal = np.isin(spelled[0] * (size + 1) + spelled[1], starts * (size + 1) + ends)
-    kept = (inside[spelled[0]] == 0) & (inside[spelled[1]] == 0) & ~equal
-    return _chosen(spelled, kept)
+    equal = np.isin(found_patterns[0] * (size + 1) + found_patterns[1], starts * (size + 1) + ends)
+    kept = (inside[found_patterns[0]] == 0) & (inside[found_patterns[1]] == 0) & ~equal
+    return _select(found_patterns, kept)
 
 
-def _cut(forced: Found, cuts: Ints, lengths: Ints, size: int) -> tuple[Found, Ints]:
-    """Let forced words, which do not overlap, and positions that no word goes across make way for each other."""
+def _resolve_cuts(forced: Found, cuts: Ints, lengths: Ints, size: int) -> tuple[Found, Ints]:
+    """Resolve conflicts between forced words, which do not overlap, and cuts: the longer text wins.
+
+    Args:
+        forced: Forced words.
+        cuts: Positions that no word may cross, sorted.
+        lengths: Length of the text of each cut.
+        size: Characters of the block.
+    """
     starts, ends, rows = forced
     order = np.argsort(starts)
     starts, ends, rows = starts[order], ends[order], rows[order]
     if not len(cuts) or not len(starts):
         return (starts, ends, rows), cuts
-    word = np.searchsorted(starts, cuts, side="left") - 1  # the last that begins before
+    word = np.searchsorted(starts, cuts, side="left") - 1  # the last one that begins before the cut
     across = (word >= 0) & (ends[word] > cuts)
     longer = ends[word] - starts[word] > lengths
     lost = np.unique(word[across & ~longer])
@@ -265,34 +279,34 @@ def _cut(forced: Found, cuts: Ints, lengths: Ints, size: int) -> tuple[Found, In
 
 
 def _longest_first(starts: Ints, ends: Ints, size: int) -> tuple[Ints, Bools]:
-    """Choose spans that do not overlap: the longest first, and of one length the leftmost.
+    """Select spans that do not overlap, greedily: longest first, then leftmost.
 
     Args:
-        starts: (spans,); of one length, in order.
-        ends: (spans,).
+        starts: Starts of the spans, (spans,); sorted among spans of one length.
+        ends: Ends of the spans, (spans,).
         size: Characters of the text.
 
     Returns:
-        The numbers of the chosen ones, and which characters they take, (size,).
+        Indices of the selected spans, and whether each character is covered by one of them, (size,).
     """
     lengths = ends - starts
-    taken = np.zeros(size, dtype=np.bool_)
+    covered = np.zeros(size, dtype=np.bool_)
     chosen = [np.zeros(0, dtype=np.int64)]
     for length in np.unique(lengths)[::-1].tolist():
         spans = np.flatnonzero(lengths == length)
-        # No chosen span is shorter, so one that overlaps this one takes its first or its last character.
-        spans = spans[~(taken[starts[spans]] | taken[ends[spans] - 1])]
+        # No selected span is shorter, so one that overlaps this span covers its first or its last character.
+        spans = spans[~(covered[starts[spans]] | covered[ends[spans] - 1])]
         spans = spans[_leftmost(starts[spans], length)]
-        taken[starts[spans][:, None] + np.arange(length)] = True
+        covered[starts[spans][:, None] + np.arange(length)] = True
         chosen.append(spans)
-    return np.concatenate(chosen), taken
+    return np.concatenate(chosen), covered
 
 
 def _leftmost(starts: Ints, length: int) -> Bools:
-    """Choose from spans of one length, in order, those that no chosen one before them overlaps."""
+    """Select from sorted spans of one length, left to right, those that overlap no selected one."""
     chosen = np.ones(len(starts), dtype=np.bool_)
     free = 0
-    for number in (np.flatnonzero(np.diff(starts) < length) + 1).tolist():  # those that overlap the one before them
+    for number in (np.flatnonzero(np.diff(starts) < length) + 1).tolist():  # those that overlap their predecessor
         if chosen[number - 1]:
             free = starts[number - 1] + length
         chosen[number] = starts[number] >= free
@@ -301,15 +315,15 @@ def _leftmost(starts: Ints, length: int) -> Bools:
 
 @dataclass(frozen=True)
 class Marks:
-    """Matched words as spans of one head.
+    """Matched words as constraints on one head.
 
     Attributes:
-        starts: First characters, in order, (marks,).
-        ends: The characters behind the last, (marks,).
-        bonus: Nats for paths in which they stand whole, (marks,).
-        force: Which of them must stand whole; no other touches these, (marks,).
-        labels: Label in the table of the head, -1 for any, `NAMELESS` where no span may be, (marks,).
-        names: Number of the name to be printed in the attributes of the dictionary, 0 for none, (marks,).
+        starts: Starts, sorted, (marks,) int64.
+        ends: Ends, exclusive, (marks,) int64.
+        bonus: Nats added to paths in which the span is one whole word, (marks,) float32.
+        force: Whether the span must be one word; forced spans overlap no other mark, (marks,) bool.
+        labels: Index of the label in the head's table, -1 for any, `NAMELESS` for no entity, (marks,) int64.
+        names: Index in `Attributes.names` of the label to be output, 0 for that of the model, (marks,) int64.
     """
 
     starts: Ints
@@ -328,8 +342,8 @@ class Marks:
     def _columns(self) -> tuple[npt.NDArray[Any], ...]:
         return self.starts, self.ends, self.bonus, self.force, self.labels, self.names
 
-    def moved(self, shift: Ints | int) -> Marks:
-        """Return the marks, each moved by some characters, (marks,)."""
+    def shifted(self, shift: Ints | int) -> Marks:
+        """Return the marks with `shift`, one number or (marks,), added to their positions."""
         return replace(self, starts=self.starts + shift, ends=self.ends + shift)
 
     @classmethod
@@ -340,35 +354,43 @@ class Marks:
 
     @classmethod
     def joined(cls, parts: Sequence[Marks]) -> Marks:
-        """Return the marks of all parts, at least one."""
+        """Concatenate marks; `parts` must not be empty."""
         return cls(*(np.concatenate(columns) for columns in zip(*(part._columns() for part in parts), strict=True)))
 
     @classmethod
     def of(cls, matches: Matches, table: TagTable) -> Marks:
-        """Choose what concerns a head: all matches for words, those with an entity label for entities.
+        """Return the marks for a head: all matches for words, those with an entity label for entities.
 
-        A label that the model does not know, or of which it has not the tags for so many characters, leaves the model
-        the choice between all of its own. A forced word for which there are no tags at all is left out.
+        If the head does not know a label, or lacks its tags for spans of this length, the model chooses among all
+        labels. A forced word of a length for which the head has no tags at all is omitted.
+
+        Args:
+            matches: Matches of the block.
+            table: Tags of the head.
         """
         attributes, rows, tagged = matches.attributes, matches.rows, table.outside_id < 0
         names = (attributes.pos if tagged else attributes.labels)[rows]
         force = attributes.force[rows]
         sizes = np.minimum(matches.ends - matches.starts, 3) - 1
-        kept = ~force | np.asarray(_usable(table.tags).any(axis=1))[sizes]
-        labels = _known(attributes.names, table.tags)[sizes, names]
+        kept = ~force | np.asarray(_usable_labels(table.tags).any(axis=1))[sizes]
+        labels = _label_ids(attributes.names, table.tags)[sizes, names]
         if not tagged:
             nameless = _NAMELESS_ROWS[np.minimum(rows, FIRST_ENTRY)]
             kept = kept & (names > 0) | nameless
             labels = np.where(nameless, NAMELESS, labels)
-        printed = np.where(rows < FIRST_ENTRY, 0, names)  # what is known by its spelling has labels of the model's
+        printed = np.where(rows < FIRST_ENTRY, 0, names)  # built-in patterns have labels of the model
         marks = cls(matches.starts, matches.ends, attributes.bonus[rows], force, labels, printed)
         return marks if kept.all() else marks[kept]
 
     def within(self, begins: Ints, ends: Ints) -> tuple[Ints, Marks]:
-        """Choose the marks that lie within each of some ranges of characters.
+        """Select the marks that lie within ranges of characters.
+
+        Args:
+            begins: Start of each range, (ranges,).
+            ends: End of each range, exclusive, (ranges,).
 
         Returns:
-            The range of each mark, and the marks, with positions counted from the beginning of the range.
+            The index of the range of each mark, and the marks, with positions relative to the start of their range.
         """
         first, last = np.searchsorted(self.starts, begins), np.searchsorted(self.starts, ends)
         counts = last - first
@@ -376,32 +398,33 @@ class Marks:
         marks = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
         whole = self.ends[marks] <= ends[ranges]
         ranges = ranges[whole]
-        return ranges, self[marks[whole]].moved(-begins[ranges])
+        return ranges, self[marks[whole]].shifted(-begins[ranges])
 
 
 @lru_cache(maxsize=64)
-def _usable(tags: tuple[str, ...]) -> Bools:
-    """Tell which labels have the tags for 1, 2, and more characters, (3, labels)."""
+def _usable_labels(tags: tuple[str, ...]) -> Bools:
+    """Return whether each label has the tags for spans of 1, 2, and more characters, (3, labels)."""
     has = TagTable.build(tags).tag_ids >= 0
     return np.stack([has[:, 3], has[:, 0] & has[:, 2], has[:, 0] & has[:, 1] & has[:, 2]])
 
 
 @lru_cache(maxsize=64)
-def _known(names: tuple[str, ...], tags: tuple[str, ...]) -> Ints:
-    """Return the label of each name for words of 1, 2, and more characters, -1 for none, (3, names)."""
+def _label_ids(names: tuple[str, ...], tags: tuple[str, ...]) -> Ints:
+    """Return the label index of each name for spans of 1, 2, and more characters, -1 for none, (3, names)."""
     labels = TagTable.build(tags).labels
     index = {label: number for number, label in enumerate(labels) if label}
     of_name = np.array([index.get(name, -1) for name in names], dtype=np.int64)
-    usable = np.append(_usable(tags), np.zeros((3, 1), dtype=np.bool_), axis=1)  # the last for -1
+    usable = np.append(_usable_labels(tags), np.zeros((3, 1), dtype=np.bool_), axis=1)  # the last for -1
     return np.where(usable[:, of_name], of_name, -1)
 
 
 @lru_cache(maxsize=64)
-def _penalties(tags: tuple[str, ...]) -> npt.NDArray[np.float32]:
-    """Return 0 for the tags that a character may have, minus infinity for others: a row for each kind, (kinds, tags).
+def _tag_penalties(tags: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    """Return 0 for allowed tags and minus infinity for forbidden ones, a row for each kind of character, (kinds, tags).
 
-    The first four rows are by whether there is a border before the character and behind it. Then come, for the first,
-    an inner, the last and the only character of a forced word, rows for each label, for any label, and for none.
+    The first four rows are for characters with no border beside them, one after them, one before them, and both. Four
+    groups of rows follow: for the first, an inner, the last and the only character of a forced word. Each group has a
+    row for each label, one for any label, and one for no entity.
     """
     table = TagTable.build(tags)
     starts, stops = ~table.continues, ~table.opens
@@ -424,34 +447,35 @@ def _penalties(tags: tuple[str, ...]) -> npt.NDArray[np.float32]:
 
 
 def limits_of(table: TagTable, marks: Marks, edges: Bools | None, size: int) -> Limits | None:
-    """Return which characters of some texts laid end to end have not the choice of all tags, None if all have.
+    """Return the restrictions on the tags of each character of concatenated texts, None if there are none.
 
     Args:
-        table: Of the head.
-        marks: Words; only those that are forced count here, and they come before borders.
-        edges: Borders before each character and at the end, (characters + 1,), or None where nothing is known. No word
-            goes across one, and there may be more; a name begins and ends at one, and may go across.
-        size: Characters.
+        table: Tags of the head.
+        marks: Known words; only forced ones restrict tags, and they take precedence over borders.
+        edges: Whether there is a border before each character, and at the end, (characters + 1,); None if unknown. A
+            word does not cross a border and may end elsewhere, too; an entity begins and ends at borders, and may
+            cross others.
+        size: Characters of the texts.
     """
     forced = len(marks) > 0 and marks.force.any()
     if edges is None and not forced:
         return None
     kinds = np.full(size, -1, dtype=np.int32) if edges is None else 2 * edges[:-1] + edges[1:].astype(np.int32)
     if not forced:
-        return Limits(kinds, _penalties(table.tags))
+        return Limits(kinds, _tag_penalties(table.tags))
     marks = marks[marks.force]
     sizes = marks.ends - marks.starts
     owner = np.repeat(np.arange(len(sizes)), sizes)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     position = np.where(within == 0, 0, np.where(within == sizes[owner] - 1, 2, 1))
     position[sizes[owner] == 1] = 3
-    labels = len(table.labels) + 2  # the last but one stands for any, the last for none
+    labels = len(table.labels) + 2  # the last two are any label, and no entity
     column = np.where(marks.labels >= 0, marks.labels, len(table.labels) - 1 - marks.labels)
     kinds[marks.starts[owner] + within] = 4 + position * labels + column[owner]
-    return Limits(kinds, _penalties(table.tags))
+    return Limits(kinds, _tag_penalties(table.tags))
 
 
 def arcs_of(marks: Marks) -> Arcs:
-    """Return the words that are not forced."""
+    """Return the preferred words as arcs through the lattice."""
     free = marks[~marks.force] if marks.force.any() else marks
     return Arcs(free.starts, free.ends, free.bonus, free.labels)

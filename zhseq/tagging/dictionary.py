@@ -1,4 +1,4 @@
-"""A user's own words: compiled into tables, changed at run time, and safe to use from several threads."""
+"""User dictionary: entries compiled to look-up tables, changeable at run time, safe to use from several threads."""
 
 from __future__ import annotations
 
@@ -34,25 +34,26 @@ from zhseq.text.normalize import codepoints, normalize
 __all__ = ["DEFAULT_WEIGHT", "FORCE", "PREFER", "Entry", "UserDictionary"]
 
 DEFAULT_WEIGHT = 4.0
-"""Nats that a path gains by a preferred word for each of its characters after the first.
+"""Bonus of a path, in nats, for each character of a preferred word after the first.
 
-So two short words gain no more than the long one that they make up, and a dictionary of common words does not cut text
-into small pieces. With 4 it finds most words that the model alone misses, and 100,000 common words do no harm.
+The first character does not count, so two short words gain less than the long word that they make up, and a dictionary
+of common words does not fragment the text. A weight of 4 finds most words that the model alone misses, and 100,000
+common words do no harm.
 """
 MAX_WEIGHT = 1000.0
-_SINGLE = 0.25  # times the weight for a word of one character, which joins nothing
+_SINGLE = 0.25  # share of the weight for a one-character word
 _EDGE = 0.5  # nats for each factor of ten in frequency
-_USUAL_FREQUENCY = 1000.0  # of a word without a frequency
-_MOST_CHANGES = 4096  # words that wait beside the large tables before these are made anew
+_USUAL_FREQUENCY = 1000.0  # for an entry without a frequency
+_MOST_CHANGES = 4096  # entries in the small tables of changes before the large tables are rebuilt
 
 _Fields = tuple[str, str, str, float | None, str]
-"""Those of an `Entry`, as a plain tuple: with objects of a class, a hundred thousand of them would slow the garbage
-collector down, and so the whole process."""
+"""Fields of an `Entry` as a plain tuple, because a hundred thousand objects of a class would slow down the garbage
+collector."""
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """Entries, with None for words that were removed, and what is looked up of them."""
+    """Entries by word, with None for removed words, and their look-up tables."""
 
     entries: dict[str, _Fields | None]
     tables: dict[int, NgramTable]
@@ -60,7 +61,14 @@ class _Layer:
 
     @classmethod
     def build(cls, entries: dict[str, _Fields | None], mode: str, weight: float, below: Attributes | None) -> _Layer:
-        """Make the tables of entries, with the rows that follow those of the layer below."""
+        """Build the tables of entries.
+
+        Args:
+            entries: Fields by word; None for a removed word.
+            mode: Default mode of the dictionary.
+            weight: Weight of the dictionary, in nats.
+            below: Attributes of the layer below, whose rows come first; None for the lowest layer.
+        """
         words = list(entries)
         present = [entry for entry in entries.values() if entry is not None]
         below = pattern_attributes() if below is None else below
@@ -77,7 +85,7 @@ class _Layer:
 
 
 def _attributes(entries: list[_Fields], mode: str, weight: float, below: Attributes) -> Attributes:
-    """Return the attributes of the layer below and of these entries."""
+    """Append the rows of `entries` to the attributes of the layer below."""
     names = {name: number for number, name in enumerate(below.names)}
     words, pos, labels, frequencies, modes = zip(*entries, strict=True) if entries else ((),) * 5
     for name in dict.fromkeys(pos + labels):
@@ -98,36 +106,40 @@ def _attributes(entries: list[_Fields], mode: str, weight: float, below: Attribu
 
 
 class UserDictionary:
-    """Words of a user's own, each preferred or forced, with a part of speech and an entity label if given.
+    """Words with optional part-of-speech tag and entity label, each preferred or forced.
 
-    * `prefer`: every path through the lattice of the tagger in which the word stands whole gains `weight` nats for
-      each of its characters after the first (a quarter of it for a word of one), and as many again if it has the given
-      part of speech (label) there. What the context says can still outweigh that.
-    * `force`: the word stands whole wherever it occurs; of forced words that overlap the longest, then the leftmost.
+    * `prefer`: a path through the CRF lattice in which the word is one whole word gets a bonus of `weight` nats for
+      each character after the first (a quarter of `weight` for a one-character word), and the same again if the path
+      has the given tag (label) there. Strong context can override the bonus.
+    * `force`: the word is one word wherever it occurs. Of overlapping forced words the longest wins, then the leftmost.
 
-    Beside words there may be regular expressions whose matches are forced words (`add_pattern`), and texts across
-    which no word goes (`keep_apart`).
+    A dictionary may also contain regular expressions whose matches are forced words (`add_pattern`), and texts inside
+    which no word crosses given borders (`keep_apart`).
 
-    Wherever the word stands whole, it comes out with the part of speech (label) that was given, be it one that the
-    model knows or not. Words are compared as the tagger reads them: width and script are folded, so that 計算 and 计算
-    are one word; letters keep their case; a blank matches one blank.
+    Where the word is one whole word, the output has the tag (label) of the entry, even if the model does not know it.
+    Words are compared in normalised form: width and script are folded (計算 and 计算 are one word), case is kept, and a
+    blank matches exactly one blank.
 
-    Any thread may add and remove words while others tag: a text is always read with the words of one moment. The
-    large tables are not made anew for a few words: changes wait in small tables beside them.
+    Any thread may change the dictionary while others tag: each block of texts is tagged with one consistent state.
+    Changes are collected in small tables beside the large ones, which are rebuilt only after many changes.
+
+    Attributes:
+        mode: Mode of entries that do not set one.
+        weight: Bonus of preferred words, in nats per character after the first.
     """
 
     def __init__(
         self, entries: Iterable[Entry | str] = (), *, mode: str = PREFER, weight: float = DEFAULT_WEIGHT
     ) -> None:
-        """Create from entries; of several for one word the last counts.
+        """Create a dictionary from entries; of several entries for one word the last is used.
 
         Args:
-            entries: Words, or entries with more than a word.
-            mode: `prefer` or `force`, for entries that do not say.
-            weight: Nats, from 0 to 1000, for `prefer`; 0 leaves the words to the model.
+            entries: Words or entries.
+            mode: Mode of entries that do not set one, `prefer` or `force`.
+            weight: Bonus of preferred words in nats, from 0 to 1000; 0 leaves segmentation to the model.
 
         Raises:
-            InputError: An entry, the mode or the weight is not what it has to be.
+            InputError: An entry, the mode or the weight is invalid.
         """
         if mode not in MODES:
             raise InputError(
@@ -160,10 +172,16 @@ class UserDictionary:
         weight: float = DEFAULT_WEIGHT,
         notify: Notify | None = None,
     ) -> UserDictionary:
-        """Read a file in jieba's format or with tabs; see `zhseq.tagging.dictionary.read_entries`.
+        """Read a dictionary file in jieba's format or tab-separated, see `zhseq.tagging.dictionary_file.read_entries`.
+
+        Args:
+            path: The file.
+            mode: Mode of entries that do not set one, `prefer` or `force`.
+            weight: Bonus of preferred words in nats, from 0 to 1000.
+            notify: Called with notes about lines that may not have the intended meaning.
 
         Raises:
-            InputError: The file cannot be read, is empty, or a line is broken.
+            InputError: The file cannot be read, is empty, or a line is invalid.
         """
         dictionary = cls(mode=mode, weight=weight)
         columns = read_entries(Path(path), notify)
@@ -172,31 +190,31 @@ class UserDictionary:
         return dictionary
 
     def add(self, word: str, pos: str = "", label: str = "", *, frequency: float | None = None, mode: str = "") -> None:
-        """Add a word, or say something else of one that is there; the fields are those of `Entry`.
+        """Add or replace a word; the arguments are the fields of `Entry`.
 
         Raises:
-            InputError: A field is not what it has to be.
+            InputError: A field is invalid.
         """
         self.update([Entry(word, pos, label, frequency, mode)])
 
     def update(self, entries: Iterable[Entry | str]) -> None:
-        """Add many words at once.
+        """Add or replace many words.
 
         Raises:
-            InputError: An entry is broken; none is added then.
+            InputError: An entry is invalid; then none is added.
         """
         self._change(_by_word(columns_of(entries)))
 
     def add_pattern(self, expression: str, pos: str = "", label: str = "") -> None:
-        """Make a word of all that a regular expression matches in normalised text, line by line.
+        """Add a regular expression; each of its matches in normalised text, line by line, is a forced word.
 
         Args:
-            expression: In the syntax of the package `regex`.
-            pos: The part of speech of what it matches; empty: the model decides.
-            label: The label of the entity that it is; empty: none.
+            expression: Regular expression of the Python package `regex`.
+            pos: Part-of-speech tag of the matches; empty: the model chooses.
+            label: Entity label of the matches; empty: none.
 
         Raises:
-            InputError: The expression is broken or matches no character, or a label is no label.
+            InputError: The expression is invalid or matches the empty string, or `pos` or `label` is invalid.
         """
         with self._lock:
             patterns = dict(self._patterns)
@@ -204,10 +222,10 @@ class UserDictionary:
             self._patterns, self._tables = patterns, None
 
     def keep_apart(self, *parts: str) -> None:
-        """Let no word go across from one part to the next where all of them stand together: the opposite of `force`.
+        """Require word borders between `parts` wherever they occur one after the other; the opposite of `force`.
 
         Raises:
-            InputError: There are fewer than two parts, or they are too long together.
+            InputError: There are fewer than two parts, or their total length is too large.
         """
         with self._lock:
             apart = dict(self._apart)
@@ -215,7 +233,7 @@ class UserDictionary:
             self._apart, self._tables = apart, None
 
     def remove(self, word: str) -> bool:
-        """Take a word out; return whether it was there."""
+        """Remove a word; return whether it was in the dictionary."""
         word = normalize(word.strip())
         with self._lock:
             if self._get(word) is None:
@@ -225,7 +243,7 @@ class UserDictionary:
             return True
 
     def copy(self) -> UserDictionary:
-        """Return a dictionary of its own with the same words, quickly: what is large is shared."""
+        """Return an independent copy, quickly: the large tables are shared."""
         other = UserDictionary(mode=self.mode, weight=self.weight)
         with self._lock:
             other._base, other._changes, other._tables = self._base, dict(self._changes), self._tables
@@ -239,7 +257,7 @@ class UserDictionary:
         return None if fields is None else Entry(*fields)
 
     def tables(self) -> WordTables | None:
-        """Return the words of this moment for looking up, None if there have never been any."""
+        """Return look-up tables of the current entries; None if there have never been any."""
         with self._lock:
             if self._tables is None and (self._base or self._changes or self._patterns or self._apart):
                 self._tables = self._build()
@@ -257,7 +275,7 @@ class UserDictionary:
         return sum(1 for _ in self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the lock behind, so that a dictionary can be sent to another process."""
+        """Omit the lock, which cannot be pickled, and the tables, which are rebuilt on demand."""
         with self._lock:
             return {name: value for name, value in vars(self).items() if name != "_lock"} | {"_tables": None}
 
@@ -279,7 +297,7 @@ class UserDictionary:
         return {**({} if self._base is None else self._base.entries), **self._changes}
 
     def _build(self) -> WordTables:
-        """Make the tables: those of the changes, or all of them if there are too many changes."""
+        """Build the tables of the changes, or rebuild all tables if there are many changes."""
         if len(self._changes) > _MOST_CHANGES or self._base is None:
             entries = self._entries()
             for word in [word for word, entry in self._changes.items() if entry is None]:

@@ -1,4 +1,4 @@
-"""Words of a user as files and callers give them: read, checked, and complained about by line."""
+"""Read user dictionaries from files and callers, validate the entries, and report errors with file and line."""
 
 from __future__ import annotations
 
@@ -18,75 +18,75 @@ from zhseq.text.encoding import Notify, cut_lines, decode_text
 from zhseq.text.normalize import codepoints, normalize
 
 MAX_WORD = 128
-"""Characters of the longest word of a user's dictionary."""
+"""Maximum length in characters of a word of a user dictionary."""
 MAX_LABEL = 64
-"""Characters of the longest part of speech or entity label."""
+"""Maximum length in characters of a part-of-speech tag or entity label."""
 PREFER, FORCE = MODES = ("prefer", "force")
 
-# As jieba reads a line: the word may hold blanks, a number is the frequency, lower-case letters the part of speech.
-# Beyond jieba, `force` may stand for the frequency, and after either the part of speech may hold any characters.
+# A line as jieba reads it: the word may contain blanks, a number is the frequency, lower-case letters are the tag.
+# Unlike jieba, allow `force` instead of the frequency, and any characters in a tag after frequency or `force`.
 _LINE = re.compile(r"(.+?)(?: +(-?[0-9]+(?:\.[0-9]+)?|force)(?: +(\S+))?| +([a-z]+))?")
 PATTERN_PREFIX = "re:"
-"""What a line of a dictionary file begins with that is a regular expression."""
-_APART = " => "
+"""Prefix of a line with a regular expression."""
+_CUT_ARROW = " => "
 _JIEBA_TAGS = (
     "a b c d e f g h i j k l m n o p q r s t u v w x y z ad ag an df dg eng mg mq ng nl nr nrf nrfg nrj nrt ns nsf nt "
     "nx nz rg rr rz tg ud ug uj ul uv uz vd vg vi vn vq zg"
 )
 _JIEBA_POS = frozenset(_JIEBA_TAGS.split())
-"""Parts of speech of jieba: behind a word that ends in a Latin letter, other letters are the rest of the word."""
+"""Part-of-speech tags of jieba. After a word that ends in a Latin letter, any other letters belong to the word."""
 _COMMENT = re.compile(r"\s*(?:#|//)(?:\s|$)")
 _END_COMMENT = re.compile(r"(?<!\s)\s+(?:#|//)\s.*$")
 _JSON = re.compile(r"[\[{]+\s*\"")
 _TAGGED = re.compile(r"\S+ (?:O|[BIESM]-\w+)")
 _COMMAS = re.compile(r"[^,，]*[^,，0-9.\s][^,，]*[,，]\s*(?:(?:[0-9.]+|force)\s*(?:[,，]\s*[A-Za-z]*\s*)*|[a-z]{1,4})")
-_OTHER_MARKS = re.compile(
+_OTHER_SEPARATORS = re.compile(
     r"[^ ]*[\u3400-\u9fff][\"'”]?\s*[;；|｜:：=/／\\]+\s*(?:[0-9.]+|force|[a-z]{1,4}|[A-Z]{1,5})(?!\w).*"
 )
-_TURNED = re.compile(r"[^ ]*[\u4e00-\u9fff] +([a-z]+) +[0-9]+")
+_TAG_BEFORE_FREQUENCY = re.compile(r"[^ ]*[\u4e00-\u9fff] +([a-z]+) +[0-9]+")
 _TWO_WORDS = re.compile(r"[\u4e00-\u9fff] +[\u4e00-\u9fff]")
-_BESIDE = re.compile(
+_MORE_THAN_A_WORD = re.compile(
     r"[\u3400-\u9fff] +[!-~]|^[^\w\s]+ +\S|^[0-9]+[.)、]? +[\u3400-\u9fff]"
     r"|[\u3400-\u9fff][、，。；！？][\u3400-\u9fff]|。$|^([\"']).*\1$"
 )
 _NAMES = (
     "word words term freq frequency count weight pos tag label entity ner type 词 词语 单词 词频 频率 词性 标签 实体"
 )
-_NAMES_OF_COLUMNS = frozenset(_NAMES.split())
+_COLUMN_NAMES = frozenset(_NAMES.split())
 _NARROW = str.maketrans("\u3000\u00a0０１２３４５６７８９", "  0123456789")
 _LONGEST = 512
-"""Characters of a line without tabs that can be a word: a longer one is not looked at closely, which takes long."""
-_MUCH, _MANY = 0.2, 5  # share and number of odd lines from which on the file is something else
+"""Longer lines without tabs are not parsed with the regular expressions above, which would be slow."""
+_MUCH, _MANY = 0.2, 5  # share and number of suspicious lines from which a file is refused
 
 
 class Entry(NamedTuple):
-    """A word of a user's dictionary."""
+    """An entry of a user dictionary."""
 
     word: str
     pos: str = ""
-    """The part of speech it has; empty: the model decides."""
+    """Part-of-speech tag; empty: the model chooses."""
     label: str = ""
-    """The label of the entity that it is; empty: none."""
+    """Entity label; empty: no influence on entities."""
     frequency: float | None = None
-    """How often it occurs, in any unit; of words that compete, a more frequent one has an edge."""
+    """Frequency in any unit, not negative; gives a more frequent word a small advantage over competing words."""
     mode: str = ""
-    """`prefer` or `force`; empty: that of the dictionary."""
+    """`prefer` or `force`; empty: the mode of the dictionary."""
 
 
 @dataclass
 class Columns:
-    """Entries by column, all lists of one length."""
+    """Entries by column, as lists of equal length, and patterns and cuts."""
 
     words: list[str] = field(default_factory=list)
     pos: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     frequencies: list[float] = field(default_factory=list)
-    """NaN: not given."""
+    """NaN if not given."""
     modes: list[str] = field(default_factory=list)
     patterns: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Beside the entries: regular expressions with the part of speech and the entity label of what they match."""
+    """Part-of-speech tag and entity label by regular expression."""
     apart: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Beside the entries: normalised texts, and the offsets in them that no word goes across."""
+    """Offsets that no word may cross, by normalised text."""
 
     def append(self, word: str, pos: str, label: str, frequency: float, mode: str) -> None:
         """Add an entry."""
@@ -98,21 +98,22 @@ class Columns:
 
 
 def read_entries(path: Path, notify: Notify | None = None) -> Columns:
-    """Read a dictionary file: UTF-8 or GB18030, one entry a line, empty lines aside.
+    """Read a dictionary file in UTF-8, GB18030 or Big5, one entry per line; empty lines are ignored.
 
-    A line without a tab is one of jieba's: `word [frequency] [part of speech]`. A line with a tab has the columns word,
-    frequency, part of speech, entity label, of which the last may be missing or empty. `force` in the place of the
-    frequency makes a word of it wherever it stands. Lines that begin with `# ` or `// ` are comments.
+    A line without a tab is in jieba's format: `word [frequency] [tag]`. A line with a tab has the columns word,
+    frequency, part-of-speech tag, entity label; trailing columns may be missing or empty. `force` instead of the
+    frequency makes the word a forced word. Lines that begin with `# ` or `// ` are comments.
 
-    A line `re:EXPRESSION`, with part of speech and entity label behind tabs if they are given, makes a word of all that
-    the regular expression matches. A line `和服务 => 和 服务` keeps words from going across where the blanks are.
+    A line `re:EXPRESSION`, optionally followed by tag and entity label after tabs, makes all matches of the regular
+    expression forced words. A line `和服务 => 和 服务` requires word borders at the blanks.
 
     Args:
         path: The file.
-        notify: Called for what may not be meant as it is read: another encoding, comments, two words in a line.
+        notify: Called with notes about what may not be intended: another encoding, comments, two words in a line.
 
     Raises:
-        InputError: The file cannot be read or has no entry, a line is broken (names file and line), or many are odd.
+        InputError: The file cannot be read or has no entry, a line is invalid (the message names file and line), or
+            many lines are suspicious.
     """
     try:
         data = path.read_bytes()
@@ -126,13 +127,13 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
     columns, others = Columns(), 0
     numbers: list[int] = []
     comments: list[int] = []
-    plain: list[int] = []  # which entries stand on lines without tabs, where nothing says how far the word goes
+    plain: list[int] = []  # entries on lines without tabs, where the end of the word is ambiguous
     for number, line in enumerate(cut_lines(decode_text(data, str(path), notify)), start=1):
         if _COMMENT.match(line):
             comments.append(number)
         elif not numbers and not others and _is_header(line):
             if notify:
-                notify(_names_left_out(path, number, line))
+                notify(_header_note(path, number, line))
         elif line and not line.isspace():
             numbers.append(number)
             try:
@@ -140,10 +141,10 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
                     numbers.pop()
                     others += 1
                     add_pattern(columns.patterns, *_pattern_columns(line))
-                elif _APART in line:
+                elif _CUT_ARROW in line:
                     numbers.pop()
                     others += 1
-                    keep_apart(columns.apart, *_apart_columns(line))
+                    keep_apart(columns.apart, *_cut_columns(line))
                 elif "\t" in line:
                     _append_tabbed(columns, line)
                 else:
@@ -166,7 +167,7 @@ def _in_line(path: Path, line: int, problem: Message) -> InputError:
 
 
 def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: Notify | None) -> None:
-    """Note lines that seem to hold two words with a blank between; raise if there are many, or many with a tag."""
+    """Report lines that seem to hold two words separated by a blank; raise if they, or tagged lines, are many."""
     odd = [index for index, word in enumerate(columns.words) if " " in word and _TWO_WORDS.search(word)]
     tagged = [index for index, word in enumerate(columns.words) if _TAGGED.fullmatch(word)]
     if len(tagged) >= _MANY and len(tagged) > _MUCH * len(numbers):
@@ -207,8 +208,8 @@ def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: No
         )
 
 
-def _names_left_out(path: Path, number: int, line: str) -> Message:
-    """Say that a line holds names of columns and no entry."""
+def _header_note(path: Path, number: int, line: str) -> Message:
+    """Return the note that a line is a header and is skipped."""
     return Message(
         "names_of_columns",
         "{name}: line {line} holds names of columns ({found}) and is left out",
@@ -218,12 +219,12 @@ def _names_left_out(path: Path, number: int, line: str) -> Message:
 
 def _is_header(line: str) -> bool:
     names = re.split(r"[\s,;|]+", line.strip().lower())
-    return len(names) > 1 and all(name in _NAMES_OF_COLUMNS for name in names)
+    return len(names) > 1 and all(name in _COLUMN_NAMES for name in names)
 
 
 def _note_more_than_words(path: Path, entries: list[tuple[int, str]], notify: Notify | None) -> None:
-    """Note words of lines without tabs that seem to hold more than a word."""
-    odd = [(line, word) for line, word in entries if not word.isalpha() and _BESIDE.search(word)]
+    """Report lines without tabs that seem to hold more than a word."""
+    odd = [(line, word) for line, word in entries if not word.isalpha() and _MORE_THAN_A_WORD.search(word)]
     if odd and notify:
         values = {"path": path, "count": len(odd), "total": len(entries), "line": odd[0][0], "word": odd[0][1]}
         notify(
@@ -250,10 +251,10 @@ def _pattern_columns(line: str) -> tuple[str, str, str]:
 
 
 def add_pattern(patterns: dict[str, tuple[str, str]], expression: str, pos: str, label: str) -> None:
-    """Check a pattern and add it.
+    """Validate a pattern and add it to `patterns`.
 
     Raises:
-        InputError: The expression is broken or empty, or a label is no label.
+        InputError: The expression is invalid or matches the empty string, or a label is invalid.
     """
     try:
         compiled = regex.compile(expression, regex.V1)
@@ -272,20 +273,25 @@ def add_pattern(patterns: dict[str, tuple[str, str]], expression: str, pos: str,
         )
     for kind, name in (("part of speech", pos), ("entity label", label)):
         if not _is_label(name):
-            raise _error_of(_wrong_label(kind, name))
+            raise _error_of(_invalid_label(kind, name))
     patterns[expression] = (pos, label)
 
 
-def _apart_columns(line: str) -> tuple[str, list[str]]:
-    whole, _, parts = line.strip().partition(_APART)
+def _cut_columns(line: str) -> tuple[str, list[str]]:
+    whole, _, parts = line.strip().partition(_CUT_ARROW)
     return whole.strip(), parts.split()
 
 
 def keep_apart(apart: dict[str, tuple[int, ...]], whole: str, parts: list[str]) -> None:
-    """Check where a text is to be cut, and add it.
+    """Validate a cut and add it to `apart`.
+
+    Args:
+        apart: Offsets that no word may cross, by normalised text.
+        whole: The text.
+        parts: The parts between which word borders are required.
 
     Raises:
-        InputError: The parts are not those of the text, or fewer than two, or it is too long.
+        InputError: The parts do not add up to the text, are fewer than two, or the text is too long.
     """
     if "".join(parts) != whole or len(parts) < 2:
         raise InputError(
@@ -296,7 +302,7 @@ def keep_apart(apart: dict[str, tuple[int, ...]], whole: str, parts: list[str]) 
             parts=shown(" ".join(parts)),
         )
     if len(whole) > MAX_WORD or not whole.isprintable():
-        raise _error_of(_complaint(whole))
+        raise _error_of(_invalid_word(whole))
     ends = np.cumsum([len(part) for part in parts]).tolist()
     apart[normalize(whole)] = tuple(ends[:-1])
 
@@ -308,14 +314,14 @@ def _append_plain(columns: Columns, line: str) -> None:
         return
     if _JSON.match(line):
         raise InputError("json_in_dictionary", "expected a word, found JSON ({line}).", line=shown(line))
-    if _COMMAS.fullmatch(line) or _OTHER_MARKS.fullmatch(line):
+    if _COMMAS.fullmatch(line) or _OTHER_SEPARATORS.fullmatch(line):
         raise InputError(
             "dictionary_with_marks",
             "expected blanks or tabs between word, frequency and part of speech, found commas or other marks ({line}); "
             "a word that holds them needs a tab behind it.",
             line=shown(line),
         )
-    turned = _TURNED.fullmatch(line)
+    turned = _TAG_BEFORE_FREQUENCY.fullmatch(line)
     if turned and turned[1] in _JIEBA_POS:
         raise InputError(
             "frequency_after_pos",
@@ -323,12 +329,12 @@ def _append_plain(columns: Columns, line: str) -> None:
             line=shown(line),
         )
     match = _LINE.fullmatch(line)
-    if match is None:  # a line feed is excluded, and so this is a line separator of another kind
+    if match is None:  # `.` matches anything but a line feed, and there is none in a line
         columns.append(line, "", "", math.nan, "")
         return
     word, number, pos, lower = match.groups()
     if lower and word[-1].isascii() and not word[-1].isdigit() and lower not in _JIEBA_POS:
-        word, lower = line, None  # New york, and no word New with the part of speech york
+        word, lower = line, None  # `New york` is one word, not `New` with the tag `york`
     columns.append(word, pos or lower or "", "", *_frequency_and_mode(number or ""))
 
 
@@ -362,10 +368,10 @@ def _frequency_and_mode(text: str) -> tuple[float, str]:
 
 
 def columns_of(entries: Iterable[Entry | str]) -> Columns:
-    """Return entries by column, checked.
+    """Validate entries and return them by column.
 
     Raises:
-        InputError: An entry is broken.
+        InputError: An entry is invalid.
     """
     columns = Columns()
     for entry in entries:
@@ -393,19 +399,19 @@ def _error_of(problem: Message) -> InputError:
 
 
 def checked(columns: Columns, error: Callable[[int, Message], InputError]) -> Columns:
-    """Return the entries with normalised words.
+    """Validate words and labels, and replace the words by their normalised forms.
 
     Args:
-        columns: Words as they were written, without blanks around them.
-        error: Makes the error of an entry, given its number and what is wrong.
+        columns: Entries with their words as written, without surrounding blanks.
+        error: Creates the error from the index of an entry and the problem.
 
     Raises:
-        InputError: A word is empty, too long or holds a control character, or a label is no label.
+        InputError: A word is empty, too long or contains a control character, or a label is invalid.
     """
     for kind, labels in (("part of speech", columns.pos), ("entity label", columns.labels)):
         for label in set(labels):
             if not _is_label(label):
-                raise error(labels.index(label), _wrong_label(kind, label))
+                raise error(labels.index(label), _invalid_label(kind, label))
     lengths = np.fromiter(map(len, columns.words), dtype=np.int64, count=len(columns.words))
     joined = "".join(columns.words)
     points = codepoints(joined)
@@ -415,7 +421,7 @@ def checked(columns: Columns, error: Callable[[int, Message], InputError]) -> Co
     wrong[np.searchsorted(np.cumsum(lengths), np.flatnonzero(control), side="right")] = True
     if wrong.any():
         index = int(np.flatnonzero(wrong)[0])
-        raise error(index, _complaint(columns.words[index]))
+        raise error(index, _invalid_word(columns.words[index]))
     normal, ends = normalize(joined), np.cumsum(lengths).tolist()
     columns.words = [normal[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     return columns
@@ -425,7 +431,7 @@ def _is_label(label: str) -> bool:
     return len(label) <= MAX_LABEL and label.isprintable() and " " not in label
 
 
-def _wrong_label(kind: str, label: str) -> Message:
+def _invalid_label(kind: str, label: str) -> Message:
     values = {"most": MAX_LABEL, "found": shown(label)}
     if kind == "part of speech":
         return Message(
@@ -442,7 +448,7 @@ def _wrong_label(kind: str, label: str) -> Message:
     )
 
 
-def _complaint(word: str) -> Message:
+def _invalid_word(word: str) -> Message:
     if not word:
         return Message("no_word", "expected a word, found nothing but blanks.", {})
     if len(word) > MAX_WORD:
@@ -457,5 +463,5 @@ def _complaint(word: str) -> Message:
 
 
 def shown(text: str) -> str:
-    """Return a text as messages show it: escaped, and not longer than a line."""
+    """Return a text as shown in messages: escaped, and truncated to 40 characters."""
     return repr(text if len(text) <= 40 else text[:40] + "…")

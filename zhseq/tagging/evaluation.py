@@ -1,7 +1,7 @@
-"""Score a tagger on gold texts: precision, recall and F1 of words, parts of speech and entities, and confusions.
+"""Evaluate a tagger on gold texts: precision, recall and F1 of words, tags and entities, and confusions.
 
-Source: SIGHAN 2005 bakeoff (words), CoNLL-2003 `conlleval` (entities): a span counts as correct when both of its ends,
-    and its label where labels count, are those of the gold.
+Source: SIGHAN 2005 bakeoff (words), CoNLL-2003 `conlleval` (entities): a span is correct if its start, its end and,
+    where labels count, its label equal those of a gold span.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from zhseq.tagging.tagger import Tagger
 
 NOTHING = "-"
-"""Stands in a confusion for a span that the other side does not have."""
+"""In a confusion, the label of a span that is missing on one side."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Numbers of spans: correct ones, predicted ones, gold ones. Scores of parts add up to that of the whole."""
+    """Numbers of correct, predicted and gold spans. Scores can be added."""
 
     correct: int = 0
     predicted: int = 0
@@ -38,9 +38,9 @@ class Score:
 
     @classmethod
     def of(cls, predicted: Ints, gold: Ints) -> Score:
-        """Count spans that are rows of numbers: (start, end) or (start, end, label), each (spans, columns).
+        """Count the spans of two arrays with rows (start, end) or (start, end, label), each (spans, columns).
 
-        No row occurs twice on one side; starts and ends count on from text to text.
+        Rows of one array are distinct; offsets are those of the concatenated texts.
         """
         both = np.concatenate([predicted, gold])
         return cls(len(both) - len(np.unique(both, axis=0)), len(predicted), len(gold))
@@ -55,7 +55,7 @@ class Score:
 
     @property
     def recall(self) -> float:
-        """Share of the gold spans that were found; 0 if there are none."""
+        """Share of the gold spans that were predicted; 0 if there are none."""
         return self.correct / self.gold if self.gold else 0.0
 
     @property
@@ -70,12 +70,12 @@ class SpanCounts:
     """Counts over any number of texts.
 
     Attributes:
-        extents: Spans whose ends must be right and whose labels do not count (words F1).
-        by_label: Spans whose label must be right too.
-        labels: (gold label, predicted label) of spans with the same ends but not the same label, and of spans that only
-            one side has, with `NOTHING` for the other -> how often.
-        cuts: (gold words, predicted words), each joined by blanks, where both cut the same piece of text in another
-            way -> how often. Only of spans that follow each other without a gap: words.
+        extents: Score of spans regardless of their labels (word F1).
+        by_label: Score of labelled spans, by label.
+        labels: Counts of (gold label, predicted label) of spans with the same start and end but different labels, and
+            of spans that exist on one side only, with `NOTHING` for the other.
+        cuts: Counts of (gold words, predicted words), each joined by blanks, for pieces of text that both sides segment
+            differently. Meaningful for words only, which follow each other without gaps.
     """
 
     extents: Score = Score()
@@ -85,11 +85,11 @@ class SpanCounts:
 
     @property
     def labelled(self) -> Score:
-        """All labels together: joint F1 of words and parts of speech, or entity F1."""
+        """Score over all labels: joint F1 of words and part-of-speech tags, or entity F1."""
         return sum(self.by_label.values(), Score())
 
     def add(self, text: str, gold: Sequence[Span], predicted: Sequence[Span]) -> None:
-        """Count one text; spans in order and without overlap."""
+        """Add one text; its spans are in order and do not overlap."""
         gold_at = {(span.start, span.end): span.label for span in gold}
         predicted_at = {(span.start, span.end): span.label for span in predicted}
         both = gold_at.keys() & predicted_at.keys()
@@ -108,7 +108,7 @@ class SpanCounts:
 
 
 def _differing_cuts(text: str, gold: Sequence[Span], predicted: Sequence[Span]) -> Iterator[tuple[str, str]]:
-    """Yield the smallest pieces between common ends that are cut in two ways."""
+    """Yield the smallest pieces between common borders that are segmented differently."""
     sides = [{span.start for span in spans} | {span.end for span in spans} for spans in (gold, predicted)]
     common = sorted(sides[0] & sides[1])
     index = [0, 0]
@@ -125,13 +125,13 @@ def _differing_cuts(text: str, gold: Sequence[Span], predicted: Sequence[Span]) 
 
 
 Report = dict[str, Any]
-"""Scores as they stand in JSON: `texts`, `characters`, and what there is of `words`, `joint`, `entities` and `untyped`,
-each with `precision`, `recall`, `f1`, `gold`, `predicted` and (`joint`, `entities`) the same `by_label`; the most
-frequent confusions as `cuts`, `pos_confusions` and `entity_confusions`; `unknown_labels`, by task the labels of the
-gold that the tagger does not know and how often they stand there."""
+"""Scores as JSON: `texts`, `characters`; `words`, `joint`, `entities` and `untyped` as far as the gold allows, each
+with `precision`, `recall`, `f1`, `gold`, `predicted` and, for `joint` and `entities`, the same `by_label`; the most
+frequent confusions as `cuts`, `pos_confusions` and `entity_confusions`; and `unknown_labels`, the counts of gold labels
+that the tagger does not have, by task."""
 
 Unknown = dict[str, dict[str, int]]
-"""By task labels of the gold that a tagger does not know, and how often they stand there."""
+"""Counts of gold labels that a tagger does not have, by task and label."""
 
 SCORES = {
     "words": "words",
@@ -139,44 +139,49 @@ SCORES = {
     "entities": "entities",
     "untyped": "entities, untyped",
 }
-"""Scores that a report may have, and how tables call them: words alone, words with their parts of speech, entities with
-their labels, and entities whatever their labels."""
+"""Names of scores in a report and in tables: words, words with part-of-speech tags, entities with labels, and entities
+regardless of their labels."""
 
 
 @dataclass(frozen=True)
 class LabelChoice:
-    """How the labels of the gold and of a tagger are made comparable."""
+    """Renaming and selection of labels, to compare gold and tagger with different label sets."""
 
     mapping: Mapping[str, str] = field(default_factory=dict)
-    """New names of labels, parts of speech and entities alike, on both sides."""
+    """New names of labels (part-of-speech tags and entity labels), applied to both sides."""
     patterns: Sequence[str] = ()
-    """Entity labels that count, as they stand before `mapping`, with `*` and `?`; none: all. Those of the tagger are
-    chosen in the same way, unless none of them matches: then all of them count."""
+    """Entity labels to evaluate, before `mapping`, with the wildcards `*` and `?`; empty: all. Applied to the tagger's
+    labels, too, unless none of them matches: then all of them are evaluated."""
 
     def renamed(self, spans: Iterable[Span]) -> list[Span]:
-        """Return the spans with the new names of their labels."""
+        """Return the spans with renamed labels."""
         if not self.mapping:
             return list(spans)
         return [Span(span.start, span.end, self.mapping.get(span.label, span.label)) for span in spans]
 
     def matches(self, label: str) -> bool:
-        """Tell whether an entity label counts."""
+        """Return whether an entity label is evaluated."""
         return not self.patterns or any(fnmatchcase(label, pattern) for pattern in self.patterns)
 
     def chosen(self, spans: Iterable[Span], labels: Iterable[str]) -> list[Span]:
-        """Return the entities that count, renamed, out of `spans` of a side that has `labels`."""
+        """Select and rename the entities to evaluate.
+
+        Args:
+            spans: Entities of one side.
+            labels: All entity labels of that side.
+        """
         selective = any(self.matches(label) for label in labels)
         return self.renamed(span for span in spans if not selective or self.matches(span.label))
 
     def check(self, gold: Mapping[str, Counter[str]], known: Mapping[str, Sequence[str]]) -> None:
-        """Refuse what fits nothing.
+        """Check that the renamed and selected labels exist.
 
         Args:
-            gold: By task the labels of the gold and how often they stand there.
-            known: By task the labels that the tagger gives.
+            gold: Counts of the gold labels, by task.
+            known: Labels of the tagger, by task.
 
         Raises:
-            InputError: A label to be renamed is on neither side, or no entity label of the gold matches a pattern.
+            InputError: A renamed label exists on neither side, or no gold entity label matches a pattern.
         """
         ours, theirs = ({label for labels in side.values() for label in labels} for side in (gold, known))
         for label in self.mapping:
@@ -199,7 +204,7 @@ class LabelChoice:
     def unknown(
         self, gold: Mapping[str, Counter[str]], known: Mapping[str, Sequence[str]]
     ) -> dict[str, dict[str, int]]:
-        """Return by task the labels of the gold that count and that the tagger does not know, under their new names."""
+        """Return the counts of the evaluated gold labels that the tagger does not have, by task and new name."""
         found: Unknown = {}
         for task, labels in gold.items():
             ours = {self.mapping.get(label, label) for label in known[task]}
@@ -219,17 +224,17 @@ def evaluate(
     confusions: int = 10,
     progress: Callable[[Iterable[Document]], Iterable[Document]] = iter,
 ) -> Report:
-    """Score a tagger.
+    """Evaluate a tagger.
 
     Args:
-        tagger: The tagger; it gets the raw texts.
-        texts: Gold; words and entities are each scored on the texts that mark them, if the tagger finds them.
-        choice: New names of labels, and which count; by default all as they are.
-        confusions: How many of the most frequent confusions to give.
-        progress: Is given the documents, one for each text, and passes them on while it shows how far they are.
+        tagger: The tagger; it is applied to the raw texts.
+        texts: Gold texts. Words and entities are each evaluated on the texts that are annotated with them.
+        choice: Renaming and selection of labels; by default all labels unchanged.
+        confusions: Number of most frequent confusions to report.
+        progress: Wraps the iterable of documents, one per text, to show progress.
 
     Raises:
-        InputError: The gold marks nothing that the tagger finds, or `choice` fits no label.
+        InputError: The gold has no annotation for a task of the tagger, or `choice` matches no label.
     """
     choice = choice or LabelChoice()
     marked = {"pos": any(t.words is not None for t in texts), "ner": any(t.entities is not None for t in texts)}
@@ -271,7 +276,7 @@ def evaluate(
 
 
 def unknown_labels(report: Report, tagger: Tagger) -> list[Message]:
-    """Say for each task which labels of the gold the tagger does not know."""
+    """Return a note for each task with gold labels that the tagger does not have."""
     return [
         Message(
             "labels_unknown_to_model",
@@ -288,7 +293,7 @@ def unknown_labels(report: Report, tagger: Tagger) -> list[Message]:
 
 
 def spread(reports: Sequence[Report]) -> Report:
-    """Return `mean` and `spread` (sample standard deviation) of each F1 over two models or more."""
+    """Return `mean` and `spread` (sample standard deviation) of each F1 over two or more models."""
     values = {name: [report[name]["f1"] for report in reports] for name in SCORES if name in reports[0]}
     return {
         "mean": {name: statistics.mean(scores) for name, scores in values.items()},
@@ -297,7 +302,7 @@ def spread(reports: Sequence[Report]) -> Report:
 
 
 def as_text(reports: Sequence[Report]) -> str:
-    """Return the reports, each with `model` and `gold`, as tables for people."""
+    """Format reports, each with the extra keys `model` and `gold`, as tables."""
     lines: list[str] = []
     for report in reports:
         lines += [
@@ -328,7 +333,7 @@ def as_text(reports: Sequence[Report]) -> str:
 
 
 def _labels(texts: Sequence[TaggedText], tasks: Sequence[str]) -> dict[str, Counter[str]]:
-    """Return by task the labels of the gold and how often they stand there."""
+    """Return the counts of the gold labels, by task."""
     gold: dict[str, Counter[str]] = {task: Counter() for task in tasks}
     for text in texts:
         for task, spans in (("pos", text.words), ("ner", text.entities)):

@@ -1,4 +1,4 @@
-"""What a tagger is without its weights: its shape, its tags, and how a text becomes what it reads."""
+"""Configuration of a tagger, and its features: character, bigram and dictionary word ids of texts."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ Ints = npt.NDArray[np.int64]
 
 KIND = "sequence-tagger"
 MAX_UNITS = 1 << 16
-"""Most units of a layer: larger ones fit no machine."""
+"""Maximum number of units of a layer; protects against damaged checkpoints."""
 
 VOCAB_FILE, BIGRAMS_FILE, WORDS_FILE, LISTS_FILE = "vocab.txt", "bigrams.txt", "words.txt", "lists.txt"
 MAX_WORD_LENGTH = 4
-"""Characters of the longest dictionary words that are looked for; longer ones are rare, and made of shorter ones."""
+"""Maximum length in characters of lexicon words; longer ones are rare and contain shorter ones."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the tables of a model for characters of texts laid end to end; None where a model has not the table.
+    """Rows of the embedding tables for the characters of concatenated texts; None if the model lacks a table.
 
     Attributes:
-        ids: Of the characters, (characters,) int64.
-        bigrams: Of the pairs that begin there, 0 for others, (characters,) int32.
-        words: Of dictionary words, see `Lexicon.sets`, (characters, slots) int32.
-        weights: Of these, (characters, slots) float32.
+        ids: Id of each character, (characters,) int64.
+        bigrams: Row of the bigram that begins at each character, 0 if unknown, (characters,) int32.
+        words: Rows of the lexicon words around each character, see `Lexicon.sets`, (characters, slots) int32.
+        weights: Weights of these words, (characters, slots) float32.
     """
 
     ids: Ints
@@ -49,12 +49,16 @@ class Rows:
 
 
 class TaggerFeatures:
-    """Turns texts into batches. The same object serves training and use, so that both read the same."""
+    """Convert texts to batches, in training and in tagging alike."""
 
     def __init__(self, vocab: Vocab, bigrams: Sequence[str], lexicon: Lexicon) -> None:
-        """Create from a vocabulary of characters, pairs of characters and dictionary words, all normalised.
+        """Create from normalised vocabularies.
 
-        Bigram i (from 0) has row i + 1 of its table of vectors; row 0 stands for every other pair.
+        Args:
+            vocab: Characters.
+            bigrams: Pairs of characters. Bigram i (from 0) has row i + 1 of its embedding table; row 0 is for unknown
+                bigrams.
+            lexicon: Dictionary words.
         """
         self.vocab = vocab
         self.bigrams = tuple(bigrams)
@@ -66,22 +70,26 @@ class TaggerFeatures:
         """Make a batch of texts.
 
         Args:
-            texts: Any texts that are not empty; a blank in them is a character like others.
-            targets: Tag ids of each text, each (characters,).
-            head: Name of the output that `targets` belong to.
+            texts: Texts, none empty; blanks are treated like other characters.
+            targets: Tag ids of each text, each (characters,) int64.
+            head: Head that `targets` belong to.
         """
         lengths = np.array([len(text) for text in texts], dtype=np.int64)
         flat = None if targets is None else np.concatenate(list(targets))
         return self.assemble(codepoints(normalize("".join(texts))), lengths, flat, head)
 
     def assemble(self, points: CodePoints, lengths: Ints, targets: Ints | None = None, head: str = "") -> Batch[Array]:
-        """Make a batch of normalised code points, text after text.
+        """Make a batch of concatenated, normalised texts.
 
         Args:
-            points: (characters,) of all texts.
-            lengths: Characters of each text, (texts,).
-            targets: Tag ids, (characters,).
-            head: Name of the output that `targets` belong to.
+            points: Code points of all texts, (characters,) uint32.
+            lengths: Characters of each text, (texts,) int64.
+            targets: Tag ids, (characters,) int64.
+            head: Head that `targets` belong to.
+
+        Returns:
+            Arrays of shape (texts, length, ...), where length is that of the longest text; padding holds `pad_id` in
+            `ids`, `IGNORED` in `targets`, and 0 elsewhere.
         """
         rows, longest = len(lengths), int(lengths.max())
         text_of = np.repeat(np.arange(rows), lengths)
@@ -104,19 +112,23 @@ class TaggerFeatures:
         )
 
     def look_up(self, points: CodePoints, lengths: Ints) -> Rows:
-        """Return what stands in the tables for normalised code points, text after text; see `assemble`."""
+        """Look up concatenated, normalised texts in the vocabularies; arguments as in `assemble`.
+
+        Raises:
+            ValueError: `lengths` do not add up to the number of code points.
+        """
         loops = library()
-        return self._looked_up(points, lengths) if loops is None else self._compiled(loops, points, lengths)
+        return self._look_up_numpy(points, lengths) if loops is None else self._look_up_compiled(loops, points, lengths)
 
     @cached_property
     def _packed(self) -> Packed:
-        """The tables for the compiled loop."""
+        """The tables in the memory layout of the C code."""
         lexicon, pairs = self.lexicon, self._bigram_table
         longest = lexicon.max_length if len(lexicon) else 0
         words = Packed(*(lexicon.packed.get(length) for length in range(1, longest + 1)))
         return Packed(longest, lexicon.slots, words, lexicon.weights, None if pairs is None else pairs.packed)
 
-    def _compiled(self, loops: ctypes.CDLL, points: CodePoints, lengths: Ints) -> Rows:
+    def _look_up_compiled(self, loops: ctypes.CDLL, points: CodePoints, lengths: Ints) -> Rows:
         points = np.ascontiguousarray(points, dtype=np.uint32)
         lengths = np.ascontiguousarray(lengths, dtype=np.int64)
         if len(points) != int(lengths.sum()):
@@ -133,7 +145,7 @@ class TaggerFeatures:
         loops.zhseq_look_up(ctypes.c_void_p(self._packed.address), texts, *pointers)
         return Rows(self.vocab.encode_points(points), bigrams, words, weights)
 
-    def _looked_up(self, points: CodePoints, lengths: Ints) -> Rows:
+    def _look_up_numpy(self, points: CodePoints, lengths: Ints) -> Rows:
         apart = np.arange(len(points)) + np.repeat(np.arange(len(lengths)), lengths)  # with a separator after each text
         separated = np.full(len(points) + len(lengths), SEPARATOR, dtype=np.uint32)
         separated[apart] = points
@@ -148,17 +160,17 @@ class TaggerFeatures:
         return Rows(self.vocab.encode_points(points), bigrams, words, weights)
 
     def files(self) -> dict[str, str | Callable[[Path], None]]:
-        """Return what goes into a checkpoint: plain text by name of the file."""
+        """Return the files of a checkpoint that store the vocabularies: name -> text, or function that writes it."""
         return {
             VOCAB_FILE: self.vocab.save,
             BIGRAMS_FILE: "".join(escape(bigram) + "\n" for bigram in self.bigrams),
             WORDS_FILE: self.lexicon.save,
-            LISTS_FILE: self.lexicon.save_lists,  # without lists, too: one of an older checkpoint must not stay
+            LISTS_FILE: self.lexicon.save_lists,  # even if empty, to replace that of an older checkpoint
         }
 
     @classmethod
     def load(cls, directory: Path) -> TaggerFeatures:
-        """Read what `files` describes.
+        """Read the vocabularies of a checkpoint, as written by `files`.
 
         Raises:
             CheckpointError: A file is missing or damaged.
@@ -181,7 +193,7 @@ class TaggerFeatures:
 
 
 def most_frequent_bigrams(texts: Iterable[CodePoints], limit: int) -> list[str]:
-    """Return the pairs of neighbouring characters that occur most often in normalised texts."""
+    """Return the `limit` most frequent character bigrams of normalised texts, most frequent first."""
     counted = [text[:-1].astype(np.uint64) << np.uint64(32) | text[1:] for text in texts if len(text) > 1]
     if not counted:
         return []
@@ -194,28 +206,28 @@ def most_frequent_bigrams(texts: Iterable[CodePoints], limit: int) -> list[str]:
 
 @dataclass(frozen=True)
 class TaggerModelConfig:
-    """Shape of the tagger that a training may choose; vocabularies and tags come from the corpora."""
+    """Settings of the network; vocabularies and tags come from the corpora."""
 
     embedding_dim: int = 64
-    """Numbers in the embedding of a character."""
+    """Dimensions of a character embedding."""
     bigram_dim: int = 32
-    """Numbers in the embedding of a bigram."""
+    """Dimensions of a bigram embedding."""
     word_dim: int = 32
-    """Numbers in the embedding of a word of the dictionary."""
+    """Dimensions of the embedding of a lexicon word."""
     hidden_size: int = 192
-    """Units of the LSTM in each direction."""
+    """Units of the BiLSTM in each direction."""
     num_layers: int = 1
-    """Layers of the LSTM."""
+    """Layers of the BiLSTM."""
     channels: int = 128
-    """Filters of the window CNN; 0 leaves it out."""
+    """Filters of the window CNN; 0 for no CNN."""
     width: int = 3
-    """Characters that a filter sees; odd."""
+    """Window of a filter in characters; odd."""
     unknown_rate: float = 0.01
-    """Share of the characters that are read as unknown in training."""
+    """Share of the characters that training replaces by `<unk>`."""
     input_dropout: float = 0.4
-    """Dropout of what the encoder reads."""
+    """Dropout rate of the inputs of the encoder."""
     output_dropout: float = 0.4
-    """Dropout of what the encoder gives."""
+    """Dropout rate of the outputs of the encoder."""
 
     def __post_init__(self) -> None:
         if self.hidden_size < 1 or self.num_layers < 1 or self.channels < 0 or self.width % 2 == 0:
@@ -241,13 +253,13 @@ class TaggerModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceTaggerConfig(TaggerModelConfig):
-    """Shape of a tagger, sizes of its vocabularies included, and the tags of its heads."""
+    """Configuration of a trained tagger: settings, sizes of the vocabularies, and tags of the heads."""
 
     vocab_size: int
     bigram_vocab_size: int
     word_vocab_size: int
     heads: dict[str, tuple[str, ...]]
-    """Tags of each head; a tag's id is its position."""
+    """Tags of each head; the id of a tag is its position."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -259,17 +271,17 @@ class SequenceTaggerConfig(TaggerModelConfig):
 
 
 def read_settings(directory: Path) -> SequenceTaggerConfig:
-    """Read the shape of a tagger and the tags of its heads.
+    """Read the configuration of a tagger from a checkpoint directory.
 
     Raises:
-        CheckpointError: They are missing, damaged, or of no tagger.
+        CheckpointError: It is missing, damaged, or not that of a tagger.
     """
     settings = checkpoint.read_settings(directory, KIND, SequenceTaggerConfig)
     source = str(directory / checkpoint.CONFIG_FILE)
     try:
         for tags in settings.heads.values():
             allowed_transitions(tags)
-    except ValueError as error:  # tags that are none, or stand there twice
+    except ValueError as error:  # invalid or duplicate tags
         raise CheckpointError(
             "no_tagger", "{source} describes no tagger: {error}; fetch the checkpoint again", source=source, error=error
         ) from error
@@ -277,10 +289,10 @@ def read_settings(directory: Path) -> SequenceTaggerConfig:
 
 
 def read_features(directory: Path, settings: SequenceTaggerConfig) -> TaggerFeatures:
-    """Read the tables of what a tagger of this shape reads.
+    """Read the vocabularies of a tagger from a checkpoint directory.
 
     Raises:
-        CheckpointError: They are missing, damaged, or of another model.
+        CheckpointError: They are missing, damaged, or do not match `settings`.
     """
     features = TaggerFeatures.load(directory)
     found = (len(features.vocab), len(features.bigrams), len(features.lexicon))
@@ -299,7 +311,7 @@ def read_features(directory: Path, settings: SequenceTaggerConfig) -> TaggerFeat
 
 
 def weight_shapes(settings: SequenceTaggerConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the weights of a tagger, by their names in its checkpoint."""
+    """Return the shapes of the weights of a tagger by their names in the checkpoint."""
     sizes, units = settings, settings.hidden_size
     tables = {
         "characters": (sizes.vocab_size, sizes.embedding_dim),

@@ -1,7 +1,6 @@
-"""A text with what the tagger found in it, and how that is written: one writer for each format.
+"""Documents, the results of the tagger, and writers for each output format.
 
-Formats are for people, for programs and for annotation tools. A writer takes a document at once or, where it is very
-long, part by part, and gives the same bytes both ways.
+A writer takes a document as a whole or, if it is very long, in parts; the output is the same byte for byte.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ class Word(NamedTuple):
     start: int
     end: int
     pos: str
-    """Part of speech; empty for a model that only finds words."""
+    """Part-of-speech tag; empty for a model that only segments."""
     score: float | None = None
-    """Probability of the least certain of its characters' tags; only on request."""
+    """Smallest marginal probability of the tags of its characters; None unless requested."""
 
 
 class Entity(NamedTuple):
@@ -47,15 +46,15 @@ class Entity(NamedTuple):
     end: int
     label: str
     score: float | None = None
-    """As for `Word`."""
+    """As in `Word`."""
 
 
 Fields = tuple[str, int, int, str, "float | None"]
-"""What a word or an entity consists of, in order."""
+"""Fields of a `Word` or `Entity`, in order."""
 
 
 class Columns:
-    """The words, or the entities, of some texts as arrays, of which objects are made when somebody looks at them."""
+    """The words, or the entities, of several texts as arrays; objects are created on access."""
 
     __slots__ = ("_arrays", "_bounds", "_kind", "_lists", "_names")
 
@@ -66,19 +65,19 @@ class Columns:
         bounds: Sequence[int],
         names: Sequence[str],
     ) -> None:
-        """Take arrays.
+        """Create from arrays.
 
         Args:
-            kind: What they are.
-            arrays: Starts and ends in their texts, labels, and scores if there are any, (spans,) each.
-            bounds: Where the spans of each text begin, and the end of those of the last, (texts + 1,).
-            names: Names of the labels.
+            kind: `Word` or `Entity`.
+            arrays: Starts and ends in code points of their text, label indices, and scores if any, each (spans,).
+            bounds: Index of the first span of each text, and the number of all spans, (texts + 1,).
+            names: Label names by index.
         """
         self._kind, self._arrays, self._bounds, self._names = kind, arrays, bounds, names
         self._lists: tuple[list[int], list[int], list[str], list[float] | None] | None = None
 
     def fields(self, number: int, text: str) -> Iterator[Fields]:
-        """Yield what stands in a text, given by its number, without making objects."""
+        """Yield the fields of the words or entities of a text, given by its index, without creating objects."""
         if self._lists is None:  # for all texts at once
             starts, ends, labels, scores = self._arrays
             names = [self._names[label] for label in labels.tolist()]
@@ -89,16 +88,16 @@ class Columns:
         odds = repeat(None) if self._lists[3] is None else self._lists[3][here]
         return zip(texts, begins, stops, names, odds, strict=False)
 
-    def made(self, number: int, text: str) -> tuple[Any, ...]:
-        """Return the words or entities of a text."""
-        # As `kind._make` does, without a call in Python for each.
+    def objects(self, number: int, text: str) -> tuple[Any, ...]:
+        """Return the words or entities of a text, given by its index."""
+        # Like `kind._make`, without a Python call for each.
         return tuple(map(tuple.__new__, repeat(self._kind), self.fields(number, text)))
 
 
-class _Unread:
-    """What a document is made of before somebody looks: columns of words and of entities, and the number of its text.
+class _LazySpans:
+    """Lazy attributes of a document: `_source` holds the columns of words and of entities, and the index of the text.
 
-    While a slot of `Document` is empty, Python asks `__getattr__`, which fills both.
+    While a slot of `Document` is empty, Python calls `__getattr__`, which fills both slots.
     """
 
     __slots__ = ("_source",)
@@ -111,32 +110,37 @@ class _Unread:
             if (source := getattr(self, "_source", None)) is not None:
                 *columns, number = source
                 for slot, column in zip(("words", "entities"), columns, strict=True):
-                    found = () if column is None else column.made(number, self.text)
+                    found = () if column is None else column.objects(number, self.text)
                     object.__setattr__(self, slot, found)
                 object.__setattr__(self, "_source", None)
-            return object.__getattribute__(self, name)  # filled just now, here or in another thread
+            return object.__getattribute__(self, name)  # filled by this thread or another one
 
 
 @dataclass(frozen=True, slots=True)
-class Document(_Unread):
+class Document(_LazySpans):
     """A text with its words and entities, each in order and without overlap. The words cover all but the blanks.
 
-    As a string it is the tagged text: `[江/nr 泽民/nr]PER 在/p [北京/ns]LOC`. What a tagger returns makes its words and
-    entities when they are first asked for.
+    `str` gives the tagged text: `[江/nr 泽民/nr]PER 在/p [北京/ns]LOC`.
+    Documents returned by a tagger create their words and entities on first access.
+
+    Attributes:
+        text: The text as it was given.
+        words: Words; empty unless the task `pos` was requested.
+        entities: Named entities; empty unless the task `ner` was requested.
     """
 
     text: str
     words: tuple[Word, ...]
     entities: tuple[Entity, ...]
     alternatives: tuple[Document, ...] = ()
-    """The n best readings of words and entities together, the best first; only on request."""
+    """n-best readings of words and entities together, best first; empty unless requested."""
 
     def __str__(self) -> str:
         return tagged_text(self, TASKS if self.words else ("ner",))
 
 
-def unread(texts: Sequence[str], words: Columns | None, entities: Columns | None) -> list[Document]:
-    """Return the documents of some texts, whose words and entities are in columns; None for none."""
+def lazy_documents(texts: Sequence[str], words: Columns | None, entities: Columns | None) -> list[Document]:
+    """Return documents of texts whose words and entities are in columns, None if there are none."""
     fill = object.__setattr__
     documents = []
     for number, text in enumerate(texts):
@@ -149,7 +153,7 @@ def unread(texts: Sequence[str], words: Columns | None, entities: Columns | None
 
 
 def fields_of(document: Document, name: str) -> Iterable[Fields]:
-    """Return the `words` or `entities` of a document, without making objects where nobody has looked at it."""
+    """Return the fields of the `words` or `entities` of a document, without creating objects if they do not exist."""
     source = getattr(document, "_source", None)
     if source is None:
         spans: tuple[Word, ...] | tuple[Entity, ...] = document.words if name == "words" else document.entities
@@ -160,11 +164,11 @@ def fields_of(document: Document, name: str) -> Iterable[Fields]:
 
 
 def tagged_text(document: Document, tasks: Sequence[str]) -> str:
-    """Return `江/nr 泽民/nr`, with entities in brackets, for people; blanks of the text are not shown.
+    """Return the tagged text, `江/nr 泽民/nr`, with entities in brackets, without the blanks of the text.
 
     Args:
-        document: The text and what was found in it.
-        tasks: What to show. Without `pos`, the text between entities is shown as it is.
+        document: The document.
+        tasks: Tasks to show. Without `pos`, the text between entities is shown unchanged.
     """
     entities = list(fields_of(document, "entities")) if "ner" in tasks else []
     if "pos" in tasks:
@@ -180,7 +184,7 @@ def tagged_text(document: Document, tasks: Sequence[str]) -> str:
 
 
 def _bracketed_words(document: Document, entities: Sequence[Fields]) -> list[str]:
-    """Put brackets around the words that an entity touches; of two entities in one word the first is shown."""
+    """Put brackets around the words that an entity overlaps; of two entities in one word show the first."""
     shown, starts, ends = [], [], []
     for text, start, end, pos, score in fields_of(document, "words"):
         if not text.isalnum():  # it may hold blanks
@@ -220,62 +224,62 @@ PKU_TO_UPOS = {
     "w": "PUNCT",
     "nx": "X",
 }
-"""Part of speech of the PKU standard -> universal part of speech; X for all others.
+"""Part-of-speech tag of the PKU standard -> universal part of speech; X for all others.
 
-It goes by the tag alone, so it is coarse: classifiers and time words are nouns, words of place behind a noun (f) are
-adpositions, a demonstrative is a pronoun even before a noun, and no word is AUX, DET or SCONJ.
+The mapping does not look at the word, so it is coarse: classifiers and time words are NOUN, localizers after a noun (f)
+are ADP, demonstratives are PRON even before a noun, and no word is AUX, DET or SCONJ.
 """
 
 UPOS = frozenset(PKU_TO_UPOS.values()) | {"AUX", "DET", "SCONJ", "SYM"}
 
 FORMATS = ("text", "jsonl", "conllu", "bio", "brat")
 _SEPARATORS = re.compile("[\x7f\x85\u2028\u2029]")
-"""Characters that JSON may hold as they are, but that end a line for many a reader, or garble a terminal (DEL)."""
-_NO_LINE_END = {ord("\n"): " ", ord("\r"): " "}  # a text may hold some; offsets stay
+"""Characters that JSON allows unescaped, but that many readers treat as line ends, or that garble a terminal (DEL)."""
+_NO_LINE_END = {ord("\n"): " ", ord("\r"): " "}  # one character for one, to keep offsets
 _ANNOTATION = re.compile(rb"^T\d+", re.MULTILINE)
 _SPACES = {" ": "\\s", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_IN_MEMORY = 1 << 22  # characters of a JSON list that waits; a longer one waits on disk
-_PIECE = 1 << 16  # characters that are read from there at once
+_IN_MEMORY = 1 << 22  # characters of a deferred JSON list that are kept in memory; a longer one is kept on disk
+_PIECE = 1 << 16  # characters that are read from disk at once
 
 
 class Writer(ABC):
-    """Writes documents one after the other into one output, each at once or part by part."""
+    """Format documents for one output, one after the other, each as a whole or in parts."""
 
     def write(self, document: Document, tail: str = "") -> str:
-        """Return what is to be written of a document, line feed included.
+        """Return the output of a whole document, final line feed included.
 
         Args:
-            document: A text with what was found in it.
+            document: The document.
             tail: See `begin`.
         """
         return "".join([self.begin(document.text, tail), self.part(document), *self.end()])
 
     def begin(self, text: str, tail: str = "") -> str:
-        """Begin a document and return what stands before its first part.
+        """Begin a document; return the output before its first part.
 
         Args:
             text: The whole text.
-            tail: What stood behind the text in the input: the end of its line. For a writer of records, the JSON object
-                that the text was found in, without its closing brace.
+            tail: The line end that followed the text in the input. For a writer of records, the JSON object that
+                contained the text, without its closing brace.
         """
         return ""
 
     @abstractmethod
     def part(self, document: Document, offset: int = 0) -> str:
-        """Return what can be written of a part of the document.
+        """Return the output of a part of the document.
 
         Args:
-            document: The part with what was found in it. A part that is not the last ends where a word of the next
-                begins, and no word or entity goes across its ends.
-            offset: Where the part begins in the whole text.
+            document: The part. A part that is not the last ends at the start of the first word of the next one, and no
+                word or entity crosses its borders.
+            offset: Start of the part in the whole text.
         """
 
     def end(self) -> Iterator[str]:
-        """End the document; yield what is left to be written, piece by piece."""
+        """End the document; yield the rest of its output in pieces."""
         yield from ()
 
-    def abandon(self) -> None:  # noqa: B027 - most writers hold nothing
-        """Let go of a document that was begun and will not be ended."""
+    def abandon(self) -> None:  # noqa: B027 - most writers have nothing to release
+        """Release the resources of a document that was begun and will not be ended."""
 
 
 def make_writer(
@@ -287,18 +291,18 @@ def make_writer(
     characters: int = 0,
     records: bool = False,
 ) -> Writer:
-    """Return the writer of a format.
+    """Create the writer of a format.
 
     Args:
         format: One of `FORMATS`.
-        tasks: What was tagged, `pos`, `ner` or both.
-        nbest: How many readings of a text are wanted.
-        documents: How many documents of the same output came before.
-        characters: How many characters of the input they had, line ends included.
-        records: Whether the texts were found in JSON objects, to which the results are added; with `jsonl` only.
+        tasks: Tasks of the documents, `pos`, `ner` or both.
+        nbest: Number of readings of each text.
+        documents: Number of documents already in the output.
+        characters: Number of characters of the input already processed, line ends included.
+        records: Whether the texts are fields of JSON objects, to which the results are added; `jsonl` only.
 
     Raises:
-        InputError: The format cannot show that.
+        InputError: The format does not support several readings, or the tasks.
     """
     if nbest > 1 and format != "jsonl":
         raise InputError(
@@ -323,7 +327,7 @@ def make_writer(
 
 
 class _TextWriter(Writer):
-    """Write a line for people, see `tagged_text`."""
+    """Write one line of tagged text, see `tagged_text`."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
         self._tasks = tasks
@@ -336,7 +340,7 @@ class _TextWriter(Writer):
     def part(self, document: Document, offset: int = 0) -> str:
         shown, text = tagged_text(document, self._tasks), document.text
         entities = [] if "pos" in self._tasks else list(fields_of(document, "entities"))
-        # Without words, the text between entities is written as it is: a blank stands only where there was one.
+        # Without words, the text between entities is unchanged: write a blank only where there was one.
         self._apart |= "pos" in self._tasks or bool(entities and entities[0][1] == 0) or text[:1].isspace()
         if shown:
             shown = " " * (self._begun and self._apart) + shown
@@ -349,9 +353,9 @@ class _TextWriter(Writer):
 
 
 class _JsonWriter(Writer):
-    """Write a JSON object a line: the text, or its record as it is, with `words`, `entities` and `nbest` added.
+    """Write one JSON object per line: the text, or its record unchanged, with `words`, `entities` and `nbest` added.
 
-    Only the first list can be written while parts come; the others wait for the last part.
+    Of a document in parts, only the first list can be written at once; the others are deferred until the last part.
     """
 
     def __init__(self, tasks: Sequence[str], nbest: int, records: bool) -> None:
@@ -359,9 +363,9 @@ class _JsonWriter(Writer):
         self._nbest = nbest if nbest > 1 else 0
         self._records = records
         self._separator = ""
-        self._readings = 1  # most that a part had
-        self._best: dict[str, _WaitingList] = {}
-        self._ranks: list[dict[str, _WaitingList]] = []
+        self._readings = 1  # maximum over the parts
+        self._best: dict[str, _DeferredList] = {}
+        self._ranks: list[dict[str, _DeferredList]] = []
 
     def write(self, document: Document, tail: str = "") -> str:
         if self._nbest:
@@ -374,46 +378,46 @@ class _JsonWriter(Writer):
 
     def begin(self, text: str, tail: str = "") -> str:
         self._separator, self._readings = "", 1
-        self._best = {name: _WaitingList() for name in self._names[1:]}
-        self._ranks = [{name: _WaitingList() for name in self._names} for _ in range(self._nbest)]
+        self._best = {name: _DeferredList() for name in self._names[1:]}
+        self._ranks = [{name: _DeferredList() for name in self._names} for _ in range(self._nbest)]
         return f'{_without_separators(self._head(text, tail))}, "{self._names[0]}": ['
 
     def part(self, document: Document, offset: int = 0) -> str:
         written = _without_separators(_json_spans(document, self._names[0], offset))
         if written:
             written, self._separator = self._separator + written, ", "
-        for name, waiting in self._best.items():
-            waiting.append(_without_separators(_json_spans(document, name, offset)))
+        for name, deferred in self._best.items():
+            deferred.append(_without_separators(_json_spans(document, name, offset)))
         if self._ranks:
             readings = document.alternatives or (document,)
             self._readings = max(self._readings, len(readings))
             for rank, lists in enumerate(self._ranks):
-                for name, waiting in lists.items():  # of a part with fewer readings, its last stands for the others
+                for name, deferred in lists.items():  # a part with fewer readings repeats its last one
                     found = _json_spans(readings[min(rank, len(readings) - 1)], name, offset)
-                    waiting.append(_without_separators(found))
+                    deferred.append(_without_separators(found))
         return written
 
     def end(self) -> Iterator[str]:
         yield "]"
-        for name, waiting in self._best.items():
+        for name, deferred in self._best.items():
             yield f', "{name}": '
-            yield from waiting.pieces()
+            yield from deferred.pieces()
         for rank, lists in enumerate(self._ranks[: self._readings]):
             yield ', "nbest": [' if rank == 0 else "}, "
-            for name, waiting in lists.items():
+            for name, deferred in lists.items():
                 yield ("{" if name == self._names[0] else ", ") + f'"{name}": '
-                yield from waiting.pieces()
+                yield from deferred.pieces()
         yield "}]}\n" if self._ranks else "}\n"
         self.abandon()
 
     def abandon(self) -> None:
         for lists in (self._best, *self._ranks):
-            for waiting in lists.values():
-                waiting.close()
+            for deferred in lists.values():
+                deferred.close()
 
 
-class _WaitingList:
-    """A JSON list that waits to be written: in memory while it is short, then in a file without a name."""
+class _DeferredList:
+    """A JSON list whose output is deferred, in memory while it is short, then in an anonymous temporary file."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -421,47 +425,47 @@ class _WaitingList:
         self._file: IO[str] | None = None
 
     def append(self, values: str) -> None:
-        """Add values, written as in a list and without its brackets.
+        """Append encoded values, separated by commas, without brackets.
 
         Raises:
-            InputError: There is no room for the file.
+            InputError: The disk is full.
         """
         if not values:
             return
         self._parts += [", ", values] if self._size else [values]
         self._size += len(values)
         if self._size > _IN_MEMORY:
-            with _room_on_disk():
+            with _reporting_disk_errors():
                 if self._file is None:
                     self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115 - see `close`
                 self._file.writelines(self._parts)
             self._parts.clear()
 
     def pieces(self) -> Iterator[str]:
-        """Yield the list.
+        """Yield the encoded list in pieces.
 
         Raises:
-            InputError: There is no room for the file.
+            InputError: The file cannot be read, or the disk is full.
         """
         yield "["
         if self._file is None:
             yield from self._parts
         else:
-            with _room_on_disk():
+            with _reporting_disk_errors():
                 self._file.seek(0)
                 while piece := self._file.read(_PIECE):
                     yield piece
         yield "]"
 
     def close(self) -> None:
-        """Let the file go, whether there was room for all of it or not."""
+        """Close the file; ignore errors of a full disk."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
 
 
 @contextmanager
-def _room_on_disk() -> Iterator[None]:
+def _reporting_disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -479,7 +483,7 @@ def _without_separators(encoded: str) -> str:
 
 
 def _json_spans(document: Document, name: str, offset: int) -> str:
-    """Return the `words` or `entities` of a text that begins at `offset`, written as in a list without its brackets."""
+    """Encode the `words` or `entities` of a part that begins at `offset`, comma-separated, without brackets."""
     key = "pos" if name == "words" else "label"
     written = [
         f'{{"text": {_quoted(text)}, "start": {offset + start}, "end": {offset + end}, "{key}": {_quoted(label)}'
@@ -490,10 +494,10 @@ def _json_spans(document: Document, name: str, offset: int) -> str:
 
 
 class _ConlluWriter(Writer):
-    """Write a sentence block for each text; XPOS as tagged, UPOS by `PKU_TO_UPOS`, the rest in MISC.
+    """Write a CoNLL-U sentence for each text; XPOS is the tag, UPOS follows from `PKU_TO_UPOS`, the rest is in MISC.
 
-    MISC holds `SpaceAfter=No` or `SpacesAfter=...`, `Entity=LABEL:START-END` (offsets in `# text`, half-open) at the
-    first word that an entity touches, and `Score=`. A text without words has a block of comments only.
+    MISC contains `SpaceAfter=No` or `SpacesAfter=...`, `Entity=LABEL:START-END` (half-open offsets in `# text`) at the
+    first word that an entity overlaps, and `Score=`. A text without words has comment lines only.
     """
 
     def __init__(self, documents: int) -> None:
@@ -516,14 +520,21 @@ class _ConlluWriter(Writer):
 
 
 def _conllu_rows(document: Document, words: Sequence[Fields], before: int, offset: int) -> Iterator[str]:
-    """Yield the lines of the words of a part that comes after so many words and characters."""
-    waiting = list(fields_of(document, "entities"))[::-1]
+    """Yield the lines of the words of a part.
+
+    Args:
+        document: The part.
+        words: Fields of its words.
+        before: Number of words of the text before the part.
+        offset: Start of the part in the text.
+    """
+    deferred = list(fields_of(document, "entities"))[::-1]
     nexts = [*(start for _, start, *_ in words[1:]), len(document.text)]
     for number, ((text, _, end, pos, score), behind) in enumerate(zip(words, nexts, strict=False), start=before + 1):
         misc = []
         entities = []
-        while waiting and waiting[-1][1] < end:
-            _, start, stop, label, _ = waiting.pop()
+        while deferred and deferred[-1][1] < end:
+            _, start, stop, label, _ = deferred.pop()
             entities.append(f"{label}:{offset + start}-{offset + stop}")
         if entities:
             misc.append("Entity=" + ",".join(entities))
@@ -540,9 +551,9 @@ def _conllu_rows(document: Document, words: Sequence[Fields], before: int, offse
 
 
 class _BioWriter(Writer):
-    """Write a character a line with its tags, BMES of words and BIO of entities, and a blank line after each text.
+    """Write one character per line with its tags, BMES for words and BIO for entities; omit blanks.
 
-    Blank characters have no line.
+    An empty line follows each text.
     """
 
     def __init__(self, tasks: Sequence[str]) -> None:
@@ -562,7 +573,7 @@ class _BioWriter(Writer):
 
 
 class _BratWriter(Writer):
-    """Write brat stand-off: a line for each word and entity, with offsets into the whole input, line ends included."""
+    """Write brat stand-off: one line per word and entity, with offsets in the whole input, line ends included."""
 
     def __init__(self, tasks: Sequence[str], characters: int) -> None:
         self._tasks = tasks
@@ -587,10 +598,10 @@ class _BratWriter(Writer):
 
 
 def number_annotations(data: bytes, before: int) -> tuple[bytes, int]:
-    """Number the lines of a piece of brat stand-off, whatever numbers they have, to follow `before` others.
+    """Renumber the annotations of a piece of brat stand-off so that they follow `before` others.
 
     Returns:
-        The lines, and how many there are now, together with those before.
+        The lines, and the total number of annotations including those before.
     """
     numbers = count(before + 1)
     return _ANNOTATION.sub(lambda match: b"T%d" % next(numbers), data), before + data.count(b"\n")

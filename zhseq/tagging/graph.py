@@ -1,4 +1,4 @@
-"""The tagger's network as an ONNX graph, built of the weights of a checkpoint, and run without PyTorch."""
+"""Build the tagger's network as an ONNX graph from the weights of a checkpoint, and run it without PyTorch."""
 
 from __future__ import annotations
 
@@ -31,43 +31,45 @@ from zhseq.tagging.lexicon import slots_per_set
 from zhseq.text.normalize import CodePoints
 
 PRECISIONS = ("int8", "float32")
-"""How exactly a graph computes: with weights of 8 bits in its LSTM, or as PyTorch does."""
-_WORD_WEIGHT = 2  # of a set of words, hardly ever more; those of a character have 4 together
+"""Precision of the LSTM of a graph: 8-bit weights, or float32 as in PyTorch."""
+_WORD_WEIGHT = 2  # assumed upper bound of the weight of a word set; the four sets of a character add up to 4
 _PARTS = ("transitions", "start_transitions", "end_transitions")
 
 
 class OnnxNetwork:
-    """Scores tags with onnxruntime, see `zhseq.tagging.decoding.Network`."""
+    """Compute emission scores with onnxruntime, see `zhseq.tagging.decoding.Network`."""
 
     def __init__(self, session: Session, features: TaggerFeatures, heads: Mapping[str, tuple[str, ...]]) -> None:
-        """Wrap a graph as `network_graph` builds it, what it reads, and the tags of its heads."""
+        """Wrap a session of a graph built by `network_graph`, its features, and the tags of its heads."""
         self.features, self.heads = features, heads
         self._session = session
         self.chains = {}
         for head, tags in heads.items():
-            self.chains[head] = chain_of(tags, *session.run([f"{part}:{head}" for part in _PARTS], _nothing(features)))
+            self.chains[head] = chain_of(
+                tags, *session.run([f"{part}:{head}" for part in _PARTS], _smallest_inputs(features))
+            )
 
     def __str__(self) -> str:
         return "onnx on cpu"
 
     @classmethod
     def load(cls, directory: Path, threads: int | None = None) -> OnnxNetwork:
-        """Read a checkpoint directory: the graph that it carries, or else one that is built of its weights.
+        """Load a checkpoint directory: the graph stored in it, or else one built from its weights.
 
         Raises:
-            CheckpointError: It is missing, damaged, or no tagger, or the graph is not of these weights.
-            ConfigError: There are less than 1 threads.
+            CheckpointError: It is missing, damaged, or not that of a tagger, or the graph does not match the weights.
+            ConfigError: `threads` is less than 1.
         """
         count = wanted_threads(threads)
         settings = read_settings(directory)
         features = read_features(directory, settings)
         path = directory / GRAPH_FILE
-        carried = _carried_graph(directory)
-        graph = network_graph(read_weights(directory, settings), settings) if carried is None else carried
+        stored = _stored_graph(directory)
+        graph = network_graph(read_weights(directory, settings), settings) if stored is None else stored
         return cls(Session(graph, count, source=str(path)), features, settings.heads)
 
     def emissions(self, points: CodePoints, lengths: Ints, heads: Sequence[str]) -> dict[str, Floats]:
-        """Score the tags of some texts; see `Network.emissions`."""
+        """Compute the emission scores of texts, see `Network.emissions`."""
         inputs = _inputs(self.features, points, lengths)
         found = self._session.run([f"emissions:{head}" for head in heads], inputs)
         return dict(zip(heads, found, strict=True))
@@ -85,8 +87,8 @@ def _inputs(features: TaggerFeatures, points: CodePoints, lengths: Ints) -> dict
     return {name: values for name, values in inputs.items() if values is not None}
 
 
-def _nothing(features: TaggerFeatures) -> dict[str, npt.NDArray[Any]]:
-    """Return the inputs of one text of one character, for outputs that are the same for all."""
+def _smallest_inputs(features: TaggerFeatures) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs for a text of one character, to read outputs that do not depend on the text."""
     return _inputs(features, np.zeros(1, dtype=np.uint32), np.ones(1, dtype=np.int64))
 
 
@@ -94,7 +96,7 @@ def read_weights(directory: Path, settings: SequenceTaggerConfig) -> dict[str, F
     """Read the weights of a tagger.
 
     Raises:
-        CheckpointError: They are missing, damaged, do not fit the shape, or hold what is no finite number.
+        CheckpointError: They are missing, damaged, of the wrong shape, or not finite floating-point numbers.
     """
     path = directory / checkpoint.WEIGHTS_FILE
     arrays, shapes = checkpoint.read_arrays(path), weight_shapes(settings)
@@ -120,17 +122,17 @@ def read_weights(directory: Path, settings: SequenceTaggerConfig) -> dict[str, F
 
 
 def network_graph(weights: Mapping[str, Floats], settings: SequenceTaggerConfig, precision: str = "int8") -> bytes:
-    """Return the network as the file of an ONNX graph; docs/runtime.md says what it reads and gives.
+    """Return the network as a serialised ONNX model; docs/runtime.md describes its inputs and outputs.
 
     Args:
-        weights: By their names in a checkpoint, in any float type.
-        settings: The shape.
+        weights: Weights by their names in a checkpoint, in any floating-point type.
+        settings: Configuration of the tagger.
         precision: One of `PRECISIONS`.
     """
     graph, small = Graph(), precision == "int8"
     if small:
         weights = balanced(weights, settings)
-    vectors = _vectors(graph, weights, settings)  # (length, texts, inputs), as all that follows
+    vectors = _vectors(graph, weights, settings)  # (length, texts, inputs); time first until the outputs
     parts = [_bilstm(graph, weights, settings, vectors, small=small)]
     if settings.channels:
         parts.append(_window_cnn(graph, weights, settings, vectors))
@@ -146,9 +148,9 @@ def network_graph(weights: Mapping[str, Floats], settings: SequenceTaggerConfig,
 
 
 def balanced(weights: Mapping[str, Floats], settings: SequenceTaggerConfig) -> dict[str, Floats]:
-    """Move size between vectors and what they are multiplied with, so that 8 bits hold more of both.
+    """Rescale embeddings and the weights that multiply them, so that both lose less precision in 8 bits.
 
-    Source: Xiao et al. (2023), "SmoothQuant". Differs: how large vectors become is read from their tables.
+    Source: Xiao et al. (2023), "SmoothQuant". Differs: the range of the inputs is that of the embedding tables.
     """
     balanced = {name: values.astype(np.float32) for name, values in weights.items()}
     readers = [balanced[f"lstm.{direction}.0.weight_ih_l0"] for direction in ("forwards", "backwards")]
@@ -178,7 +180,7 @@ def _single(weights: Mapping[str, Floats], name: str) -> Floats:
 
 
 def _vectors(graph: Graph, weights: Mapping[str, Floats], settings: SequenceTaggerConfig) -> str:
-    """Declare the inputs and look up their vectors, (length, texts, inputs)."""
+    """Add the inputs and the embedding look-up; return the name of its output, (length, texts, inputs)."""
 
     def looked_up(table: str, ids: str) -> str:
         name = f"embedding.{table}.weight"
@@ -209,7 +211,7 @@ _WORD_INPUTS = (("word_ids", "int64"), ("word_weights", "float32"))
 def _bilstm(
     graph: Graph, weights: Mapping[str, Floats], settings: SequenceTaggerConfig, vectors: str, *, small: bool
 ) -> str:
-    """Add all layers of the LSTM, and return what they give, (length, texts, 2 * units)."""
+    """Add all layers of the BiLSTM; return the name of the output, (length, texts, 2 * units)."""
     for layer in range(settings.num_layers):
         stacked = {}
         for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
@@ -222,7 +224,10 @@ def _bilstm(
 
 
 def _window_cnn(graph: Graph, weights: Mapping[str, Floats], settings: SequenceTaggerConfig, vectors: str) -> str:
-    """Add the window CNN as one product whose parts are shifted and summed; return its (length, texts, channels)."""
+    """Add the window CNN; return the name of its output, (length, texts, channels).
+
+    The convolution is one matrix product, whose parts for each position of the window are shifted and summed.
+    """
     length = graph.node("Squeeze", graph.node("Shape", "ids", start=1, end=2), graph.ints(0))
     zero, one = (graph.constant(np.array(value, dtype=np.int64)) for value in (0, 1))
     positions = graph.node("Unsqueeze", graph.node("Range", zero, length, one), graph.ints(1))
@@ -233,7 +238,7 @@ def _window_cnn(graph: Graph, weights: Mapping[str, Floats], settings: SequenceT
     products = graph.node("MatMul", masked, graph.constant(filters.reshape(len(filters), -1)))
     padded = graph.node("Pad", products, graph.ints(side, 0, 0, side, 0, 0))
     total = graph.constant(_single(weights, "cnn.convolution.bias"))
-    for shift in range(settings.width):  # what a filter sees of its neighbour at this distance
+    for shift in range(settings.width):  # contribution of each position of the window
         end = shift - 2 * side or int(np.iinfo(np.int64).max)
         bounds = ((shift, shift * channels), (end, (shift + 1) * channels), (0, 2))
         total = graph.node("Add", total, graph.node("Slice", padded, *(graph.ints(*bound) for bound in bounds)))
@@ -241,15 +246,15 @@ def _window_cnn(graph: Graph, weights: Mapping[str, Floats], settings: SequenceT
 
 
 def export(source: Path, directory: Path, precision: str = "int8") -> None:
-    """Write a tagger's checkpoint with its graph.
+    """Write a checkpoint of a tagger with its ONNX graph.
 
     Args:
-        source: A checkpoint.
-        directory: Where it goes, which may be `source` itself.
+        source: Directory of the checkpoint.
+        directory: Output directory; may be `source`.
         precision: One of `PRECISIONS`.
 
     Raises:
-        CheckpointError: The source is no tagger, or the directory cannot be written.
+        CheckpointError: The source is not a tagger, or the directory cannot be written.
     """
     settings = read_settings(source)
     read_features(source, settings)
@@ -271,34 +276,34 @@ def _checksums(directory: Path, graph: bytes) -> dict[str, str]:
     return {"sha256": hashlib.sha256(graph).hexdigest(), "weights": hashlib.sha256(weights).hexdigest()}
 
 
-def _carried_graph(directory: Path) -> bytes | None:
-    """Return the graph that a checkpoint carries, None where it carries none.
+def _stored_graph(directory: Path) -> bytes | None:
+    """Return the graph stored in a checkpoint, or None.
 
     Raises:
-        CheckpointError: It is of other weights than those beside it, or of another opset.
+        CheckpointError: It was built from other weights, or for another opset.
     """
     path = directory / GRAPH_FILE
     if not path.is_file():
         return None
     graph = path.read_bytes()
-    said = checkpoint.read_config(directory, KIND).get("graph")
-    said = said if isinstance(said, dict) else {}
-    again = f"zhseq export {directory} --output {directory}"
-    if any(said.get(name) != value for name, value in _checksums(directory, graph).items()):
+    record = checkpoint.read_config(directory, KIND).get("graph")
+    record = record if isinstance(record, dict) else {}
+    command = f"zhseq export {directory} --output {directory}"
+    if any(record.get(name) != value for name, value in _checksums(directory, graph).items()):
         raise CheckpointError(
             "graph_of_other_weights",
             "{path} was not made of the weights beside it, by the checksums in {config}; make it again with: {again}",
             path=path,
             config=checkpoint.CONFIG_FILE,
-            again=again,
+            again=command,
         )
-    if said.get("opset") != OPSET:
+    if record.get("opset") != OPSET:
         raise CheckpointError(
             "graph_of_another_opset",
             "{path} is a graph of opset {found}, but this zhseq runs opset {expected}; make it again with: {again}",
             path=path,
-            found=said.get("opset"),
+            found=record.get("opset"),
             expected=OPSET,
-            again=again,
+            again=command,
         )
     return graph

@@ -1,9 +1,8 @@
-"""Find dictionary words in whole batches of text at once: the SoftLexicon sets of each character.
+"""SoftLexicon features: find the dictionary words around each character, for whole batches of text at once.
 
-Every n-gram of a text gets a 64-bit hash that rolls from length to length (one multiplication and one addition per
-character and length). A bitmap says which hashes cannot be in the dictionary, and the few others are looked up in a
-sorted table, beginning where their first bits say. That a foreign n-gram has the hash of a dictionary word is as likely
-as one in 10**14 per lookup.
+Every n-gram of a text gets a 64-bit rolling hash (one multiplication and one addition per character and length). A
+bitmap excludes most hashes that are not in the dictionary. The others are looked up in a sorted table, from an index
+given by their first bits. The probability of a false match is about 1e-14 per look-up.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ Rows = npt.NDArray[np.int32]
 Weights = npt.NDArray[np.float32]
 
 SEPARATOR = 0x0A
-"""Line feed: stands between texts, and is part of no word."""
+"""Line feed, between concatenated texts; not part of any word."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_MULTIPLIER), -1, 1 << 64))
-_FILTER_SLOTS = 16  # bits of the bitmap per n-gram: one lookup in 16 goes on to the table in vain
-_LAST_HASH = np.uint64(0xFFFFFFFFFFFFFFFF)  # ends the table: no hash is behind it
+_FILTER_SLOTS = 16  # bits of the bitmap per n-gram: one unknown hash in 16 passes it
+_LAST_HASH = np.uint64(0xFFFFFFFFFFFFFFFF)  # sentinel at the end of the table
 
 
 def rolling_hashes(points: CodePoints, longest: int) -> Iterator[Hashes]:
@@ -36,10 +35,10 @@ def rolling_hashes(points: CodePoints, longest: int) -> Iterator[Hashes]:
 
     Args:
         points: Code points, (characters,), with `SEPARATOR` between texts.
-        longest: Greatest n.
+        longest: Largest n.
 
     Yields:
-        (characters - n + 1,) uint64, by first character.
+        Hashes of the n-grams by first character, (characters - n + 1,) uint64.
     """
     mixed = _mix(points)
     hashes = mixed
@@ -50,14 +49,14 @@ def rolling_hashes(points: CodePoints, longest: int) -> Iterator[Hashes]:
 
 
 class TextHashes:
-    """Hashes of the n-grams of one text, for any n at the same cost; equal to those of `rolling_hashes`.
+    """Hashes of the n-grams of a text for any n, at a cost independent of n; equal to those of `rolling_hashes`.
 
-    With prefix sums of the polynomial that the hash is, an n-gram is a difference of two of them, shifted into place by
-    a power of the multiplier, which as an odd number has an inverse.
+    The hash is a polynomial, so that of an n-gram is the difference of two prefix sums times a power of the multiplier,
+    which is odd and so has an inverse modulo 2**64.
     """
 
     def __init__(self, points: CodePoints) -> None:
-        """Prepare a text, (characters,)."""
+        """Compute the prefix sums of a text, given by its code points, (characters,)."""
         powers = np.full(len(points), _MULTIPLIER, dtype=np.uint64)
         inverse = np.full(len(points), _INVERSE, dtype=np.uint64)
         powers[:1] = inverse[:1] = 1
@@ -66,15 +65,15 @@ class TextHashes:
         np.cumsum(_mix(points) * np.multiply.accumulate(inverse), out=self._sums[1:])
 
     def of_length(self, length: int) -> Hashes:
-        """Return the hashes of all n-grams of a length from 1 to that of the text, by first character, uint64."""
+        """Return the hashes of all n-grams of a length, by first character, (characters - length + 1,) uint64."""
         return (self._sums[length:] - self._sums[:-length]) * self._powers[length - 1 :]
 
 
 class NgramTable:
-    """Rows of n-grams of one length, looked up by their hashes."""
+    """A map from n-grams of one length to rows of a table, by their hashes."""
 
     def __init__(self, ngrams: CodePoints, rows: npt.ArrayLike) -> None:
-        """Create from the code points of n-grams, (n-grams, n), and the row of each.
+        """Create from the code points of n-grams, (n-grams, n), and the row of each, (n-grams,).
 
         Raises:
             ValueError: An n-gram occurs twice, or two share a hash.
@@ -90,19 +89,19 @@ class NgramTable:
         self._filter = np.zeros(1 << filter_bits, dtype=np.bool_)
         self._filter_shift = np.uint64(64 - filter_bits)
         self._filter[hashes >> self._filter_shift] = True
-        bits = filter_bits - 4  # so that about one hash has the same first bits
+        bits = filter_bits - 4  # about one hash per value of the first bits
         self._shift = np.uint64(64 - bits)
         counts = np.bincount((hashes >> self._shift).astype(np.int64), minlength=1 << bits)
-        self._first = (np.cumsum(counts) - counts).astype(np.int32)  # hash with these first bits, or the next one
+        self._first = (np.cumsum(counts) - counts).astype(np.int32)  # index of the first hash with these bits or more
 
     @property
     def packed(self) -> Packed:
-        """The same for the compiled loop, `ngrams_t`."""
+        """The table in the memory layout of `ngrams_t` of the C code."""
         possible = np.packbits(self._filter, bitorder="little")
         return Packed(self._hashes, self._rows, possible, self._first, int(self._filter_shift), int(self._shift))
 
     def find(self, hashes: Hashes, missing: int = 0) -> Rows:
-        """Return the row of each hash, `missing` for n-grams that are not here; shape as given, int32."""
+        """Return the row of each hash, `missing` for unknown n-grams; shape as given, int32."""
         rows = np.full(hashes.shape, missing, dtype=np.int32)
         maybe = self._filter.take((hashes >> self._filter_shift).view(np.int64)).nonzero()[0]
         wanted = hashes.take(maybe)
@@ -128,7 +127,7 @@ def _mix(points: CodePoints) -> Hashes:
 
 
 def _hash_all(points: CodePoints) -> Hashes:
-    """Hash n-grams, (n-grams, n); the same as `rolling_hashes` gives for them."""
+    """Hash n-grams, (n-grams, n), as `rolling_hashes` does."""
     hashes = _mix(points[:, 0])
     for column in points.T[1:]:
         hashes = hashes * _MULTIPLIER + _mix(column)
@@ -136,31 +135,37 @@ def _hash_all(points: CodePoints) -> Hashes:
 
 
 LIST_FREQUENCY = 200.0
-"""Frequency that every word of a list counts with."""
+"""Frequency that is assumed for every word of a list."""
 
 WordLists = dict[str, dict[int, CodePoints]]
-"""Words without a vector of their own, by list and length: their code points, (words, length)."""
+"""Code points of the words that share the embedding of a list, (words, length), by list and length."""
 
 
 class Lexicon:
-    """Words with frequencies; word i (from 1) has row i of the vector table, 0 is no word.
+    """Words with frequencies; word i (from 1) has row i of the embedding table, row 0 is for no word.
 
-    Words of lists (places, companies, ...) share the row of their list, which follow those of the words: what is
-    learned from some names of a list helps with the others, which no training text has.
+    Words of lists (places, companies, ...) share the row of their list; these rows follow those of the words. So what
+    is learned from some names of a list applies to names that do not occur in the training data.
 
-    The sets of a character hold the words that begin at it, contain it inside, end at it, and equal it. Because at
-    most one word of each length stands at each offset from a character, the sets are columns of a fixed table,
-    `slots_per_set(max_length)` columns for each set.
+    The four sets of a character are the words that begin at it, contain it inside, end at it, and equal it. There is at
+    most one word of each length at each offset from a character, so a set has a fixed number of columns,
+    `slots_per_set(max_length)`.
 
     Source: SoftLexicon, Ma et al. (2020), "Simplify the Usage of Lexicon in Chinese NER", section 3.
-    Differs: the weight of a word is the logarithm of its frequency, because with the frequency itself the most common
-    words leave the others no weight; words longer than `max_length` are not looked for; an empty set is a zero vector.
+    Differs: a word is weighted by the logarithm of its frequency, because with the frequency itself the most common
+    words leave the others no weight; words longer than `max_length` are ignored; an empty set is a zero vector.
     """
 
     def __init__(
         self, words: Sequence[str], frequencies: Sequence[float], max_length: int, lists: WordLists | None = None
     ) -> None:
-        """Create from different normalised words; no word of a list may stand in another one or among `words`.
+        """Create from distinct normalised words.
+
+        Args:
+            words: Words with an embedding of their own.
+            frequencies: Frequency of each word.
+            max_length: Maximum length of a word in characters.
+            lists: Words that share the embedding of their list; no word may be in two lists or in `words`.
 
         Raises:
             ValueError: A word is empty, longer than `max_length`, or occurs twice.
@@ -171,7 +176,7 @@ class Lexicon:
         self.lists = lists or {}
         counts = np.concatenate([[0.0], np.maximum(self.frequencies, 1.0), [LIST_FREQUENCY] * len(self.lists)])
         self.weights: Weights = np.log1p(counts).astype(np.float32)
-        """Of each row."""
+        """Weight of each row, row 0 included."""
         lengths = np.array([len(word) for word in words], dtype=np.int64)
         sizes = {*lengths.tolist(), *(length for by_length in self.lists.values() for length in by_length)}
         if sizes and not 1 <= min(sizes) <= max(sizes) <= max_length:
@@ -190,32 +195,32 @@ class Lexicon:
 
     @property
     def slots(self) -> int:
-        """Columns of each set, see `slots_per_set`."""
+        """Number of columns of each set, see `slots_per_set`."""
         return slots_per_set(self.max_length)
 
     @property
     def packed(self) -> dict[int, Packed]:
-        """The words of each length for the compiled loop."""
+        """The words of each length in the memory layout of the C code."""
         return {length: table.packed for length, table in self._tables.items()}
 
     def __len__(self) -> int:
-        """Return the rows: a word each, and a list each."""
+        """Return the number of rows: words and lists."""
         return len(self.words) + len(self.lists)
 
     def sets(self, hashes: Sequence[Hashes]) -> tuple[Rows, Weights]:
-        """Find the four sets of every character.
+        """Find the four sets of each character.
 
         Args:
-            hashes: What `rolling_hashes` yields, for the lengths 1 to `max_length`.
+            hashes: Hashes of the n-grams of the lengths 1 to `max_length`, see `rolling_hashes`.
 
         Returns:
-            rows: (characters, 4 * slots_per_set) int32, the sets begin, inside, end, single one after the other, 0
-                where there is no word.
-            weights: The same shape, float32, 0 in empty columns; those of a character sum to 4, or to 0 where it has
-                no word at all.
+            rows: Rows of the words, (characters, 4 * slots) int32: the sets begin, inside, end, single one after the
+                other; 0 in empty columns.
+            weights: Weights of the words, same shape, float32, 0 in empty columns. The weights of a character sum to
+                4, or to 0 if it has no words.
         """
         size = self.slots
-        rows = np.zeros((4 * size, len(hashes[0])), dtype=np.int32)  # a row for each slot: each is filled at once
+        rows = np.zeros((4 * size, len(hashes[0])), dtype=np.int32)  # by slot, so that each is contiguous
         inside = size
         for length, table in self._tables.items():
             if length > len(hashes):
@@ -235,12 +240,12 @@ class Lexicon:
         return np.ascontiguousarray(rows.T), np.ascontiguousarray(weights.T)
 
     def save(self, path: Path) -> None:
-        """Write one word and its frequency a line."""
+        """Write one word and its frequency per line."""
         pairs = zip(self.words, self.frequencies.tolist(), strict=True)
         path.write_text("".join(f"{escape(word)}\t{frequency:g}\n" for word, frequency in pairs), encoding="utf-8")
 
     def save_lists(self, path: Path) -> None:
-        """Write a line for each list and length: name of the list, length, and all its words joined."""
+        """Write a line for each list and length: name of the list, length, and all its words concatenated."""
         rows = [
             f"{escape(name)}\t{length}\t{escape(from_codepoints(points.ravel()))}\n"
             for name, by_length in self.lists.items()
@@ -250,16 +255,16 @@ class Lexicon:
 
     @classmethod
     def load(cls, path: Path, max_length: int, lists: Path | None = None) -> Lexicon:
-        """Read what `save` and, where `lists` is a file, `save_lists` wrote.
+        """Read the file written by `save` and, if given, the one written by `save_lists`.
 
         Raises:
-            CheckpointError: A file is missing or is not a list of words.
+            CheckpointError: A file is missing or damaged.
         """
         try:
             lines = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n") if line]
             words = [unescape(word) for word, _ in lines]
             frequencies = [float(frequency) for _, frequency in lines]
-            path = lists or path  # what is wrong from here on
+            path = lists or path  # the file that an error message from here on names
             return cls(words, frequencies, max_length, _read_lists(lists) if lists else None)
         except (OSError, ValueError) as error:
             raise CheckpointError(
@@ -271,11 +276,11 @@ class Lexicon:
 
 
 def _read_lists(path: Path) -> WordLists:
-    """Read what `Lexicon.save_lists` wrote.
+    """Read the file written by `Lexicon.save_lists`.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: A line is not as it should be.
+        OSError: The file cannot be read.
+        ValueError: A line is invalid.
     """
     lists: WordLists = {}
     for line in path.read_text(encoding="utf-8").split("\n"):
@@ -286,12 +291,12 @@ def _read_lists(path: Path) -> WordLists:
 
 
 def slots_per_set(max_length: int) -> int:
-    """Return the columns of each of the four sets: those of the largest one."""
+    """Return the number of columns of each of the four sets: that of the largest set."""
     return max(max_length - 1, (max_length - 1) * (max_length - 2) // 2, 1)
 
 
 def jieba_frequencies() -> dict[str, float]:
-    """Return the words of jieba's dictionary, normalised, with their frequencies."""
+    """Return the frequencies of jieba's dictionary by normalised word."""
     import jieba
 
     frequencies: dict[str, float] = {}
@@ -304,7 +309,7 @@ def jieba_frequencies() -> dict[str, float]:
 
 
 def _read_text(path: Path) -> str:
-    """Read a file of words.
+    """Read a UTF-8 file.
 
     Raises:
         InputError: It cannot be read.
@@ -321,10 +326,10 @@ def _read_text(path: Path) -> str:
 
 
 def read_word_list(path: Path) -> dict[str, float]:
-    """Read a user's words: one a line, optionally with a frequency after a blank or tab (1000 without).
+    """Read a word list: one word per line, optionally with a frequency after a blank or tab (default 1000).
 
     Raises:
-        InputError: The file cannot be read, or a line has a frequency that is no positive number.
+        InputError: The file cannot be read, or a frequency is not a positive number.
     """
     lines = _read_text(path).splitlines()
     words: dict[str, float] = {}
@@ -348,12 +353,12 @@ def read_word_list(path: Path) -> dict[str, float]:
 
 
 def read_word_lists(directory: Path, words: Iterable[str], max_length: int) -> WordLists:
-    """Read the lists of a directory: a file `NAME.txt` for each, a word a line, in UTF-8.
+    """Read the word lists of a directory: UTF-8 files `NAME.txt`, one word per line.
 
     Args:
-        directory: Where they are; the files count in the order of their names.
-        words: Words that have a vector of their own, and so are left out of the lists.
-        max_length: Longer words are left out.
+        directory: Directory of the lists, which are read in the order of their names.
+        words: Words with an embedding of their own, which are removed from the lists.
+        max_length: Maximum length of a word in characters; longer ones are ignored.
 
     Raises:
         InputError: There is no list, or one cannot be read.
@@ -382,18 +387,17 @@ def read_word_lists(directory: Path, words: Iterable[str], max_length: int) -> W
 def choose_words(
     frequencies: Mapping[str, float], limit: int, max_length: int, *, own: Mapping[str, float], known: Iterable[str]
 ) -> tuple[list[str], list[float]]:
-    """Choose the words to look for: a user's own, and the most frequent of a dictionary that have a vector.
+    """Choose the words of a lexicon: the user's own, and the most frequent dictionary words with pretrained vectors.
 
     Args:
-        frequencies: The dictionary.
-        limit: Most words in all; a user's own are always taken.
-        max_length: Longer words are left out.
-        own: A user's words.
-        known: Words that have a vector, the most frequent in raw text first; empty if there are no vectors at all,
-            and then the dictionary's own frequencies decide.
+        frequencies: Frequencies of the dictionary by word.
+        limit: Maximum number of words; the user's own words are always included.
+        max_length: Maximum length of a word in characters; longer ones are ignored.
+        own: Frequencies of the user's own words by word.
+        known: Words with pretrained vectors, most frequent in raw text first; if empty, rank by `frequencies`.
 
     Returns:
-        Words and frequencies, the most valuable first.
+        Words and their frequencies, the user's own first, then by rank.
     """
     ranked = [word for word in known if word in frequencies]
     if not ranked:

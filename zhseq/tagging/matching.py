@@ -1,8 +1,8 @@
-"""What is known of the words of a block of lines before a model reads it: by their spelling, or by a dictionary.
+"""Find words by regular expressions and by look-up in a user dictionary, before the model reads a text.
 
-Addresses, numbers, codes, emoji and marks are found by their spelling. The kinds, and the part of speech each gives,
-are those of a corpus of modern text in the standard of the People's Daily; `docs/modern.md` has the table of how often
-the corpus agrees. A kind that the corpus does not cut and tag in one way is left to the model.
+Built-in patterns recognise URLs, numbers, codes, emoji and symbols. Their kinds and part-of-speech tags follow a corpus
+of modern text annotated by the People's Daily standard; `docs/modern.md` has a table of how often the corpus agrees. A
+kind that the corpus does not segment and tag consistently is left to the model.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PatternKind:
-    """A kind of text that is recognised by its spelling.
+    """A kind of word that is recognised by a built-in regular expression.
 
     Attributes:
-        name: What it is called.
-        expression: A regular expression for normalised text, without groups.
-        pos: The part of speech it has; empty: the model decides on one.
-        nameless: Whether no part of it can belong to a named entity.
+        name: Name of the kind; empty: the text is skipped, so that no other pattern matches it.
+        expression: Regular expression for normalised text, without capturing groups.
+        pos: Part-of-speech tag; empty: the model chooses.
+        nameless: Whether the match cannot be part of a named entity.
     """
 
     name: str
@@ -44,16 +44,16 @@ class PatternKind:
 
 
 class PatternSpan(NamedTuple):
-    """One piece of text that is a word by its spelling: `text[start:end]`, in code points."""
+    """A match of a built-in pattern: `text[start:end]`, in code points."""
 
     start: int
     end: int
     kind: str
     """Name of the kind, see `KINDS`."""
     pos: str
-    """The part of speech it has; empty: the model decides."""
+    """Part-of-speech tag; empty: the model chooses."""
     nameless: bool
-    """Whether no part of it can belong to a named entity."""
+    """Whether the match cannot be part of a named entity."""
 
 
 _LETTER = "A-Za-zÀ-ÖØ-öø-ɏͰ-ϿЀ-ӿ"
@@ -61,10 +61,10 @@ _WORD = f"{_LETTER}0-9"
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 _BEGIN = rf"(?<![{_WORD}])"
 _END = rf"(?![{_WORD}])"
-# A number does not begin behind what may belong to it, and does not end before more of it.
+# A number is not preceded or followed by characters that may be part of it.
 _FIRST = rf"(?<![{_WORD}.·∶:\-－—/~*×+])"
 _LAST = rf"{_END}(?![.·∶:/*×+~\-—][0-9])"
-# A run of letters is whole: no sign joins it to others.
+# A run of letters is not joined to others by a symbol.
 _ALONE = rf"(?<![{_WORD}_'&/+—·.\-–])(?<![{_WORD}]\()"
 _DONE = rf"(?![{_WORD}_])(?!['&/+—·.\-–(][{_WORD}])"
 _YEAR = r"(?:1[5-9]|20)[0-9]{2}"
@@ -81,7 +81,7 @@ _UNITS = (
     "ug|km²|km|cm|CM|mm|MM|nm|μm|um|m²|m³|m2|m3|ml|mL|ML|KB|MB|GB|TB|Gb|Mb|kW|KW|dB|px|bp|oz|ms|pt|g|W|V"
 )
 _TAIL = "/[A-Za-z0-9._~%?#@$&*+=:/-]*"
-_LINK = "[A-Za-z0-9/=&_#%~-]"  # what a link ends with: not with the mark of the sentence around it
+_LINK = "[A-Za-z0-9/=&_#%~-]"  # last character of a URL; punctuation at the end belongs to the sentence
 _FACE = "ω▽﹏╥≧≦◕ಠ∀￣︶︿⊙´｀ˊˋ▔Ддεз‵′⌒▿◡ㄒ╯╰ツ•◉º゜ﾟ・･ᴗ﹃∇≖ㅂ"
 _EYE = "><^T;=QOo0*@uUxX+-"
 
@@ -122,7 +122,7 @@ KINDS = (
         "m",
     ),
     PatternKind("user", rf"(?<=@)[A-Za-z0-9-]*[A-Za-z0-9](?![{_WORD}_{_HAN}-])", "nx", nameless=False),
-    PatternKind("", rf"(?<=@)(?:(?!www\.|https?:)[{_WORD}_{_HAN}-])+"),  # a name of other letters: the model decides
+    PatternKind("", rf"(?<=@)(?:(?!www\.|https?:)[{_WORD}_{_HAN}-])+"),  # other user names: left to the model
     PatternKind("at sign", "@", "w"),
     PatternKind("clock time", rf"{_FIRST}{_CLOCK}(?::[0-5][0-9])?(?:[-~]{_CLOCK})?{_LAST}(?!日)", "m"),
     PatternKind("year", rf"{_FIRST}{_YEAR}年(?!度)", "t", nameless=False),
@@ -141,7 +141,7 @@ KINDS = (
     ),
     PatternKind("dotted number", rf"{_FIRST}[0-9]{{1,2}}(?:\.[0-9]{{1,3}}){{2,}}{_LAST}", "m"),
     PatternKind("ratio", rf"{_FIRST}(?:[0-9]{{1,3}}:[0-9]{{1,3}}|[0-9]+∶[0-9]+){_LAST}(?![年月日])", "m"),
-    PatternKind("", rf"{_FIRST}{_YEAR}[-~]{_YEAR}{_LAST}"),  # from year to year: not always one word
+    PatternKind("", rf"{_FIRST}{_YEAR}[-~]{_YEAR}{_LAST}"),  # ranges of years are not always one word
     PatternKind("range", rf"{_FIRST}[0-9]+(?:\.[0-9]+)?[-~][0-9]+(?:\.[0-9]+)?%?{_LAST}(?![年月日号])", "m"),
     PatternKind("fraction", rf"{_FIRST}[0-9]+/[0-9]+{_LAST}", "m"),
     PatternKind("sum", rf"{_FIRST}[0-9]+(?:[*+][0-9]+)+{_LAST}", "m"),
@@ -162,34 +162,34 @@ KINDS = (
         "joined letters", rf"{_ALONE}[{_LETTER}]+(?:[-.'&][{_LETTER}]+)+{_DONE}(?![.(]\b)", "nx", nameless=False
     ),
     PatternKind("letters", rf"{_ALONE}[{_LETTER}]{{3,}}{_DONE}", "nx", nameless=False),
-    PatternKind("", rf"[{_WORD}]+(?:[_'&/+—·.–-]+[{_WORD}]+)*"),  # anything else of that kind: the model decides
+    PatternKind("", rf"[{_WORD}]+(?:[_'&/+—·.–-]+[{_WORD}]+)*"),  # other letters and digits: left to the model
     PatternKind("ellipsis", r"…+|\.{3,}|·{2,}", "w"),
     PatternKind("dash", r"—{2,}|―{2,}", "w"),
     PatternKind("number sign", "#", "w"),
     PatternKind("bracket", r"[\[\]]", "w"),
     PatternKind("underscore", "_+", "w"),
 )
-"""What is found by spelling, the first that fits. Kinds without a name are passed over, and so keep others out."""
+"""Built-in patterns in order of precedence. Matches without a name are skipped, so that no later pattern matches."""
 
 EMOJI = PatternKind("emoji", r"[\p{Emoji_Presentation}\p{Extended_Pictographic}\p{Regional_Indicator}]", "w")
-"""A whole cluster that begins with such a character; found apart, because only `regex` knows clusters."""
+"""First character of an emoji; the match is its grapheme cluster, which only the package `regex` supports."""
 ALL_KINDS = (*KINDS, EMOJI)
-"""A kind's number is its place here."""
+"""All built-in patterns; the number of a kind is its index."""
 PATTERN_TAGS = frozenset(kind.pos for kind in ALL_KINDS if kind.pos)
-"""Parts of speech that a model needs to have for these kinds."""
+"""Part-of-speech tags of the built-in patterns; they are used only with models that have all of these tags."""
 
-# What no kind begins with is skipped in one step; each group is a kind, and its number that of the kind, from 1.
+# Skip in one step all characters with which no kind begins. Group number i (from 1) is the kind with index i - 1.
 _SKIPPED = rf"(?<!@)[^{_WORD}@#\[\]_~/(…·.—―→←^>=:;\-*ヾヽ\\٩୧]+"
 
 
 @dataclass(frozen=True)
 class PatternMatches:
-    """Pieces of texts laid end to end that are words by their spelling, in order and without overlap.
+    """Matches of built-in patterns in concatenated texts, in order and without overlap.
 
     Attributes:
-        starts: First characters, (pieces,).
-        ends: The characters behind the last, (pieces,).
-        kinds: Their places in `ALL_KINDS`, (pieces,).
+        starts: Starts, (matches,) int64.
+        ends: Ends, exclusive, (matches,) int64.
+        kinds: Indices in `ALL_KINDS`, (matches,) int64.
     """
 
     starts: Ints
@@ -198,10 +198,13 @@ class PatternMatches:
 
 
 def find_patterns(texts: Sequence[str]) -> list[list[PatternSpan]]:
-    """Find what is a word by its spelling in each text, in order and without overlap.
+    """Find the matches of the built-in patterns in each text, in order and without overlap.
 
     Args:
-        texts: Of any length; offsets count their code points, whatever their width and script.
+        texts: Texts of any length, not necessarily normalised.
+
+    Returns:
+        The matches of each text, in code points of the original text.
     """
     lines = np.concatenate([[0], np.cumsum([len(text) for text in texts], dtype=np.int64)]).astype(np.int64)
     found = match_patterns(codepoints(normalize("".join(texts))), lines)
@@ -216,14 +219,14 @@ def find_patterns(texts: Sequence[str]) -> list[list[PatternSpan]]:
 
 
 def match_patterns(points: CodePoints, lines: Ints) -> PatternMatches:
-    """Find what is a word by its spelling in a block of lines.
+    """Find the matches of the built-in patterns in a block of lines.
 
     Args:
-        points: Normalised code points of the lines laid end to end, (characters,).
-        lines: Where each line begins, and the end of the last, (lines + 1,).
+        points: Normalised code points of the concatenated lines, (characters,).
+        lines: Start of each line, and the end of the last, (lines + 1,).
     """
     inner = lines[1:-1]
-    text = from_codepoints(np.insert(points, inner, ord("\n")) if len(inner) else points)  # no piece goes across lines
+    text = from_codepoints(np.insert(points, inner, ord("\n")) if len(inner) else points)  # no match crosses lines
     rows = [
         (match.start(), match.end(), match.lastindex - 1)
         for match in _expression().finditer(text)
@@ -233,7 +236,7 @@ def match_patterns(points: CodePoints, lines: Ints) -> PatternMatches:
     if not rows:
         return PatternMatches(NOTHING, NOTHING, NOTHING)
     starts, ends, kinds = np.array(sorted(rows), dtype=np.int64).T
-    before = np.searchsorted(inner + np.arange(1, len(inner) + 1), starts, side="right")  # line ends put in before it
+    before = np.searchsorted(inner + np.arange(1, len(inner) + 1), starts, side="right")  # line feeds inserted before
     return PatternMatches(starts - before, ends - before, kinds)
 
 
@@ -249,7 +252,7 @@ _POSSIBLE_EMOJI = re.compile("[\u2300-\u2bff\U0001f000-\U0001ffff]")
 
 
 def _emoji(text: str, taken: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Find the clusters of emoji that touch no other piece."""
+    """Find the emoji that overlap no other match."""
     candidates = [match.start() for match in _POSSIBLE_EMOJI.finditer(text)]
     if not candidates:
         return
@@ -270,22 +273,21 @@ def _cluster() -> regex.Pattern[str]:
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-_BEFORE_HAN = 0x2E80  # scripts that write words apart lie before; Han, kana and their marks from here on
+_BEFORE_HAN = 0x2E80  # Han, kana and their punctuation begin here; scripts that separate words come before
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """What is said of the words that are matched, a row for each.
+    """Attributes of known words, one row per word.
 
-    Row 0 stands for no word; the next rows are those of `ALL_KINDS`, in every table; then come the entries of a
-    dictionary.
+    Row 0 is for no word. The next rows are those of `ALL_KINDS`, followed by the entries of a dictionary.
 
     Attributes:
-        bonus: What a path gains by the word, nats, (rows,).
-        force: Whether it is a word wherever it stands, (rows,).
-        pos: Its part of speech, by number in `names`, (rows,).
-        labels: Its entity label, likewise, (rows,).
-        names: All parts of speech and labels; number 0 is empty, for none.
+        bonus: Bonus of a path that contains the word, in nats, (rows,) float32.
+        force: Whether the word is forced, (rows,) bool.
+        pos: Index in `names` of its part-of-speech tag, (rows,) int64.
+        labels: Index in `names` of its entity label, (rows,) int64.
+        names: All part-of-speech tags and labels; index 0 is the empty string, for none.
     """
 
     bonus: Floats
@@ -296,12 +298,12 @@ class Attributes:
 
 
 FIRST_ENTRY = 1 + len(ALL_KINDS)
-"""The first row of `Attributes` that belongs to a dictionary."""
+"""First row of `Attributes` that is a dictionary entry."""
 
 
 @lru_cache(maxsize=1)
 def pattern_attributes() -> Attributes:
-    """Return the attributes of the pieces that are known by their spelling: all that there is without a dictionary."""
+    """Return the attributes without a dictionary: those of the built-in patterns."""
     parts = ["", *(kind.pos for kind in ALL_KINDS)]
     names = tuple(dict.fromkeys(parts))
     force = np.array([False] + [True] * len(ALL_KINDS))
@@ -311,13 +313,13 @@ def pattern_attributes() -> Attributes:
 
 NOTHING = np.zeros(0, dtype=np.int64)
 Found = tuple[Ints, Ints, Ints]
-"""Starts, ends and rows of matches."""
+"""Starts, ends and rows of `Attributes` of matches, each (matches,) int64."""
 
 
 class WordTables:
-    """The words of a dictionary at one moment; never changed, so that any number of threads may read it.
+    """An immutable snapshot of a user dictionary, which any number of threads may read.
 
-    A table for each length of word; later tables of a length overrule earlier ones, and their row 0 takes a word away.
+    There are hash tables for each word length, in layers. Later layers override earlier ones; row 0 removes a word.
     """
 
     def __init__(
@@ -327,13 +329,13 @@ class WordTables:
         patterns: Sequence[OwnPattern] = (),
         apart: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
-        """Create a table.
+        """Create a snapshot.
 
         Args:
-            tables: Layers of tables by length, which map the hash of a word to its row of `attributes`.
-            attributes: Of the words and the patterns.
-            patterns: The user's own.
-            apart: Normalised texts, and where in them no word may go across.
+            tables: Layers of tables by word length, which map the hash of a word to its row of `attributes`.
+            attributes: Attributes of words and patterns.
+            patterns: User patterns.
+            apart: Offsets that no word may cross, by normalised text.
         """
         lengths = sorted({length for layer in tables for length in layer})
         self._tables = [(n, [layer[n] for layer in tables if n in layer]) for n in lengths]
@@ -346,14 +348,14 @@ class WordTables:
         self.attributes = attributes
 
     def words(self, points: CodePoints, line_of: Ints) -> Found:
-        """Find all words of the dictionary that may stand in some lines.
+        """Find all occurrences of dictionary words in a block of lines.
 
-        A word does not begin or end between two letters or digits of a script that writes its words apart: `AI` is not
+        A word does not begin or end between two letters or digits of a script that separates words: `AI` does not match
         in `MAIN`.
 
         Args:
-            points: Normalised code points of the lines laid end to end, (characters,).
-            line_of: The line of each, (characters,).
+            points: Normalised code points of the concatenated lines, (characters,).
+            line_of: Line of each character, (characters,).
         """
         hashes = TextHashes(points)
         found: list[Found] = []
@@ -373,7 +375,7 @@ class WordTables:
         return starts[possible], ends[possible], rows[possible]
 
     def own_patterns(self, points: CodePoints, lines: Ints) -> Found:
-        """Find what the user's own patterns match, line by line.
+        """Find the matches of the user patterns, line by line.
 
         Raises:
             InputError: A pattern takes too long.
@@ -392,14 +394,14 @@ class WordTables:
         return starts, ends, rows
 
     def cuts(self, points: CodePoints, lines: Ints) -> tuple[Ints, Ints]:
-        """Find where no word may go across: these characters, in order, and the length of the text that says so."""
+        """Find the cuts: positions that no word may cross, sorted, and the length of the text of each cut."""
         if self._joined is None:
             return NOTHING, NOTHING
         inner = lines[1:-1]
         text = from_codepoints(np.insert(points, inner, ord("\n")))
         sizes: dict[int, int] = {}
         for match in self._joined.finditer(text):
-            # Of several that begin here, the longest was found; the others may cut elsewhere.
+            # The match is the longest text that begins here; shorter ones may add other cuts.
             whole = match[1]
             for size in range(2, len(whole) + 1):
                 for cut in self._apart.get(whole[:size], ()):
@@ -412,21 +414,21 @@ class WordTables:
 
 @dataclass(frozen=True)
 class OwnPattern:
-    """A regular expression of a user's.
+    """A regular expression of a user dictionary.
 
     Attributes:
-        expression: For normalised text.
-        row: Its row of the attributes.
+        expression: Expression for normalised text.
+        row: Its row of `Attributes`.
     """
 
     expression: regex.Pattern[str]
     row: int
 
     def find(self, texts: Sequence[tuple[int, str]]) -> Iterator[tuple[int, int, int]]:
-        """Yield for each match in some texts the number that came with the text, its start and its end.
+        """Yield number of the text, start and end of each match in numbered texts.
 
         Raises:
-            InputError: It takes longer than `PATTERN_SECONDS`.
+            InputError: The search takes longer than `PATTERN_SECONDS`.
         """
         deadline = time.monotonic() + PATTERN_SECONDS
         try:
@@ -446,11 +448,11 @@ class OwnPattern:
 
 
 PATTERN_SECONDS = 5.0
-"""What one of a user's patterns may take in a block of some ten thousand characters; usual ones take milliseconds."""
+"""Time limit in seconds of a user pattern in a block of some ten thousand characters; usual ones take milliseconds."""
 
 
 def join(parts: Sequence[Found]) -> Found:
-    """Return the matches of all parts."""
+    """Concatenate matches."""
     if not parts:
         return NOTHING, NOTHING, NOTHING
     starts, ends, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -458,7 +460,7 @@ def join(parts: Sequence[Found]) -> Found:
 
 
 def _inside_latin_words(points: CodePoints, line_of: Ints) -> Bools:
-    """Tell which places, (characters + 1,), lie between two letters or digits of a script that writes words apart."""
+    """Return which positions are between two letters or digits of a script that separates words, (characters + 1,)."""
     letters = _letters()[np.minimum(points, _BEFORE_HAN)]
     inside = np.zeros(len(points) + 1, dtype=np.bool_)
     inside[1:-1] = letters[:-1] & letters[1:] & (line_of[:-1] == line_of[1:])

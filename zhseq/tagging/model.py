@@ -1,4 +1,4 @@
-"""Define the BiLSTM-CNN-CRF over characters, with one encoder and a head for each task, and what trains its encoder."""
+"""The tagger's network: a character BiLSTM-CNN-CRF with one encoder and a head for each task, and its pretraining."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from zhseq.text.vocab import Vocab
 
 
 class SequenceTagger(nn.Module):
-    """Window CNN and BiLSTM side by side over the embedded characters, a linear layer and a CRF for each head.
+    """Window CNN and BiLSTM side by side over embedded characters, with a linear layer and a CRF for each head.
 
     Source: Ma and Hovy (2016), "End-to-end Sequence Labeling via Bi-directional LSTM-CNNs-CRF".
-    Differs: the unit is the Chinese character, so the CNN runs over windows of characters, not inside of a word, and
-    beside the BiLSTM, not before it; several heads share the encoder.
+    Differs: the unit is the Chinese character, so the CNN convolves over windows of characters rather than inside a
+    word, and beside the BiLSTM rather than before it; several heads share the encoder.
     """
 
     def __init__(self, config: SequenceTaggerConfig) -> None:
@@ -61,7 +61,7 @@ class SequenceTagger(nn.Module):
         self.crfs = nn.ModuleDict({head: _crf(tags) for head, tags in config.heads.items()})
 
     def encode(self, batch: Batch[Tensor]) -> Tensor:
-        """Return a vector for each character, (batch, length, 2 * hidden_size + channels)."""
+        """Return the encoding of each character, (batch, length, 2 * hidden_size + channels)."""
         if self.training and self.config.unknown_rate:
             hidden = torch.rand(batch.ids.shape, device=batch.ids.device) < self.config.unknown_rate
             batch = dataclasses.replace(batch, ids=batch.ids.masked_fill(hidden & batch.mask, Vocab.unk_id))
@@ -73,12 +73,12 @@ class SequenceTagger(nn.Module):
         return encoded
 
     def emissions(self, batch: Batch[Tensor], heads: tuple[str, ...] | None = None) -> dict[str, Tensor]:
-        """Return the score of each tag at each character, {head: (batch, length, tags)}, of some or all heads."""
+        """Return the emission scores of some heads, by default of all, {head: (batch, length, tags)}."""
         encoded = self.encode(batch)
         return {head: self.projections[head](encoded) for head in heads or self.config.heads}
 
     def lower_precision(self) -> None:
-        """Keep the weights in bfloat16, for tagging only; word vectors and CRFs, which are summed, stay in float32."""
+        """Convert the weights to bfloat16, for tagging only; word embeddings and CRFs stay in float32."""
         vectors = (self.embedding.characters, self.embedding.bigrams)
         for layer in (*vectors, self.lstm, self.cnn, self.projections):
             if layer is not None:
@@ -104,10 +104,10 @@ def _crf(tags: tuple[str, ...]) -> CRF:
 
 
 class TorchNetwork:
-    """Scores tags with PyTorch, see `zhseq.tagging.decoding.Network`."""
+    """Compute emission scores with PyTorch, see `zhseq.tagging.decoding.Network`."""
 
     def __init__(self, model: SequenceTagger, features: TaggerFeatures) -> None:
-        """Wrap a model in evaluation mode, as its parameters are now, and its features."""
+        """Wrap a model in evaluation mode and its features; the CRF parameters are copied."""
         self.model, self.features, self.heads = model, features, model.config.heads
         self.chains = {}
         for head, tags in self.heads.items():
@@ -124,7 +124,7 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def emissions(self, points: CodePoints, lengths: Ints, heads: Sequence[str]) -> dict[str, Floats]:
-        """Score the tags of some texts; see `Network.emissions`."""
+        """Compute the emission scores of texts, see `Network.emissions`."""
         texts = len(lengths)
         spare = filling_rows_for_lstm(texts)  # pad with copies of the last row; their results are discarded
         points = np.concatenate([points, np.tile(points[len(points) - int(lengths[-1]) :], spare)])
@@ -134,10 +134,11 @@ class TorchNetwork:
 
 
 class MaskedLanguageModel(nn.Module):
-    """Guesses hidden characters from what stands on both sides of them.
+    """Masked language model for pretraining the encoder: predict masked characters from their context.
 
-    Source: Devlin et al. (2019), section 3.1, task 1. Differs: the encoder is the tagger's BiLSTM and CNN; a hidden
-    character also hides the bigrams and dictionary words that it is part of, and none is left as it is or exchanged.
+    Source: Devlin et al. (2019), section 3.1, task 1. Differs: the encoder is the tagger's BiLSTM and CNN; masking a
+    character also masks the bigrams and lexicon words that it is part of; masked characters are never kept or replaced
+    by random ones.
     """
 
     def __init__(self, tagger: SequenceTagger) -> None:
@@ -148,15 +149,15 @@ class MaskedLanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def loss(self, batch: Batch[Tensor]) -> Tensor:
-        """Return the mean cross-entropy of the hidden characters, in nats.
+        """Return the mean cross-entropy of the masked characters in nats, a scalar tensor.
 
-        `batch.targets` holds the character's id where it is hidden and `IGNORED` elsewhere.
+        `batch.targets` contains the id of each masked character, and `IGNORED` elsewhere.
         """
         guesses, targets = self._guesses(batch)
         return linear_cross_entropy(guesses, self.tagger.embedding.characters.weight, self.bias, targets)
 
     def count_right(self, batch: Batch[Tensor]) -> tuple[Tensor, int]:
-        """Return how many hidden characters the best guess finds, and how many are hidden."""
+        """Return the number of masked characters predicted correctly, and the number of masked characters."""
         guesses, targets = self._guesses(batch)
         scores = guesses.float() @ self.tagger.embedding.characters.weight.T + self.bias
         return (scores.argmax(dim=1) == targets).sum(), len(targets)
@@ -169,19 +170,18 @@ class MaskedLanguageModel(nn.Module):
 
 @torch.no_grad()
 def widened(model: SequenceTagger, units: int) -> SequenceTagger:
-    """Return a tagger with more units in each direction of its LSTM that computes what `model` does.
+    """Return a tagger with more BiLSTM units per direction that computes the same function as `model`.
 
-    The new units begin at random; the old ones and all that reads the LSTM ignore them (weights of 0) until they are
-    trained.
+    New units are initialised at random; the weights from them to old units and to later layers are 0.
 
     Source: Chen et al. (2016), "Net2Net". Differs: new units are not copies of old ones.
     """
     size = model.config.hidden_size
     wide = SequenceTagger(dataclasses.replace(model.config, hidden_size=units))
-    old_units = torch.cat([torch.arange(size), units + torch.arange(size)])  # their columns in what reads the LSTM
+    old_units = torch.cat([torch.arange(size), units + torch.arange(size)])  # their columns in the LSTM's output
     for (name, old), new in zip(model.state_dict().items(), wide.state_dict().values(), strict=True):
         if name.startswith("lstm."):
-            gates = new.view(4, units, -1)[:, :size].zero_()  # those of the old units
+            gates = new.view(4, units, -1)[:, :size].zero_()  # gates of the old units
             columns = old_units if gates.shape[2] == 2 * units else torch.arange(old[0].numel())
             gates[:, :, columns] = old.view(4, size, -1)
         elif name.startswith("projections.") and name.endswith(".weight"):
@@ -192,10 +192,10 @@ def widened(model: SequenceTagger, units: int) -> SequenceTagger:
 
 
 def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
-    """Read model and features of a checkpoint directory.
+    """Load model and features from a checkpoint directory.
 
     Raises:
-        CheckpointError: It is missing, damaged, or no tagger.
+        CheckpointError: It is missing, damaged, or not that of a tagger.
     """
     settings = read_settings(directory)
     features = read_features(directory, settings)
@@ -205,10 +205,10 @@ def load_parts(directory: Path) -> tuple[SequenceTagger, TaggerFeatures]:
 
 
 def load_network(directory: Path, device: str) -> TorchNetwork:
-    """Read a checkpoint directory for tagging on a device, in the precision that is fastest there.
+    """Load a checkpoint directory for tagging on a device, in the fastest precision there (bfloat16 or float32).
 
     Raises:
-        CheckpointError: It is missing, damaged, or no tagger.
+        CheckpointError: It is missing, damaged, or not that of a tagger.
         ConfigError: The device is not available.
     """
     target = pick_device(device)
@@ -220,6 +220,13 @@ def load_network(directory: Path, device: str) -> TorchNetwork:
 
 
 def save(directory: Path, model: SequenceTagger, features: TaggerFeatures, training: dict[str, Any]) -> None:
-    """Write a tagger as a checkpoint directory; `training` records how it was made."""
+    """Save a tagger as a checkpoint directory.
+
+    Args:
+        directory: The directory.
+        model: The network.
+        features: Its vocabularies.
+        training: Record of the training, for `config.json`.
+    """
     config = {"kind": KIND, "version": 1, "model": to_dict(model.config), "training": training}
     checkpoint.save(directory, config=config, tensors=model.state_dict(), files=features.files())

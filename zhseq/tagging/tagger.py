@@ -1,4 +1,4 @@
-"""The library of the tagging half: `Tagger.load()("江泽民主席访问北京")` -> words, parts of speech, entities."""
+"""Tag Chinese text: `Tagger.load()("江泽民主席访问北京")` returns words, part-of-speech tags and named entities."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ from zhseq.tagging.blocks import TextBlock
 from zhseq.tagging.decoding import Network, Spans, find_spans, tag_table
 from zhseq.tagging.dictionary import UserDictionary
 from zhseq.tagging.features import Ints
-from zhseq.tagging.formats import Columns, Document, Entity, Word, unread
+from zhseq.tagging.formats import Columns, Document, Entity, Word, lazy_documents
 from zhseq.tagging.matching import PATTERN_TAGS, WordTables
 from zhseq.text.tags import TASKS
 
 SECTION_MARGIN = 512
-"""Characters behind a section of a long text that are looked at to find its end."""
-_BLOCK_LINES = 1024  # lines that are read ahead and tagged together
-_BLOCK_CHARACTERS = 48_000  # or fewer, so that memory stays flat whatever the length of a line
-_CACHED_SHAPES = 128  # single texts are of few shapes, and quicker where these are kept
+"""Characters after the target length of a section that are searched for a place to end it."""
+_BLOCK_LINES = 1024  # most lines that are tagged together
+_BLOCK_CHARACTERS = 48_000  # most characters of a block, to bound memory whatever the length of a line
+_CACHED_SHAPES = 128  # single texts have few different shapes, and PyTorch is faster if it caches them
 
 
 class Tagger:
-    """Finds words, parts of speech and named entities. One object may be used from several threads.
+    """Segment text into words and tag parts of speech and named entities.
+
+    One tagger may be used from several threads.
 
     Attributes:
-        tasks: What the model does: `pos`, `ner` or both.
-        labels: For each task the labels that the model gives, sorted: parts of speech, kinds of entities. What one
-            means is told by `zhseq.explain`. A model that only finds words has the one label that is empty.
-        patterns: Whether what is a word by its spelling (addresses, numbers, codes, emoji) is one here, see
-            `zhseq.tagging.matching`; only where the model has the parts of speech of these.
-        network: What scores the tags.
+        tasks: Tasks of the model: `pos` (words with their part-of-speech tags), `ner` (named entities) or both.
+        labels: Labels of the model for each task, sorted: part-of-speech tags, entity types. `zhseq.explain` describes
+            a label. A model that only segments has one label, the empty string.
+        patterns: Whether URLs, numbers, codes, emoji and the like are recognised by regular expressions, see
+            `zhseq.tagging.matching`. False if the model lacks the part-of-speech tags of these patterns.
+        network: Computes the emission scores.
     """
 
     def __init__(
@@ -47,7 +49,14 @@ class Tagger:
         patterns: bool = True,
         name: str = "",
     ) -> None:
-        """Wrap what scores tags; `Tagger.load` is the usual way to get a tagger. `name` is for people."""
+        """Create a tagger from a network; normally use `Tagger.load`.
+
+        Args:
+            network: Computes the emission scores.
+            dictionary: User dictionary; by default an empty one.
+            patterns: See `Tagger.load`.
+            name: Name of the model, shown by `repr`.
+        """
         self.name = name
         self.network = network
         self.tasks = tuple(task for task in TASKS if task in network.heads)
@@ -62,8 +71,8 @@ class Tagger:
 
     @property
     def dictionary(self) -> UserDictionary:
-        """The user's own words; what is added or removed counts from the next texts on."""
-        own: UserDictionary = vars(self).setdefault("_dictionary", UserDictionary())  # at once, whatever threads do
+        """The user dictionary. Changes take effect from the next block of texts on."""
+        own: UserDictionary = vars(self).setdefault("_dictionary", UserDictionary())  # setdefault is atomic
         return own
 
     @dictionary.setter
@@ -83,23 +92,24 @@ class Tagger:
     ) -> Tagger:
         """Load a model.
 
-        With PyTorch, a process that has not computed anything yet will keep less for the shapes of its batches on a CPU
-        than PyTorch does by itself, see `zhseq.device.limit_cached_shapes`.
+        With the PyTorch backend on a CPU, this also reduces PyTorch's cache of batch shapes, unless PyTorch has already
+        computed something in this process; see `zhseq.device.limit_cached_shapes`.
 
         Args:
-            model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
-            backend: What computes the network: `native` (zhseq's own compiled code, on a processor, with weights of 8
-                bits), `onnx` (onnxruntime, likewise), `torch`, or `auto`, the first of these that is quick there; for
-                a model that carries a graph, that is onnxruntime where it is installed.
+            model: A checkpoint directory or a Hugging Face repository name; by default the model shipped with zhseq.
+            backend: `native` (zhseq's compiled code with 8-bit weights, CPU only), `onnx` (onnxruntime, also with 8-bit
+                weights on a CPU), `torch`, or `auto`: the first of these that is fast on this machine. For a checkpoint
+                with an ONNX graph, `auto` chooses onnxruntime if it is installed.
             device: `cpu`, `cuda`, `mps` or `auto`.
-            threads: Processor threads. By default one, unless OMP_NUM_THREADS or `torch.set_num_threads` has asked for
-                another number; those of PyTorch are of the whole process, see `zhseq.device.set_threads`.
-            dictionary: The user's own words, or a file of them; see `UserDictionary`.
-            patterns: Take what is a word by its spelling for one, see `zhseq.tagging.matching`.
+            threads: CPU threads; by default one, unless OMP_NUM_THREADS or `torch.set_num_threads` sets another number.
+                With PyTorch the number applies to the whole process, see `zhseq.device.set_threads`.
+            dictionary: A user dictionary or the path of a dictionary file, see `UserDictionary`.
+            patterns: Recognise URLs, numbers, codes, emoji and the like by regular expressions, see
+                `zhseq.tagging.matching`.
 
         Raises:
-            CheckpointError: It is missing, damaged, or no tagger.
-            ConfigError: The backend or the device is not available, or there are less than 1 threads.
+            CheckpointError: The checkpoint is missing, damaged, or not that of a tagger.
+            ConfigError: The backend or the device is not available, or `threads` is less than 1.
             InputError: The dictionary cannot be read.
         """
         if dictionary is not None and not isinstance(dictionary, UserDictionary):
@@ -130,7 +140,7 @@ class Tagger:
         """Tag one text; see `stream`.
 
         Raises:
-            TypeError: The text is no `str`.
+            TypeError: The text is not a `str`.
         """
         _check_text(text)
         return next(self.stream([text], scores=scores, nbest=nbest, dictionary=dictionary))
@@ -144,18 +154,20 @@ class Tagger:
         nbest: int = 1,
         dictionary: UserDictionary | None = None,
     ) -> Iterator[Document]:
-        """Tag many texts: one document for each, in order. Up to a thousand are read ahead and tagged together.
+        """Tag many texts and yield one document per text, in order.
+
+        Texts are read and tagged in blocks of at most 1,024 texts, so that `lines` may be a generator of any length.
 
         Args:
             lines: Texts of any length.
-            tasks: `pos`, `ner` or both; by default all that the model can do.
-            scores: Give each word and entity its probability: that of the model, given the words that are forced.
-            nbest: Give so many readings in `Document.alternatives`.
-            dictionary: Words for this call, in the place of `Tagger.dictionary`.
+            tasks: `pos`, `ner` or both; by default all tasks of the model.
+            scores: Add to each word and entity its probability under the model, given the forced words.
+            nbest: Number of readings (words and entities together) in `Document.alternatives`; 1 for none.
+            dictionary: User dictionary for this call, instead of `Tagger.dictionary`.
 
         Raises:
-            InputError: The model cannot do a task, or `nbest` is less than 1; when the first document is asked for.
-            TypeError: A text is no `str`, or there is one text instead of several; likewise.
+            InputError: The model does not have a task, or `nbest` is less than 1; raised by the first `next`.
+            TypeError: A text is not a `str`, or `lines` is a single text; raised by `next`, too.
         """
         if isinstance(lines, (str, bytes)) or not isinstance(lines, Iterable):
             raise TypeError(
@@ -186,29 +198,32 @@ class Tagger:
                     yield replace(document, alternatives=tuple(dict.fromkeys((document, *others))))
 
     def section_end(self, text: str, start: int, most: int, *, dictionary: UserDictionary | None = None) -> int:
-        """Return where a section of a long text ends that begins at `start`.
+        """Return the end of a section of a long text, so that the sections can be tagged one by one.
 
-        Sections are tagged one by one as they are in the whole text, where a sentence ends within `most` characters and
-        no stretch of half a piece (`PIECE`) has no mark of a clause.
+        The results are those of the whole text if each section contains the end of a sentence and the text has
+        punctuation between clauses at least every half piece (`PIECE` / 2 characters).
 
         Args:
             text: The text.
-            start: 0, or the end of the section before.
-            most: Characters of a section; the last may have `SECTION_MARGIN` more.
+            start: Start of the section: 0, or the end of the previous one.
+            most: Maximum length of a section in characters; the last one may have `SECTION_MARGIN` more.
             dictionary: As in `stream`.
+
+        Returns:
+            The offset in `text` at which the section ends.
         """
         if len(text) <= start + most + SECTION_MARGIN:
             return len(text)
         window = text[start : start + most + SECTION_MARGIN]
-        return start + TextBlock.of([window], self._words(dictionary), patterns=self.patterns).seam(most)
+        return start + TextBlock.of([window], self._words(dictionary), patterns=self.patterns).split_point(most)
 
     def _words(self, dictionary: UserDictionary | None) -> WordTables | None:
-        """Return the words of a dictionary, by default the tagger's own, as they are now; None if there are none."""
+        """Return the current tables of a dictionary, by default the tagger's own; None if there are none."""
         words: UserDictionary | None = vars(self).get("_dictionary") if dictionary is None else dictionary
         return None if words is None else words.tables()
 
     def _readings(self, lines: list[str], block: TextBlock, found: dict[str, list[Spans]]) -> list[list[Document]]:
-        """Return the documents of the lines for each reading, the best first."""
+        """Return the documents of the lines for each reading, best reading first."""
         own = () if block.matches is None else block.matches.attributes.names
         readings = []
         for rank in range(len(next(iter(found.values())))):
@@ -216,7 +231,7 @@ class Tagger:
                 _columns(kind, found[head][rank], (*self.labels[head], *own), block.lines) if head in found else None
                 for head, kind in (("pos", Word), ("ner", Entity))
             )
-            readings.append(unread(lines, words, entities))
+            readings.append(lazy_documents(lines, words, entities))
         return readings
 
 
@@ -241,13 +256,13 @@ def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _columns(kind: type[Word] | type[Entity], spans: Spans, labels: Sequence[str], offsets: Ints) -> Columns:
-    """Return the words or entities of some lines.
+    """Convert spans of a block to the words or entities of its lines.
 
     Args:
         kind: `Word` or `Entity`.
-        spans: Of all lines.
-        labels: Names of the labels.
-        offsets: Where each line begins in the lines laid end to end, and the end of the last, (lines + 1,).
+        spans: Spans of all lines, in offsets of the concatenated lines.
+        labels: Label names by index.
+        offsets: Start of each line in the concatenated lines, and the end of the last line, (lines + 1,).
     """
     bounds = np.searchsorted(spans.starts, offsets)
     shift = np.repeat(offsets[:-1], np.diff(bounds))

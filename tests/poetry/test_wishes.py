@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from zhseq.errors import CheckpointError, InputError
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.request import Ranking, Request, Sampling
 from zhseq.poetry.sense import FACING_FILE, Facing, Manner, Sense, Subject, Subjects
-from zhseq.poetry.wishes import OTHER_NAMES, other_names, read_author, read_subject, words_of_prose
+from zhseq.poetry.wishes import OTHER_NAMES, Frequencies, other_names, read_author, read_subject, words_of_prose
 from zhseq.text.vocab import SPECIALS, Vocab
 
 VOCAB = Vocab([*SPECIALS, *"思乡明月梅花手机我", "<author:李白>", "<author:苏轼>", "<dynasty:唐>"])
@@ -132,3 +133,25 @@ def test_a_damaged_table_of_subjects_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a table of subjects"):
         Subjects.load(tmp_path)
     assert Sense("", directory=tmp_path / FACING_FILE).subjects is None
+
+
+def test_frequencies_are_those_of_jieba() -> None:
+    import jieba
+
+    lines = "中国人民 7 n\n中国 5 ns\n人民 0 n\n中国人 3 n\n𠮷野 2 nz\n中国 6 ns\n".encode().splitlines(keepends=True)
+    theirs, total = jieba.Tokenizer().gen_pfdict(io.BytesIO(b"".join(lines)))
+    ours = Frequencies(lines)
+    assert ours.total == total
+    assert set(ours) == {"中国人民", "中国", "人民", "中国人", "𠮷野"}
+    for begin in (*theirs, "国", "中国人民银", "龘", "一"):
+        assert ours.get(begin) == theirs.get(begin)
+
+
+def test_prose_is_cut_as_jieba_cuts_it() -> None:
+    import jieba
+
+    theirs = jieba.Tokenizer()
+    theirs.FREQ, theirs.total = theirs.gen_pfdict(theirs.get_dict_file())
+    theirs.initialized = True
+    for text in ("关于人工智能的未来", "一首写给母亲的诗", "他来到了网易杭研大厦", "奥利给冲鸭", "AI时代", "春"):
+        assert list(words_of_prose().cut(text)) == list(theirs.cut(text))

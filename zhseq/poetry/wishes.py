@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -208,9 +211,47 @@ def words_of_prose() -> Tokenizer:
     import jieba
 
     words = jieba.Tokenizer()
-    words.FREQ, words.total = words.gen_pfdict(words.get_dict_file())
+    with words.get_dict_file() as file:
+        words.FREQ = Frequencies(file)
+    words.total = words.FREQ.total
     words.initialized = True
     return words
+
+
+class Frequencies(Mapping[str, int]):
+    """The words of a dictionary of jieba and their frequencies, with 0 for what words begin with: as jieba's own table
+    has them, in a tenth of its memory.
+
+    Args:
+        lines: Word, frequency and part of speech, with blanks between. Of a word that stands twice the last counts.
+
+    Attributes:
+        total: The sum of all frequencies.
+    """
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        pairs = [(word.decode(), int(count)) for word, count in (line.split()[:2] for line in lines)]
+        self.total = sum(count for _, count in pairs)
+        found = dict(pairs)
+        words = sorted(found)
+        self._text = "".join(words)
+        self._ends = array("I", accumulate(map(len, words)))
+        self._counts = array("I", map(found.__getitem__, words))
+
+    def __getitem__(self, begin: str) -> int:
+        place = bisect_left(range(len(self)), begin, key=self._word)
+        if place == len(self) or not (word := self._word(place)).startswith(begin):
+            raise KeyError(begin)
+        return self._counts[place] if word == begin else 0
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._word, range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def _word(self, place: int) -> str:
+        return self._text[self._ends[place - 1] if place else 0 : self._ends[place]]
 
 
 def _bare(word: str, vocab: Vocab, sense: Sense) -> str:

@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,17 @@ def test_all_instructions_give_the_same_for_models_of_every_shape(sizes: dict[st
         assert differences(plain, scored(TorchNetwork(model, FEATURES), texts, head)) < 0.5
         for level in range(1, THERE + 1):
             assert differences(scored(native(model, level=level), texts, head), plain) == 0
+
+
+def test_products_of_the_greatest_numbers_do_not_saturate() -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        for layer in (model.lstm, model.cnn, model.projections):
+            for values in layer.parameters():
+                values.copy_(values.sign())
+    plain = scored(native(model, level=0), TEXTS)
+    for level in range(1, THERE + 1):
+        assert differences(scored(native(model, level=level), TEXTS), plain) == 0
 
 
 def test_a_model_may_read_characters_alone() -> None:

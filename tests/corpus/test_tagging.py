@@ -222,7 +222,7 @@ def test_repeats_are_found_in_any_script_and_width() -> None:
         ("cclue_ner:dev", 238, 20122, 0, None),
         ("modern_text", 6508, None, None, None),
         ("modern_text:dev", 591, None, None, None),
-        ("modern_labels", 33564, 985655, 598353, 42890),
+        ("modern_labels", 42645, 1248860, 758327, 54317),
         ("modern_written", 1632, None, 16886, 2360),
         ("uner_gsdsimp", 3997, None, 0, 2148 + 2858 + 1112),
         ("cnc_words", 51733, 2228745, 1452960, 0),

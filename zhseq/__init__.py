@@ -1,7 +1,7 @@
-"""zhseq: Chinese sequence models that fit on an ordinary computer.
+"""zhseq: Chinese word segmentation, part-of-speech tagging, named entity recognition and classical poetry.
 
-`Poet` writes classical poems, `Tagger` finds words, parts of speech and named entities. Each name is loaded when it is
-first used, so that importing zhseq costs nothing.
+`Tagger` tags text, `Poet` writes and checks poems, `Handbook` looks up verse. Each name is imported on first use, so
+`import zhseq` is fast.
 """
 
 from __future__ import annotations

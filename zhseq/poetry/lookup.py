@@ -1,7 +1,7 @@
-"""Look verse up: tones and rhymes of a character, words of a rhyme, the pattern of a tune, where a line stands.
+"""Look up verse: tones and rhymes of a character, words of a rhyme group, patterns of a tune, poems with a line.
 
-Everything was learned from verse: the prosody, the words in which poets use a character (`words.tsv`, counted by
-`scripts/learn_words.py`) and those that they set against each other (`zhseq.poetry.sense.Facing`).
+Everything was learned from verse: the prosody, the words with a character (`words.tsv`, counted by
+`scripts/learn_words.py`) and parallel words in couplets (`zhseq.poetry.sense.Facing`).
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class Place:
 
 
 class Handbook:
-    """Looks verse up: characters, rhymes, tunes, facing words. One object may be used from several threads."""
+    """Look up characters, rhyme groups, tunes and parallel words. Thread-safe."""
 
     def __init__(
         self,
@@ -223,8 +223,8 @@ class Handbook:
         """Read the tables of a poem model.
 
         Args:
-            model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
-            prosody: Its tones, rhymes and tunes, if they are loaded already (`Poet.prosody`).
+            model: Checkpoint directory or Hugging Face repository name; by default the shipped model.
+            prosody: Its tones, rhymes and tunes, if already loaded (`Poet.prosody`).
 
         Raises:
             CheckpointError: It has no prosody, or a table is damaged.
@@ -236,11 +236,11 @@ class Handbook:
         return cls(prosody or Prosody.load(directory), words, facing, leads)
 
     def character(self, character: str, num: int = 8) -> CharacterEntry:
-        """Look a character up.
+        """Look up a character.
 
         Args:
-            character: In any script.
-            num: Words of each kind.
+            character: A character in any script.
+            num: Maximum number of words of each kind.
 
         Raises:
             InputError: It is not one Chinese character, or verse and dictionaries do not know it.
@@ -283,12 +283,12 @@ class Handbook:
         )
 
     def group(self, name: str, book: str = CLASSICAL, num: int = 30) -> GroupEntry:
-        """Look a rhyme group up.
+        """Look up a rhyme group.
 
         Args:
-            name: One of its words, or its name in the book (下平十一尤, 七遇).
+            name: One of its characters, or its name in the rhyme book (下平十一尤, 七遇).
             book: `classical` (平水韵), `ci` (词林正韵) or `modern` (中华通韵).
-            num: How many of its words.
+            num: Maximum number of words.
 
         Raises:
             InputError: The word rhymes with nothing, is in several groups, or there is no such book.
@@ -316,20 +316,24 @@ class Handbook:
         return views[book]()
 
     def tune(self, name: str) -> TuneEntry:
-        """Look a tune up.
+        """Look up a tune by any of its names.
 
         Raises:
-            InputError: It is not known; the message names those that come near.
+            InputError: The tune is unknown; the message lists similar names.
         """
         tune = find_tune(name, self.prosody)
         drawn = (_drawn(tune, self._leads.get(tune.name, ())), *map(_drawn, tune.variants))
         return TuneEntry(tune.name, other_names(tune.name), tune.total, drawn)
 
     def facing(self, word: str, num: int = 20) -> list[tuple[str, int]]:
-        """Return what people set against a word of one or two characters in couplets, and how often they did.
+        """Return parallel words in couplets with their counts, most frequent first.
+
+        Args:
+            word: A word of one or two characters.
+            num: Maximum number of results.
 
         Raises:
-            InputError: It is no such word.
+            InputError: The word has another length.
         """
         if not 1 <= len(word) <= 2:
             raise InputError(

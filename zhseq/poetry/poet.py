@@ -37,7 +37,7 @@ __all__ = ["Poem", "Poet", "Request"]
 
 
 class Poet:
-    """Writes poems with a trained language model. One object may be used from several threads."""
+    """Write, check and correct classical Chinese poems with a language model. Thread-safe."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Poet:
         usage: Usage | None = None,
         rater: Rater | None = None,
     ) -> None:
-        """Wrap a model, its vocabulary and tables; see `load`. A directory of a prosody is read when first needed."""
+        """Wrap a network, its vocabulary and tables; see `load`. A prosody given as directory is read on first use."""
         self.name = name
         self.network = network
         self.vocab = vocab
@@ -77,16 +77,16 @@ class Poet:
         """Load a model.
 
         Args:
-            model: A directory, or a Hugging Face repository name; by default the model that comes with zhseq.
-            backend: What computes the network: `native`, which is numpy for this network; `torch`; or `auto`: numpy on
-                a processor. `onnx` is numpy, too, because it is as quick.
+            model: Checkpoint directory or Hugging Face repository name; by default the shipped model.
+            backend: `native` (numpy and compiled loops), `torch`, or `auto`: `native` on a CPU. `onnx` is the same as
+                `native`, which is as fast.
             device: `cpu`, `cuda`, `mps` or `auto`.
-            threads: Processor threads for all of PyTorch, or for the matrix products of all of numpy, in this process.
-                By default one, unless OMP_NUM_THREADS has asked for another number, see `zhseq.device.set_threads`.
+            threads: CPU threads of PyTorch or of numpy's matrix products, for the whole process. By default one, unless
+                OMP_NUM_THREADS sets another number, see `zhseq.device.set_threads`.
 
         Raises:
-            CheckpointError: It is missing, damaged, or no poem model.
-            ConfigError: The backend or the device is not available, or there are less than 1 threads.
+            CheckpointError: The model is missing, damaged, or no poem model.
+            ConfigError: The backend or device is not available, or `threads` is less than 1.
         """
         computing = pick_backend("native" if backend == "onnx" else backend, device, native="numpy")
         directory = checkpoint.shipped("poem") if model is None else checkpoint.resolve(model)
@@ -108,34 +108,31 @@ class Poet:
 
     @property
     def authors(self) -> tuple[str, ...]:
-        """Authors in whose manner the model can write, those with the most poems first.
-
-        Behind them stand those whom it does not know by name: it follows their words, see `manners`.
-        """
+        """Authors whose style can be requested: those with a control symbol by number of poems, then `manners`."""
         return (*control_values(self.vocab, "author"), *self.manners)
 
     @property
     def manners(self) -> Mapping[str, Manner]:
-        """Authors of whom the model has read too little to know the name, and how they write."""
+        """Authors without a control symbol, because of few poems, and statistics of their vocabulary."""
         return self.sense.manners if self.sense is not None else {}
 
     @property
     def dynasties(self) -> tuple[str, ...]:
-        """Dynasties in whose manner the model can write."""
+        """Dynasties whose style can be requested."""
         return control_values(self.vocab, "dynasty")
 
     @property
     def tunes(self) -> tuple[str, ...]:
-        """Tunes to which ci can be written, those with the most poems first."""
+        """Tunes to which ci can be written, most poems first."""
         tunes = self.prosody.tunes.values() if self.prosody is not None else ()
         return tuple(tune.name for tune in sorted(tunes, key=lambda tune: -tune.total))
 
     @cached_property
     def prosody(self) -> Prosody | None:
-        """Tones, rhymes and tunes that come with the model, or None.
+        """Tones, rhymes and tunes of the model, or None.
 
         Raises:
-            CheckpointError: They are damaged.
+            CheckpointError: The file is damaged.
         """
         return Prosody.load(self._prosody) if isinstance(self._prosody, Path) else self._prosody
 
@@ -162,33 +159,33 @@ class Poet:
         top_k: int = Sampling.top_k,
         best_of: int = Ranking.best_of,
     ) -> Poem:
-        """Write one poem. What is left out is left to the model.
+        """Write one poem. Options that are left out are chosen by the model.
 
         Args:
-            start: How the poem begins, one or more characters; they stay as they are.
-            lines: Lines to go on from, without punctuation; the last may be unfinished.
-            form: `auto` (the first that the given characters fit into) or 五绝, 七绝, 五律, 七律, 五言排律, 七言排律.
+            start: First characters of the poem, kept unchanged.
+            lines: First lines, to be continued, without punctuation; the last may be incomplete.
+            form: `auto` (the first that the given characters fit) or 五绝, 七绝, 五律, 七律, 五言排律, 七言排律.
             tune: Write ci to this tune, one of `tunes`.
             title: Title of the poem.
-            about: Subject; pulls the poem harder than a title.
-            author: In whose manner, one of `authors`.
-            dynasty: In the manner of which time, one of `dynasties`.
-            acrostic: Characters with which the lines begin (藏头), up to 40.
-            acrostic_at: Where in the lines they stand: `start`, or `end` (藏尾).
-            rhyme: `classical` or `modern` tones and rhymes, or `none`; `auto` is classical where the model has a
-                prosody, and keeps a start that breaks the rules.
-            rhyme_group: Rhyme group, called by one of its words.
-            rhyme_with: A character to rhyme with: the same, said otherwise.
+            about: Topic; has a stronger effect than a title.
+            author: Style of an author, one of `authors`.
+            dynasty: Style of a period, one of `dynasties`.
+            acrostic: One character per line (藏头), up to 40.
+            acrostic_at: Position of these characters in the lines: `start`, or `end` (藏尾).
+            rhyme: `classical`, `ci` or `modern` tones and rhymes, or `none`; `auto` is `ci` for a tune and otherwise
+                `classical` if the model has a prosody, and accepts a start that breaks the rules.
+            rhyme_group: Rhyme group, given by one of its characters.
+            rhyme_with: A character to rhyme with, another way to give the rhyme group.
             traditional: Write in traditional characters.
-            seed: The same seed and wishes give the same poem.
-            temperature: Lower is safer, higher bolder; 0 always takes the best.
-            top_p: Draw only from this share of the probability.
-            top_k: Draw only from this many characters; 0: no limit.
-            best_of: Candidates for each line, of which the best stays.
+            seed: Random seed; the same seed and options give the same poem.
+            temperature: Sampling temperature, 0 to 10; 0 always takes the most probable character.
+            top_p: Sample from the smallest set of characters with this probability mass, above 0 up to 1.
+            top_k: Sample from this many characters; 0: no limit.
+            best_of: Candidates per line, 1 to 256, of which the best is kept.
 
         Raises:
-            InputError: A wish cannot be fulfilled; the message says why and what would work.
-            TypeError: A wish is of a wrong type.
+            InputError: A request cannot be fulfilled; the message says why and what would work.
+            TypeError: An argument has the wrong type.
         """
         request = Request(
             start=start,
@@ -234,11 +231,11 @@ class Poet:
         top_k: int = Sampling.top_k,
         best_of: int = Ranking.best_of,
     ) -> list[Poem]:
-        """Write `num` poems side by side, with the wishes of `write`; number i is the same whatever `num` is.
+        """Write `num` poems in parallel, with the options of `write`. Poem i does not depend on `num`.
 
         Raises:
-            InputError: A wish cannot be fulfilled; the message says why and what would work.
-            TypeError: A wish is of a wrong type.
+            InputError: A request cannot be fulfilled; the message says why and what would work.
+            TypeError: An argument has the wrong type.
         """
         request = Request(
             start=start,
@@ -261,7 +258,7 @@ class Poet:
         return list(self.stream(request, num))
 
     def stream(self, request: Request, num: int) -> Iterator[Poem]:
-        """Yield the poems that `write_many` would return as they are finished, in flat memory.
+        """Yield the poems of `write_many` as they are finished, in constant memory.
 
         Raises:
             InputError: As for `write_many`, when the first poem is asked for.
@@ -270,7 +267,7 @@ class Poet:
         yield from self._writer.poems(plan_poem(request, self._known, self._prosody_for(request)), num)
 
     def steps(self, request: Request, num: int) -> Iterator[Poem | None]:
-        """Yield what `stream` yields, and None after each step, so that a caller can do something else in between.
+        """Yield the poems of `stream`, and None after each step, so that a caller can interleave other work.
 
         Raises:
             InputError: As for `write_many`, when the first poem is asked for.
@@ -279,9 +276,9 @@ class Poet:
         yield from self._writer.steps(plan_poem(request, self._known, self._prosody_for(request)), num)
 
     def lines(self, request: Request, number: int = 0) -> Iterator[Poem]:
-        """Yield one poem after each of its lines, as far as it is written; the last time it is whole.
+        """Yield a poem after each of its lines, as far as it is written; the last one is complete.
 
-        What stands never changes again: the whole poem is number `number` of `stream`.
+        Finished lines do not change. The complete poem is number `number` of `stream`.
 
         Raises:
             InputError: As for `write_many`, when the first line is asked for.
@@ -289,7 +286,7 @@ class Poet:
         yield from (poem for poem in self.growing(request, number) if poem is not None)
 
     def growing(self, request: Request, number: int = 0) -> Iterator[Poem | None]:
-        """Yield what `lines` yields, and None after each step, so that a caller can do something else in between.
+        """Yield the poems of `lines`, and None after each step, so that a caller can interleave other work.
 
         Raises:
             InputError: As for `lines`.
@@ -318,30 +315,30 @@ class Poet:
         seed: int = Sampling.seed,
         temperature: float = Sampling.temperature,
     ) -> list[str]:
-        """Write one line of a poem anew, so that it fits into form, tones and rhyme and repeats nothing.
+        """Write alternatives for one line of a poem that keep form, tones and rhyme and repeat nothing.
 
         Args:
-            lines: The whole poem, without punctuation; how the line to be written reads now is free.
-            index: Number of the line, from 0.
-            num: How many other versions.
-            start: As the poem was asked for, see `write`, and so on; its characters in this line stay.
+            lines: The whole poem, without punctuation; the line to rewrite may have any text.
+            index: Index of the line, from 0.
+            num: Number of alternatives.
+            start: The start that the poem was requested with, see `write`; its characters in this line are kept.
             form: See `write`, likewise below.
             tune: See there.
             title: See there.
             about: See there.
             author: See there.
             dynasty: See there.
-            acrostic: See there; its character in this line stays.
+            acrostic: See there; its character in this line is kept.
             acrostic_at: See there.
             rhyme: See there.
-            rhyme_group: See there; the other lines tell the rhyme.
+            rhyme_group: See there; the other lines determine the rhyme.
             rhyme_with: See there.
             traditional: See there.
-            seed: The same seed gives the same versions.
+            seed: Random seed; the same seed gives the same alternatives.
             temperature: See there.
 
         Returns:
-            The versions, those that go best with the other lines first; fewer if no more were found.
+            Up to `num` alternatives, those that fit the other lines best first.
 
         Raises:
             InputError: There is no such line, or the other lines have no known form.
@@ -368,7 +365,7 @@ class Poet:
         return found
 
     def rewriting(self, request: Request, lines: Sequence[str], index: int, num: int) -> Iterator[list[str] | None]:
-        """Yield None after each step of `rewrite`, so that a caller can do something else in between, then its result.
+        """Yield None after each step of `rewrite`, so that a caller can interleave other work, then its result.
 
         Raises:
             InputError: As for `rewrite`, when the first step is asked for.
@@ -391,13 +388,13 @@ class Poet:
         top_p: float = Sampling.top_p,
         top_k: int = Sampling.top_k,
     ) -> list[str]:
-        """Answer an upper line with lower lines (对联): tones opposed, no character shared.
+        """Answer an upper line with lower lines (对联) of opposite tones and without shared characters.
 
         Args:
-            upper: Up to 24 characters, with or without punctuation.
-            num: How many answers.
+            upper: Upper line of up to 24 characters, with or without punctuation.
+            num: Number of lower lines.
             rhyme: `classical` or `modern` tones; `auto` is classical.
-            seed: The same seed gives the same answers.
+            seed: Random seed; the same seed gives the same answers.
             temperature: See `write`, likewise below.
             top_p: See there.
             top_k: See there.
@@ -410,13 +407,13 @@ class Poet:
         return [answer for answer in answers if answer is not None]
 
     def answers(self, upper: str, num: int, rhyme: str, sampling: Sampling) -> Iterator[str | None]:
-        """Yield what `couplet` returns, and None after each step, so that a caller can do something else in between.
+        """Yield the lines of `couplet`, and None after each step, so that a caller can interleave other work.
 
         Args:
             upper: See `couplet`.
             num: See there.
             rhyme: See there.
-            sampling: How to draw.
+            sampling: Sampling parameters.
 
         Raises:
             InputError: As `couplet`.
@@ -429,17 +426,17 @@ class Poet:
         yield from self._writer.answers(plan_couplet(request, upper, prosody), upper, num)
 
     def check(self, text: str, *, tune: str = "", form: str = "", rhyme: str = "classical") -> Review:
-        """Judge one poem of a person: form, tones, rhymes, repetition.
+        """Check one poem: form, tones, rhymes, repetitions.
 
         Args:
-            text: The poem, in any script, with or without punctuation; above it may stand its title and its author.
-            tune: The tune it follows; by default that of the title, or else told by its lines.
-            form: The regulated form to whose rules it is held; by default told by its lines, and verse in the old
-                style (古体) is judged as such.
-            rhyme: `classical`, `ci` or `modern`; ci to a tune are always judged by the rhymes of ci or of today.
+            text: The poem, in any script, with or without punctuation; title and author may be above it.
+            tune: Its tune; by default that of the title, otherwise determined from its lines.
+            form: The regulated form whose rules are applied; by default determined from its lines, and old-style verse
+                (古体) is checked as such.
+            rhyme: `classical`, `ci` or `modern`; ci are always checked by the rhymes of ci or modern ones.
 
         Raises:
-            InputError: It is no poem of a known shape, or the model has no prosody.
+            InputError: The text is no poem of a known shape, or the model has no prosody.
             TypeError: An argument is of a wrong type.
         """
         for name, value in (("text", text), ("tune", tune), ("form", form)):
@@ -452,14 +449,14 @@ class Poet:
     def suggest(
         self, text: str, *, tune: str = "", form: str = "", rhyme: str = "classical", num: int = 8
     ) -> list[Suggestion]:
-        """Propose characters that keep the rules, the best first, for places marked `？`, or else for the faults.
+        """Propose characters that keep the rules, best first, for places marked `？`, or else for the faults.
 
         Args:
             text: The poem; see `check`, likewise for `tune`, `form` and `rhyme`.
             tune: See there.
             form: See there.
             rhyme: See there.
-            num: Characters for each place.
+            num: Characters per place.
 
         Raises:
             InputError: As for `check`.
@@ -470,21 +467,21 @@ class Poet:
         return [mark for mark in self.suggestions(found, rhyme=rhyme, num=num) if mark is not None]
 
     def suggestions(self, found: Review, *, rhyme: str = "classical", num: int = 8) -> Iterator[Suggestion | None]:
-        """Yield what `suggest` returns for a poem that was checked, and None between the steps of its search."""
+        """Yield the suggestions of `suggest` for a checked poem, and None between the steps of the search."""
         return suggest(self.network, self.vocab, self.reviewing(rhyme), found, num)
 
     def surprise(self, found: Review) -> list[list[float]]:
-        """Return the bits that each character of a reviewed poem costs, as a list for each line."""
+        """Return the bits of each character of a checked poem under the model, one list per line."""
         *_, bits = self.surprising(found)
         assert bits is not None
         return bits
 
     def surprising(self, found: Review) -> Iterator[list[list[float]] | None]:
-        """Yield what `surprise` returns, and None after each step before, so that a caller can do something else."""
+        """Yield None after each step of `surprise`, so that a caller can interleave other work, then its result."""
         return surprise(self.network, self.vocab, found.lines, Controls(found.form, title=found.tune))
 
     def pinyin(self, found: Review) -> list[list[str]]:
-        """Return pinyin of each character of a judged poem; of several readings the one that tone and rhyme decide.
+        """Return the pinyin of each character of a checked poem; tone and rhyme decide between readings.
 
         Raises:
             ConfigError: pypinyin is not installed.
@@ -493,7 +490,7 @@ class Poet:
         return pinyin_of(found.lines, pattern, self.prosody)
 
     def reviewing(self, rhyme: str = "classical") -> Prosody:
-        """Return the tones and rhymes by which poems are judged.
+        """Return the tones and rhymes used for checking.
 
         Raises:
             InputError: The model has none.
@@ -506,7 +503,12 @@ class Poet:
         return prosody
 
     def score(self, poems: Sequence[Sequence[str]], forms: Sequence[str]) -> list[Score]:
-        """Return the bits of poems, given as normalised lines without punctuation, and of their forms (or "")."""
+        """Return the bits of poems.
+
+        Args:
+            poems: Normalised lines of each poem, without punctuation.
+            forms: Form of each poem, or "".
+        """
         return score_poems(self.network, self.vocab, poems, forms)
 
     def _prosody_for(self, request: Request) -> Prosody | None:

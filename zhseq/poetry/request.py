@@ -1,4 +1,4 @@
-"""What is asked of a poem, how it is written, and the poem that comes of it. Imports no torch."""
+"""Requests for poems, sampling and ranking parameters, and the poems written. Imports no torch."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ def _expect_fields(record: Sampling | Ranking | Request) -> None:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How characters are drawn.
+    """Parameters of sampling.
 
     Raises:
         InputError: A value is out of range.
-        TypeError: A value is of a wrong type.
+        TypeError: A value has the wrong type.
     """
 
     temperature: float = 0.95
-    """Below 1 the model's favourites win more often, above 1 less; 0 always takes the best."""
+    """Sampling temperature, 0 to 10; 0 always takes the most probable character."""
     top_p: float = 0.95
-    """Draw only from the smallest set of characters that holds this much probability."""
+    """Sample from the smallest set of characters with this probability mass, above 0 up to 1."""
     top_k: int = 0
-    """Draw only from this many characters; 0: no such limit."""
+    """Sample from this many characters; 0: no limit."""
     seed: int = 0
-    """The same seed gives the same poems; poem number i does not depend on how many are asked for."""
+    """Random seed; the same seed gives the same poems, and poem i does not depend on their number."""
 
     def __post_init__(self) -> None:
         _expect_fields(self)
@@ -88,43 +88,40 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Ranking:
-    """How candidates for a line are made and judged.
+    """Weights by which candidates for a line are generated and ranked.
 
     Raises:
-        InputError: There are too few or too many candidates.
-        TypeError: A value is of a wrong type.
+        InputError: `best_of` is out of range.
+        TypeError: A value has the wrong type.
     """
 
     best_of: int = 16
-    """Candidates for each line."""
+    """Candidates per line, 1 to 256."""
     typical: float = 5.0
-    """Surprise, in nats a character, below which a line gains nothing more: it is worn out or copied."""
+    """Surprisal in nats per character below which a line gains nothing more: it is a cliché or copied."""
     rarity: float = 0.6
-    """How far the commonest characters are held back when one is drawn, 0 to 1. A temperature below 1 favours them far
-    beyond what people do; this gives back the variety."""
+    """Penalty of frequent characters in sampling, 0 to 1. A temperature below 1 favours them more than people do; this
+    restores the variety."""
     seasons: float = 24.0
-    """Weight of the nats by which seasons, hours and weathers are kept apart in verse, for a line that brings them
-    together."""
+    """Weight of the nats by which verse avoids combining seasons, hours and weathers, against a line that does."""
     guidance: float = 1.0
-    """How strongly subject and author pull: this share of the difference they make is added to the scores."""
+    """Guidance of topic and author: this multiple of the difference they make is added to the scores."""
     parallel: float = 2.0
-    """Weight of the likeness of facing characters in a couplet whose lines answer each other, for a model that comes
-    without a table of facing words."""
+    """Weight of the similarity of parallel characters in a parallel couplet, for a model without a table of parallel
+    words."""
     facing: float = 0.1
-    """Weight of the nats by which characters face each other oftener than by chance in people's couplets, when a
-    character of such a line is drawn and when the line is judged."""
+    """Weight of the pointwise mutual information, in nats, of parallel characters in couplets, in sampling and in
+    ranking."""
     facing_words: float = 0.0
-    """The same for words of two characters."""
+    """The same for two-character words."""
     coherence: float = 1.0
-    """Weight of the nats by which a line of regulated verse is likelier behind the lines before it than elsewhere, by
-    the critic of whole poems."""
+    """Weight of the log odds, in nats, that a line of regulated verse follows the lines before it, by the critic."""
     unheard: float = 4.0
-    """Nats against each two neighbours in a line that no poem has from which the model learned."""
+    """Penalty in nats for each bigram of a line that no training poem has."""
     rating: float = 2.0
-    """Nats a character for each point that a reader would give a line of regulated verse, on a scale of 0 to 3, as the
-    rater that comes with a model guesses."""
+    """Nats per character for each point of the predicted reader rating (0 to 3) of a line of regulated verse."""
     subject: float = 2.0
-    """Nats for the first line that holds a word of the subject, more with each line that has none."""
+    """Nats for the first line with a word of the topic, more with each line that has none."""
 
     def __post_init__(self) -> None:
         _expect_fields(self)
@@ -140,48 +137,48 @@ class Ranking:
 COUPLET_RANKING = Ranking(
     best_of=96, typical=4.2, rarity=0.1, facing=1.0, facing_words=1.0, coherence=0.0, unheard=0.0, rating=0.0
 )
-"""A single answer can be chosen with more care than the lines of a poem, and need not be varied."""
+"""Ranking of couplets: more candidates than for a line of a poem, and less variety."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a poem; an empty string leaves it to the model.
+    """Options of a poem; an empty string leaves the choice to the model.
 
     Raises:
-        TypeError: A value is of a wrong type.
+        TypeError: A value has the wrong type.
     """
 
     start: str = ""
-    """How the poem begins: characters, punctuation allowed where the form has it. Kept exactly as given."""
+    """First characters, kept exactly as given; punctuation is allowed where the form has it."""
     lines: tuple[str, ...] = ()
-    """Lines to go on from, without punctuation; the last may be unfinished. Another way to give a start."""
+    """First lines, to be continued, without punctuation; the last may be incomplete. An alternative to `start`."""
     form: str = "auto"
     """`auto` or one of the forms 五绝, 七绝, 五律, 七律, 五言排律, 七言排律; the last two have as many lines as are
-    given, ten at the least."""
+    given, at least ten."""
     title: str = ""
     about: str = ""
-    """Subject. As a title, but the poem is also pulled towards it."""
+    """Topic; has a stronger effect than a title."""
     author: str = ""
-    """In whose manner; one of `Poet.authors`."""
+    """Style of an author; one of `Poet.authors`."""
     dynasty: str = ""
-    """In the manner of which time; one of `Poet.dynasties`."""
+    """Style of a period; one of `Poet.dynasties`."""
     traditional: bool = False
     """Write in traditional characters."""
     rhyme: str = "auto"
     """`classical` (平水韵), `ci` (词林正韵) or `modern` (中华通韵) tones and rhymes, or `none`.
 
-    `auto` is `ci` for a tune and else `classical` where the model comes with a prosody, and leaves a start as it is
-    where that breaks the rules; the others refuse it."""
+    `auto` is `ci` for a tune and otherwise `classical` if the model has a prosody, and accepts a start that breaks the
+    rules; the others refuse it."""
     tune: str = ""
     """Write ci to this tune; one of `Poet.tunes`."""
     acrostic: str = ""
-    """Characters with which the lines begin (藏头); of more than eight, `auto` makes a 七言排律."""
+    """One character per line (藏头); with more than eight, form `auto` is 七言排律."""
     acrostic_at: str = "start"
-    """`start` or `end` (藏尾)."""
+    """Position of these characters in the lines: `start` or `end` (藏尾)."""
     rhyme_group: str = ""
-    """Rhyme group, called by one of its words."""
+    """Rhyme group, given by one of its characters."""
     rhyme_with: str = ""
-    """A character to rhyme with: another way to give the rhyme group."""
+    """A character to rhyme with, another way to give the rhyme group."""
     sampling: Sampling = field(default_factory=Sampling)
     ranking: Ranking = field(default_factory=Ranking)
 
@@ -192,7 +189,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Poem:
-    """A poem, finished or as far as it is written."""
+    """A poem, complete or as far as it is written. `str(poem)` is its text."""
 
     lines: tuple[str, ...]
     """Lines without punctuation."""
@@ -201,16 +198,16 @@ class Poem:
     author: str = ""
     tune: str = ""
     pattern: Pattern | None = None
-    """Tones and rhymes that the poem keeps; None where it was free."""
+    """Tonal pattern and rhymes of the poem; None for `rhyme="none"`."""
     note: Message | None = None
-    """Which rules were relaxed to keep the given characters; None if none were."""
+    """Rules that were relaxed to keep the given characters; None if none were."""
 
     def __str__(self) -> str:
         return self.text
 
     @property
     def pinyin(self) -> list[list[str]]:
-        """Pinyin of each character, as a list for each line; of several readings the one that tone and rhyme decide.
+        """Pinyin of each character, one list per line; tone and rhyme decide between readings.
 
         Raises:
             ConfigError: pypinyin is not installed.
@@ -218,20 +215,25 @@ class Poem:
         return pinyin_of(self.lines, self.pattern)
 
     def picture(self, path: Path | str, *, layout: str = "down") -> None:
-        """Draw the poem into a file: see `zhseq.poetry.picture.write_picture`."""
+        """Draw the poem to an `.svg` or `.png` file, see `zhseq.poetry.picture.write_picture`.
+
+        Args:
+            path: The file.
+            layout: `down` (vertical columns) or `across` (horizontal rows).
+        """
         heading = heading_of(self.title or self.tune, self.author)
         write_picture(path, self.text, heading, layout=layout, stanzas=bool(self.tune))
 
     @property
     def text(self) -> str:
-        """The poem as it is printed: one couplet a row, or one stanza of a tune, with punctuation."""
+        """The poem with punctuation: one couplet per row, or one stanza of a tune."""
         if self.tune and self.pattern is not None:
             return "\n".join(stanzas(self.lines, self.pattern))
         return "\n".join(self._shape.layout(self.lines))
 
     @property
     def marks(self) -> str:
-        """The mark that `text` prints behind each line."""
+        """The punctuation mark after each line in `text`."""
         return self._shape.marks[: len(self.lines)]
 
     @property

@@ -122,7 +122,7 @@ def test_the_total_of_scores_is_that_of_their_exponentials() -> None:
     np.testing.assert_allclose(log_total(scores), expected, rtol=1e-5)
 
 
-@pytest.mark.skipif(network._tiles() is None, reason="this processor has no tiles")
+@pytest.mark.skipif(network._amx_library() is None, reason="this processor has no tiles")
 @given(seed=st.integers(0, 99), rows=st.integers(1, 70), inputs=st.integers(1, 90), outputs=st.integers(1, 90))
 @settings(max_examples=40, deadline=None)
 def test_tiles_give_the_products_of_32_bits_and_of_each_row_by_itself(
@@ -155,7 +155,7 @@ def test_without_compiled_loops_numpy_finds_the_same(monkeypatch: pytest.MonkeyP
 
     compiled = scores()
     monkeypatch.setattr(network, "library", lambda: None)
-    monkeypatch.setattr(network, "_tiles", lambda: None)
+    monkeypatch.setattr(network, "_amx_library", lambda: None)
     for one, other in zip(compiled, scores(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
 

@@ -145,11 +145,11 @@ def _fit_tones(prosody: Prosody, pattern: Pattern, given: Given) -> Pattern:
     """Return the pattern, mended where a given character calls for it, or raise a conflict."""
     tones = list(pattern.tones)
     for number, (line, characters) in enumerate(zip(pattern.tones, given, strict=True)):
-        wrong = [n for n, character in enumerate(characters) if _against(prosody, character, line[n])]
+        wrong = [n for n, character in enumerate(characters) if _conflicts(prosody, character, line[n])]
         if not wrong:
             continue
         third = len(line) - 3
-        if wrong == [len(line) - 5] and line.endswith(_LONELY) and not _against(prosody, characters[third], LEVEL):
+        if wrong == [len(line) - 5] and line.endswith(_LONELY) and not _conflicts(prosody, characters[third], LEVEL):
             tones[number] = line[:-5] + _RESCUED
             continue
         position = wrong[0]
@@ -218,7 +218,7 @@ def _relax(prosody: Prosody, pattern: Pattern, given: Given) -> tuple[Pattern, i
     """Free the positions, and if need be the rhymes, of given characters; also return how many."""
     tones, rhymes, changes = [], list(pattern.rhymes), 0
     for number, (line, characters) in enumerate(zip(pattern.tones, given, strict=True)):
-        wrong = {n for n, character in enumerate(characters) if _against(prosody, character, line[n])}
+        wrong = {n for n, character in enumerate(characters) if _conflicts(prosody, character, line[n])}
         tones.append("".join(FREE if n in wrong else tone for n, tone in enumerate(line)))
         changes += len(wrong)
         if len(line) - 1 in wrong:
@@ -233,8 +233,8 @@ def _relax(prosody: Prosody, pattern: Pattern, given: Given) -> tuple[Pattern, i
     return relaxed, changes
 
 
-def _against(prosody: Prosody, character: str, tone: str) -> bool:
-    """Tell whether a given character cannot stand at a position of this tone."""
+def _conflicts(prosody: Prosody, character: str, tone: str) -> bool:
+    """Return whether a given character is not allowed at a position of this tone."""
     if not character or tone == FREE:
         return False
     return prosody.tone_class(character) is (Tone.OBLIQUE if tone == LEVEL else Tone.LEVEL)

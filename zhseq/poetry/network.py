@@ -182,8 +182,8 @@ def _argument(value: int | Array | None) -> ctypes.c_int64 | ctypes.c_void_p:
 
 
 @lru_cache(maxsize=1)
-def _tiles() -> ctypes.CDLL | None:
-    """Return the compiled loops where this processor multiplies by tiles, and may."""
+def _amx_library() -> ctypes.CDLL | None:
+    """Return the compiled loops if this processor has AMX and it is enabled, else None."""
     loops = library() if instructions() == LEVELS[-1] else None
     return loops if loops is not None and loops.zhseq_has_tiles() else None
 
@@ -196,7 +196,7 @@ class _Matrix:
         self._outputs, self._inputs = weights.shape
         self._bias = bias
         self._weights: Any = weights
-        loops = _tiles()
+        loops = _amx_library()
         if loops is not None:
             tiles = -(-self._outputs // _TILE_COLUMNS) * -(-self._inputs // _TILE_INPUTS)
             self._weights = np.empty(2 * tiles * _TILE_COLUMNS * _TILE_INPUTS, dtype=np.uint16)
@@ -205,7 +205,7 @@ class _Matrix:
 
     def __call__(self, rows: Floats) -> Floats:
         """Return the products of (rows, inputs), (rows, outputs)."""
-        loops = _tiles()
+        loops = _amx_library()
         if loops is None:
             products: Floats = rows @ self._weights.T
             if self._bias is not None:
@@ -423,13 +423,13 @@ class NumpyNetwork:
         hidden = self._projection(vectors.reshape(-1, width))
         memory = state.memory
         if memory is not None:
-            found, memory = self._look_back(vectors.reshape(-1, width), memory, state.length)
+            found, memory = self._attend(vectors.reshape(-1, width), memory, state.length)
             hidden += found
         hidden = hidden.reshape(rows, length, -1)
         return hidden, _NumpyState(layers, memory, state.length + length, hidden[:, -1])
 
-    def _look_back(self, vectors: Floats, memory: _Memory, earlier: int) -> tuple[Floats, _Memory]:
-        """Let each position look at itself and at all before it.
+    def _attend(self, vectors: Floats, memory: _Memory, earlier: int) -> tuple[Floats, _Memory]:
+        """Apply causal self-attention: each position attends to itself and to all before it.
 
         Args:
             vectors: Outputs of the last layer, (rows * length, hidden).

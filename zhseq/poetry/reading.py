@@ -67,7 +67,7 @@ def read_lines(text: str, lengths: Sequence[int] = ()) -> list[str]:
     if lengths:
         return cut_lines(folded, lengths)
     readings = [cut_lines(folded, (length,) * len(folded)) for length in _REGULAR_LENGTHS]
-    return next((lines for lines in readings if regular_length(lines)), max(readings, key=_evenness))
+    return next((lines for lines in readings if regular_length(lines)), max(readings, key=_count_most_common_length))
 
 
 def fold_verse(text: str) -> str:
@@ -78,7 +78,7 @@ def fold_verse(text: str) -> str:
     """
     folded = normalize(_UNSEEN.sub("", text)).replace("□", BLANK).replace("？", BLANK)
     for character, han in zip(folded, is_han(codepoints(folded)).tolist(), strict=True):
-        if not han and not _separates(character):
+        if not han and not _is_separator(character):
             raise not_chinese(Message("this_text", "this text"), character)
     return folded
 
@@ -88,7 +88,7 @@ def cut_lines(folded: str, lengths: Sequence[int]) -> list[str]:
     lines = [""]
     for character in folded:
         full = len(lines) <= len(lengths) and len(lines[-1]) == lengths[len(lines) - 1]
-        if full if character == BLANK else _separates(character):
+        if full if character == BLANK else _is_separator(character):
             lines.extend([""] if lines[-1] else [])
         elif full and lines[-1].endswith(BLANK):  # the mark stood for a character and not for a pause
             lines.append(character)
@@ -97,8 +97,8 @@ def cut_lines(folded: str, lengths: Sequence[int]) -> list[str]:
     return [line for line in lines if line]
 
 
-def _separates(character: str) -> bool:
-    """Tell whether a character is one of `BETWEEN_LINES`."""
+def _is_separator(character: str) -> bool:
+    """Return whether a character separates lines."""
     return character in _SEPARATORS or character.isspace()
 
 
@@ -108,8 +108,8 @@ def regular_length(lines: Sequence[str]) -> int:
     return next(iter(lengths)) if len(lines) in (4, 8) and lengths in ({5}, {7}) else 0
 
 
-def _evenness(lines: Sequence[str]) -> int:
-    """Return how many lines have the commonest length."""
+def _count_most_common_length(lines: Sequence[str]) -> int:
+    """Return the number of lines of the most frequent length."""
     return max(chain(Counter(map(len, lines)).values(), (0,)))
 
 

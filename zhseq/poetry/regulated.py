@@ -73,7 +73,7 @@ def judge_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Revi
             {"count": len(lines)},
         )
         form = form_of_lines(len(lines), length, regulated=False)
-        return replace(unjudged(lines, form, OLD_STYLE, note, prosody), faults=tuple(faults))
+        return replace(unchecked_review(lines, form, OLD_STYLE, note, prosody), faults=tuple(faults))
     found = _judge_regulated(lines, tones, length, faults, prosody)
     reason = None if strict or faults else _reason_for_old_style(tones)
     if reason is None:
@@ -86,7 +86,7 @@ def judge_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Revi
             "as a {form} it would have {faults}, which <form={form}> lists",
             values,
         )
-        return replace(unjudged(lines, PROSE, PROSE, note, prosody), otherwise=found)
+        return replace(unchecked_review(lines, PROSE, PROSE, note, prosody), otherwise=found)
     if not found.faults:
         note = Message(
             "old_or_regulated",
@@ -128,7 +128,7 @@ def _judge_regulated(
     rhyme_tone = tone_of_rhyme(tones)
     starts = [_possible_starts(tones, number) if fits else set() for number, fits in enumerate(whole)]
     first = _first_start(starts)
-    dues, between = _due_starts(starts, first)
+    dues, between = _required_second_tones(starts, first)
     opening = tones[0][-1] == rhyme_tone
     rhyming = [number % 2 for number in range(len(lines))]
     rhyming[0] = int(opening)
@@ -157,8 +157,8 @@ def _judge_regulated(
         expected=tuple(expected),
         rhymes=tuple(rhymes),
         rhyming=tuple(rhyming),
-        faults=tuple(each for each in in_order(findings) if isinstance(each, Fault)),
-        remarks=tuple(each for each in in_order(findings) if isinstance(each, Remark)),
+        faults=tuple(each for each in sort_findings(findings) if isinstance(each, Fault)),
+        remarks=tuple(each for each in sort_findings(findings) if isinstance(each, Remark)),
         book=prosody.book,
     )
 
@@ -181,8 +181,8 @@ def _first_start(starts: Sequence[set[str]]) -> str:
     return LEVEL if votes[LEVEL] > votes[OBLIQUE] else OBLIQUE
 
 
-def _due_starts(starts: Sequence[set[str]], first: str) -> tuple[list[str], list[Fault]]:
-    """Return the tone that is due at the second place of each line, and the faults between lines.
+def _required_second_tones(starts: Sequence[set[str]], first: str) -> tuple[list[str], list[Fault]]:
+    """Return the required tone of the second position of each line, and the faults between lines.
 
     A line that alternates in itself keeps its own tone, even if it does not oppose the line before (失对) or does not
     take it up (失粘); a line that does not is held to what the lines around it ask for.
@@ -202,7 +202,7 @@ def _possible_starts(tones: Sequence[str], number: int) -> set[str]:
     """Return the tones at the second place from which the even places of a line may be said to alternate."""
     line = tones[number]
     heard = line[1:-1:2]
-    if _is_turned_end(line) or _rescues(tones, number):
+    if _ends_in_exchanged_tones(line) or _rescues(tones, number):
         heard = heard[:-1]
     found = set()
     for start in (LEVEL, OBLIQUE):
@@ -212,7 +212,7 @@ def _possible_starts(tones: Sequence[str], number: int) -> set[str]:
     return found
 
 
-def _is_turned_end(tones: str) -> bool:
+def _ends_in_exchanged_tones(tones: str) -> bool:
     """Tell whether a line ends on 平仄平仄, the end of 平平仄平仄, which stands for 平平平仄仄."""
     return tones[-4] != OBLIQUE and tones[-3] != LEVEL and tones[-2] == LEVEL and tones[-1] != LEVEL
 
@@ -243,7 +243,7 @@ def _read_line(lines: Sequence[str], tones: Sequence[str], number: int, start: s
     demanded = (FREE + start if last else "") + f"中{inner}中{OPPOSITE[inner]}{end}"
     findings: list[Finding] = []
     core = own[last:]
-    if inner == LEVEL and end != LEVEL and _is_turned_end(own):
+    if inner == LEVEL and end != LEVEL and _ends_in_exchanged_tones(own):
         demanded = demanded[:-3] + OBLIQUE + LEVEL + demanded[-1]
         findings.append(Remark("turned_end", number + 1, last + 4, line[last + 3]))
     elif inner == OBLIQUE and end != LEVEL:
@@ -299,7 +299,7 @@ def poems_run_together(lines: Sequence[str], whole: Review, prosody: Prosody) ->
         prosody: Tones and rhymes.
     """
     cuts = _fewest_faults(lines, prosody) if len(lines) % _SHORTEST == 0 and whole.faults else []
-    if len(cuts) < 2 or not all(_begins_anew(one.lines, other.lines, prosody) for one, other in pairwise(cuts)):
+    if len(cuts) < 2 or not all(_has_new_rhyme(one.lines, other.lines, prosody) for one, other in pairwise(cuts)):
         return None
     count = sum(len(part.faults) for part in cuts)
     return _joined(cuts, prosody) if len(whole.faults) >= 2 + count else None
@@ -320,8 +320,8 @@ def _fewest_faults(lines: Sequence[str], prosody: Prosody) -> list[Review]:
     return best[len(lines)][2] if len(lines) in best else []
 
 
-def _begins_anew(before: Sequence[str], after: Sequence[str], prosody: Prosody) -> bool:
-    """Tell whether a part of a text has another rhyme than the part before it, or rhymes in its first line again."""
+def _has_new_rhyme(before: Sequence[str], after: Sequence[str], prosody: Prosody) -> bool:
+    """Return whether a part of a text has another rhyme than the part before it, or rhymes again in its first line."""
     if not prosody.lyric().rhyme(before[1][-1], after[1][-1]):
         return True
     return tone_of_rhyme([prosody.sounds(line) for line in after]) == LEVEL and prosody.rhyme(
@@ -344,13 +344,15 @@ def _joined(parts: Sequence[Review], prosody: Prosody) -> Review:
         told,
         expected=tuple(line for part in parts for line in part.expected),
         rhymes=tuple(group for part in parts for group in part.rhymes) if same else (-1,) * starts[-1],
-        faults=tuple(moved(each, start) for start, part in zip(starts, parts, strict=False) for each in part.faults),
-        remarks=tuple(moved(each, start) for start, part in zip(starts, parts, strict=False) for each in part.remarks),
+        faults=tuple(shifted(each, start) for start, part in zip(starts, parts, strict=False) for each in part.faults),
+        remarks=tuple(
+            shifted(each, start) for start, part in zip(starts, parts, strict=False) for each in part.remarks
+        ),
     )
 
 
-def moved(finding: Found, lines: int) -> Found:
-    """Return a finding of a part of a text, so many lines into the text."""
+def shifted(finding: Found, lines: int) -> Found:
+    """Return a finding of a part of a text with its line numbers increased by `lines`."""
     return replace(finding, line=finding.line + lines, other_line=finding.other_line and finding.other_line + lines)
 
 
@@ -361,7 +363,7 @@ def two_poems(lines: Sequence[str], first: str, second: str, prosody: Prosody) -
         "reads as a {first} and a {second} run together; part them by a blank line",
         {"first": first, "second": second},
     )
-    return unjudged(lines, MIXED, MIXED, note, prosody)
+    return unchecked_review(lines, MIXED, MIXED, note, prosody)
 
 
 def several_poems(lines: Sequence[str], form: str, name: str, count: int, prosody: Prosody) -> Review:
@@ -371,7 +373,7 @@ def several_poems(lines: Sequence[str], form: str, name: str, count: int, prosod
         "reads as {count} {form} run together; part them by a blank line",
         {"count": count, "form": name},
     )
-    return unjudged(lines, form, name, note, prosody)
+    return unchecked_review(lines, form, name, note, prosody)
 
 
 # Verse in the old style.
@@ -394,7 +396,7 @@ def _old_style(lines: Sequence[str], tones: Sequence[str], prosody: Prosody) -> 
     elif not of_rhyme:
         groups, _ = find_rhymes(lines, rhyming, prosody)
     again = repeated_lines(lines, rhyming)
-    findings = in_order([*of_rhyme, *(_licensed(each) if len(lines) > _SHORTEST else each for each in again)])
+    findings = sort_findings([*of_rhyme, *(_as_remark(each) if len(lines) > _SHORTEST else each for each in again)])
     return Review(
         lines=tuple(lines),
         form=form_of_lines(len(lines), len(lines[0]), regulated=False),
@@ -410,8 +412,8 @@ def _old_style(lines: Sequence[str], tones: Sequence[str], prosody: Prosody) -> 
     )
 
 
-def _licensed(fault: Fault) -> Finding:
-    """Return a rhyme word that stands twice as a remark: in old-style verse longer than a quatrain that is no fault."""
+def _as_remark(fault: Fault) -> Finding:
+    """Return a repeated rhyme word as a remark, since it is no fault in old-style verse longer than a quatrain."""
     if fault.code != "repeated_rhyme_word":
         return fault
     return Remark("rhyme_word_again", fault.line, fault.position, fault.character, other_line=fault.other_line)
@@ -433,7 +435,7 @@ def judge_mixed(lines: Sequence[str], prosody: Prosody) -> Review | None:
     if rhymed < _RHYMED * (len(lines) - 1):
         return None
     note = Message("mixed_lengths", "taken for verse of mixed lengths (杂言), whose tones and rhymes are free")
-    return unjudged(lines, MIXED, OLD_STYLE, note, prosody)
+    return unchecked_review(lines, MIXED, OLD_STYLE, note, prosody)
 
 
 def judge_song(lines: Sequence[str], song: str, prosody: Prosody) -> Review:
@@ -443,11 +445,11 @@ def judge_song(lines: Sequence[str], song: str, prosody: Prosody) -> Review:
         "taken for {song}, a tune of songs (曲), whose tones and rhymes are not those of ci and are not judged",
         {"song": song},
     )
-    return unjudged(lines, SONG, song, note, prosody)
+    return unchecked_review(lines, SONG, song, note, prosody)
 
 
-def unjudged(lines: Sequence[str], form: str, pattern: str, note: Message, prosody: Prosody) -> Review:
-    """Return the review of lines of which nothing is asked."""
+def unchecked_review(lines: Sequence[str], form: str, pattern: str, note: Message, prosody: Prosody) -> Review:
+    """Return a review without required tones, rhymes or faults, for a text that is only classified."""
     return Review(
         lines=tuple(lines),
         form=form,
@@ -612,6 +614,6 @@ def repeated_pairs(lines: Sequence[str]) -> list[Remark]:
     return remarks
 
 
-def in_order(findings: Sequence[Found]) -> list[Found]:
-    """Return findings in the order in which a reader meets them."""
+def sort_findings(findings: Sequence[Found]) -> list[Found]:
+    """Return findings sorted by line and position."""
     return sorted(findings, key=lambda finding: (finding.line, finding.position))

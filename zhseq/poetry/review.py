@@ -30,17 +30,17 @@ from zhseq.poetry.reading import BLANK, cut_lines, fold_verse, read_lines, regul
 from zhseq.poetry.regulated import (
     PROSE,
     find_rhymes,
-    in_order,
     judge_lines,
     judge_mixed,
     judge_song,
-    moved,
     poems_run_together,
     several_poems,
+    shifted,
+    sort_findings,
     tone_faults,
     tone_of_rhyme,
     two_poems,
-    unjudged,
+    unchecked_review,
     unrhymed,
 )
 from zhseq.text.normalize import codepoints
@@ -117,9 +117,9 @@ def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
     found = find_tune_of(folded, prosody)
     if found is not None and not found.faults:
         return found
-    told = _told(folded, prosody)
-    if told is not None:
-        return told
+    other = _review_other(folded, prosody)
+    if other is not None:
+        return other
     if found is not None:
         return found
     nearly = bool(length) and len(lines) in (4, 8)
@@ -144,11 +144,11 @@ def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
         "is known that has such lines; <tune> says otherwise",
         {"count": len(lines), "lengths": "、".join(str(len(line)) for line in lines[:_MOST_SHOWN])},
     )
-    return unjudged(lines, PROSE, PROSE, note, prosody)
+    return unchecked_review(lines, PROSE, PROSE, note, prosody)
 
 
-def _told(folded: str, prosody: Prosody) -> Review | None:
-    """Tell a text that keeps no tune without faults from a ci: a song, two ci, prose in even lines; else None."""
+def _review_other(folded: str, prosody: Prosody) -> Review | None:
+    """Return the review of a text that is no single ci: a song, several ci, prose in even lines; None for others."""
     text = _read(folded, ())
     lengths = _lengths(text.ends)
     lines = _cut(text.characters, text.ends)
@@ -169,7 +169,7 @@ def _told(folded: str, prosody: Prosody) -> Review | None:
             "reads as prose: no two of its {count} lines of {length} characters rhyme",
             {"count": len(lines), "length": lengths[0]},
         )
-        return unjudged(lines, PROSE, PROSE, note, prosody)
+        return unchecked_review(lines, PROSE, PROSE, note, prosody)
     return None
 
 
@@ -264,8 +264,8 @@ class _Text:
 
 
 @dataclass(frozen=True)
-class _Shelf:
-    """Patterns of one number of characters, laid beside each other so that a text is held to all of them at once."""
+class _PatternTable:
+    """Arrays of all patterns with one number of characters, to compare a text with all of them at once."""
 
     pairs: tuple[tuple[TunePattern, Pattern], ...]
     signs: npt.NDArray[np.int8]
@@ -276,7 +276,7 @@ class _Shelf:
     """Behind which characters a line ends, likewise."""
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[TunePattern, Pattern]]) -> _Shelf:
+    def of(cls, pairs: Sequence[tuple[TunePattern, Pattern]]) -> _PatternTable:
         """Lay patterns beside each other, all of one number of characters."""
         shape = (len(pairs), sum(pairs[0][1].line_lengths))
         due, ends = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -293,18 +293,18 @@ def _signs(tones: str) -> npt.NDArray[np.int8]:
     return np.asarray((points == ord(LEVEL)).astype(np.int8) - (points == ord(OBLIQUE)).astype(np.int8))
 
 
-def _shelves(pairs: Iterable[tuple[TunePattern, Pattern]]) -> dict[int, _Shelf]:
+def _pattern_tables(pairs: Iterable[tuple[TunePattern, Pattern]]) -> dict[int, _PatternTable]:
     """Return patterns by their number of characters, common tunes first."""
     result: dict[int, list[tuple[TunePattern, Pattern]]] = {}
     for pair in pairs:
         result.setdefault(sum(pair[1].line_lengths), []).append(pair)
-    return {size: _Shelf.of(each) for size, each in result.items()}
+    return {size: _PatternTable.of(each) for size, each in result.items()}
 
 
 @lru_cache(maxsize=4)
-def _every_shelf(prosody: Prosody) -> dict[int, _Shelf]:
+def _all_pattern_tables(prosody: Prosody) -> dict[int, _PatternTable]:
     """Return the patterns of all tunes by their number of characters."""
-    return _shelves((tune, pattern) for tune in prosody.tunes.values() for pattern in patterns_of(tune))
+    return _pattern_tables((tune, pattern) for tune in prosody.tunes.values() for pattern in patterns_of(tune))
 
 
 def patterns_of(tune: TunePattern) -> tuple[Pattern, ...]:
@@ -321,11 +321,11 @@ def review_tune(folded: str, tune: TunePattern, prosody: Prosody) -> Review:
         prosody: Tones and rhymes.
     """
     pairs = [(tune, pattern) for pattern in patterns_of(tune)]
-    exact = _best(_exact(folded, _shelves(pairs), prosody))
+    exact = _best(_exact(folded, _pattern_tables(pairs), prosody))
     if exact is not None:
         return exact
     text = _read(folded, ())
-    nearly = _with_another_line(folded, _shelves(pairs), pairs, prosody)
+    nearly = _with_another_line(folded, _pattern_tables(pairs), pairs, prosody)
     if nearly is not None:
         return nearly
     size = len(text.characters)
@@ -348,7 +348,7 @@ def review_tune(folded: str, tune: TunePattern, prosody: Prosody) -> Review:
 def find_tune_of(folded: str, prosody: Prosody) -> Review | None:
     """Judge a text by the tune whose pattern it keeps; None if it keeps none well."""
     size = len(_read(folded, ()).characters)
-    found = _best(_exact(folded, _every_shelf(prosody), prosody))
+    found = _best(_exact(folded, _all_pattern_tables(prosody), prosody))
     return found if found is not None and _is_likely(found, size, 2, prosody) else None
 
 
@@ -366,15 +366,15 @@ def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
     """Judge a text by the tune to which it comes nearest, and say so in a note; None if it comes near none."""
     text = _read(folded, ())
     lengths = _lengths(text.ends)
-    size, shelves = len(text.characters), _every_shelf(prosody)
+    size, tables = len(text.characters), _all_pattern_tables(prosody)
     pairs = [
         pair
         for each in sorted(range(size - _FAR, size + _FAR + 1), key=lambda each: abs(each - size))
-        if each in shelves
-        for pair in shelves[each].pairs
+        if each in tables
+        for pair in tables[each].pairs
         if pair[1].line_lengths[:2] == lengths[:2] or pair[1].line_lengths[-2:] == lengths[-2:]
     ]
-    found = _with_another_line(folded, shelves, pairs, prosody)
+    found = _with_another_line(folded, tables, pairs, prosody)
     found = found or _best(_near(folded, pairs[:_MOST_TRIED], prosody, _MOST_CHANGED))
     if found is None or not _is_likely(found, size, 3, prosody):
         return None
@@ -385,24 +385,26 @@ def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
 
 
 def _with_another_line(
-    folded: str, shelves: Mapping[int, _Shelf], pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
+    folded: str, tables: Mapping[int, _PatternTable], pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
 ) -> Review | None:
     """Judge a text by a tune that it keeps but for one line too many or too few, if there is one.
 
     Args:
         folded: What `fold_verse` returns.
-        shelves: Patterns that it may keep with a line left out.
+        tables: Patterns that it may keep with a line left out.
         pairs: Patterns that it may keep with a line added.
         prosody: Tones and rhymes.
     """
     text = _read(folded, ())
     if len(text.ends) < _FEWEST_TO_LACK:
         return None
-    found = _best([*_with_line_too_many(text, shelves, prosody), *_with_line_missing(text, pairs, prosody)])
+    found = _best([*_with_line_too_many(text, tables, prosody), *_with_line_missing(text, pairs, prosody)])
     return found if found is not None and len(found.faults) <= _FEW_FAULTS else None
 
 
-def _with_line_too_many(text: _Text, shelves: Mapping[int, _Shelf], prosody: Prosody) -> Iterable[tuple[float, Review]]:
+def _with_line_too_many(
+    text: _Text, tables: Mapping[int, _PatternTable], prosody: Prosody
+) -> Iterable[tuple[float, Review]]:
     """Yield the reviews of a text by the patterns that it keeps without one of its lines, the last left out first.
 
     Of reviews with as many faults that by the commonest tune counts.
@@ -410,9 +412,9 @@ def _with_line_too_many(text: _Text, shelves: Mapping[int, _Shelf], prosody: Pro
     lines = _cut(text.characters, text.ends)
     for number in reversed(range(len(lines))):
         rest = [*lines[:number], *lines[number + 1 :]]
-        if len(text.characters) - len(lines[number]) not in shelves:
+        if len(text.characters) - len(lines[number]) not in tables:
             continue
-        found = _best(_exact("，".join(rest), shelves, prosody, most=2 * _FEW_FAULTS))
+        found = _best(_exact("，".join(rest), tables, prosody, most=2 * _FEW_FAULTS))
         ends = (0, *accumulate(map(len, found.lines))) if found is not None else ()
         start = sum(map(len, lines[:number]))
         if found is not None and start in ends:
@@ -428,7 +430,7 @@ def _with_line(found: Review, index: int, line: str, prosody: Prosody) -> Review
 
     code = "surplus_line" if index < len(found.lines) else "surplus_lines"
     surplus = Fault(code, index + 1, count=len(found.lines) + 1, expected_count=len(found.lines), tune=found.tune)
-    faults = [moved(each, int(each.line > index)) for each in found.faults]
+    faults = [shifted(each, int(each.line > index)) for each in found.faults]
     return replace(
         found,
         lines=put(found.lines, line),
@@ -436,8 +438,8 @@ def _with_line(found: Review, index: int, line: str, prosody: Prosody) -> Review
         expected=put(found.expected, FREE * len(line)),
         rhymes=put(found.rhymes, -1),
         rhyming=put(found.rhyming, 0),
-        faults=tuple(in_order([*faults, surplus])),
-        remarks=tuple(moved(each, int(each.line > index)) for each in found.remarks),
+        faults=tuple(sort_findings([*faults, surplus])),
+        remarks=tuple(shifted(each, int(each.line > index)) for each in found.remarks),
     )
 
 
@@ -460,11 +462,13 @@ def _with_line_missing(
 
 def _best(found: Iterable[tuple[float, Review]]) -> Review | None:
     """Return the reading with the fewest faults, of those the one whose pauses are the pattern's."""
-    ranked = sorted(found, key=lambda each: (_breaches(each[1]) + (each[0] >= _RARE_PAUSES) * _RARE_FAULTS, each[0]))
+    ranked = sorted(
+        found, key=lambda each: (_faulty_positions(each[1]) + (each[0] >= _RARE_PAUSES) * _RARE_FAULTS, each[0])
+    )
     return ranked[0][1] if ranked else None
 
 
-def _breaches(found: Review) -> int:
+def _faulty_positions(found: Review) -> int:
     """Count the positions at which a reading has faults: one wrong character may break tone, rhyme and repetition."""
     positions = {(fault.line, fault.position) for fault in found.faults if fault.code != "no_repetition"}
     return len(positions) or min(1, len(found.faults))
@@ -507,66 +511,66 @@ def _lengths(ends: Sequence[int]) -> tuple[int, ...]:
 
 
 def _exact(
-    folded: str, shelves: Mapping[int, _Shelf], prosody: Prosody, most: float = np.inf
+    folded: str, tables: Mapping[int, _PatternTable], prosody: Prosody, most: float = np.inf
 ) -> Iterable[tuple[float, Review]]:
     """Yield, with how much their pauses differ, the reviews by the patterns that a text keeps.
 
     Patterns against which more tones than `most` speak are left out.
     """
     kept: list[tuple[int, int, int, _Text, TunePattern, Pattern]] = []
-    for text, shelf, rows in _held(folded, shelves):
-        ends, light = _marked(text.ends, shelf), _marked(text.light, shelf)
-        rows = rows[(ends | ~shelf.due[rows]).all(axis=1)]
-        against = (shelf.signs[rows] * _signs(prosody.sounds(text.characters)) < 0).sum(axis=1)
+    for text, table, rows in _held(folded, tables):
+        ends, light = _marked(text.ends, table), _marked(text.light, table)
+        rows = rows[(ends | ~table.due[rows]).all(axis=1)]
+        against = (table.signs[rows] * _signs(prosody.sounds(text.characters)) < 0).sum(axis=1)
         rows, against = rows[against <= most], against[against <= most]
-        pauses = (shelf.ends[rows] ^ (ends & ~(light & ~shelf.ends[rows]))).sum(axis=1)
+        pauses = (table.ends[rows] ^ (ends & ~(light & ~table.ends[rows]))).sum(axis=1)
         order = np.lexsort((pauses, against))[:_MOST_JUDGED]
         for wrong, other, row in zip(*(each[order].tolist() for each in (against, pauses, rows)), strict=True):
-            kept.append((wrong, other, len(kept), text, *shelf.pairs[row]))
+            kept.append((wrong, other, len(kept), text, *table.pairs[row]))
     common = max((each[-1].count for each in kept), default=0)
     for _, other, _, text, tune, pattern in sorted(kept, key=lambda each: each[:3])[:_MOST_JUDGED]:
         rare = pattern.count < _RARE_SHARE * common
         yield other + _RARE_PAUSES * rare, _review_exact(text, tune, pattern, prosody)
 
 
-def _marked(positions: Iterable[int], shelf: _Shelf) -> Booleans:
+def _marked(positions: Iterable[int], table: _PatternTable) -> Booleans:
     """Tell behind which characters of a text something stands, shape (characters,)."""
-    marks = np.zeros(shelf.signs.shape[1], dtype=bool)
+    marks = np.zeros(table.signs.shape[1], dtype=bool)
     marks[[position - 1 for position in positions]] = True
     return marks
 
 
-def _held(folded: str, shelves: Mapping[int, _Shelf]) -> Iterable[tuple[_Text, _Shelf, Ids]]:
+def _held(folded: str, tables: Mapping[int, _PatternTable]) -> Iterable[tuple[_Text, _PatternTable, Ids]]:
     """Yield the readings of a text, with the patterns that may be held to it.
 
     A marked place is read as a pause, and where a line of the pattern is not yet full as a character.
     """
     plain = _read(folded, ())
     size = len(plain.characters)
-    if size in shelves:
-        yield plain, shelves[size], np.arange(len(shelves[size].pairs))
+    if size in tables:
+        yield plain, tables[size], np.arange(len(tables[size].pairs))
     for count in range(size - folded.count(BLANK), size + 1) if BLANK in folded else ():
         cuts: dict[tuple[int, ...], list[int]] = {}
-        for row, (_, pattern) in enumerate(shelves[count].pairs if count in shelves else ()):
+        for row, (_, pattern) in enumerate(tables[count].pairs if count in tables else ()):
             cuts.setdefault(pattern.line_lengths, []).append(row)
         for lengths, rows in cuts.items():
             text = _read(folded, lengths)
             if len(text.characters) == count:
-                yield text, shelves[count], np.array(rows)
+                yield text, tables[count], np.array(rows)
 
 
 def _review_exact(text: _Text, tune: TunePattern, pattern: Pattern, prosody: Prosody) -> Review:
     """Judge a text that has the length and the rhymes of a pattern; a 、 within its lines does not part them."""
     due = set(accumulate(pattern.line_lengths))
     ends = [end for end in text.ends if end not in text.light or end in due]
-    demanded = _demanded(pattern)
+    demanded = _required_tones(pattern)
     lines, expected = _cut(text.characters, ends), _cut(demanded, ends)
     rhyming = [pattern.due_rhymes.get(end, 0) for end in ends]
     return _judged(lines, expected, rhyming, _missing_echoes(text.characters, pattern, ends), tune, prosody)
 
 
-def _demanded(pattern: Pattern) -> str:
-    """Return the tones that are due, without those that many poets leave."""
+def _required_tones(pattern: Pattern) -> str:
+    """Return the required tones of a pattern, without those that many poets do not keep."""
     loose = set(pattern.loose)
     return "".join(FREE if position in loose else tone for position, tone in enumerate("".join(pattern.tones)))
 
@@ -598,7 +602,7 @@ def _judged(
     for number, line in enumerate(lines):
         findings += _tone_findings(number, line, tones[number], expected[number], prosody)
     groups, of_rhyme = find_rhymes(lines, rhyming, lyric)
-    findings = in_order([*findings, *of_rhyme, *_repeated(lines, rhyming)])
+    findings = sort_findings([*findings, *of_rhyme, *_repeated(lines, rhyming)])
     return Review(
         lines=tuple(lines),
         form=CI,
@@ -661,7 +665,7 @@ def _near(
     grids: dict[int, Floats] = {}
     for ends in dict.fromkeys(text.ends for text in texts):
         rows = [row for row, text in enumerate(texts) if text.ends == ends]
-        costs = _lay_beside(_lengths(ends), [chosen[row][1].line_lengths for row in rows])
+        costs = _alignment_costs(_lengths(ends), [chosen[row][1].line_lengths for row in rows])
         for row, grid in zip(rows, costs, strict=True):
             grids[row] = grid[:, : len(chosen[row][1].line_lengths) + 1]
             laid.append((float(grids[row][-1, -1]), row))
@@ -669,7 +673,7 @@ def _near(
     for cost, row in laid[:3]:
         (tune, pattern), text = chosen[row], texts[row]
         if cost <= laid[0][0] + _EXACTLY and cost <= max(1.5, most * len(pattern.line_lengths)):
-            groups = _way(_lengths(text.ends), pattern.line_lengths, grids[row])
+            groups = _alignment(_lengths(text.ends), pattern.line_lengths, grids[row])
             yield cost, _review_near(text, tune, pattern, groups, prosody)
 
 
@@ -684,8 +688,8 @@ _JOINS = [
 """How many lines of a text may stand beside how many of a pattern, if they have as many characters."""
 
 
-def _lay_beside(own: Sequence[int], dues: Sequence[Sequence[int]]) -> Floats:
-    """Return what it costs at least to lay the first lines of a text beside the first lines of patterns.
+def _alignment_costs(own: Sequence[int], dues: Sequence[Sequence[int]]) -> Floats:
+    """Return the lowest cost of aligning the first lines of a text with the first lines of patterns.
 
     Args:
         own: Characters of each line of the text.
@@ -718,8 +722,8 @@ def _lay_beside(own: Sequence[int], dues: Sequence[Sequence[int]]) -> Floats:
     return cost
 
 
-def _way(own: Sequence[int], due: Sequence[int], cost: Floats) -> list[_Group]:
-    """Return what stands beside what, from the costs of `_lay_beside` for one pattern."""
+def _alignment(own: Sequence[int], due: Sequence[int], cost: Floats) -> list[_Group]:
+    """Return the best alignment of a text with one pattern, from its `_alignment_costs`."""
     groups: list[_Group] = []
     i, j = len(own), len(due)
     while i or j:
@@ -750,7 +754,7 @@ def _review_near(
     """Judge a text that does not keep the lines of a pattern."""
     lines = _cut(text.characters, text.ends)
     bounds = (0, *accumulate(pattern.line_lengths))
-    demanded = _demanded(pattern)
+    demanded = _required_tones(pattern)
     expected = [FREE * len(line) for line in lines]
     rhyming = [0] * len(lines)
     findings: list[Finding] = []
@@ -775,9 +779,9 @@ def _review_near(
             continue
         for number in range(first, last):
             expected[number], due = due[: len(lines[number])], due[len(lines[number]) :]
-    return _judged(lines, expected, rhyming, _once(findings), tune, prosody)
+    return _judged(lines, expected, rhyming, _without_duplicates(findings), tune, prosody)
 
 
-def _once(findings: Sequence[Finding]) -> list[Finding]:
-    """Keep one of the findings that say the same of the end of a poem."""
+def _without_duplicates(findings: Sequence[Finding]) -> list[Finding]:
+    """Remove duplicate findings, which the end of a poem may have; keep the order."""
     return list(dict.fromkeys(findings))

@@ -123,16 +123,16 @@ def largest(scores: Floats, count: int) -> tuple[Floats, Ints]:
     rows, size = scores.shape
     groups = size // _GROUP
     if size % _GROUP or count >= groups:
-        return _sorted_out(scores, count)
+        return _largest_by_sorting(scores, count)
     parts = scores.reshape(rows, _GROUP, groups)
     chosen = _largest_columns(parts.max(axis=1), count)  # (rows, count)
     columns = (chosen[:, None] + np.arange(0, size, groups)[:, None]).reshape(rows, -1)
-    best, order = _sorted_out(np.take_along_axis(scores, columns, axis=1), count)
+    best, order = _largest_by_sorting(np.take_along_axis(scores, columns, axis=1), count)
     return best, np.take_along_axis(columns, order, axis=1)
 
 
-def _sorted_out(scores: Floats, count: int) -> tuple[Floats, Ints]:
-    """Return the same by sorting those that are largest among all."""
+def _largest_by_sorting(scores: Floats, count: int) -> tuple[Floats, Ints]:
+    """Return the same by sorting the largest scores of all rows."""
     columns = _largest_columns(scores, count)
     found = np.take_along_axis(scores, columns, axis=1)
     order = np.argsort(-found, axis=1)

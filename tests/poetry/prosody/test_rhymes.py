@@ -22,17 +22,17 @@ def learned(segments: rhymes.Ids) -> rhymes.Rhymes:
 
 
 def test_meetings_are_counted_by_segment() -> None:
-    counts = clusters.meetings(np.array([[0, 1, 2, -1], [0, 1, -1, -1], [1, 1, 0, 5]]), 3)
+    counts = clusters.cooccurrences(np.array([[0, 1, 2, -1], [0, 1, -1, -1], [1, 1, 0, 5]]), 3)
     np.testing.assert_array_equal(counts, [[0, 4, 1], [4, 0, 1], [1, 1, 0]])
 
 
 def test_merging_recovers_the_groups(segments: rhymes.Ids) -> None:
-    found = clusters.merge(clusters.meetings(segments, SIZE), 2.0)
+    found = clusters.merge(clusters.cooccurrences(segments, SIZE), 2.0)
     assert sorted(map(set, found), key=min) == [set(range(g, g + WORDS)) for g in range(0, SIZE, WORDS)]
 
 
 def test_splitting_parts_what_was_merged_by_mistake(segments: rhymes.Ids) -> None:
-    counts = clusters.meetings(segments, SIZE)
+    counts = clusters.cooccurrences(segments, SIZE)
     wrong = [np.arange(2 * WORDS, 4 * WORDS), np.arange(4 * WORDS, 5 * WORDS)]
     found = clusters.split(counts, wrong, 0.15)
     assert sorted(map(set, found), key=min) == [set(range(g * WORDS, (g + 1) * WORDS)) for g in (2, 3, 4)]
@@ -87,11 +87,11 @@ def test_readings_that_live_at_line_ends_are_found() -> None:
     guest, slip, odd = 10, 11, 9
     company = np.array([[1, 2, guest, 3]] * 5 + [[slip, 5, 6, 7]] * 4)
     doubtful = np.array([[1, 5, slip, 6]] * 9 + [[1, 2, slip, -1]] * 9 + [[1, guest, odd, 2]] * 9)
-    found = rhymes.guests(np.concatenate([company, doubtful]), certain, uses)
+    found = rhymes.line_end_readings(np.concatenate([company, doubtful]), certain, uses)
     assert found[guest].tolist() == [True, False]
     assert not found[slip].any(), "too few in certain company; two groups, short and doubtful segments prove nothing"
     uses[guest] = 20_000
-    assert not rhymes.guests(company, certain, uses)[guest].any(), "one use in 4,000 is no reading to reckon with"
+    assert not rhymes.line_end_readings(company, certain, uses)[guest].any(), "one use in 4,000 is too few"
 
 
 def test_words_that_shun_each_other_are_parted_from_a_guess_that_is_partly_wrong() -> None:
@@ -100,14 +100,14 @@ def test_words_that_shun_each_other_are_parted_from_a_guess_that_is_partly_wrong
     drawn = np.where(rng.random((400, 1)) < 0.5, rng.integers(0, 10, (400, 4)), rng.integers(10, 20, (400, 4)))
     both = 19  # meets words of either kind
     drawn[:200, 3] = both
-    counts = rhymes.meetings(drawn, 20)
+    counts = rhymes.cooccurrences(drawn, 20)
     prior = np.where(kinds, 2.0, -1.0)
     prior[[0, 1, 10]] = -1.0, 0.0, 2.0  # wrong, unknown, wrong
-    first, share = rhymes.part_in_two(counts, prior)
+    first, share = rhymes.split_in_two(counts, prior)
     assert (first[:10] > 0.9).all()
     assert (first[10:19] < 0.1).all()
     assert 0.3 < share[both] < 0.7
-    assert first[:0].shape == rhymes.part_in_two(counts[:0, :0], prior[:0])[0].shape
+    assert first[:0].shape == rhymes.split_in_two(counts[:0, :0], prior[:0])[0].shape
 
 
 def test_kinds_that_poets_mix_are_parted_from_a_few_known_words() -> None:
@@ -119,11 +119,11 @@ def test_kinds_that_poets_mix_are_parted_from_a_few_known_words() -> None:
     segments = np.where(strays, 1 - drawn, drawn) * 10 + rng.integers(10, size=(3_000, 4))
     known = np.full(31, -1)
     known[[0, 1, 10, 11, 20]] = 0, 0, 1, 1, 2
-    counts = rhymes.meetings(segments, 31)
-    found = rhymes.part_in_kinds(counts, known, 3)
+    counts = rhymes.cooccurrences(segments, 31)
+    found = rhymes.cluster_by_seeds(counts, known, 3)
     assert found.shape == (31, 3)
     assert (found[:30].argmax(axis=1) == kind).all()
     assert (found[:30].max(axis=1) > 0.9).all()
     assert not found[30].any(), "a word that meets none is of no kind"
     wrong = np.where(known == 2, -1, known)
-    assert (rhymes.part_in_kinds(counts, wrong, 2)[:20].argmax(axis=1) == kind[:20]).all()
+    assert (rhymes.cluster_by_seeds(counts, wrong, 2)[:20].argmax(axis=1) == kind[:20]).all()

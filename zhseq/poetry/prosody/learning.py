@@ -58,7 +58,7 @@ class LearnedTones:
 
     `rhyming` are characters that rhyme on a level tone again and again, whatever their tone elsewhere, (characters,);
     `only_at_ends` are those of them that are level nowhere else; `words` are words in which a character has another
-    tone than elsewhere, see `tones.turned_words`.
+    tone than elsewhere, see `tones.words_with_other_tone`.
     """
 
     model: tones.ToneModel
@@ -107,9 +107,9 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
     level = rhymes.learn(rhymes.level_segments(table, learned.level), size, LEVEL_CLUSTERS)
     lyric = rhymes.learn(rhymes.level_runs(table, learned.level), size, LYRIC_CLUSTERS)
     oblique = rhymes.learn(rhymes.oblique_segments(table, learned.level), size, LYRIC_CLUSTERS)
-    learned, level, lyric = _with_guests(table, learned, level, lyric)
+    learned, level, lyric = _with_line_end_readings(table, learned, level, lyric)
     both = tone_classes(learned) == 2
-    closed = rhymes.closed_ends(table)
+    closed = rhymes.rhyming_ends_of_ci(table)
     lyric = _with_second_readings(lyric, closed, both)
     oblique = _with_second_readings(oblique, closed, both)
     lyric = _with_regulated_readings(lyric, level)
@@ -152,14 +152,14 @@ def learn_tones(table: VerseTable, modern: Readings) -> LearnedTones:
         tones.class_probabilities(counts, prior),
         np.zeros(len(prior), dtype=bool),
         only_at_ends,
-        tuple(tones.turned_words(verse, level)),
+        tuple(tones.words_with_other_tone(verse, level)),
     )
 
 
 def _with_second_readings(found: rhymes.Rhymes, segments: Ids, both: Booleans) -> rhymes.Rhymes:
     """Give characters of both tones their readings in ci that only the company of certain words tells (思, 听)."""
     few = np.zeros(len(both), dtype=np.int64)  # a character that is known to have both tones needs few proofs
-    readings = rhymes.guests(segments, found.certain, few) & both[:, None]
+    readings = rhymes.line_end_readings(segments, found.certain, few) & both[:, None]
     return replace(found, members=found.members | readings)
 
 
@@ -199,9 +199,9 @@ def _oblique_tones(
         rows = [row_of[character] for character in members]
         row_in_kind = np.full(len(table.characters) + 1, -1)
         row_in_kind[rows] = np.arange(len(rows))
-        counts = rhymes.meetings(row_in_kind[segments], len(rows))
+        counts = rhymes.cooccurrences(row_in_kind[segments], len(rows))
         prior = np.array([_TODAY.get(_only_tone(modern.finals[row]), 0.0) for row in rows])
-        rising, share = rhymes.part_in_two(counts, prior)
+        rising, share = rhymes.split_in_two(counts, prior)
         met = counts.sum(axis=1)
         both = (met >= _MET_FOR_BOTH) & (share > _BOTH) & (share < 1 - _BOTH)
         seen = met >= _LEAST_MET
@@ -236,8 +236,8 @@ def _oblique_groups(
         row_in_kind[[row_of[word] for word in words]] = np.arange(len(words))
         kind_of = {word: number for number, name in enumerate(names) for word in OBLIQUE_GROUPS[name]}
         known = np.array([kind_of.get(word, -1) for word in words], dtype=np.int64)
-        counts = rhymes.meetings(row_in_kind[segments], len(words))
-        kinds = rhymes.part_in_kinds(counts, known, len(names))
+        counts = rhymes.cooccurrences(row_in_kind[segments], len(words))
+        kinds = rhymes.cluster_by_seeds(counts, known, len(names))
         told = (kinds > _SURE) & ((counts.sum(axis=1) >= _LEAST_MET) | (known >= 0))[:, None]
         for number, name in enumerate(names):
             if told[:, number].any():
@@ -251,12 +251,12 @@ def _only_tone(readings: Sequence[tuple[str, str]]) -> str:
     return tones.pop() if len(tones) == 1 else ""
 
 
-def _with_guests(
+def _with_line_end_readings(
     table: VerseTable, learned: LearnedTones, level: rhymes.Rhymes, lyric: rhymes.Rhymes
 ) -> tuple[LearnedTones, rhymes.Rhymes, rhymes.Rhymes]:
     """Give characters their level readings that only rhymes tell of: 望 and 正 stand at few other level places."""
     uses = np.bincount(table.ids, minlength=len(table.characters))
-    found = rhymes.guests(rhymes.even_ends(table), level.certain, uses)
+    found = rhymes.line_end_readings(rhymes.even_ends(table), level.certain, uses)
     found[tone_classes(learned) != 1] = False  # the others were free to rhyme from the start
     # The group of ci in which most certain words of a regulated group are.
     shared = (level.certain.astype(np.float32).T @ lyric.certain.astype(np.float32)).argmax(axis=1)

@@ -53,8 +53,8 @@ _MOST_MIXED = 0.5  # how often two kinds of words may meet, as a share of how of
 _GUEST_COUNT, _GUEST_SHARE, _GUEST_RATE = 5, 0.8, 0.0005
 
 
-def meetings(segments: Ids, size: int) -> Floats:
-    """Count how often two different words stand in one segment.
+def cooccurrences(segments: Ids, size: int) -> Floats:
+    """Count how often two different words occur in one segment.
 
     Args:
         segments: Rhyme words that should rhyme with each other, shape (segments, width), -1 where there is none.
@@ -206,8 +206,8 @@ def old_oblique_runs(table: VerseTable, level: Floats) -> Ids:
     return _runs(old, old.line_number % 2 == 1, level < 0.5)
 
 
-def part_in_two(counts: Floats, prior: Floats, rounds: int = 30) -> tuple[Floats, Floats]:
-    """Part words that shun each other into two kinds, from a guess that is right for most of them.
+def split_in_two(counts: Floats, prior: Floats, rounds: int = 30) -> tuple[Floats, Floats]:
+    """Split words into two classes that avoid each other, from an initial guess that is right for most of them.
 
     Args:
         counts: See `meetings`.
@@ -231,8 +231,8 @@ def part_in_two(counts: Floats, prior: Floats, rounds: int = 30) -> tuple[Floats
     return np.asarray(first), np.asarray(np.clip(share, 0, 1))
 
 
-def part_in_kinds(counts: Floats, known: Ids, number: int, rounds: int = 10) -> Floats:
-    """Part words into kinds of which some words each are known, by the kinds of the words that they meet.
+def cluster_by_seeds(counts: Floats, known: Ids, number: int, rounds: int = 10) -> Floats:
+    """Cluster words by the classes of the words they co-occur with, from some known words of each class.
 
     In each round the rates at which the kinds meet each other are counted, and each word is given the kind whose rates
     its meetings fit. Two kinds are held to meet at most half as often, for their size, as each meets itself: without
@@ -265,8 +265,8 @@ def part_in_kinds(counts: Floats, known: Ids, number: int, rounds: int = 10) -> 
     return np.asarray(kinds)
 
 
-def closed_ends(table: VerseTable) -> Ids:
-    """Return runs of words of either tone at the closed lines of ci, as `level_runs` does of level ones."""
+def rhyming_ends_of_ci(table: VerseTable) -> Ids:
+    """Return runs of words of either tone at the rhyming lines of ci, as `level_runs` does for level ones."""
     lyric = table.select(table.forms == CI)
     return _runs(lyric, closed(lyric), np.ones(len(table.characters), dtype=bool))
 
@@ -340,7 +340,7 @@ def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
     rank = np.empty(size + 1, dtype=np.int64)
     rank[order], rank[-1] = np.arange(size), -1
     ranked = rank[segments]
-    together = meetings(ranked, int((uses >= settings.min_count).sum()))
+    together = cooccurrences(ranked, int((uses >= settings.min_count).sum()))
     groups = split(together, merge(together, settings.merge_above), settings.split_below)
     groups = [order[group] for group in groups]
     groups = sorted((g for g in groups if uses[g].sum() >= settings.smallest), key=lambda g: -int(uses[g].sum()))
@@ -357,8 +357,8 @@ def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
         start = start[:, firm]
 
 
-def guests(segments: Ids, certain: Booleans, uses: Ids) -> Booleans:
-    """Find words that rhyme with a group though nothing else says so: readings that live at line ends only.
+def line_end_readings(segments: Ids, certain: Booleans, uses: Ids) -> Booleans:
+    """Find readings that occur at line ends only: words that rhyme with a group without other evidence.
 
     Counted are segments in which all other words are certain members of one group. A copyist's slip puts any word
     there once; the same word in the same company time and again has a reading that rhymes (不 among 秋 and 流).
@@ -434,7 +434,7 @@ def _members(segments: Ids, counts: Floats, words: Floats, weights: Floats) -> R
     seen = np.where((strict.sum(axis=1) >= _ENOUGH)[:, None], strict, loose)
     seen = np.where((seen.sum(axis=1) > 0)[:, None], seen, counts)
     shares, home = _shares(seen), seen.argmax(axis=1)
-    strays = _stray_rates(seen, shares, home)
+    strays = _secondary_rates(seen, shares, home)
     ratio = shares / (strays[home] + _FLOOR)
     members = (shares >= _SECOND_SHARE) & (seen >= _SECOND_COUNT) & (ratio >= _SECOND_RATIO)
     members[np.arange(len(home)), home] = seen.sum(axis=1) > 0
@@ -462,8 +462,8 @@ def _held_out_counts(segments: Ids, shares: Floats, words: Floats, weights: Floa
     return counts
 
 
-def _stray_rates(seen: Floats, shares: Floats, home: Ids) -> Floats:
-    """Return the share of its uses that a usual word of one group has in another, shape (groups, groups)."""
+def _secondary_rates(seen: Floats, shares: Floats, home: Ids) -> Floats:
+    """Return the share of uses that a typical word of one group has in another, shape (groups, groups)."""
     number = seen.shape[1]
     rates = np.eye(number)
     for group in range(number):

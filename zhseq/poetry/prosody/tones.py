@@ -146,7 +146,7 @@ def count(verse: Verse, level: Floats, rounds: int = 3) -> ToneCounts:
     for _ in range(rounds):
         counts = np.zeros((2, len(level)))
         for form in verse:
-            shape, signs = FORM_SHAPES[form], _demanding(form)
+            shape, signs = FORM_SHAPES[form], _required_signs(form)
             for block in _blocks(verse[form]):
                 wanted, counted = _clean_places(level[block].astype(np.float32), signs, shape)
                 for row, sign in ((0, 1), (1, -1)):
@@ -164,8 +164,8 @@ def count_inside(verse: Verse, level: Floats) -> ToneCounts:
     return ToneCounts(counts[0], counts[1])
 
 
-def turned_words(verse: Verse, level: Floats) -> list[tuple[int, int, int]]:
-    """Find words of two characters in which one of them has not the tone that it has elsewhere (华 in 太华).
+def words_with_other_tone(verse: Verse, level: Floats) -> list[tuple[int, int, int]]:
+    """Find two-character words in which a character has another tone than elsewhere (华 in 太华).
 
     Args:
         verse: Regulated verse.
@@ -200,15 +200,15 @@ def _counted_blocks(
 ) -> Iterator[tuple[Ids, npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
     """Yield blocks of poems, the tones they demand, which places may be counted, and which end a line, (1, places)."""
     for form in verse:
-        shape, signs = FORM_SHAPES[form], _demanding(form)
+        shape, signs = FORM_SHAPES[form], _required_signs(form)
         last = (np.arange(shape[0] * shape[1]) % shape[1] == shape[1] - 1)[None, :]
         for block in _blocks(verse[form]):
             wanted, counted = _clean_places(level[block].astype(np.float32), signs, shape)
             yield block, wanted, counted, last
 
 
-def _demanding(form: str) -> npt.NDArray[np.float32]:
-    """Return the signs of the places that poets keep: the even ones and the last; shape (4, characters)."""
+def _required_signs(form: str) -> npt.NDArray[np.float32]:
+    """Return the signs of the positions that poets keep: the even ones and the last; shape (4, characters)."""
     signs = pattern_signs(form)
     kept = np.zeros(signs.shape, dtype=bool)
     kept[:, :, 1:-1:2] = kept[:, :, -1] = True

@@ -36,9 +36,9 @@ class ClassifierShape:
     """Sizes and dropout of a classifier."""
 
     embedding_dim: int = 64
-    """Numbers in the embedding of a character."""
+    """Embedding size of characters."""
     hidden_sizes: tuple[int, ...] = (160, 160)
-    """Units of each layer of the LSTM, from the input up; their number is the depth."""
+    """Units of each LSTM layer, from the input up; their number is the number of layers."""
     input_dropout: float = 0.1
     """Dropout of the embeddings."""
     hidden_dropout: float = 0.2
@@ -64,7 +64,7 @@ class ClassifierConfig(ClassifierShape):
     labels: tuple[str, ...] = field(kw_only=True)
     """What is told apart, at least two."""
     verse: bool = False
-    """Read punctuation as ends of lines, and a title in 《》 before the text as that of a poem."""
+    """The texts are poems: punctuation ends lines, and 《》 before the text is the title."""
     max_characters: int = 512
     """Characters of a text that are read; what comes after them is not."""
 

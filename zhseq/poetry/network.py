@@ -42,17 +42,17 @@ class LanguageModelShape:
     """Sizes and dropout of a language model; the defaults are the shipped model's, but it has 4 heads besides."""
 
     embedding_dim: int = 224
-    """Numbers in the embedding of a character."""
+    """Embedding size of characters."""
     hidden_sizes: tuple[int, ...] = (640, 640)
-    """Units of each layer of the LSTM, from the input up; their number is the depth."""
+    """Units of each LSTM layer, from the input up; their number is the number of layers."""
     input_dropout: float = 0.05
     """Dropout of the embeddings."""
     hidden_dropout: float = 0.05
     """Dropout between the layers."""
     output_dropout: float = 0.1
-    """Dropout of what the last layer gives."""
+    """Dropout of the output of the last layer."""
     attention_heads: int = 0
-    """Heads, of 64 numbers each, with which the last layer looks back over the poem so far; 0: no attention."""
+    """Attention heads of size 64 of the last layer over the previous symbols of the poem; 0: no attention."""
 
     def __post_init__(self) -> None:
         check_layers(

@@ -57,13 +57,13 @@ class ClassifierDataConfig:
     tokens_per_batch: int = 4096
     """Padded characters in a batch."""
     vocab_size: int = 6000
-    """Characters that it knows, the most frequent ones; those of a model to start from stay."""
+    """Size of the vocabulary, the most frequent characters; with `--init` that of the initial model is kept."""
     max_characters: int = 512
     """Characters of a text that are read; what comes after them is not."""
     verse: bool = False
-    """Read punctuation as ends of lines, and a title in 《》 before the text as that of a poem."""
+    """The texts are poems: punctuation ends lines, and 《》 before the text is the title."""
     dev_share: float = 0.1
-    """Share of the texts that is held out where no file of dev texts is given."""
+    """Share of the texts held out as dev set if `--dev` is not given."""
 
     def __post_init__(self) -> None:
         if not 0 < self.dev_share < 1:

@@ -61,13 +61,13 @@ class DistillRecipe:
     characters: int = 10_000_000
     """Characters of raw text that the teachers read; 0: everything."""
     news_share: float = 0.15
-    """Share of them from files whose name begins with `news`, where there are such."""
+    """Share of these from files whose name begins with `news`, if there are any."""
     mean_probability: float = 0.95
-    """Least mean probability of the words of a text that the student reads."""
+    """Minimum mean word probability of a text used for the student."""
     least_probability: float = 0.5
-    """Least probability of the tag of each of its characters, for words and for names."""
+    """Minimum tag probability of every character of such a text, for words and for entities."""
     weight: float = 1.0
-    """How often the labelled texts are read for once that the gold is."""
+    """How often the labelled texts are read per pass over the gold corpora."""
 
     def __post_init__(self) -> None:
         if min(self.mean_probability, self.least_probability) < 0 or self.characters < 0 or not self.weight > 0:

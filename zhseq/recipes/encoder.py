@@ -50,9 +50,9 @@ class EncoderRecipe:
     characters: int = 40_000_000
     """Characters of raw text to read; 0: everything."""
     news_share: float = 0.5
-    """Share of them from files whose name begins with `news`, where there are such."""
+    """Share of these from files whose name begins with `news`, if there are any."""
     hidden_share: float = 0.15
-    """Share of the characters that are hidden."""
+    """Share of the characters that are masked."""
     widen_to: int = 0
     """Units in each direction of the LSTM that an encoder given with `--init` is widened to; 0: as many as it has."""
 

@@ -41,17 +41,17 @@ class PoemDataConfig:
     max_symbols: int = 100
     """Longer poems are cut after the last line that fits."""
     vocab_size: int = 8800
-    """Characters and special symbols the model can write."""
+    """Output vocabulary: characters and special symbols the model can write."""
     max_authors: int = 1000
     """Authors with a control symbol of their own: those with the most poems."""
     drop_form: float = 0.1
-    """Share of poems whose form is withheld in training."""
+    """Share of training poems without their form symbol."""
     drop_dynasty: float = 0.5
-    """Share of poems whose dynasty is withheld."""
+    """Share of training poems without their dynasty symbol."""
     drop_author: float = 0.6
-    """Share of poems whose author is withheld."""
+    """Share of training poems without their author symbol."""
     drop_title: float = 0.6
-    """Share of poems whose title is withheld."""
+    """Share of training poems without their title."""
     dev_poems: int = 2000
     """Poems of the four regulated forms on which the run is evaluated."""
 

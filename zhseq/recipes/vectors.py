@@ -39,13 +39,13 @@ class VectorsRecipe:
     characters: int = 20_000_000
     """Characters of text to read, taken from all files of the corpus; 0: everything."""
     news_share: float = 0.5
-    """Share of them from files whose name begins with `news`, where there are such."""
+    """Share of these from files whose name begins with `news`, if there are any."""
     char_dim: int = 64
-    """Numbers in the vector of a character."""
+    """Embedding size of characters."""
     bigram_dim: int = 64
-    """Numbers in the vector of a bigram."""
+    """Embedding size of bigrams."""
     word_dim: int = 50
-    """Numbers in the vector of a word."""
+    """Embedding size of words."""
     char_min_count: int = 5
     """Rarer characters get no vector."""
     bigram_min_count: int = 20
@@ -53,13 +53,13 @@ class VectorsRecipe:
     word_min_count: int = 5
     """Rarer words get no vector."""
     window: int = 5
-    """Units on each side that are predicted."""
+    """Context window on each side, in characters, bigrams or words."""
     epochs: int = 2
     """Passes over the text."""
     seed: int = 1
-    """Start of all random numbers: sample of the text, first vectors."""
+    """Random seed of the text sample and initial vectors."""
     threads: int = 1
-    """Processor threads; with more than one, no two trainings give the same vectors."""
+    """CPU threads; with more than one the result is not reproducible."""
 
     def __post_init__(self) -> None:
         for name in ("char_dim", "bigram_dim", "word_dim", "window", "epochs", "threads"):

@@ -49,13 +49,13 @@ class TrainingConfig:
     epochs: int = 1
     """Passes over the training set."""
     max_steps: int = 0
-    """Optimizer steps after which to stop, and over which the rate falls; 0: as many as the epochs have."""
+    """Number of optimizer steps, and length of the learning rate schedule; 0: those of `epochs`."""
     learning_rate: float = 2e-3
-    """Highest rate, reached after warm-up."""
+    """Peak learning rate, reached after warm-up."""
     warmup_steps: int = 300
-    """Optimizer steps over which the rate rises from 0."""
+    """Optimizer steps of linear warm-up from 0."""
     final_rate: float = 0.02
-    """Share of the highest rate that is left at the end of the cosine."""
+    """Final learning rate as a share of the peak, at the end of the cosine schedule."""
     weight_decay: float = 0.01
     """Decoupled weight decay, on matrices only."""
     beta2: float = 0.98
@@ -67,17 +67,17 @@ class TrainingConfig:
     evaluate_every: int = 0
     """Optimizer steps between evaluations; 0: at the end of each epoch."""
     patience: int = 0
-    """Evaluations without a better score before stopping; 0: never stop early."""
+    """Evaluations without improvement before early stopping; 0: no early stopping."""
     log_every: int = 50
     """Optimizer steps between checks that the loss is finite, and updates of the progress bar."""
     seed: int = 1
-    """Start of all random numbers: weights, order of the batches, dropout."""
+    """Random seed of initial weights, batch order and dropout."""
     precision: str = "auto"
     """`float32`, `bfloat16` (autocast), or `auto`: bfloat16 on CUDA and on a CPU with bfloat16 instructions."""
     device: str = "auto"
     """`auto`, `cuda`, `mps` or `cpu`."""
     threads: int = 0
-    """Processor threads; 0: as many as this process may use."""
+    """CPU threads; 0: all that this process may use."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "log_every"):

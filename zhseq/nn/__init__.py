@@ -1,1 +1,1 @@
-"""Building blocks that both models share."""
+"""Layers, CRF and Viterbi search shared by the models."""

@@ -1,14 +1,12 @@
-"""Score and find tag sequences with a linear-chain conditional random field, exactly and fast on a CPU.
+"""Linear-chain conditional random field: exact loss, marginals and decoding, fast on a CPU.
 
-The log partition is the sum over every path of the trellis. The usual recursion takes a log-sum-exp over (batch, tags,
-tags) numbers at every character. Here all emissions are exponentiated once, and one character costs one matrix product
-per direction. The gradient needs no graph: the forward and the backward sums give the marginals (gradient of the
-emissions), and one matrix product over all characters of the batch gives the expected transition counts (gradient of
-the transitions).
+The usual forward recursion for the log partition takes a log-sum-exp over (batch, tags, tags) numbers per character.
+Here all emissions are exponentiated once, and a character costs one matrix product per direction. The gradient needs
+no autograd graph: forward and backward sums give the marginals (gradient of the emissions), and one matrix product over
+all characters of the batch gives the expected transition counts (gradient of the transitions).
 
-The sums are kept in double precision, relative to the best tag of each character. Should a value that the tag scheme
-can reach fall below what a double can hold (hundreds of nats behind its rivals), its sequence is summed again in log
-space, slowly and exactly.
+The sums are in double precision, relative to the best tag of each character. If a reachable value underflows (hundreds
+of nats below the best one), its sequence is recomputed in log space, which is slower.
 """
 
 from __future__ import annotations
@@ -26,12 +24,12 @@ from torch.autograd.function import once_differentiable
 from zhseq.errors import InputError
 from zhseq.nn.viterbi import Chain, Sequences, best_paths, k_best_paths
 
-RESCALE_EVERY = 4  # characters; a double has room for many more between two divisions by the largest sum
-IMPOSSIBLE = -1e30  # nats; stands for minus infinity where an infinity would turn gradients into NaN
+RESCALE_EVERY = 4  # characters between two rescalings, far fewer than the range of a double permits
+IMPOSSIBLE = -1e30  # nats; used instead of minus infinity, which would make gradients NaN
 
 
 class Scores(NamedTuple):
-    """The parameters of the chain in nats, minus infinity where the scheme forbids.
+    """CRF parameters in nats, minus infinity for forbidden transitions.
 
     *Shape:* transitions (tags, tags) from row to column, start (tags,), end (tags,).
     """
@@ -43,13 +41,13 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class Support:
-    """Which cells of one batch's trellis exist.
+    """The cells of the trellis of a batch that legal paths can use.
 
     Attributes:
         mask: (batch, length) bool, True for real characters, which come first in every row.
-        reach: (2, at least length, 1 or batch, tags) bool or None: tags that legal paths can reach from the start
-            (first) and from the end (second), see `reachable`. None: all of them.
-        allowed_tags: (batch, length, tags) bool or None: the tags a partial labelling leaves to each character.
+        reach: (2, at least length, 1 or batch, tags) bool, tags reachable from the start (first) and from the end
+            (second), see `reachable`; None for all tags.
+        allowed_tags: (batch, length, tags) bool, tags that a partial labelling allows at each character; None for all.
     """
 
     mask: Tensor
@@ -58,12 +56,12 @@ class Support:
 
 
 def reachable(first: Tensor, moves: Tensor, length: int, local: Tensor | None = None) -> Tensor:
-    """Tags that some legal path from each end can hold after 1, 2, ... `length` characters.
+    """Return the tags that legal paths from each end can have after 1, 2, ... `length` characters.
 
     Args:
-        first: (2, tags) bool, the tags a sequence may start with and those it may end with.
+        first: (2, tags) bool, tags that a sequence may start with, and tags that it may end with.
         moves: (tags, tags) bool, allowed transitions from row to column.
-        length: Characters to go.
+        length: Number of characters.
         local: (2, length, batch, tags) bool or None: allowed tags of each character, in both reading directions.
 
     Returns:
@@ -82,15 +80,15 @@ def reachable(first: Tensor, moves: Tensor, length: int, local: Tensor | None = 
 
 
 def log_partition(emissions: Tensor, scores: Scores, support: Support) -> Tensor:
-    """Log of the summed exponentiated scores of all legal paths.
+    """Return the logarithm of the sum of the exponentiated scores of all legal paths.
 
     Args:
-        emissions: (batch, length, tags) float; what padding holds does not matter.
-        scores: The parameters of the chain.
-        support: Which cells of the trellis exist.
+        emissions: (batch, length, tags) float; values at padding are ignored.
+        scores: CRF parameters.
+        support: Usable cells of the trellis.
 
     Returns:
-        (batch,) float64 (float32 on devices without doubles), nats; minus infinity where no path is legal.
+        (batch,) float64 (float32 on devices without doubles), in nats; minus infinity if no path is legal.
     """
     tensors = (emissions, *scores)
     wants_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
@@ -104,7 +102,7 @@ def log_partition(emissions: Tensor, scores: Scores, support: Support) -> Tensor
 
 
 def exact_log_partition(emissions: Tensor, scores: Scores, support: Support) -> Tensor:
-    """The same as `log_partition` in log space: slow, memory hungry, and safe for emissions of any size."""
+    """Compute `log_partition` in log space: slower, with more memory, but without underflow for any emissions."""
     dtype = _sum_dtype(emissions)
     transitions, start, end = (score.to(dtype).clamp_min(IMPOSSIBLE) for score in scores)
     emissions = emissions.to(dtype).masked_fill(~support.mask[..., None], 0.0)
@@ -119,9 +117,9 @@ def exact_log_partition(emissions: Tensor, scores: Scores, support: Support) -> 
 
 
 def reverse_index(mask: Tensor) -> Tensor:
-    """For each cell of (length, batch), the flat cell that holds the same character counted from the row's end.
+    """Return the flat index that reverses each sequence of a (length, batch) array within its own length.
 
-    Padding stays where it is, so applying the index twice gives the original order.
+    Padding stays in place, so applying the index twice restores the original order.
     """
     length, batch = mask.shape[1], mask.shape[0]
     position = torch.arange(length, device=mask.device)[:, None]
@@ -130,15 +128,15 @@ def reverse_index(mask: Tensor) -> Tensor:
 
 
 def relative_emissions(emissions: Tensor, support: Support) -> tuple[Tensor, Tensor]:
-    """Emissions minus the best allowed one of their character, and that best one.
+    """Subtract from the emissions of each character their maximum over the allowed tags.
 
     Returns:
-        (batch, length, tags), at most 0: minus infinity for tags that are not allowed, 0 on padding; and
-        (batch, length), 0 on padding.
+        The differences, (batch, length, tags), minus infinity for tags that are not allowed, 0 at padding; and the
+        maxima, (batch, length), 0 at padding.
     """
     if support.allowed_tags is not None:
         emissions = emissions.masked_fill(~support.allowed_tags, -torch.inf)
-    lowest = torch.finfo(emissions.dtype).min  # a character without any allowed tag keeps minus infinity, not NaN
+    lowest = torch.finfo(emissions.dtype).min  # gives minus infinity instead of NaN if no tag is allowed
     peak = emissions.amax(-1, keepdim=True).clamp_min(lowest)
     relative, peak = emissions - peak, peak[..., 0]
     if not bool(support.mask.all()):
@@ -149,9 +147,9 @@ def relative_emissions(emissions: Tensor, support: Support) -> tuple[Tensor, Ten
 
 
 def exponentiated(scores: Scores, dtype: torch.dtype) -> tuple[Scores, Scores]:
-    """exp(scores - their maximum), 0 where the scheme forbids, and the three maxima, both of type `dtype`."""
+    """Return exp(scores - maximum), 0 for forbidden transitions, and the three maxima, both of type `dtype`."""
     scores = Scores(*(score.to(dtype) for score in scores))
-    lowest = torch.finfo(torch.float32).min  # where everything is forbidden, 0 instead of NaN
+    lowest = torch.finfo(torch.float32).min  # gives 0 instead of NaN if everything is forbidden
     peaks = Scores(*(score.amax().clamp_min(lowest) for score in scores))
     return Scores(*((score - peak).exp_() for score, peak in zip(scores, peaks, strict=True))), peaks
 
@@ -161,16 +159,16 @@ def _sum_dtype(emissions: Tensor) -> torch.dtype:
 
 
 def _scan(first: Tensor, weights: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over all partial paths, in each direction, before and after the emission of each character.
+    """Compute the sums over all partial paths in each direction, before and after the emission of each character.
 
     Args:
-        first: (directions, 1, tags).
-        weights: (directions, tags, tags).
-        local: (directions, length, batch, tags), exponentiated emissions; overwritten with the sums after them.
+        first: Exponentiated scores of the first tag, (directions, 1, tags).
+        weights: Exponentiated transitions, (directions, tags, tags).
+        local: Exponentiated emissions, (directions, length, batch, tags); overwritten with the sums after emissions.
 
     Returns:
-        The sums before the emissions, shaped like `local`; and (directions, length, batch, 1), what those after the
-        emissions were divided by.
+        The sums before emissions, shaped like `local`; and the divisors of the sums after emissions, (directions,
+        length, batch, 1).
     """
     before = torch.empty_like(local)
     before[:, 0] = first
@@ -188,7 +186,7 @@ def _scan(first: Tensor, weights: Tensor, local: Tensor) -> tuple[Tensor, Tensor
 
 
 class _ScaledPartition(torch.autograd.Function):
-    """Log partition and, per sequence, whether nothing that matters was lost to underflow."""
+    """Log partition, (batch,), and whether it is free of underflow, (batch,) bool."""
 
     @staticmethod
     def forward(
@@ -216,7 +214,7 @@ class _ScaledPartition(torch.autograd.Function):
         peak_and_scale = peak.to(dtype) + scale[0, :, :, 0].log().T
         result = (peak_and_scale * mask).sum(1) + ended.log() + fixed
 
-        floor = torch.finfo(dtype).tiny * 1e10  # headroom, so that sums of what was lost stay below the precision
+        floor = torch.finfo(dtype).tiny * 1e10  # smaller values may have lost precision
         trusted = _above(floor, after, scale.clamp_max(1.0), _reach_of(support, scores, length)[:directions])
         trusted &= ended >= floor
         if gradient:
@@ -260,42 +258,40 @@ def _reach_of(support: Support, scores: Scores, length: int) -> Tensor:
 
 
 def _above(floor: float, values: Tensor, scale: Tensor, reach: Tensor) -> Tensor:
-    """For each sequence (batch,), whether all its reachable values exceeded `floor` when they were computed.
+    """Return for each sequence whether all its reachable values were at least `floor` before rescaling, (batch,) bool.
 
     Args:
         floor: The bound.
-        values: (directions, length, batch, tags), divided by the scale since.
+        values: (directions, length, batch, tags), rescaled.
         scale: (directions, length, batch, 1), at most 1.
         reach: (directions, length, 1 or batch, tags) bool.
     """
-    if reach.shape[2] == 1:  # first a bound for the whole batch, which nearly always suffices
+    if reach.shape[2] == 1:  # try a bound for the whole batch first, which is nearly always sufficient
         lowest = values.amin(2, keepdim=True) * scale.amin(2, keepdim=True)
         if bool(((lowest >= floor) | ~reach).all()):
             return torch.ones(values.shape[2], dtype=torch.bool, device=values.device)
     return ((values * scale >= floor) | ~reach).all(-1).all(0).all(0)
 
 
-ILLEGAL_SCORE = -1e4  # nats; what one forbidden step costs a gold sequence: finite, yet impossible to overlook
+ILLEGAL_SCORE = -1e4  # nats; penalty of a forbidden transition in a gold sequence: finite, but conspicuous in the loss
 
 
 class CRF(torchcrf.CRF):  # type: ignore[misc]
     """Conditional random field with forbidden transitions.
 
-    The parameters, their names and the reference semantics belong to `torchcrf.CRF` (pytorch-crf); this class
-    computes the same numbers without its loops over pairs of tags and over characters. Forbidden transitions have
-    probability zero and are never decoded, whatever the emissions say; their parameters hold `ILLEGAL_SCORE` and
-    receive no gradient.
+    Parameters, their names and the semantics are those of `torchcrf.CRF` (pytorch-crf); this class computes the same
+    results faster. Forbidden transitions have probability zero and are never decoded, regardless of the emissions;
+    their parameters hold `ILLEGAL_SCORE` and receive no gradient.
 
-    A gold sequence that the scheme forbids cannot be told from a legal one without a look at every tag, so `loss`
-    does not refuse it: each forbidden step adds 10,000 nats.
+    `loss` does not check whether gold sequences are legal: each forbidden transition adds 10,000 nats.
 
-    Everywhere, `emissions` is (batch, length, tags) in any float type, computed in float32 at least (so autocast
-    cannot harm it); `mask` is (batch, length) bool, True for characters, with at least one True first in every row
-    and padding after them; None means no padding. What padding holds does not matter, not even NaN.
+    In all methods, `emissions` is (batch, length, tags) in any floating-point type, and is computed in float32 at
+    least, also under autocast. `mask` is (batch, length) bool, True for characters, which come before the padding in
+    each row; there is at least one per row. None means no padding. Values at padding are ignored, even NaN.
 
     Source: Lafferty, McCallum & Pereira (2001), "Conditional random fields".
-    Differs: partition sums run in exp space, see `log_partition`; paths are sought on the processor, whatever the
-    device, see `zhseq.nn.viterbi`.
+    Differs: the partition function is computed in exp space, see `log_partition`; decoding always runs on the CPU, see
+    `zhseq.nn.viterbi`.
     """
 
     allowed: Tensor
@@ -309,7 +305,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         allowed_start: Tensor | None = None,
         allowed_end: Tensor | None = None,
     ) -> None:
-        """Create the layer; None allows everything.
+        """Create the layer. A table that is None allows everything.
 
         Args:
             num_tags: Number of tags.
@@ -337,17 +333,17 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         self._forbid()
 
     def reset_parameters(self) -> None:
-        """Draw legal transitions from U(-0.1, 0.1); forbidden ones hold `ILLEGAL_SCORE`."""
+        """Initialise legal transitions from U(-0.1, 0.1), and forbidden ones with `ILLEGAL_SCORE`."""
         super().reset_parameters()
-        if "allowed" in self._buffers:  # not yet when the base class calls this
+        if "allowed" in self._buffers:  # the base class calls this before the buffers exist
             self._forbid()
 
     def loss(self, emissions: Tensor, tags: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mean negative log-likelihood per sequence, in nats.
+        """Return the mean negative log-likelihood per sequence, in nats.
 
         Args:
             emissions: See the class.
-            tags: (batch, length) int64 gold tags; padding may hold any number.
+            tags: Gold tags, (batch, length) int64; values at padding are ignored.
             mask: See the class.
 
         Returns:
@@ -356,16 +352,16 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         return -self.forward(emissions, tags, mask, reduction="mean")
 
     def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor | None = None, reduction: str = "sum") -> Tensor:
-        """Log-likelihood of gold tags, with the arguments and the sign of `torchcrf.CRF.forward`.
+        """Return the log-likelihood of gold tags in nats, like `torchcrf.CRF.forward`.
 
         Args:
             emissions: See the class.
-            tags: (batch, length) int64 gold tags; padding may hold any number.
+            tags: Gold tags, (batch, length) int64; values at padding are ignored.
             mask: See the class.
-            reduction: `none` for (batch,); `sum`, `mean` over sequences or `token_mean` for a scalar.
+            reduction: `none` for (batch,); `sum`, `mean` (over sequences) or `token_mean` for a scalar.
 
         Raises:
-            ValueError: A shape or the reduction is not one of those expected.
+            ValueError: A shape is wrong, or the reduction is unknown.
         """
         if reduction not in ("none", "sum", "mean", "token_mean"):
             raise ValueError(f"invalid reduction: {reduction}")
@@ -383,25 +379,26 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
     def log_partition(
         self, emissions: Tensor, mask: Tensor | None = None, *, allowed_tags: Tensor | None = None
     ) -> Tensor:
-        """Log of the sum over all legal paths, (batch,) in nats; minus infinity where there is none.
+        """Return the log partition over all legal paths, (batch,) in nats; minus infinity if there are none.
 
-        With `allowed_tags` (batch, length, tags) bool, over those that agree with a partial labelling: the
-        difference to the unrestricted sum is the log-probability of that labelling.
+        With a partial labelling `allowed_tags`, (batch, length, tags) bool, only paths that agree with it are summed.
+        The difference to the unrestricted value is the log-probability of the partial labelling.
         """
         emissions, support = self._prepare(emissions, mask, allowed_tags=allowed_tags)
         return log_partition(emissions, self._scores(), support).to(emissions.dtype)
 
     def score(self, emissions: Tensor, tags: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Unnormalised log score of given paths, (batch,); each forbidden step counts `ILLEGAL_SCORE`."""
+        """Return the unnormalised log score of paths, (batch,); a forbidden transition scores `ILLEGAL_SCORE`."""
         emissions, support = self._prepare(emissions, mask, tags=tags)
         return self._path_score(emissions, tags, support.mask).to(emissions.dtype)
 
     def marginals(self, emissions: Tensor, mask: Tensor | None = None, *, allowed_tags: Tensor | None = None) -> Tensor:
-        """Probability of each tag at each character, (batch, length, tags); 0 on padding.
+        """Return the marginal probability of each tag at each character, (batch, length, tags); 0 at padding.
 
-        With `allowed_tags` (batch, length, tags) bool, given that partial labelling. The result carries no gradient.
+        With `allowed_tags`, (batch, length, tags) bool, the probabilities are conditional on that partial labelling.
+        The result has no gradient.
         """
-        with torch.inference_mode(False), torch.enable_grad():  # inside, tensors made in inference mode need copies
+        with torch.inference_mode(False), torch.enable_grad():  # tensors created in inference mode must be copied
             mask, allowed_tags = (None if table is None else table.clone() for table in (mask, allowed_tags))
             emissions, support = self._prepare(emissions.detach().clone(), mask, allowed_tags=allowed_tags)
             emissions.requires_grad_()
@@ -410,7 +407,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
 
     @torch.no_grad()
     def decode(self, emissions: Tensor, mask: Tensor | None = None, *, allowed_tags: Tensor | None = None) -> Tensor:
-        """Best legal path of every sequence.
+        """Return the best legal path of each sequence (Viterbi decoding).
 
         Args:
             emissions: See the class.
@@ -449,17 +446,17 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         *,
         allowed_tags: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The k best legal paths of every sequence, best first.
+        """Return the k best legal paths of each sequence, best first.
 
         Args:
             emissions: See the class.
             mask: See the class.
-            k: Paths per sequence, at least 1.
-            allowed_tags: (batch, length, tags) bool or None: the tags a partial labelling leaves to each character.
+            k: Number of paths per sequence, at least 1.
+            allowed_tags: (batch, length, tags) bool, tags allowed by a partial labelling; None for all.
 
         Returns:
-            paths: (batch, k, length) int64, -1 on padding and for paths that do not exist.
-            scores: (batch, k), unnormalised as in `score`, minus infinity for paths that do not exist.
+            paths: (batch, k, length) int64, -1 at padding and for missing paths.
+            scores: (batch, k), unnormalised as in `score`, minus infinity for missing paths.
 
         Raises:
             ValueError: k is less than 1.
@@ -484,14 +481,14 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         return Scores(*(p.masked_fill(~table, illegal) for p, table in zip(parameters, tables, strict=True)))
 
     def _chain(self) -> Chain:
-        """Return the parameters as the search takes them.
+        """Return the parameters for `zhseq.nn.viterbi`.
 
-        They are laid out anew each time: an optimizer may change them without a trace (`fused=True` leaves `_version`).
+        They are not cached, because an optimizer can change them unnoticed (`fused=True` does not update `_version`).
         """
         return Chain(*(score.detach().float().cpu().numpy() for score in self._scores()))
 
     def _path_score(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-        """Scores (batch,) of the paths in double precision, for a small difference to a large partition."""
+        """Return the scores of paths, (batch,), in double precision, because they are subtracted from the partition."""
         transitions, start, end = self._scores(ILLEGAL_SCORE)
         dtype = torch.float32 if emissions.device.type == "mps" else torch.float64
         tags = tags.masked_fill(~mask, 0)
@@ -508,7 +505,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
         tags: Tensor | None = None,
         allowed_tags: Tensor | None = None,
     ) -> tuple[Tensor, Support]:
-        """Check the arguments of a public method; give emissions of at least float32 and what is legal."""
+        """Validate the arguments of a public method; return emissions of at least float32, and the usable cells."""
         self._validate(emissions, tags=tags, mask=mask)
         if allowed_tags is not None and allowed_tags.shape != emissions.shape:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Build the layers of both models: embeddings, LSTMs, a window CNN, an output with its loss; draw first weights."""
+"""Layers of the models: embeddings, LSTMs, attention, a window CNN and an output layer with its loss."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from zhseq.errors import CheckpointError, ConfigError
 State = list[tuple[Tensor, Tensor]]
 """State of a stacked LSTM: for each layer the pair (h, c), each (1, batch, hidden)."""
 HEAD_SIZE = 64
-"""Numbers of an attention head's queries, keys and values."""
+"""Dimensions of the queries, keys and values of an attention head."""
 
-_FEW_STEPS = 8  # symbols read at once while a poem is written: a character, one and a line separator, short wishes
+_FEW_STEPS = 8  # most steps that are computed cell by cell; generation reads one or two symbols at a time
 _skipped: ContextVar[bool] = ContextVar("initialization_skipped", default=False)
 
 
 @contextmanager
 def uninitialized() -> Iterator[None]:
-    """Build modules without drawing their first weights, which takes longer than loading a model.
+    """Build modules without initialising their weights, which would take longer than loading a model.
 
     Raises:
-        CheckpointError: There is not the memory for the sizes of the model, which came from a file.
+        CheckpointError: The sizes of the model, which came from a file, exceed the memory.
     """
     token = _skipped.set(True)
     try:
@@ -46,7 +46,10 @@ def uninitialized() -> Iterator[None]:
 
 
 def initialize_lstm(layer: nn.LSTM) -> None:
-    """Draw orthogonal recurrent and Xavier input weights; set the forget-gate bias to 1 (Jozefowicz et al., 2015)."""
+    """Initialise with orthogonal recurrent and Xavier input weights, and a forget-gate bias of 1.
+
+    Source: Jozefowicz et al. (2015) for the bias.
+    """
     if _skipped.get():
         return
     for name, parameter in layer.named_parameters():
@@ -63,7 +66,7 @@ def initialize_lstm(layer: nn.LSTM) -> None:
 
 
 def embedding_table(rows: int, dim: int) -> nn.Embedding:
-    """Return an embedding whose vectors have a length of about 1, and 0 for padding, which is row 0."""
+    """Return an embedding with vectors of norm about 1, and a zero vector for padding, row 0."""
     if _skipped.get():
         return nn.Embedding(rows, dim, padding_idx=0, _weight=torch.empty(rows, dim))
     table = nn.Embedding(rows, dim, padding_idx=0)
@@ -75,7 +78,7 @@ def embedding_table(rows: int, dim: int) -> nn.Embedding:
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """Sizes of the input embedding; a table of size 0 is left out."""
+    """Sizes of the input embedding; a table of size 0 is omitted."""
 
     vocab_size: int
     embedding_dim: int = 256
@@ -99,7 +102,7 @@ class EmbeddingConfig:
 
 
 class SequenceEmbedding(nn.Module):
-    """Look up characters, and concatenate bigram vectors and the weighted word sets of each character where present.
+    """Concatenate the embeddings of characters, of bigrams, and of the weighted word sets of each character.
 
     Source: the word sets are those of SoftLexicon (Ma et al., 2020, section 3.3).
     """
@@ -113,7 +116,7 @@ class SequenceEmbedding(nn.Module):
         self.words = embedding_table(words, config.word_dim) if words else None
 
     def forward(self, batch: Batch[Tensor]) -> Tensor:
-        """Return the input vectors of a batch, (batch, length, output_dim), in the type of the character vectors.
+        """Return the input vectors of a batch, (batch, length, output_dim), with the dtype of the characters' table.
 
         The slots of `word_ids` are split evenly among the four sets, in the order begin, inside, end, single.
         """
@@ -178,8 +181,8 @@ class StackedLSTM(nn.Module):
     def forward(self, vectors: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Encode (batch, length, input_size) into (batch, length, hidden_sizes[-1]) and the state after it.
 
-        Positions after the end of a shorter row are computed too and must be masked by the caller; they cannot reach
-        the positions before them.
+        Padding at the end of rows is computed too and must be masked by the caller; it does not influence earlier
+        positions.
         """
         new_state: State = []
         for index, layer in enumerate(self.layers):
@@ -191,11 +194,11 @@ class StackedLSTM(nn.Module):
 
 
 class BackwardAttention(nn.Module):
-    """Attention of each position of a sequence over itself and all positions before it.
+    """Causal self-attention: each position attends to itself and all previous positions.
 
-    Scaled dot products in several heads (Vaswani et al., 2017), without codes of position: what it reads are the states
-    of an LSTM, which know where they stand. It begins as nothing (its output layer is 0), so that it can be added to a
-    model that is trained already.
+    The output layer is initialised with 0, so that the layer can be added to a trained model.
+
+    Source: Vaswani et al. (2017). Differs: no position encoding, because the inputs are states of an LSTM.
     """
 
     def __init__(self, input_size: int, heads: int, output_size: int) -> None:
@@ -208,21 +211,21 @@ class BackwardAttention(nn.Module):
             nn.init.zeros_(self.output.weight)
 
     def nothing(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Return the memory before the first symbol: no keys and no values."""
+        """Return the empty memory before the first symbol."""
         empty = self.output.weight.new_zeros(1, batch, 0, self.heads * HEAD_SIZE)
         return empty, empty
 
     def forward(
         self, vectors: Tensor, memory: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Look back from (batch, length, input_size).
+        """Compute the attention.
 
         Args:
-            vectors: The states to look from and to look at; padding may only come after the end of a row.
-            memory: Keys and values of what came before, each (1, batch, earlier, heads * 64).
+            vectors: Inputs, (batch, length, input_size); padding is at the end of rows.
+            memory: Keys and values of previous positions, each (1, batch, earlier, heads * 64).
 
         Returns:
-            What was found, (batch, length, output_size), and the memory with these positions.
+            Outputs, (batch, length, output_size), and the memory extended by these positions.
         """
         queries, keys, values = self.project(vectors).chunk(3, dim=-1)
         earlier = 0
@@ -261,7 +264,7 @@ class BiLSTM(nn.Module):
         """Encode (batch, length, input_size) into (batch, length, 2 * hidden_size).
 
         Args:
-            vectors: Input, any values at padding.
+            vectors: Inputs; values at padding are ignored.
             mask: (batch, length) bool, True at real positions, which come first in each row.
         """
         reverse = reversal(mask)  # (batch, length)
@@ -288,7 +291,7 @@ class WindowCNN(nn.Module):
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Encode (batch, length, input_size) into (batch, length, channels); padding counts as zero vectors."""
         masked = vectors * mask.unsqueeze(-1).to(vectors.dtype)
-        # As an image one pixel high, whose channels lie next to each other as they do here: nothing is rearranged.
+        # Use a 2D convolution with height 1 and channels last, which is the layout of the input: nothing is copied.
         image, layer = masked.transpose(1, 2).unsqueeze(2), self.convolution
         weight, padding = layer.weight.unsqueeze(2), (0, *layer.padding)
         found = nn.functional.conv2d(image, weight, layer.bias, padding=padding)
@@ -298,13 +301,13 @@ class WindowCNN(nn.Module):
 def run_lstm(
     layer: nn.Module, vectors: Tensor, state: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Run one LSTM layer the way that is fastest where it runs; all ways compute the same.
+    """Run one LSTM layer with the fastest implementation on its device; the results are the same.
 
-    A GPU takes cuDNN in float32/TF32. A CPU takes oneDNN for whole sequences, but single cells for a few steps:
-    oneDNN would rearrange all weights for each call, which costs more than the steps themselves.
+    On a GPU this is cuDNN in float32/TF32. On a CPU it is oneDNN for whole sequences, and single cells for a few steps,
+    because oneDNN reorders all weights in each call, which takes longer than the steps.
     """
     if vectors.device.type == "cuda":
-        # bfloat16 may fall off cuDNN's fast path for recurrent layers; TF32 keeps it.
+        # cuDNN's fast path for recurrent layers may not support bfloat16.
         with torch.autocast("cuda", enabled=False):
             output, after = layer(vectors.float(), state)
     elif state is not None and vectors.shape[1] <= _FEW_STEPS and not torch.is_grad_enabled():
@@ -334,14 +337,14 @@ def reversal(mask: Tensor) -> Tensor:
 def take_rows(vectors: Tensor, order: Tensor) -> Tensor:
     """Reorder the columns of each row: (batch, length, hidden) by (batch, length).
 
-    Whole vectors are copied, ten times faster on a CPU than `gather`, which looks up every number.
+    `index_select` on whole vectors is about ten times faster on a CPU than `gather`, which indexes every number.
     """
     batch, length, hidden = vectors.shape
     first = torch.arange(0, batch * length, length, device=vectors.device).unsqueeze(1)
     return vectors.reshape(batch * length, hidden).index_select(0, (first + order).view(-1)).view_as(vectors)
 
 
-# Rows of logits computed at a time: on a CPU a block stays near the cache, on a GPU it fills the device.
+# Rows of logits computed at a time: to fit the cache of a CPU, and to use a GPU fully.
 _CPU_ROWS = 256
 _DEVICE_ROWS = 16384
 
@@ -349,15 +352,17 @@ _DEVICE_ROWS = 16384
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """Return the mean cross-entropy of `hidden @ weight.T + bias` against `targets`, in nats.
 
-    The gradients are computed together with the loss, block by block, so that memory stays flat in the number of rows
-    and most of the traffic of a large softmax never leaves the cache. Products run in bfloat16 under autocast; the
-    softmax and all sums are float32.
+    The gradients are computed together with the loss, in blocks of rows, so that the full table of logits never exists
+    and a block fits the cache. Matrix products are in bfloat16 under autocast; softmax and sums are in float32.
 
     Args:
-        hidden: (rows, embed) floating point.
+        hidden: (rows, embed) floating point, at least one row.
         weight: (vocab, embed) float32.
         bias: (vocab,) float32.
-        targets: (rows,) int64, each within the vocabulary; there must be at least one row.
+        targets: (rows,) int64, ids in the vocabulary.
+
+    Returns:
+        Scalar, float32.
     """
     lower = torch.is_autocast_enabled(hidden.device.type)
     dtype = torch.bfloat16 if lower else weight.dtype
@@ -372,7 +377,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         block = _CPU_ROWS if hidden.device.type == "cpu" else _DEVICE_ROWS
         wide = torch.promote_types(dtype, torch.float32)
         with torch.autocast(hidden.device.type, enabled=False):
-            # The bias is one more column of the weights, read by one more input that is always 1.
+            # Treat the bias as a column of the weights with a constant input of 1.
             inputs = torch.cat([hidden.to(dtype), hidden.new_ones(rows, 1, dtype=dtype)], dim=1)
             output = torch.cat([weight, bias.unsqueeze(1)], dim=1).to(dtype)
             grad_inputs = torch.empty_like(inputs)

@@ -1,13 +1,12 @@
-"""Search the trellis of a linear-chain CRF on numpy arrays: best paths, k best paths, probabilities of tags.
+"""Viterbi search, k-best paths and marginals of a linear-chain CRF on numpy arrays, without PyTorch.
 
-Nothing here needs PyTorch. Tags are reordered into columns, so that most transitions lie in one dense table. A tag with
-at most two followers (B or M of a word) has its transitions listed apart; all others are rows of the table. Of its rows
-only those are added up that can be better than the row of the best tag so far anywhere, which in practice are one or
-two. No back-pointers are stored: on the way back the best predecessor is sought again, for one tag of each character
-instead of all.
+Tags are reordered into columns, so that most transitions form one dense table. Tags with at most two successors (B or M
+of a word) have their transitions in lists; all others are rows of the table. A row is skipped if no entry can exceed
+that of the best previous tag, which in practice leaves one or two rows per character. No back-pointers are stored: the
+backward pass recomputes the best predecessor, which is needed for one tag per character only.
 
-The searches run in the compiled loops of `kernel.c` or, where there are none (`zhseq.device`), in the numpy code
-of this file, which finds the same.
+The C code of `kernel.c` is used if it is compiled (`zhseq.device`); otherwise the numpy code of this file, with the
+same results.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 LISTED = 2
-"""Most followers of a tag whose transitions are listed, and not in the dense table."""
-_ROUNDING = 0.01  # nats by which the sums of float32 numbers that a comparison is about may be off
-_LOST = 1e-200  # a sum of exponentials below has lost what a double cannot hold
-_NEVER = -1e30  # nats; stands for minus infinity where two may be subtracted from each other
+"""Maximum number of successors of a tag whose transitions are listed rather than in the dense table."""
+_ROUNDING = 0.01  # nats; tolerance of comparisons between float32 sums
+_LOST = 1e-200  # smaller sums of exponentials may have lost terms to underflow
+_NEVER = -1e30  # nats; used instead of minus infinity where differences are computed
 
 _LANES = 16  # as in kernel.c
 
 
 def _padded(values: npt.NDArray[Any], fill: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Return values, (..., columns), with the last axis filled up to a multiple of the lanes."""
+    """Pad the last axis of `values`, (..., columns), to a multiple of `_LANES`."""
     columns = values.shape[-1]
     found = np.full((*values.shape[:-1], -(-columns // _LANES) * _LANES), fill, dtype=dtype)
     found[..., :columns] = values
@@ -46,24 +45,23 @@ def _padded(values: npt.NDArray[Any], fill: float, dtype: npt.DTypeLike) -> npt.
 
 
 class Chain:
-    """The parameters of a linear chain, laid out for the search.
+    """The parameters of a linear-chain CRF, arranged for the search.
 
     Attributes:
-        tags: How many there are.
-        transitions: From row to column, nats, minus infinity where forbidden, (tags, tags) float32.
-        start: Of a first tag, likewise, (tags,).
-        end: Of a last tag, likewise, (tags,).
-        spans: Numbers of the B, inside, E and S tag of each label, -1 where there is none, (labels, 4); only arcs need
-            them.
-        order: The tag of each column, (tags,).
-        rows: The columns whose followers are in the dense table: a range.
-        width: The dense table is about the columns before this one.
-        across: The dense table, (rows, width).
-        gap: How much more than the row of one tag (row) that of another (column) can gain by a step; minus infinity on
-            the diagonal, (rows, rows).
-        inner_from: Columns that listed transitions come from, (ways, tags) int32.
-        inner: Their scores, minus infinity where there is none, (ways, tags).
-        inner_begin: No listed transition leads to a column before this one.
+        tags: Number of tags.
+        transitions: Scores from row to column in nats, minus infinity if forbidden, (tags, tags) float32.
+        start: Scores of the first tag, likewise, (tags,) float32.
+        end: Scores of the last tag, likewise, (tags,) float32.
+        spans: Ids of the B, inside, E and S tag of each label, -1 if missing, (labels, 4) int64; needed for arcs only.
+        order: Tag of each column, (tags,) int64.
+        rows: Range of the columns whose outgoing transitions are in the dense table.
+        width: Number of columns of the dense table; later columns cannot be reached from its rows.
+        across: The dense table, (rows, width) float32.
+        gap: Maximum over all steps of the score of one row (column index) minus that of another (row index), minus
+            infinity on the diagonal, (rows, rows) float32.
+        inner_from: Source columns of the listed transitions to each column, (ways, tags) int32.
+        inner: Scores of the listed transitions, minus infinity for none, (ways, tags) float32.
+        inner_begin: First column that a listed transition leads to.
     """
 
     def __init__(
@@ -73,10 +71,10 @@ class Chain:
         end: npt.NDArray[np.floating],
         spans: Ints | None = None,
     ) -> None:
-        """Lay out parameters; see the attributes.
+        """Arrange the parameters, which are described at the attributes.
 
         Raises:
-            ValueError: The shapes do not fit each other.
+            ValueError: The shapes are inconsistent.
         """
         tags = len(start)
         if tags < 1 or transitions.shape != (tags, tags) or start.shape != (tags,) or end.shape != (tags,):
@@ -108,7 +106,7 @@ class Chain:
 
     @cached_property
     def packed(self) -> Packed:
-        """The same for the compiled loops."""
+        """The parameters in the memory layout of the C code."""
         return _pack_chain(self)
 
 
@@ -118,12 +116,12 @@ def _gaps(across: Floats) -> Floats:
     for row, scores in enumerate(finite):
         gap[row] = (finite - scores).max(1, initial=_NEVER)
     gap += np.float32(_ROUNDING)
-    np.fill_diagonal(gap, -np.inf)  # no tag is its own rival
+    np.fill_diagonal(gap, -np.inf)  # a row is not compared with itself
     return gap
 
 
 def _listed(by_column: Floats, rows: range) -> tuple[npt.NDArray[np.int32], Floats, int]:
-    """Return the transitions out of all but some rows: where they come from, their scores, and the first column."""
+    """Return the transitions out of columns not in `rows`: sources, scores, and the first target column."""
     tags = len(by_column)
     possible = by_column > -np.inf
     possible[rows.start : rows.stop] = False
@@ -138,13 +136,13 @@ def _listed(by_column: Floats, rows: range) -> tuple[npt.NDArray[np.int32], Floa
 
 @dataclass(frozen=True)
 class Arcs:
-    """Words in some sequences laid end to end that a path gains by, if it has them as whole spans.
+    """Preferred spans in concatenated sequences: a path that contains one as a whole span gets a bonus.
 
     Attributes:
-        starts: First character, (arcs,).
-        ends: The character behind the last, (arcs,).
-        bonus: Nats, at least 0, that a path gains if the word stands whole in it, (arcs,) float32.
-        labels: Label with which it gains them once more, -1 for none, (arcs,).
+        starts: Starts, (arcs,) int64.
+        ends: Ends, exclusive, (arcs,) int64.
+        bonus: Bonus in nats, at least 0, (arcs,) float32.
+        labels: Index of the label with which the bonus counts twice, -1 for none, (arcs,) int64.
     """
 
     starts: Ints
@@ -158,11 +156,11 @@ class Arcs:
 
 @dataclass(frozen=True)
 class Limits:
-    """Characters of some sequences laid end to end that have not the choice of all tags.
+    """Restrictions on the tags of characters of concatenated sequences.
 
     Attributes:
-        kinds: The row of `penalties` for each character, -1 where there is none, (characters,) int32.
-        penalties: 0 for what each kind of character may have, minus infinity for the rest, (kinds, tags) float32.
+        kinds: Row of `penalties` for each character, -1 for no restriction, (characters,) int32.
+        penalties: 0 for allowed tags, minus infinity for forbidden ones, (kinds, tags) float32.
     """
 
     kinds: npt.NDArray[np.int32]
@@ -171,12 +169,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sequences:
-    """What is searched: rows of a padded batch of emissions.
+    """A padded batch of emission scores.
 
     Attributes:
-        emissions: Score of each tag at each character, (batch, length, tags) float32; padding does not matter.
-        lengths: Characters of each row, from 1 to length, (batch,).
-        limits: What is left to the characters of these sequences laid end to end; None: everything.
+        emissions: Emission scores in nats, (batch, length, tags) float32; values at padding are ignored.
+        lengths: Characters of each row, from 1 to length, (batch,) int64.
+        limits: Restrictions on the tags of the concatenated sequences; None for none.
     """
 
     emissions: Floats
@@ -192,12 +190,12 @@ class Sequences:
 
     @property
     def mask(self) -> Bools:
-        """Which cells are characters, (batch, length)."""
+        """True for characters, False at padding, (batch, length)."""
         return np.asarray(np.arange(self.emissions.shape[1]) < self.lengths[:, None])
 
 
 def _pack_chain(chain: Chain) -> Packed:
-    """Lay a chain out as `chain_t`."""
+    """Convert a chain to `chain_t` of the C code."""
     begin, inside, end, _ = chain.span_columns.T
     by_column = np.full((chain.tags + 1, chain.tags + 1), -np.inf, dtype=np.float32)  # the last for columns of -1
     by_column[:-1, :-1] = chain.transitions[chain.order][:, chain.order]
@@ -257,7 +255,7 @@ _NO_ARCS = Packed(0, None, None, None, None)
 def _compiled_paths(
     loops: ctypes.CDLL, chain: Chain, sequences: Sequences, arcs: Arcs | None
 ) -> tuple[Ints, npt.NDArray[np.float64]]:
-    """Find the best path of each sequence; see `best_paths`."""
+    """Compute `best_paths` with the C code."""
     tags = np.empty(int(sequences.lengths.sum()), dtype=np.int64)
     scores = np.empty(len(sequences.lengths), dtype=np.float64)
     texts, ways = _pack_sequences(chain, sequences), _pack_arcs(chain, sequences, arcs)
@@ -268,7 +266,7 @@ def _compiled_paths(
 
 
 def _compiled_probabilities(loops: ctypes.CDLL, chain: Chain, sequences: Sequences) -> Floats:
-    """Find the probability of each tag; see `tag_probabilities`."""
+    """Compute `tag_probabilities` with the C code."""
     odds = np.empty((int(sequences.lengths.sum()), chain.tags), dtype=np.float32)
     texts = _pack_sequences(chain, sequences)
     arguments = (chain.packed.address, texts.address, address(odds))
@@ -278,36 +276,41 @@ def _compiled_probabilities(loops: ctypes.CDLL, chain: Chain, sequences: Sequenc
 
 
 def best_paths(chain: Chain, sequences: Sequences, arcs: Arcs | None = None) -> tuple[Ints, Doubles]:
-    """Find the best path of each sequence.
+    """Find the best path of each sequence (Viterbi).
 
     Args:
-        chain: The parameters.
-        sequences: What is searched.
-        arcs: Words, none twice; no arc goes across the end of its sequence.
+        chain: CRF parameters.
+        sequences: Emission scores.
+        arcs: Preferred spans, each within one sequence, without duplicates.
 
     Returns:
-        The tags of the sequences laid end to end, (characters,), and the scores of the paths in nats, bonuses included,
-        (batch,): minus infinity where no path is legal, or where emissions are NaN or infinite; the tags mean
-        nothing then.
+        The tags of the concatenated sequences, (characters,) int64, and the scores of the paths in nats, bonuses
+        included, (batch,) float64. The score is minus infinity, and the tags are arbitrary, if no path is legal or
+        emissions are NaN or infinite.
     """
     loops = library()
     if loops is not None:
         return _compiled_paths(loops, chain, sequences, arcs)
     trellis = _Trellis(chain, sequences, arcs)
-    paths, scores = trellis.walk_back(trellis.forward())
+    paths, scores = trellis.backtrack(trellis.forward())
     return paths[sequences.mask], scores
 
 
 def k_best_paths(chain: Chain, sequences: Sequences, k: int) -> tuple[Ints, Doubles]:
     """Find the k best paths of each sequence, best first.
 
-    A walk from the end keeps the k best suffixes of each sequence, ranked by the score of the best complete path they
-    belong to, which the search forward has already found. The k best paths never lose their suffix: less than k others
-    can rank above it.
+    The backward pass keeps the k best suffixes of each sequence, ranked by the score of the best complete path that
+    contains them, which the forward pass has computed. This is exact: fewer than k suffixes can rank above that of one
+    of the k best paths.
+
+    Args:
+        chain: CRF parameters.
+        sequences: Emission scores.
+        k: Number of paths.
 
     Returns:
-        The paths, (batch, k, length) int64, -1 on padding and for paths that do not exist; and their scores,
-        (batch, k), minus infinity for these.
+        The paths, (batch, k, length) int64, -1 at padding and for missing paths; and their scores in nats, (batch, k)
+        float64, minus infinity for missing paths.
     """
     trellis = _Trellis(chain, sequences, None)
     values, own = trellis.forward(), trellis.own
@@ -329,7 +332,7 @@ def k_best_paths(chain: Chain, sequences: Sequences, k: int) -> tuple[Ints, Doub
         suffix = np.where(active, np.take_along_axis(longer.reshape(batch, -1), flat, axis=1), suffix)
         totals = np.where(active, best, totals)
         tag = np.where(active, flat % tags, tag)
-        history.append((flat // tags, tag))  # (parent, tag); on padding nobody asks for the parent
+        history.append((flat // tags, tag))  # (parent, tag); the parent at padding is not used
     paths = np.empty((batch, k, length), dtype=np.int64)
     beam = same
     for position, (parent, tag) in enumerate(reversed(history)):
@@ -341,7 +344,7 @@ def k_best_paths(chain: Chain, sequences: Sequences, k: int) -> tuple[Ints, Doub
 
 
 def _greatest(values: npt.NDArray[np.floating], k: int) -> tuple[npt.NDArray[np.floating], Ints]:
-    """Return the k greatest values of each row, the greatest first, and where they are."""
+    """Return the k greatest values of each row, greatest first, and their columns."""
     if k < values.shape[1]:
         columns = np.argpartition(-values, k - 1, axis=1)[:, :k]
     else:
@@ -352,21 +355,20 @@ def _greatest(values: npt.NDArray[np.floating], k: int) -> tuple[npt.NDArray[np.
 
 
 def tag_probabilities(chain: Chain, sequences: Sequences) -> Floats:
-    """Return the probability of each tag at each character of the sequences laid end to end, (characters, tags).
-
-    The sums are kept as logarithms; only within a step are they exponentiated, relative to the greatest.
+    """Return the marginal probability of each tag at each character (forward-backward algorithm).
 
     Returns:
-        Float32; NaN for sequences without a legal path.
+        Probabilities for the concatenated sequences, (characters, tags) float32; NaN for sequences without a legal
+        path.
     """
     loops = library()
     if loops is not None:
         return _compiled_probabilities(loops, chain, sequences)
     trellis = _Trellis(chain, sequences, None)
-    forward, backward = trellis.sums()
+    forward, backward = trellis.forward_backward()
     together = forward + backward
     with np.errstate(invalid="ignore"):
-        total = np.logaddexp.reduce(together, axis=2, keepdims=True)  # the same for each character, but for rounding
+        total = np.logaddexp.reduce(together, axis=2, keepdims=True)  # equal for all characters, except for rounding
         shares = np.exp(together - total)
     shares[trellis.broken] = np.nan
     found = np.empty((int(sequences.lengths.sum()), chain.tags), dtype=np.float32)
@@ -375,12 +377,12 @@ def tag_probabilities(chain: Chain, sequences: Sequences) -> Floats:
 
 
 class _Trellis:
-    """The cells of one search by columns, for the code that needs no kernel.
+    """The trellis of a search in numpy, with tags as columns.
 
     Attributes:
-        own: What each character adds to a path, relative to the best of its tags, (batch, length, tags); 0 on padding.
-        peaks: The sum of these best ones, (batch,).
-        broken: Which sequences have emissions that are NaN or infinite, (batch,).
+        own: Emission scores relative to the maximum of their character, (batch, length, tags); 0 at padding.
+        peaks: Sums of these maxima, (batch,).
+        broken: Whether a sequence has emissions that are NaN or infinite, (batch,).
     """
 
     def __init__(self, chain: Chain, sequences: Sequences, arcs: Arcs | None) -> None:
@@ -418,11 +420,11 @@ class _Trellis:
                 np.maximum(after[:, begin:], before[:, sources[begin:]] + scores[begin:], out=after[:, begin:])
             after += own[:, position]
             if self._arcs is not None:
-                self._arcs.follow(position, values, own)
+                self._arcs.apply_arcs(position, values, own)
         return values
 
     def _dense(self, before: Floats) -> Floats:
-        """Return the best that the dense table leads to, (batch, width)."""
+        """Return the best scores over the transitions of the dense table, (batch, width)."""
         chain = self._chain
         closing = np.ascontiguousarray(before[:, chain.rows.start : chain.rows.stop])
         best = closing.argmax(1)
@@ -437,7 +439,7 @@ class _Trellis:
             found[texts] = np.maximum(found[texts], values)
         return found
 
-    def walk_back(self, values: Floats) -> tuple[Ints, Doubles]:
+    def backtrack(self, values: Floats) -> tuple[Ints, Doubles]:
         """Return the best paths, (batch, length), and their scores, (batch,)."""
         chain, lengths = self._chain, self._lengths
         texts = np.arange(len(lengths))
@@ -446,7 +448,7 @@ class _Trellis:
         scores = np.where(self.broken, -np.inf, final[texts, column] + self.peaks)
         paths = np.zeros((len(lengths), len(values)), dtype=np.int64)
         into = chain.across.T
-        waiting = lengths - 1  # the next character of each text whose tag is not known yet
+        waiting = lengths - 1  # last character of each text whose tag is not known yet
         for position in range(len(values) - 1, -1, -1):
             here = np.flatnonzero(waiting == position)
             now = column[here]
@@ -466,11 +468,11 @@ class _Trellis:
                 best, source = np.where(better, sums, best), np.where(better, sources[now], source)
             waiting[here], column[here] = position - 1, source
             if self._arcs is not None:
-                self._arcs.lead_back(position, here, now, paths, waiting, column)
+                self._arcs.enter_arcs(position, here, now, paths, waiting, column)
         return chain.order[paths], scores
 
-    def sums(self) -> tuple[Doubles, Doubles]:
-        """Return the logarithms of the sums over partial paths up to and behind each cell, (batch, length, tags)."""
+    def forward_backward(self) -> tuple[Doubles, Doubles]:
+        """Return the log sums over partial paths up to each cell, and after it, each (batch, length, tags)."""
         chain, own = self._chain, self.own.astype(np.float64)
         batch, length, tags = own.shape
         forward, backward = np.zeros((2, batch, length, tags))
@@ -489,9 +491,9 @@ class _Trellis:
 
 
 def _log_product(state: Doubles, steps: Doubles) -> Doubles:
-    """Return log(exp(state) @ exp(steps)), (batch, tags), in the rare case of great differences entry by entry."""
+    """Return log(exp(state) @ exp(steps)), (batch, tags); entries that underflow are recomputed one by one."""
     top = np.maximum(state.max(1, keepdims=True), _NEVER)
-    peak = np.maximum(steps.max(0, keepdims=True), _NEVER)  # of what leads to each tag
+    peak = np.maximum(steps.max(0, keepdims=True), _NEVER)  # by target tag
     with np.errstate(divide="ignore", under="ignore"):
         sums = np.exp(state - top) @ np.exp(steps - peak)
         found: Doubles = np.log(sums) + top + peak
@@ -502,7 +504,7 @@ def _log_product(state: Doubles, steps: Doubles) -> Doubles:
 
 
 class _ArcTable:
-    """Arcs by the position of their last character, for the code that needs no kernel."""
+    """Arcs by the position of their last character, for the search in numpy."""
 
     def __init__(self, chain: Chain, sequences: Sequences, arcs: Arcs) -> None:
         self._chain, self._arcs = chain, arcs
@@ -521,7 +523,7 @@ class _ArcTable:
         self._chosen: dict[tuple[int, int], Ints] = {}
 
     def add_single(self, own: Floats) -> None:
-        """Add the bonus of words of one character to `own`, (batch, length, tags), because no path goes past them."""
+        """Add the bonus of one-character arcs to the emissions `own`, (batch, length, tags)."""
         single = self._chain.span_columns[:, 3]
         for arc in np.flatnonzero(self._lasts == self._starts).tolist():
             cell, bonus, label = own[self._text[arc], self._starts[arc]], self._arcs.bonus[arc], self._arcs.labels[arc]
@@ -529,8 +531,14 @@ class _ArcTable:
             if label >= 0 and single[label] >= 0:
                 cell[single[label]] += bonus
 
-    def follow(self, position: int, values: Floats, own: Floats) -> None:
-        """Let the arcs that end in a position raise the scores there; `values` is (length, batch, tags)."""
+    def apply_arcs(self, position: int, values: Floats, own: Floats) -> None:
+        """Update the scores at a position by the arcs that end there.
+
+        Args:
+            position: The position.
+            values: Scores of the best partial paths, (length, batch, tags), updated in place.
+            own: Relative emission scores, (batch, length, tags).
+        """
         begins, inside, ends, _ = self._chain.span_columns[self._labels].T
         for arc in self._by_position[position].tolist():
             text, start = self._text[arc], self._starts[arc]
@@ -550,16 +558,16 @@ class _ArcTable:
                 chosen[self._labels[better]] = arc
                 values[position, text, ends[better]] = gains[better]
 
-    def lead_back(self, position: int, here: Ints, now: Ints, paths: Ints, waiting: Ints, column: Ints) -> None:
-        """Make texts `here` whose best path came to its tag `now` by an arc go on at the start of that.
+    def enter_arcs(self, position: int, here: Ints, now: Ints, paths: Ints, waiting: Ints, column: Ints) -> None:
+        """In the backward pass, continue at the start of an arc if the best path reached its tag by that arc.
 
         Args:
-            position: Where they are.
-            here: Some texts.
+            position: Current position.
+            here: Texts at this position.
             now: Their columns.
-            paths: Columns of all texts, (batch, length), in which the inside of the arc is written.
-            waiting: The next position of each text, (batch,).
-            column: The column there, (batch,).
+            paths: Columns of all texts, (batch, length); those inside the arc are filled in.
+            waiting: Next position of each text, (batch,), updated in place.
+            column: Column at that position, (batch,), updated in place.
         """
         for text, end in zip(here.tolist(), now.tolist(), strict=True):
             chosen = self._chosen.get((text, position))

@@ -1,4 +1,4 @@
-"""Text code shared by both halves of the toolkit: normalisation, sentences, vocabularies. Imports no torch."""
+"""Text processing shared by poems and tagging: normalisation, sentences, vocabularies, tags. Does not import torch."""
 
 from zhseq.text.normalize import codepoints, from_codepoints, normalize
 from zhseq.text.pieces import split_sentences

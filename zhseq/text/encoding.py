@@ -1,8 +1,8 @@
-"""Bytes of unknown encoding -> text: UTF-8 with or without a mark, GB18030 or Big5, else an error that names the place.
+"""Decode bytes of unknown encoding: UTF-8 with or without byte order mark, GB18030 or Big5.
 
-The encoding is decided on a block of the file, not on its first line: a word in GB18030 may happen to be valid UTF-8,
-and one in Big5 nearly always is valid GB18030. A file that is mostly UTF-8 stays UTF-8: one damaged byte in it is an
-error, not a reason to read all of it as something else. Beyond the block, a file of any size is read in flat memory.
+The encoding is detected from a block of the file rather than its first line: a word in GB18030 may be valid UTF-8 by
+chance, and a word in Big5 is nearly always valid GB18030. A file that is mostly UTF-8 is read as UTF-8, so one damaged
+byte is an error, which names line and byte. After the block, files of any size are read in constant memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Notify = Callable[[Message], object]
 
 _NAMES = {UTF8: "UTF-8", GB18030: "GB18030", BIG5: "Big5"}
 _CODECS = {UTF8: ("utf-8",), GB18030: ("gb18030",), BIG5: ("cp950", "big5hkscs")}
-"""Codecs of Python, tried in turn on each line: Big5 as Windows writes it, then with the characters of Hong Kong."""
+"""Python codecs, tried in order for each line: Big5 as written by Windows, then with the Hong Kong extension."""
 _FORMATS = {
     b"\x1f\x8b": "gzip",
     b"\xfd7zXZ": "xz",
@@ -33,15 +33,15 @@ _FORMATS = {
     b"{\\rtf": "RTF",
     b"\xd0\xcf\x11\xe0": "XLS or DOC",
 }
-"""What files begin with that are no text, and what they are."""
-_FEW_ZEROS = 8  # that may stand in a short file
-_MOST_ZEROS = 0.02  # share of zero bytes from which on a file is no text, but UTF-16 without a mark or binary
+"""First bytes of files that are not text -> format."""
+_FEW_ZEROS = 8  # zero bytes that are always accepted, for short files
+_MOST_ZEROS = 0.02  # share of zero bytes above which a file is UTF-16 without byte order mark, or binary
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-_BLOCK = 1 << 16  # bytes that are read before the encoding is decided
-_SAMPLE = 1 << 14  # bytes that are judged where it is not UTF-8
-_SURE = 8  # characters of three bytes or more after which valid UTF-8 is no accident
-_HAN = 0x800  # from here on, UTF-8 takes three bytes or more
+_BLOCK = 1 << 16  # bytes that are read before the encoding is detected
+_SAMPLE = 1 << 14  # bytes from which GB18030 and Big5 are distinguished
+_SURE = 8  # characters of three bytes or more after which valid UTF-8 is not a coincidence
+_HAN = 0x800  # first code point that takes three bytes in UTF-8
 _WIDE = re.compile("[\u0800-\U0010ffff]")
 _ACCENTED = re.compile("(?<=[A-Za-z])[\xc0-\u024f]|[\xc0-\u024f](?=[A-Za-z])")
 _LINE_MARKS = re.compile("^\ufeff+", re.MULTILINE)
@@ -50,7 +50,7 @@ _COMMON = {
     GB18030: re.compile(rb"[\xa1-\xa3\xb0-\xd7][\xa1-\xff]"),
     BIG5: re.compile(rb"[\xa1-\xc6][\x40-\x7e\xa1-\xff]"),
 }
-"""Where the standards have their marks and the more common half of their characters."""
+"""Byte pairs of the punctuation and the more common half of the characters of each standard."""
 _FREQUENT = frozenset(
     "的是一不了有我在人这个大以中上用为可和时你要来好国会到就他能们多年么下出天生还子新行也发过地对家都得说看很没后小作方于去点分定现学成间道面里自那开本应理文女法动如最进全前当什同部实日心化务经之高主体者"
     "事而果吗第业关公机所吃等服十工样想然着男知其次性加电情起建比数市合通些意提感三内例更重度件水使与长代常月种门给员但店明病区安表二问设名宝太入被平型因将民位物力只并外相管回程制啊两从正系手老无量条儿酒便"
@@ -58,12 +58,12 @@ _FREQUENT = frozenset(
     "體嗎業關機喫樣電數內與長種門給員區問設寶將並兩從無條兒車確結話單題別東規覺讓統場計網氣產該幾狀錯醫總變臺見記"
     "，。、！？：；（）《》“”"
 )
-"""The characters that are most frequent in today's text of many kinds, simplified and traditional."""
+"""The most frequent characters of modern text, simplified and traditional, and punctuation."""
 _LIKELY = 1.0  # of `_plausibility`: common characters all of them, or nearly all and some of them frequent
 _EXCERPT = 20  # characters that a note shows
-_LEAST = 0.2  # of `_plausibility`: text has 0.7 or more, Latin letters with accents read as Chinese have none
+_LEAST = 0.2  # minimum `_plausibility`: text has 0.7 or more, accented Latin letters decoded as Chinese about 0
 _LINE_END = re.compile(r"\r+\n|\r")
-_FEW = 4  # characters that are too few for that
+_FEW = 4  # number of characters below which `_LEAST` is not applied
 
 
 def decode_lines(
@@ -74,11 +74,11 @@ def decode_lines(
     errors: str | None = None,
     notify: Notify | None = None,
 ) -> Iterator[tuple[str, str]]:
-    """Decode a stream of lines that end in a line feed (only), as a file opened in binary mode gives them.
+    """Decode a stream of lines that end in a line feed, as iteration over a binary file yields them.
 
     Args:
         stream: The lines.
-        name: How messages call the file.
+        name: Name of the file in messages.
         encoding: One of `ENCODINGS`.
         errors: `strict`, or `replace` to read bytes that cannot be decoded as U+FFFD; None for strict where the user
             has no choice.
@@ -86,10 +86,10 @@ def decode_lines(
             happen to be valid UTF-8.
 
     Yields:
-        The text of a line and its end: a line feed, carriage return and line feed, or nothing for the last line.
+        The text of a line and its line end: a line feed, carriage return and line feed, or empty for the last line.
 
     Raises:
-        InputError: A byte cannot be decoded (names line and byte), or lines of several encodings are mixed.
+        InputError: A byte cannot be decoded (the message names line and byte), or the file mixes encodings.
     """
     decoder = _Decoder(name, encoding, errors, notify)
     lines = iter(stream)
@@ -100,12 +100,12 @@ def decode_lines(
 
 
 def decode_text(data: bytes, name: str, notify: Notify | None = None) -> str:
-    """Decode a whole file in the same way as `decode_lines`, and faster.
+    """Decode a whole file like `decode_lines`, but faster.
 
-    Marks of UTF-8 are left out at the beginning of each line, where files were put one behind the other.
+    Byte order marks are removed at the beginning of every line, because files may have been concatenated.
 
     Raises:
-        InputError: As `decode_lines`; or it is no text, but packed or in the format of a program.
+        InputError: As `decode_lines`; or the file is compressed, or a document in a binary format.
     """
     kind = next((kind for begin, kind in _FORMATS.items() if data.startswith(begin)), "")
     if not kind and _has_zeros(data) and not data.startswith(_UTF16_MARKS):
@@ -129,7 +129,7 @@ def decode_text(data: bytes, name: str, notify: Notify | None = None) -> str:
 
 
 def cut_lines(text: str) -> list[str]:
-    """Cut a text into lines, which end with a line feed, a carriage return, or both in any number."""
+    """Split a text into lines, which end with a line feed, a carriage return, or carriage returns and a line feed."""
     return _LINE_END.sub("\n", text).split("\n")
 
 
@@ -138,7 +138,7 @@ def _has_zeros(data: bytes) -> bool:
 
 
 def _take(lines: Iterator[bytes]) -> list[bytes]:
-    """Take lines until they make up a block."""
+    """Read the lines of the next block."""
     block: list[bytes] = []
     size = 0
     for line in lines:
@@ -150,7 +150,7 @@ def _take(lines: Iterator[bytes]) -> list[bytes]:
 
 
 class _Decoder:
-    """Decodes one line after another; `settled` tells that nothing to come can change the encoding."""
+    """Decode one line after another; `settled` is true once later lines can no longer change the encoding."""
 
     def __init__(self, name: str, encoding: str, errors: str | None, notify: Notify | None) -> None:
         self.settled = encoding != AUTO
@@ -161,9 +161,9 @@ class _Decoder:
         self._doubted = False
 
     def settle(self, block: list[bytes]) -> None:
-        """Decide on the encoding by the lines that come next."""
+        """Detect the encoding from the next lines."""
         data = b"".join(block)
-        if data.startswith(_UTF16_MARKS):  # which only `decode` may refuse, for it knows the line
+        if data.startswith(_UTF16_MARKS):  # `decode` raises the error
             return
         try:
             text = data.decode("utf-8")
@@ -177,7 +177,7 @@ class _Decoder:
                 self._notify(doubt)
 
     def decode(self, line: bytes) -> tuple[str, str]:
-        """Return the text of the next line and its end."""
+        """Return the text of the next line and its line end."""
         self._number += 1
         if self._number == 1:
             if line.startswith(_UTF16_MARKS):
@@ -209,11 +209,11 @@ class _Decoder:
             raise self._broken(line, error) from error
 
     def _leave_utf8(self, block: list[bytes]) -> None:
-        """Take GB18030 or Big5, if what is not UTF-8 is text in one of them rather than damaged."""
+        """Switch to GB18030 or Big5, if the lines that are not UTF-8 are text in one of them rather than damaged."""
         numbers = [number for number, line in enumerate(block) if not _is_utf8(line)]
         wrong = sum(len(block[number]) for number in numbers)
         if 2 * wrong < sum(len(line) for line in block if not line.isascii()):
-            return  # some lines are damaged, or of another file
+            return  # mostly UTF-8: the others are damaged, or come from another file
         sample = b"".join(block[number] for number in numbers)[:_SAMPLE]
         if _has_zeros(sample):
             return
@@ -264,10 +264,10 @@ class _Decoder:
 
 
 def _plausibility(data: bytes, encoding: str) -> float:
-    """Tell how much bytes look like Chinese text in an encoding: some 1.4 for text, below 0.8 for text in another.
+    """Return how plausible bytes are as Chinese text in an encoding: about 1.4 for text in it, below 0.8 in another.
 
-    It is the share of characters that lie in the common half of the standard, and of those that are frequent in text;
-    what cannot be decoded counts against it.
+    The value is the share of characters in the common half of the standard, plus the share of frequent characters,
+    minus the share that cannot be decoded.
     """
     pairs = _PAIR.findall(data)
     text = [character for character in data.decode(_CODECS[encoding][-1], "replace") if not character.isascii()]
@@ -277,7 +277,7 @@ def _plausibility(data: bytes, encoding: str) -> float:
 
 
 def _plausibility_of_utf8(data: bytes) -> float:
-    """Tell the same of bytes that may be damaged UTF-8."""
+    """Return the same for bytes that may be damaged UTF-8."""
     text = [character for character in data.decode("utf-8", "replace") if not character.isascii()]
     found = 0.0
     for character in text:
@@ -304,7 +304,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _is_surely_utf8(line: bytes) -> bool:
-    """Tell whether a line is UTF-8, and not by accident."""
+    """Return whether a line is UTF-8, and long enough for this not to be a coincidence."""
     return _is_utf8(line) and _is_sure(line.decode("utf-8"))
 
 

@@ -1,8 +1,8 @@
-"""Length-preserving normalisation: every output character stands at the offset of the input character it came from.
+"""Length-preserving normalisation: each character is replaced by exactly one, so offsets remain valid.
 
-Folded are: full-width forms to ASCII, blanks to U+0020, traditional to simplified characters (`fold.tsv`, made of
-OpenCC's table), variant characters (`variants.tsv`, our own) and corner brackets to the quotation marks of simplified
-text. Because no character is added or removed, an offset into the normalised text is one into the user's own string.
+The normalisation maps full-width forms to ASCII, blanks to U+0020, traditional to simplified characters (`fold.tsv`,
+derived from OpenCC's table), variant characters to standard ones (`variants.tsv`), and corner brackets to the quotation
+marks of simplified text. An offset in the normalised text is the same offset in the original text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def codepoints(text: str) -> CodePoints:
 
 
 def from_codepoints(points: CodePoints) -> str:
-    """Return the string with these code points; the inverse of `codepoints`."""
+    """Return the string of code points, (characters,); the inverse of `codepoints`."""
     return points.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
@@ -41,14 +41,15 @@ def normalize(text: str) -> str:
 
 
 def folded(text: str) -> CodePoints:
-    """Return the code points of the normalised text, (characters,)."""
+    """Return the code points of the normalised text, (characters,) uint32."""
     return _table()[codepoints(text)]
 
 
 def printed(text: str) -> str:
-    """Write a folded text as simplified editions print it, by the words: 干坤 as 乾坤, but 干戈 as it is.
+    """Restore characters that normalisation merged but simplified editions distinguish, by word: 干坤 becomes 乾坤.
 
-    `spelling.tsv`, made by `scripts/learn_spelling.py`, says how. The result has the length of `text`.
+    Other words are unchanged (干戈). The table `spelling.tsv` is made by `scripts/learn_spelling.py`. The result has
+    the length of `text`.
     """
     single, words, choices = _spelling()
     result = [single.get(character, character) for character in text]
@@ -61,7 +62,7 @@ def printed(text: str) -> str:
 
 
 def is_han(points: CodePoints) -> npt.NDArray[np.bool_]:
-    """Tell which code points are Chinese characters (including 〇), shape as given, dtype bool."""
+    """Return which code points are Chinese characters (including 〇), shape as given, dtype bool."""
     basic = (points >= 0x3400) & (points < 0xA000)
     compatibility = (points >= 0xF900) & (points < 0xFB00)
     extended = (points >= 0x20000) & (points < 0x32400)
@@ -69,7 +70,7 @@ def is_han(points: CodePoints) -> npt.NDArray[np.bool_]:
 
 
 def blanks(points: CodePoints) -> npt.NDArray[np.bool_]:
-    """Tell which code points are white space, as `str.isspace` does, shape as given, dtype bool."""
+    """Return which code points are white space by `str.isspace`, shape as given, dtype bool."""
     return np.asarray(_is_blank()[np.minimum(points, _AFTER_BLANKS)])
 
 
@@ -99,7 +100,7 @@ def _table() -> CodePoints:
         table[ord(traditional)] = ord(simplified)
     for variant, canonical in _pairs("variants.tsv"):
         table[ord(variant)] = table[ord(canonical)]
-    # A chain (variant -> traditional -> simplified) is followed to its end, so that normalising twice changes nothing.
+    # Follow chains (variant -> traditional -> simplified) to their end, so that normalisation is idempotent.
     for _ in range(3):
         table = table[table]
     table.flags.writeable = False
@@ -108,7 +109,7 @@ def _table() -> CodePoints:
 
 @lru_cache(maxsize=1)
 def _spelling() -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
-    """Return what is printed for single characters and for words of two, and the characters that have a choice."""
+    """Return the replacements of single characters and of two-character words, and the ambiguous characters."""
     rows = _pairs("spelling.tsv")
     single = {old: new for old, new in rows if len(old) == 1}
     words = {old: new for old, new in rows if len(old) == 2}
@@ -117,7 +118,7 @@ def _spelling() -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
 
 
 def _pairs(name: str) -> list[tuple[str, str]]:
-    """Read a table of this package: two columns, a character and what it becomes."""
+    """Read a two-column table of this package: text and replacement."""
     text = resources.files("zhseq.text").joinpath(name).read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
     return [(row[0], row[1]) for row in rows]

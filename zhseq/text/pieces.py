@@ -1,10 +1,10 @@
-"""Cut texts into sentences, and long ones into pieces that a model reads at once."""
+"""Split texts into sentences, and long texts into pieces of limited length."""
 
 from __future__ import annotations
 
 import re
 
-# A sentence ends after a run of final marks and any closing quotes or brackets behind it; a line break ends it too.
+# A sentence ends after final punctuation and any closing quotation marks or brackets, and at a line break.
 _SENTENCE = re.compile(r"[^。！？!?；;…\n]*(?:\n|[。！？!?；;…]+[”’」』）)】》\"']*\n?|$)")
 _CLAUSE_END = re.compile(r"[,，、:：\s]")
 
@@ -13,16 +13,18 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
     """Split at final punctuation and line breaks.
 
     Returns:
-        Half-open spans (start, end) in code points of `text`, in order, none empty, that together cover all of it.
+        Half-open, non-empty spans (start, end) in code points of `text`, in order, that cover the whole text.
     """
     return [match.span() for match in _SENTENCE.finditer(text) if match.end() > match.start()]
 
 
 def cut_pieces(text: str, limit: int) -> list[tuple[int, int]]:
-    """Cut a text into pieces of at most `limit` characters: after sentences, else commas or blanks, else anywhere.
+    """Split a text into pieces of at most `limit` characters: after sentences, else after commas or blanks.
+
+    A run of half of `limit` without such punctuation is split after `limit` characters.
 
     Returns:
-        Half-open spans in code points of `text`, in order, none empty, that together cover all of it.
+        Half-open, non-empty spans (start, end) in code points of `text`, in order, that cover the whole text.
     """
     if len(text) <= limit:
         return [(0, len(text))] if text else []
@@ -41,15 +43,15 @@ def cut_pieces(text: str, limit: int) -> list[tuple[int, int]]:
 
 
 def with_context(text: str, pieces: list[tuple[int, int]], overlap: int) -> list[tuple[int, int]]:
-    """Widen pieces by `overlap` characters where they were cut within running text, so that a word there is seen whole.
+    """Extend pieces by context on both sides of a cut that may be inside a word.
 
     Args:
         text: The text.
-        pieces: What `cut_pieces` returns.
-        overlap: Characters to add on each side of such a cut.
+        pieces: Pieces as returned by `cut_pieces`.
+        overlap: Characters of context on each side of such a cut.
 
     Returns:
-        For each piece the half-open span to read, which contains it.
+        For each piece the half-open span to read, which contains the piece.
     """
     if not pieces:
         return []
@@ -63,5 +65,5 @@ def with_context(text: str, pieces: list[tuple[int, int]], overlap: int) -> list
 
 
 def _is_hard(last: str) -> bool:
-    """Tell whether a cut after this character may lie inside of a word."""
+    """Return whether a cut after this character may be inside a word."""
     return last.isalnum()

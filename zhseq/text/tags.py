@@ -1,11 +1,8 @@
-"""Tag schemes: labelled spans of a text <-> one tag per character; what the labels mean.
+"""Tagging schemes: convert between labelled spans and one tag per character, and describe labels.
 
-A tag is a prefix and a label: `B-PER`. Prefixes are B (begins), I or M (inside), E (ends), S (single character) and O
-(outside of every span). `BIO` has no E and S, `BIOES` and `BMES` differ only in the letter for inside. Joint word
-segmentation and part of speech is `BMES` with the part of speech as label; plain segmentation has an empty label.
-
-Labels are explained in the order in which a legend shows them: those of the PKU standard, then of Universal
-Dependencies.
+A tag is a prefix and a label, such as `B-PER`. Prefixes are B (begin), I or M (inside), E (end), S (single character)
+and O (outside). `BIO` has no E and S; `BIOES` and `BMES` differ only in the letter for inside. Joint segmentation and
+part-of-speech tagging is `BMES` with the part-of-speech tag as label; plain segmentation has an empty label.
 """
 
 from __future__ import annotations
@@ -23,10 +20,10 @@ from zhseq.errors import InputError, user_language
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 RepairCount = Counter[str]
-"""What had to be mended -> how often."""
+"""Counts of repaired defects, by description."""
 
 TASKS = ("pos", "ner")
-"""What can be tagged: words with their parts of speech, and named entities. A tagger has a head for each."""
+"""Tasks: words with part-of-speech tags, and named entities. A tagger has a head for each of its tasks."""
 OUTSIDE = "O"
 SCHEMES = {"BIO": "BIO", "BIOES": "BIOES", "BMES": "BMEOS"}
 """Name of a scheme -> its prefixes."""
@@ -37,7 +34,7 @@ NO_END = "span without an end"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A labelled piece of a text: `text[start:end]`, in code points of the original text."""
+    """A labelled span of a text: `text[start:end]`, half-open, in code points of the original text."""
 
     start: int
     end: int
@@ -46,19 +43,19 @@ class Span:
 
 @dataclass(frozen=True)
 class TagTable:
-    """What each tag of a model means, for decoding whole arrays of tag ids.
+    """Properties of the tags of a model, to decode arrays of tag ids.
 
     Attributes:
-        tags: All tags; a tag's id is its position.
+        tags: All tags; the id of a tag is its position.
         labels: All labels, sorted.
         label_ids: Label of each tag, shape (tags,), dtype int64; -1 for O.
-        continues: Tag belongs to a span that an earlier character began (I, M, E), shape (tags,), dtype bool.
-        opens: The next character belongs to the same span (B, I, M of a scheme with E), shape (tags,), dtype bool. In
-            BIO, where only the next tag can tell, it says that the next character may belong to the same span.
-        strict: The scheme marks ends, so a span that just stops is a defect.
-        outside_id: Id of O, or -1 where the tags have none.
-        tag_ids: Id of the B, inside, E and S tag of each label, shape (labels, 4), dtype int64; -1 where there is none.
-            In BIO, E stands for I and S for B.
+        continues: Whether the tag continues a span (I, M, E), shape (tags,), dtype bool.
+        opens: Whether the span continues at the next character (B, I, M), shape (tags,), dtype bool. In BIO, where only
+            the next tag shows this, whether it may continue.
+        strict: Whether the scheme marks ends, so that a span without an end tag is a defect.
+        outside_id: Id of O, or -1 if the tags have no O.
+        tag_ids: Ids of the B, inside, E and S tag of each label, shape (labels, 4), dtype int64; -1 if missing. In BIO,
+            the E column holds I, and the S column B.
     """
 
     tags: tuple[str, ...]
@@ -72,23 +69,23 @@ class TagTable:
 
     @cached_property
     def begins(self) -> Bools:
-        """Which tags begin a span, (tags,)."""
+        """Whether each tag begins a span, (tags,)."""
         return np.asarray((self.label_ids >= 0) & ~self.continues)
 
     @cached_property
     def ends(self) -> Bools:
-        """Which tags end a span, (tags,); of BIO, which do wherever the next one does not go on."""
+        """Whether each tag ends a span, (tags,); all False in BIO, where the next tag determines this."""
         return np.asarray((self.label_ids >= 0) & ~self.opens)
 
     @cached_property
     def joins(self) -> Bools:
-        """Whether a tag (column) belongs to the span of the one before it (row), (tags, tags)."""
+        """Whether a tag (column) continues the span of the previous tag (row), (tags, tags)."""
         same = self.label_ids[:, None] == self.label_ids[None, :]
         return np.asarray(self.opens[:, None] & self.continues[None, :] & same)
 
     @classmethod
     def build(cls, tags: Sequence[str]) -> TagTable:
-        """Make the table of these tags.
+        """Build the table of a tag set.
 
         Raises:
             ValueError: A tag is not of the form `B-LABEL`, `B` or `O`, or occurs twice.
@@ -122,7 +119,7 @@ def split_tag(tag: str) -> tuple[str, str]:
     """Return prefix and label of a tag: `B-PER.NAM` -> (B, PER.NAM), `S` -> (S, empty), `O` -> (O, empty).
 
     Raises:
-        ValueError: The text is no tag.
+        ValueError: `tag` is not a tag.
     """
     prefix, dash, label = tag.partition("-")
     if len(prefix) != 1 or prefix not in "BIMESO" or (prefix == OUTSIDE and dash) or (dash and not label):
@@ -131,10 +128,10 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def detect_scheme(tags: Iterable[str]) -> str:
-    """Tell the scheme from the tags that occur: BMES if there is an M, BIOES if there is an E or S, else BIO.
+    """Detect the scheme from the tags that occur: BMES if there is an M, BIOES if there is an E or S, else BIO.
 
     Raises:
-        ValueError: A text is no tag, or both I and M occur.
+        ValueError: A string is not a tag, or both I and M occur.
     """
     prefixes = {split_tag(tag)[0] for tag in set(tags)}
     if {"I", "M"} <= prefixes:
@@ -145,21 +142,21 @@ def detect_scheme(tags: Iterable[str]) -> str:
 
 
 def scheme_tags(labels: Iterable[str], scheme: str = "BIOES", *, outside: bool = True) -> list[str]:
-    """Return every tag of a scheme for these labels, O first if there is one."""
+    """Return all tags of a scheme for a set of labels, sorted by label, O first if `outside`."""
     inside = [prefix for prefix in _prefixes(scheme) if prefix != OUTSIDE]
     return [OUTSIDE] * outside + [_tag(prefix, label) for label in sorted(set(labels)) for prefix in inside]
 
 
 def spans_to_tags(spans: Iterable[Span], length: int, scheme: str = "BIOES") -> list[str]:
-    """Write spans as one tag per character; characters of no span get O.
+    """Convert spans to one tag per character; characters outside spans get O.
 
     Args:
-        spans: In any order.
+        spans: Spans in any order.
         length: Characters of the text.
         scheme: BIO, BIOES or BMES.
 
     Raises:
-        ValueError: A span is empty or outside of the text, two spans overlap, or the scheme is unknown.
+        ValueError: A span is empty or outside the text, two spans overlap, or the scheme is unknown.
     """
     prefixes = _prefixes(scheme)
     middle = "M" if scheme == "BMES" else "I"
@@ -181,13 +178,13 @@ def spans_to_tags(spans: Iterable[Span], length: int, scheme: str = "BIOES") -> 
 
 
 def tags_to_spans(tags: Sequence[str], scheme: str = "BIOES", repairs: RepairCount | None = None) -> list[Span]:
-    """Read spans from tags, leniently: every run that can be a span is one.
+    """Convert tags to spans, leniently.
 
-    A tag that continues a span of another label, or no span at all, begins a new one (as conlleval has it); where the
-    scheme marks ends, a span also ends without such a mark. What had to be mended is counted in `repairs`.
+    A continuation tag after a span of another label, or after no span, begins a new span (as in conlleval). If the
+    scheme marks ends, a span may also end without an end tag. These repairs are counted in `repairs`.
 
     Raises:
-        ValueError: A text is no tag of the scheme.
+        ValueError: A string is not a tag of the scheme.
     """
     prefixes = _prefixes(scheme)
     kinds = sorted(set(tags))
@@ -204,16 +201,16 @@ def tags_to_spans(tags: Sequence[str], scheme: str = "BIOES", repairs: RepairCou
 
 
 def spans_from_ids(tag_ids: Ints, table: TagTable, first: Bools | None = None) -> tuple[Ints, Ints, Ints]:
-    """Find the spans in an array of tags, as leniently as `tags_to_spans`, without a loop.
+    """Convert an array of tags to spans, as leniently as `tags_to_spans`.
 
     Args:
-        tag_ids: Shape (length,), dtype int64.
-        table: Of these tags.
-        first: Where several texts are laid end to end: which characters are the first of a text, shape (length,),
-            dtype bool. No span goes across.
+        tag_ids: Tag ids, shape (length,), dtype int64.
+        table: Table of the tags.
+        first: For concatenated texts, whether each character is the first of a text, shape (length,), dtype bool. No
+            span crosses texts.
 
     Returns:
-        Starts, ends (half-open) and label ids, each of shape (spans,), dtype int64, in order.
+        Starts, ends (exclusive) and label ids, each of shape (spans,), dtype int64, in order.
     """
     apart = ~_joined(tag_ids, table, first)
     labels = table.label_ids[tag_ids]
@@ -225,17 +222,17 @@ def spans_from_ids(tag_ids: Ints, table: TagTable, first: Bools | None = None) -
 def count_repairs(
     tag_ids: Ints, table: TagTable, repairs: RepairCount, *, first: Bools | None = None, strict: bool | None = None
 ) -> Ints:
-    """Count the characters at which tags break their scheme; arguments as those of `spans_from_ids`.
+    """Count the characters at which a tag sequence violates its scheme.
 
     Args:
-        tag_ids: Shape (length,), dtype int64.
-        table: Of these tags.
-        repairs: The counts are added here.
-        first: Which characters are the first of a text.
-        strict: Whether the scheme marks ends; told from the tags by default.
+        tag_ids: Tag ids, shape (length,), dtype int64.
+        table: Table of the tags.
+        repairs: Counts, which are increased.
+        first: Whether each character is the first of a text, see `spans_from_ids`.
+        strict: Whether the scheme marks ends; by default `table.strict`.
 
     Returns:
-        The offending characters, shape (defects,), dtype int64.
+        The positions of these characters, shape (defects,), dtype int64.
     """
     joined = _joined(tag_ids, table, first)
     no_begin = np.flatnonzero(table.continues[tag_ids] & ~joined[:-1])
@@ -249,10 +246,10 @@ def count_repairs(
 
 
 def ids_from_spans(spans: Sequence[Span], length: int, table: TagTable) -> Ints:
-    """Write spans, in order and without overlap, as an array of tag ids.
+    """Convert spans, in order and without overlap, to an array of tag ids.
 
     Returns:
-        Shape (length,), dtype int64; characters of no span hold `table.outside_id`, which is -1 where there is no O.
+        Tag ids, shape (length,), dtype int64; `table.outside_id` (-1 if there is no O) outside spans.
 
     Raises:
         InputError: A label has no tag in the table.
@@ -281,10 +278,11 @@ def ids_from_spans(spans: Sequence[Span], length: int, table: TagTable) -> Ints:
 
 
 def allowed_transitions(tags: Sequence[str]) -> tuple[Bools, Bools, Bools]:
-    """Say which tag may follow which. Where E or S occurs, ends are marked and must be.
+    """Return the transitions that the scheme of a tag set allows. If E or S occurs, spans must have end tags.
 
     Returns:
-        From tag to tag, shape (tags, tags), and which tags may be first and last, each of shape (tags,), dtype bool.
+        Whether each tag (column) may follow another (row), shape (tags, tags), and whether it may be the first and the
+        last of a sequence, each of shape (tags,); dtype bool.
     """
     table = TagTable.build(tags)
     if table.strict:
@@ -295,7 +293,7 @@ def allowed_transitions(tags: Sequence[str]) -> tuple[Bools, Bools, Bools]:
 
 
 def _joined(tag_ids: Ints, table: TagTable, first: Bools | None) -> Bools:
-    """Tell which characters belong to the span of the one before them, (length + 1,); behind the last, none does."""
+    """Return whether each character continues the span of the previous one, (length + 1,); False at the end."""
     joined = np.zeros(len(tag_ids) + 1, dtype=np.bool_)
     joined[1:-1] = table.joins[tag_ids[:-1], tag_ids[1:]]
     if first is not None:
@@ -397,21 +395,21 @@ def _table(text: str) -> dict[str, tuple[str, str]]:
 
 
 POS_NAMES = {**_table(_PKU), **_table(_UNIVERSAL)}
-"""Part of speech -> its name in Chinese and in English."""
+"""Part-of-speech tag -> description in Chinese and in English, PKU standard first, then Universal Dependencies."""
 ENTITY_NAMES = _table(_ENTITIES)
-"""Kind of name -> likewise."""
+"""Entity label -> description in Chinese and in English."""
 
 
 def explain(tag: str, language: str | None = None) -> str:
-    """Say what a part of speech, a kind of entity or a tag of one of its characters means.
+    """Return a short description of a part-of-speech tag or entity label.
 
     Args:
-        tag: `nr`, `PROPN` or `PER`; as a tag of a character, `B-nr`, it is explained by its label.
+        tag: A label such as `nr`, `PROPN` or `PER`, or the tag of a character such as `B-nr`.
         language: `zh` or `en`; by default that of the user, see `zhseq.errors.user_language`.
 
     Raises:
-        InputError: There is no such tag among those of the models that come with zhseq.
-        TypeError: The tag is no `str`.
+        InputError: The label is not one of the models shipped with zhseq.
+        TypeError: `tag` is not a `str`.
     """
     if not isinstance(tag, str):
         raise TypeError(f"expected a tag of type str, but got {type(tag).__name__}")

@@ -1,4 +1,4 @@
-"""Turn characters and named symbols into ids and back, by one numpy table."""
+"""Vocabularies: map characters and named symbols to ids and back, with one numpy table."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Ids = npt.NDArray[np.int64]
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
 SPECIALS = (PAD, UNK, BOS, EOS)
 LINE = "<line>"
-"""Symbol between two lines of a poem, or of any text whose lines tell something."""
-_BLOCK = 100_000  # texts counted at a time: few enough to hold, many enough that the count is one numpy call
+"""Symbol between two lines of a poem, or of any text in which line breaks are meaningful."""
+_BLOCK = 100_000  # texts that are counted with one numpy call
 
 
 class Vocab:
-    """An ordered set of symbols; a symbol's id is its position.
+    """An ordered set of symbols; the id of a symbol is its position.
 
-    The first four symbols are always `<pad>`, `<unk>`, `<bos>` and `<eos>`. A symbol of one character is found in text
-    by `encode`; longer symbols (`<line>`, `<form:七绝>`) are never found in text, only by name.
+    The first four symbols are always `<pad>`, `<unk>`, `<bos>` and `<eos>`. `encode` maps the characters of a text to
+    symbols of one character; longer symbols (`<line>`, `<form:七绝>`) are accessible by name only.
     """
 
     pad_id, unk_id, bos_id, eos_id = range(len(SPECIALS))
@@ -43,7 +43,7 @@ class Vocab:
         if len(self._ids) != len(self._symbols) or "" in self._ids:
             raise ValueError("a vocabulary holds each symbol once and no empty symbol")
         characters = [(ord(symbol), index) for symbol, index in self._ids.items() if len(symbol) == 1]
-        # One slot past the highest known character stands for every character above it.
+        # All characters above the highest known one share one entry after it.
         self._limit = max((point for point, _ in characters), default=0) + 1
         self._table = np.full(self._limit + 1, self.unk_id, dtype=np.int64)
         for point, index in characters:
@@ -51,12 +51,12 @@ class Vocab:
 
     @classmethod
     def build(cls, texts: Iterable[str], max_size: int, *, symbols: Sequence[str] = ()) -> Vocab:
-        """Make a vocabulary of the most frequent characters of `texts`.
+        """Build a vocabulary of the most frequent characters of `texts`.
 
         Args:
-            texts: Normalised texts; counted in blocks, so an iterator over a large corpus will do.
-            max_size: Most symbols in all, specials included.
-            symbols: Named symbols that come right after the specials.
+            texts: Normalised texts; may be an iterator over a large corpus.
+            max_size: Maximum number of symbols, specials included.
+            symbols: Named symbols, which follow the specials.
         """
         counts = np.zeros(0x110000, dtype=np.int64)
         remaining = iter(texts)
@@ -93,24 +93,24 @@ class Vocab:
         return self._symbols[index]
 
     def encode(self, text: str) -> Ids:
-        """Return one id for each code point of `text`, shape (characters,), dtype int64; unknown ones get `unk_id`."""
+        """Return the id of each code point of `text`, shape (characters,), dtype int64; `unk_id` if unknown."""
         return self.encode_points(codepoints(text))
 
     def encode_points(self, points: CodePoints) -> Ids:
-        """Return one id for each code point, as `encode` does."""
+        """Return the id of each code point, (characters,), as `encode` does."""
         return self._table[np.minimum(points, self._limit)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Join the symbols of `ids`."""
+        """Return the concatenated symbols of `ids`."""
         return "".join(self._symbols[index] for index in ids)
 
     def save(self, path: Path) -> None:
-        """Write one symbol a line; blanks, control characters and backslashes as Python escapes."""
+        """Write one symbol per line, with blanks, control characters and backslashes as Python escapes."""
         path.write_text("".join(escape(symbol) + "\n" for symbol in self._symbols), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Vocab:
-        """Read what `save` wrote.
+        """Read the file written by `save`.
 
         Raises:
             CheckpointError: The file is missing or is not a vocabulary.
@@ -128,12 +128,12 @@ class Vocab:
 
 
 def escape(symbol: str) -> str:
-    """Return the symbol as it stands in a list with one symbol a line."""
+    """Escape a symbol for a file with one symbol per line."""
     if symbol.isprintable() and "\\" not in symbol and symbol != " ":
         return symbol
     return "".join(f"\\U{ord(character):08x}" for character in symbol)
 
 
 def unescape(line: str) -> str:
-    """Return the symbol that a line of such a list stands for."""
+    """Return the symbol of a line written with `escape`."""
     return line.encode("ascii").decode("unicode_escape") if line.startswith("\\") else line

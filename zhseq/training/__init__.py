@@ -1,4 +1,4 @@
-"""The one training loop and what belongs to it. It knows nothing of poems or tags."""
+"""The training loop with its state, logging and plots, independent of poems and tags."""
 
 from zhseq.training.loop import Evaluation, TrainingConfig, train
 

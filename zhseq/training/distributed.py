@@ -1,4 +1,4 @@
-"""Several processes, one model: what the loop needs of torch.distributed, and nothing when there is one process."""
+"""Data-parallel training with torch.distributed; without effect in a single process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """Rank of this process, and how many there are; (0, 1) when it is alone."""
+    """Rank of this process and number of processes; (0, 1) for a single process."""
 
     rank: int = 0
     size: int = 1
@@ -29,7 +29,7 @@ class World:
         return self.rank == 0
 
     def agree(self, value: T) -> T:
-        """Return the main process's value in every process."""
+        """Broadcast the value of the main process to all processes."""
         if self.size == 1:
             return value
         box = [value]
@@ -37,7 +37,7 @@ class World:
         return box[0]
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the mean of `values` over all processes, in every process."""
+        """Return the mean of `values` over all processes (all-reduce)."""
         if self.size == 1:
             return values
         torch.distributed.all_reduce(values)  # sums in place
@@ -46,7 +46,7 @@ class World:
 
 @contextmanager
 def world(device: torch.device) -> Iterator[World]:
-    """Join the processes that `torchrun` started, or be alone without it."""
+    """Join the process group started by `torchrun`; without torchrun, yield a single process."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield World()
         return
@@ -60,7 +60,7 @@ def world(device: torch.device) -> Iterator[World]:
 
 
 class LossModule(nn.Module):
-    """Give DistributedDataParallel the `forward` it wants: this process's share of the loss of a global batch."""
+    """Module whose `forward` is this process's share of the loss of a global batch, for DistributedDataParallel."""
 
     def __init__(self, model: nn.Module, ranks: World) -> None:
         super().__init__()
@@ -73,14 +73,14 @@ class LossModule(nn.Module):
             return self.model.loss(batch.to(device))  # type: ignore[operator,no-any-return]
         shard = batch.shard(self.ranks.rank, self.ranks.size)
         if len(shard) == 0 or shard.weight == 0:
-            # Too few rows for every process: this one takes part with a weight of zero.
+            # Fewer rows than processes: take part in the synchronisation with a weight of zero.
             return self.model.loss(batch.to(device)) * 0.0  # type: ignore[operator,no-any-return]
         share = self.ranks.size * shard.weight / batch.weight
         return self.model.loss(shard.to(device)) * share  # type: ignore[operator,no-any-return]
 
 
 def wrap(model: nn.Module, ranks: World, device: torch.device) -> nn.Module:
-    """Return a module that computes the loss of a batch, synchronised over all processes in its backward pass."""
+    """Return a module that computes the loss of a batch, with gradients synchronised over all processes."""
     module = LossModule(model, ranks)
     if ranks.size == 1:
         return module

@@ -1,4 +1,4 @@
-"""THE training loop: it trains any module with `loss(batch) -> scalar`, and knows nothing else about it."""
+"""The training loop, for any module with a method `loss(batch) -> scalar`."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _REMEDY = Message(
 
 
 class TrainingError(ZhseqError):
-    """The training cannot go on, because a loss or a score is not finite."""
+    """A loss or a score is not finite."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a model is trained; none of it depends on what the model is."""
+    """Settings of the training loop."""
 
     epochs: int = 1
     """Passes over the training set."""
@@ -61,19 +61,19 @@ class TrainingConfig:
     beta2: float = 0.98
     """Decay of AdamW's second moment."""
     clip_norm: float = 1.0
-    """Largest norm of the gradient; a larger one is scaled down."""
+    """Maximum norm of the gradient; larger gradients are scaled down."""
     ema_decay: float = 0.0
-    """Decay of the moving average of the weights that is evaluated and saved; 0: none."""
+    """Decay of the exponential moving average of the weights, which is evaluated and saved; 0: no average."""
     evaluate_every: int = 0
     """Optimizer steps between evaluations; 0: at the end of each epoch."""
     patience: int = 0
     """Evaluations without improvement before early stopping; 0: no early stopping."""
     log_every: int = 50
-    """Optimizer steps between checks that the loss is finite, and updates of the progress bar."""
+    """Optimizer steps between checks for a finite loss and updates of the progress bar."""
     seed: int = 1
     """Random seed of initial weights, batch order and dropout."""
     precision: str = "auto"
-    """`float32`, `bfloat16` (autocast), or `auto`: bfloat16 on CUDA and on a CPU with bfloat16 instructions."""
+    """`float32`, `bfloat16` (autocast), or `auto`: bfloat16 on CUDA and on CPUs with bfloat16 instructions."""
     device: str = "auto"
     """`auto`, `cuda`, `mps` or `cpu`."""
     threads: int = 0
@@ -123,7 +123,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a recipe found on its dev set. A higher score is always better."""
+    """Result of an evaluation on the dev set: the score, higher is better, and further measures by name."""
 
     score: float
     details: dict[str, float] = field(default_factory=dict)
@@ -139,23 +139,24 @@ def train(
     directory: Path,
     resume: bool = False,
 ) -> Evaluation:
-    """Train `model` and return the best evaluation.
+    """Train a model and return the best evaluation.
 
     Args:
-        model: Its `loss(batch)` returns a scalar tensor; trained in ranks, left with its last weights.
-        batches: The batches of an epoch, by the epoch's number alone; made one by one as they are indexed.
-        evaluate: Scores the model (in evaluation mode, averaged weights if enabled) on the dev set.
+        model: Module whose `loss(batch)` returns a scalar tensor; has its last weights afterwards.
+        batches: Returns the batches of an epoch, which must depend on the epoch number only. Batches are accessed by
+            index, one after the other, so they may be created on access.
+        evaluate: Evaluates the model, in evaluation mode and with averaged weights if enabled, on the dev set.
         save_best: Called with the model whenever an evaluation is the best so far.
         config: Settings.
-        directory: The run: `log.jsonl` with a line for each evaluation, and the resume state. Without `resume`, both
-            begin anew.
-        resume: Go on from the state in `directory`, to the numbers that an uninterrupted run gives; a finished run is
-            left as it is.
+        directory: Output directory, for `log.jsonl` with one line per evaluation, and the resume state. Without
+            `resume`, both are overwritten.
+        resume: Continue from the state in `directory`, with the same results as an uninterrupted run. A finished run
+            is left unchanged.
 
     Raises:
-        TrainingError: A loss or a score was not finite.
+        TrainingError: A loss or a score is not finite.
         ConfigError: There are no batches, or the device is not available.
-        CheckpointError: There is nothing to resume from, or the state cannot be saved.
+        CheckpointError: There is no state to resume from, or it cannot be saved.
     """
     device = pick_device(config.device)
     tune_process(device, config.threads)
@@ -177,8 +178,8 @@ def train(
         total = config.max_steps or config.epochs * steps_per_epoch
         every = config.evaluate_every or steps_per_epoch
         if _finished(progress, config, total) and ranks.is_main:
-            _tell_finished(progress)
-        # Losses not yet looked at, each with its epoch and batch: looking makes a GPU wait.
+            _print_finished(progress)
+        # Losses that are still on the device, with epoch and batch: reading each at once would synchronise the GPU.
         pending: list[tuple[int, int, Tensor]] = []
         saved = time.monotonic()
         clock = saved - progress.seconds
@@ -214,7 +215,7 @@ def train(
                         if ranks.is_main:
                             _log(directory, progress, mean, rate)
                     reporter.show(mean, rate)
-                    # With no loss pending, a run that goes on from here logs what an uninterrupted one does.
+                    # Save only when no loss is pending, so that a resumed run logs the same mean losses.
                     if ranks.is_main and (due or time.monotonic() - saved >= _SECONDS_BETWEEN_SAVES):
                         save_state(directory, state)
                         saved = time.monotonic()
@@ -227,7 +228,7 @@ def train(
 
 
 def _open(directory: Path, state: TrainingState, resume: bool, ranks: World) -> None:
-    """Make the directory ready for a new run, or load the state of the one to go on with."""
+    """Prepare the directory for a new run, or load the state of the run to resume."""
     directory.mkdir(parents=True, exist_ok=True)
     if resume:
         load_state(directory, state)
@@ -238,7 +239,7 @@ def _open(directory: Path, state: TrainingState, resume: bool, ranks: World) -> 
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
-    """AdamW with weight decay on matrices only: biases and the like are not shrunk."""
+    """Return AdamW with weight decay on matrices only, not on biases."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {
@@ -256,12 +257,12 @@ def _evaluate(
     save_best: Callable[[Any, Evaluation], None],
     ranks: World,
 ) -> float:
-    """Score the model with its averaged weights, keep the best, count evaluations without progress."""
+    """Evaluate with averaged weights, save the best model, and count evaluations without improvement."""
     model, average, progress = state.model, state.average, state.progress
     if average is not None:
         average.swap()
     model.eval()
-    random_state = torch.get_rng_state()  # an evaluation that draws numbers must not change the training
+    random_state = torch.get_rng_state()  # random numbers drawn by the evaluation must not change the training
     result = ranks.agree(evaluate(model) if ranks.is_main else Evaluation(0.0))
     if not math.isfinite(result.score):
         raise TrainingError(
@@ -286,11 +287,11 @@ def _evaluate(
 
 
 def _finished(progress: Progress, config: TrainingConfig, total: int) -> bool:
-    """Tell whether all steps are done or patience is exhausted."""
+    """Return whether all steps are done or the patience is exhausted."""
     return progress.step >= total or bool(config.patience and progress.bad >= config.patience)
 
 
-def _tell_finished(progress: Progress) -> None:
+def _print_finished(progress: Progress) -> None:
     note = Message(
         "run_finished",
         "this run is finished: {step:,} steps are done, and nothing is left to do; a new one needs <overwrite>",
@@ -300,7 +301,11 @@ def _tell_finished(progress: Progress) -> None:
 
 
 def _mean_loss(losses: list[tuple[int, int, Tensor]], step: int, ranks: World) -> float:
-    """Return the mean of the losses of the last steps, up to `step`, over all processes; stop if one is not finite."""
+    """Return the mean of the losses of the last steps, up to `step`, over all processes.
+
+    Raises:
+        TrainingError: A loss is not finite.
+    """
     values = ranks.mean(torch.stack([loss for _, _, loss in losses]))
     finite = values.isfinite()
     if not bool(finite.all()):
@@ -326,15 +331,15 @@ _SECONDS_BETWEEN_LINES = 60.0
 
 
 class Reporter:
-    """Shows steps, loss, dev score and time left on standard error."""
+    """Show steps, loss, dev score and remaining time on standard error."""
 
     def __init__(self, total: int, done: int, *, silent: bool = False) -> None:
-        """Start to report.
+        """Start reporting.
 
         Args:
             total: Optimizer steps of the run.
-            done: Steps that are done already.
-            silent: Show nothing, as in all processes but the first of several.
+            done: Steps already done.
+            silent: Show nothing, for all processes but the main one.
         """
         self.bar = tqdm(total=total, initial=done, unit="step", disable=True if silent else None)
         self.writes_lines = bool(self.bar.disable) and not silent
@@ -362,7 +367,7 @@ class Reporter:
                 print(self.line(now), file=sys.stderr, flush=True)
 
     def show(self, loss: float, rate: float) -> None:
-        """Take note of the mean training loss of the last steps and of the learning rate."""
+        """Update the mean training loss of the last steps and the learning rate."""
         self.loss = loss
         shown = {"loss": f"{loss:.4f}", "rate": f"{rate:.1e}"}
         if self.score is not None:
@@ -370,7 +375,7 @@ class Reporter:
         self.bar.set_postfix(shown, refresh=False)
 
     def line(self, now: float) -> Message:
-        """Return the line that stands for the bar where there is no terminal."""
+        """Return the line that is printed instead of a progress bar without a terminal."""
         left = (now - self.started) / (self.done - self.first) * (self.total - self.done)
         score = Message("no_score_yet", "none yet") if self.score is None else f"{self.score:.4f}"
         return Message(

@@ -1,4 +1,4 @@
-"""Draw the curves of a run: training loss, dev measures and learning rate. Needs matplotlib, the extra `plot`."""
+"""Plot training curves and confusion matrices with matplotlib (extra `plot`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COUNTERS = ("step", "epoch", "seconds", "loss", "rate", "score")
 
 
 def plot_run(run: Path, output: Path) -> Path:
-    """Draw training loss, dev measures and learning rate over the optimizer steps of a run.
+    """Plot training loss, dev measures and learning rate over the optimizer steps of a run.
 
     Args:
         run: The directory of the run, which holds its log.
@@ -33,7 +33,7 @@ def plot_run(run: Path, output: Path) -> Path:
         `output`.
 
     Raises:
-        InputError: The log is missing, empty or broken; the message names file and line.
+        InputError: The log is missing, empty or invalid; the message names file and line.
         ConfigError: matplotlib is not installed.
     """
     entries = read_log(run)
@@ -54,11 +54,11 @@ def plot_run(run: Path, output: Path) -> Path:
 
 
 def plot_confusions(table: Sequence[Sequence[int]], labels: Sequence[str], output: Path) -> Path:
-    """Draw which labels a classifier takes for which: a row for each gold label, its shares as shades.
+    """Plot the confusion matrix of a classifier, with each row normalised by the number of gold texts.
 
     Args:
-        table: Texts by gold and found label, (labels, labels).
-        labels: Their names.
+        table: Number of texts by gold and predicted label, (labels, labels).
+        labels: Label names.
         output: The PNG file to write.
 
     Returns:
@@ -93,7 +93,7 @@ def plot_confusions(table: Sequence[Sequence[int]], labels: Sequence[str], outpu
 
 @contextmanager
 def _figure(size: tuple[float, float]) -> Iterator[Figure]:
-    """Give an empty figure of so many inches, in the style of all pictures; Chinese where a font has it."""
+    """Yield an empty figure of a size in inches, with the common style and a Chinese font if there is one."""
     matplotlib = _matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -118,20 +118,20 @@ def _matplotlib() -> ModuleType:
 
 
 def _fonts() -> list[str]:
-    """Return the fonts to draw with: the usual one, and one that has Chinese characters if such a one is installed."""
+    """Return the font families: the default, and one with Chinese characters if installed."""
     _matplotlib()
     from matplotlib import font_manager
 
     manager = font_manager.fontManager
     for path in sorted(font_manager.findSystemFonts(), key=lambda path: ("Serif" in path, "Bold" in path, path)):
         if _CHINESE_FONTS.search(Path(path).name):
-            manager.addfont(path)  # its list may be older than the font
+            manager.addfont(path)  # matplotlib's font list may be outdated
             return ["DejaVu Sans", font_manager.get_font(path).family_name]
     return ["DejaVu Sans"]
 
 
 def _measures(axes: Axes, steps: list[int], entries: list[dict[str, Any]]) -> None:
-    """Draw every measure of the evaluations (the score itself if there is no other) and mark the best evaluation."""
+    """Plot every measure of the evaluations (the score if there is no other) and mark the best evaluation."""
     names = [name for name in entries[0] if name not in _COUNTERS] or ["score"]
     best = max(range(len(entries)), key=lambda index: float(entries[index]["score"]))
     axes.axvline(steps[best], color="#999999", linewidth=1, linestyle=":")
@@ -153,7 +153,7 @@ def _curve(axes: Axes, steps: list[int], values: list[float], colour: str, label
 
 
 def _finish(axes: Axes, title: str, unit: str) -> None:
-    """Set title and unit, take half of the frame away, and draw a light grid."""
+    """Set title and unit, remove the top and right spines, and add a light grid."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.set_ylabel(unit)
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.8)

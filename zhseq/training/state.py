@@ -1,6 +1,6 @@
-"""What a training run keeps on disk beside its model: the log of its evaluations, and the state to resume from.
+"""Files of a training run: the log of its evaluations, and the state to resume from.
 
-A run that was killed at any moment goes on from its state to the same numbers.
+A run that is killed at any moment can be resumed with the same results as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ LOG_FILE = "log.jsonl"
 RESUME_FILE = "resume.safetensors"
 BEST_FOLDER = "best"
 PRODUCTS = (BEST_FOLDER, RESUME_FILE)
-"""What a training leaves in its directory, by which it is known that there is one."""
+"""Names in an output directory that show that it contains a training run."""
 
 
 @dataclass
 class Progress:
-    """How far a run is: the counters of the loop and what the evaluations found."""
+    """Counters of the training loop, and results of the evaluations."""
 
     step: int = 0
     """Optimizer steps done."""
     epoch: int = 0
-    """Epoch that is being read, from 0."""
+    """Current epoch, from 0."""
     batch: int = 0
-    """Batches of this epoch that are done."""
+    """Batches of this epoch done."""
     best: float | None = None
     """Highest dev score so far."""
     details: dict[str, float] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Progress:
     bad: int = 0
     """Evaluations since the highest score."""
     seconds: float = 0.0
-    """Time spent, over all starts of the run."""
+    """Training time in seconds, over all resumptions."""
 
 
 class Average:
@@ -74,17 +74,17 @@ class Average:
 
 @dataclass
 class TrainingState:
-    """All that a run changes while it trains."""
+    """All mutable state of a training run, except the random state."""
 
     model: nn.Module
     optimizer: Optimizer
     average: Average | None = None
-    """Moving average of the weights, where it is enabled."""
+    """Moving average of the weights, if enabled."""
     progress: Progress = field(default_factory=Progress)
 
 
 def save_state(directory: Path, state: TrainingState) -> None:
-    """Write a state and PyTorch's random state to `directory`, replacing the older file in one rename.
+    """Write the state and PyTorch's random state to `directory`, replacing the previous file atomically.
 
     Raises:
         CheckpointError: The disk is full or the directory cannot be written.
@@ -116,10 +116,10 @@ def save_state(directory: Path, state: TrainingState) -> None:
 
 
 def load_state(directory: Path, state: TrainingState) -> None:
-    """Restore into `state` what `save_state` wrote, and PyTorch's random state.
+    """Restore a state written by `save_state`, and PyTorch's random state.
 
     Raises:
-        CheckpointError: There is no state to resume from, or it does not fit the model.
+        CheckpointError: There is no state to resume from, or it does not match the model.
     """
     path = directory / RESUME_FILE
     tensors = read_tensors(path)
@@ -154,10 +154,10 @@ def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
 
 
 def open_log(directory: Path, step: int) -> None:
-    """Make the log end with optimizer step `step`: empty for a new run, cut for one that is resumed.
+    """Truncate the log after optimizer step `step`, 0 for a new run.
 
-    The log is written before the state. A run killed between the two has logged an evaluation that it will repeat, and
-    one killed while logging has left half a line; neither may stay.
+    The log is written before the state. A run killed between the two will repeat the last evaluation of its log, and
+    one killed while logging has left an incomplete line; both are removed.
     """
     path = directory / LOG_FILE
     kept = []
@@ -175,7 +175,7 @@ def open_log(directory: Path, step: int) -> None:
 
 
 def append_log(directory: Path, entry: dict[str, Any]) -> None:
-    """Add one evaluation: `step`, `epoch`, `seconds`, `loss`, `rate`, `score` and what else the recipe measured."""
+    """Append an evaluation: `step`, `epoch`, `seconds`, `loss`, `rate`, `score` and the measures of the recipe."""
     with (directory / LOG_FILE).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
@@ -184,7 +184,7 @@ def read_log(directory: Path) -> list[dict[str, Any]]:
     """Return all entries of a run's log, at least one.
 
     Raises:
-        InputError: There is no log, it is empty, or a line of it is no entry.
+        InputError: There is no log, it is empty, or a line is invalid.
     """
     path = directory / LOG_FILE
     try:

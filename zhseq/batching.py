@@ -1,4 +1,4 @@
-"""Put sequences into padded batches: length buckets, sizes that an LSTM is fast with, shards for several processes."""
+"""Padded batches: length buckets, numbers of rows that are fast for an LSTM, shards for data-parallel training."""
 
 from __future__ import annotations
 
@@ -20,24 +20,22 @@ T = TypeVar("T")
 IGNORED = -100
 """Target of a position that is not scored, as in `torch.nn.functional.cross_entropy`."""
 WORD_SETS = 4
-"""SoftLexicon sets of a character: words that begin at it, contain it, end at it, are it."""
-_ONE_BLOCK = 48  # rows
+"""Number of SoftLexicon sets of a character: words that begin at it, contain it, end at it, equal it."""
+_ONE_BLOCK = 48  # most rows that oneDNN's LSTM processes as one block
 
 
 @dataclass(frozen=True)
 class Batch(Generic[T]):
-    """One padded batch of arrays or of tensors; each has the batch as its first dimension.
-
-    What makes batches gives arrays of NumPy, `Batch[Array]`; the models of PyTorch read tensors, `Batch[Tensor]`.
+    """A padded batch of NumPy arrays, `Batch[Array]`, or of PyTorch tensors, `Batch[Tensor]`.
 
     Attributes:
-        ids: Character ids, (batch, length) int64, `pad_id` as padding.
-        mask: True at real positions, (batch, length) bool; real positions come first in each row.
-        targets: What is to be predicted at each position, (batch, length) int64, `IGNORED` where nothing is.
-        bigram_ids: Ids of the pairs (this character, next one), (batch, length) int64, 0 as padding.
-        word_ids: Dictionary words by position and slot, (batch, length, slots) int64, 0 in empty slots.
-        word_weights: Weight of each of these, (batch, length, slots) float32, 0 in empty slots.
-        head: Name of the output that `targets` belong to, for models with several.
+        ids: Character ids, (batch, length) int64; `pad_id` at padding.
+        mask: True for characters, which come first in each row, False at padding, (batch, length) bool.
+        targets: Target ids, (batch, length) int64; `IGNORED` at positions without a target.
+        bigram_ids: Ids of the bigrams that begin at each position, (batch, length) int64; 0 at padding.
+        word_ids: Lexicon words by position and slot, (batch, length, slots) int64; 0 in empty slots.
+        word_weights: Weights of these words, (batch, length, slots) float32; 0 in empty slots.
+        head: Head that `targets` belong to, for models with several heads.
     """
 
     ids: T
@@ -50,13 +48,13 @@ class Batch(Generic[T]):
 
     @property
     def lengths(self) -> T:
-        """Real positions in each row, (batch,) int64."""
+        """Number of characters in each row, (batch,) int64."""
         found: T = self.mask.sum(1)  # type: ignore[attr-defined]
         return found
 
     @property
     def weight(self) -> int:
-        """Number of scored positions: the share of this batch in a mean over positions."""
+        """Number of positions with a target, the weight of this batch in a mean over positions."""
         scored: Any = self.mask if self.targets is None else self.targets != IGNORED
         return int(scored.sum())
 
@@ -64,7 +62,7 @@ class Batch(Generic[T]):
         return len(self.ids)  # type: ignore[arg-type]
 
     def to(self, device: torch.device | str) -> Batch[Tensor]:
-        """Return the batch as tensors on a device; on the processor, these share the memory of arrays."""
+        """Return the batch as tensors on a device; on the CPU they share the memory of arrays."""
         import torch
 
         def moved(values: Any) -> Tensor:
@@ -73,7 +71,7 @@ class Batch(Generic[T]):
         return self._map(moved)
 
     def shard(self, rank: int, world_size: int) -> Batch[T]:
-        """Return every `world_size`-th row from `rank` on: one process's part of a global batch."""
+        """Return every `world_size`-th row from `rank` on, the share of one process of a global batch."""
         return self._map(lambda values: values[rank::world_size])
 
     def _map(self, function: Callable[[Any], Any]) -> Batch[Any]:
@@ -86,15 +84,15 @@ class Batch(Generic[T]):
 
 
 def gather_ragged(flat: npt.NDArray[np.generic], offsets: Ints, rows: Ints) -> tuple[npt.NDArray[np.generic], Ints]:
-    """Take rows of a ragged array.
+    """Select rows of a ragged array.
 
     Args:
         flat: All values, (values, ...).
-        offsets: Where each row begins, and the end of the last, (rows + 1,).
-        rows: Which rows to take, (taken,).
+        offsets: Start of each row, and the end of the last, (rows + 1,).
+        rows: Indices of the rows, (selected,).
 
     Returns:
-        The values of these rows one after the other, and their lengths, (taken,).
+        The concatenated values of these rows, and their lengths, (selected,).
     """
     lengths = offsets[rows + 1] - offsets[rows]
     total = int(lengths.sum())
@@ -103,7 +101,7 @@ def gather_ragged(flat: npt.NDArray[np.generic], offsets: Ints, rows: Ints) -> t
 
 
 def scatter_rows(padded: npt.NDArray[np.generic], values: npt.NDArray[np.generic], begins: Ints, lengths: Ints) -> None:
-    """Write ragged `values` into `padded` in place, row i at columns begins[i] to begins[i] + lengths[i]."""
+    """Write concatenated ragged `values` into `padded` in place, row i at columns begins[i]:begins[i] + lengths[i]."""
     total = int(lengths.sum())
     row_index = np.repeat(np.arange(len(lengths)), lengths)
     within = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -113,29 +111,29 @@ def scatter_rows(padded: npt.NDArray[np.generic], values: npt.NDArray[np.generic
 def round_rows_for_lstm(rows: int) -> int:
     """Round a number of sequences, at least 1, down to one for which an LSTM is fast on a CPU.
 
-    The LSTM of oneDNN cuts the rows of a batch into blocks of one size, up to about 60. Of 61 or 127 rows each becomes
-    a block of its own, and a row takes up to five times as long; multiples of 16 have good blocks. Few rows are one
-    block in any case.
+    The LSTM of oneDNN divides the rows of a batch into blocks of equal size, up to about 60. For 61 or 127 rows each
+    block is a single row, which takes up to five times as long per row. Multiples of 16 divide well, and up to 48 rows
+    are one block in any case.
     """
     return rows if rows <= _ONE_BLOCK else rows - rows % 16
 
 
 def filling_rows_for_lstm(rows: int) -> int:
-    """Return how many rows to add to a batch, to be discarded, so that an LSTM is fast, where none can be left out."""
+    """Return the number of padding rows with which an LSTM is fast on a CPU; their results are to be discarded."""
     return 0 if rows <= _ONE_BLOCK else -rows % 8
 
 
 def length_buckets(lengths: Ints, tokens_per_batch: int, *, seed: Sequence[int], max_rows: int = 1024) -> list[Ints]:
-    """Group sequences of similar length into batches of about equal size, in an order that depends on `seed` alone.
+    """Group sequences of similar length into batches of about equal size, in an order determined by `seed`.
 
     Args:
         lengths: Length of each sequence, (sequences,).
-        tokens_per_batch: Most padded positions in a batch; a longer sequence gets a batch of its own.
+        tokens_per_batch: Maximum number of padded positions in a batch; a longer sequence is a batch of its own.
         seed: Seeds of the shuffle, for example (seed, epoch).
-        max_rows: Most sequences in a batch.
+        max_rows: Maximum number of sequences in a batch.
 
     Returns:
-        Index arrays that together hold each sequence once.
+        For each batch the indices of its sequences; every sequence is in one batch.
     """
     rng = np.random.default_rng(list(seed))
     order = rng.permutation(len(lengths))

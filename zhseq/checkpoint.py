@@ -1,7 +1,7 @@
-"""A checkpoint is one directory that needs nothing else: settings, weights, vocabularies, model card.
+"""Read and write checkpoints: self-contained directories with settings, weights, vocabularies and model card.
 
-Weights are read from safetensors only; no pickle is ever opened. A checkpoint may come from a stranger: what its
-settings ask for is compared with what its files hold before anything is built.
+Weights are in safetensors files; pickle is never used. A checkpoint is treated as untrusted input: its settings are
+compared with the contents of its files before a model is built.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 VERSION = 1
-"""Version of the layout of checkpoints that is written and read."""
+"""Version of the checkpoint layout."""
 
 _FETCHED = ["*.json", "*.safetensors", "*.onnx", "*.txt", "*.tsv", "*.md"]
 _TABLES = (".json", ".tsv", ".txt")
-_LARGEST_TABLE = 64 << 20  # bytes; the largest that ships has less than one million
+_LARGEST_TABLE = 64 << 20  # bytes; the largest shipped table has less than one million
 _LARGEST_HEADER = 16 << 20  # bytes
-_MOST_TAGS = 2048  # of a head; tables of their transitions grow with the square
+_MOST_TAGS = 2048  # tags of a head; their transition matrix is quadratic
 
 _ARRAYS = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I8": "i1", "U8": "u1", "BOOL": "?"}
 M = TypeVar("M", bound="nn.Module")
@@ -49,15 +49,15 @@ def _shipped_folders() -> tuple[Path, ...]:
 
 
 def shipped_names() -> list[str]:
-    """Return the names of the models that this installation carries, sorted."""
+    """Return the names of the models shipped with this installation, sorted."""
     return sorted({path.parent.name for folder in _shipped_folders() for path in folder.glob(f"*/{CONFIG_FILE}")})
 
 
 def shipped(name: str) -> Path:
-    """Return the directory of a model that comes with the package, `poem` or `tagger` for example.
+    """Return the directory of a model shipped with the package, for example `poem` or `tagger`.
 
     Raises:
-        CheckpointError: This installation does not carry it.
+        CheckpointError: The model is not part of this installation.
     """
     for folder in _shipped_folders():
         if (folder / name / CONFIG_FILE).is_file():
@@ -70,11 +70,14 @@ def shipped(name: str) -> Path:
 
 
 def resolve(model: str | os.PathLike[str]) -> Path:
-    """Return the local directory of a model given by path, by the name of one that comes with the package (`tagger-ud`
-    for example), or by Hugging Face repository name (downloaded once).
+    """Return the local directory of a model.
+
+    Args:
+        model: A path, the name of a shipped model (for example `tagger-ud`), or a Hugging Face repository name, which
+            is downloaded once.
 
     Raises:
-        CheckpointError: There is no such directory and no such repository can be fetched.
+        CheckpointError: There is no such directory, and no such repository can be downloaded.
     """
     path = Path(model)
     if path.is_dir():
@@ -94,7 +97,7 @@ def resolve(model: str | os.PathLike[str]) -> Path:
         from huggingface_hub import snapshot_download
 
         return Path(snapshot_download(str(model), allow_patterns=_FETCHED))
-    except Exception as error:  # the hub client raises many kinds; all mean that the model cannot be had
+    except Exception as error:  # the hub client raises many types of errors
         raise CheckpointError(
             "model_not_fetched",
             "'{model}' is no local directory and could not be fetched as a repository: {reason}",
@@ -104,10 +107,14 @@ def resolve(model: str | os.PathLike[str]) -> Path:
 
 
 def read_config(directory: Path, kind: str) -> dict[str, Any]:
-    """Read `config.json` and check that it describes a model of this kind, with files that can be read.
+    """Read and validate `config.json` of a checkpoint.
+
+    Args:
+        directory: The checkpoint.
+        kind: Expected kind of model.
 
     Raises:
-        CheckpointError: It is missing, damaged, of another kind or version, or asks for more than its weights hold.
+        CheckpointError: The file is missing, damaged, of another kind or version, or inconsistent with the weights.
     """
     path = directory / CONFIG_FILE
     _check_files(directory)
@@ -152,7 +159,7 @@ def read_config(directory: Path, kind: str) -> dict[str, Any]:
 
 
 def kind_of(directory: Path) -> str:
-    """Return the kind of the model in a directory, as it calls itself; nothing for what cannot be read."""
+    """Return the kind of model in a directory according to its `config.json`; empty if this cannot be read."""
     try:
         return str(json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))["kind"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -160,10 +167,10 @@ def kind_of(directory: Path) -> str:
 
 
 def read_settings(directory: Path, kind: str, shape: type[T]) -> T:
-    """Read the settings of a model of this kind: the dataclass `shape`, out of what stands under `model`.
+    """Read the settings of a model, under the key `model` of `config.json`, as the dataclass `shape`.
 
     Raises:
-        CheckpointError: As `read_config`, and for settings that `shape` refuses.
+        CheckpointError: As `read_config`; or `shape` rejects the settings.
     """
     source = str(directory / CONFIG_FILE)
     try:
@@ -178,11 +185,11 @@ def read_settings(directory: Path, kind: str, shape: type[T]) -> T:
 
 
 def _check_files(directory: Path) -> None:
-    """Refuse tables that are no regular files, as a device or a pipe, or that are too large to be tables."""
+    """Reject tables that are too large or not regular files, such as devices or pipes."""
     for path in directory.iterdir() if directory.is_dir() else []:
         if not path.name.endswith((*_TABLES, ".safetensors")):
             continue
-        with suppress(FileNotFoundError):  # a link that leads nowhere, which is said when the file is needed
+        with suppress(FileNotFoundError):  # a broken link; reported when the file is read
             status = path.stat()
             if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
                 raise CheckpointError(
@@ -199,7 +206,7 @@ def _check_files(directory: Path) -> None:
 
 
 def _check_settings(settings: object, path: Path, tensors: int) -> None:
-    """Refuse more layers than there are tensors, more tags than any model has, and names that a terminal would obey."""
+    """Reject more layers than tensors, too many tags, and names with control characters."""
     for name, value in _leaves("model", settings):
         numbers = isinstance(value, (list, tuple)) and all(isinstance(item, (int, float)) for item in value)
         layers = value if name == "num_layers" else len(value) if isinstance(value, list) and numbers else 0
@@ -233,7 +240,7 @@ def _check_settings(settings: object, path: Path, tensors: int) -> None:
 
 
 def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Yield what is no table, with the name that it has in the table that it is in."""
+    """Yield the values of nested dictionaries that are not dictionaries, with their keys."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(key, inner)
@@ -242,24 +249,24 @@ def _leaves(name: str, value: object) -> Iterator[tuple[str, object]]:
 
 
 def build(directory: Path, make: Callable[[], M]) -> M:
-    """Build a model and load `model.safetensors` into it; a model larger than this file stops being built.
+    """Build a model and load `model.safetensors` into it; stop if the model becomes larger than this file.
 
     Args:
         directory: The checkpoint.
-        make: Builds the model, as its settings ask for.
+        make: Builds the model from its settings.
 
     Raises:
-        CheckpointError: The file is missing, truncated, or does not fit the model.
+        CheckpointError: The file is missing, truncated, or does not match the model.
     """
-    with _no_larger_than(directory / WEIGHTS_FILE):
+    with _size_limit(directory / WEIGHTS_FILE):
         model = make()
     read_weights(directory, model)
     return model
 
 
 @contextmanager
-def _no_larger_than(path: Path) -> Iterator[None]:
-    """Stop a model from being built as soon as it has more numbers than a file of weights."""
+def _size_limit(path: Path) -> Iterator[None]:
+    """Raise an error as soon as a model under construction has more parameters than a file of weights."""
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
     most = left = sum(math.prod(shape) for shape in _read_header(path).values())
@@ -285,10 +292,10 @@ def _no_larger_than(path: Path) -> Iterator[None]:
 
 
 def _read_header(path: Path) -> dict[str, list[int]]:
-    """Return the shapes of the tensors in a safetensors file without reading them.
+    """Return the shapes of the tensors in a safetensors file from its header.
 
     Raises:
-        CheckpointError: It is missing, truncated or something else.
+        CheckpointError: It is missing, truncated or not a safetensors file.
     """
     try:
         with path.open("rb") as file:
@@ -304,10 +311,11 @@ def _read_header(path: Path) -> dict[str, list[int]]:
 
 
 def read_weights(directory: Path, model: nn.Module) -> None:
-    """Load `model.safetensors` into `model`, in the model's own precision.
+    """Load `model.safetensors` into `model`, converted to the precision of the model.
 
     Raises:
-        CheckpointError: The file is missing, truncated, does not fit the model, or holds what is no finite number.
+        CheckpointError: The file is missing, truncated, does not match the model, or contains values that are not
+            finite.
     """
     path = directory / WEIGHTS_FILE
     tensors = read_tensors(path)
@@ -324,14 +332,14 @@ def read_weights(directory: Path, model: nn.Module) -> None:
     own = model.state_dict()
     for name, tensor in tensors.items():
         if tensor.is_floating_point() != own[name].is_floating_point() or not bool(own[name].isfinite().all()):
-            raise _no_weight(path, name)
+            raise _not_finite(path, name)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; see `read_arrays` for a way without PyTorch.
+    """Read a safetensors file as tensors; see `read_arrays` for NumPy arrays.
 
     Raises:
-        CheckpointError: It is missing, truncated or something else.
+        CheckpointError: It is missing, truncated or not a safetensors file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -347,10 +355,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read a safetensors file as arrays of NumPy, which share one buffer and cannot be written to.
+    """Read a safetensors file as read-only NumPy arrays, which share one buffer; does not need PyTorch.
 
     Raises:
-        CheckpointError: It is missing, truncated, something else, or holds a type that NumPy has not, as bfloat16.
+        CheckpointError: It is missing, truncated, not a safetensors file, or contains a type that NumPy lacks, such as
+            bfloat16.
     """
     shapes = _read_header(path)
     try:
@@ -370,10 +379,11 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def read_fitting(directory: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[Any]]:
-    """Read `model.safetensors` as arrays of NumPy, and see to it that they are weights of these shapes.
+    """Read `model.safetensors` as NumPy arrays, and check their names, shapes and values.
 
     Raises:
-        CheckpointError: The file is missing, truncated, does not fit, or holds what is no finite number.
+        CheckpointError: The file is missing, truncated, does not match `shapes`, or contains values that are not finite
+            floating-point numbers.
     """
     path = directory / WEIGHTS_FILE
     arrays = read_arrays(path)
@@ -388,11 +398,11 @@ def read_fitting(directory: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict
         )
     for name, values in arrays.items():
         if values.dtype.kind != "f" or not np.isfinite(values).all():
-            raise _no_weight(path, name)
+            raise _not_finite(path, name)
     return arrays
 
 
-def _no_weight(path: Path, name: str) -> CheckpointError:
+def _not_finite(path: Path, name: str) -> CheckpointError:
     return CheckpointError(
         "weights_not_finite",
         "{path}: {name} holds what is no weight: numbers that are whole, infinite or none at all; fetch or train the "
@@ -423,14 +433,17 @@ def save(
     files: Mapping[str, str | Callable[[Path], None]],
     half: bool = True,
 ) -> None:
-    """Write a checkpoint; nothing in `directory` changes before all of the new files are complete on disk.
+    """Write a checkpoint; `directory` is not changed before all new files are complete on disk.
 
     Args:
-        directory: Where it goes; an older checkpoint there is replaced, other files in it are kept.
-        config: JSON-ready settings, with `kind`.
+        directory: Output directory; an existing checkpoint is replaced, other files are kept.
+        config: Contents of `config.json`, with the key `kind`.
         tensors: Weights by name.
-        files: Further files by name: their text, or a function that writes to the path it is given.
-        half: Store floating-point weights as float16, half the size on disk.
+        files: Further files by name: their text, or a function that writes to the given path.
+        half: Whether to store floating-point weights as float16.
+
+    Raises:
+        CheckpointError: The disk is full or the directory cannot be written.
     """
     with staged(directory) as stage:
         text = json.dumps(dict(config), ensure_ascii=False, indent=1)
@@ -444,7 +457,7 @@ def save(
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = False) -> None:
-    """Write a safetensors file, floating-point weights as float16 if `half`.
+    """Write a safetensors file, with floating-point tensors as float16 if `half`.
 
     Raises:
         CheckpointError: The disk is full or the directory cannot be written.
@@ -459,7 +472,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = Fal
 
     try:
         save_file({name: stored(tensor) for name, tensor in tensors.items()}, path)
-        path.chmod(0o644)  # the library makes files that only their owner can read
+        path.chmod(0o644)  # safetensors creates files that only their owner can read
     except SafetensorError as error:
         raise CheckpointError(
             "weights_not_written",
@@ -470,13 +483,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = Fal
 
 
 class staged:
-    """Collect files in a temporary directory beside `directory`, and move them in only when all are written."""
+    """Context manager that collects files in a temporary directory, and moves them to `directory` when all are written.
+
+    Raises:
+        CheckpointError: The directory cannot be written, or writing a file has failed.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def __enter__(self) -> Path:
-        """Return the temporary directory, on the same file system as the final one."""
+        """Create and return the temporary directory, on the same file system as `directory`."""
         try:
             self.directory.parent.mkdir(parents=True, exist_ok=True)
             stage = tempfile.mkdtemp(prefix=f".{self.directory.name}.", dir=self.directory.parent)
@@ -491,7 +508,7 @@ class staged:
         return self.stage
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Swap the new directory in, or drop it if anything failed."""
+        """Move the files to `directory`, or discard them after an error."""
         try:
             if kind is None:
                 self._move_in()
@@ -506,7 +523,7 @@ class staged:
             shutil.rmtree(self.stage, ignore_errors=True)
 
     def _move_in(self) -> None:
-        """Move the finished files in, each by an atomic rename, the weights last."""
+        """Move the files, each by an atomic rename, the weights last."""
         self.directory.mkdir(exist_ok=True)
         for item in sorted(self.stage.iterdir(), key=lambda path: path.name == WEIGHTS_FILE):
             item.replace(self.directory / item.name)

@@ -1,4 +1,4 @@
-"""Share what every command line of zhseq has: spellings of options, errors as sentences, exit codes, closed pipes."""
+"""Shared parts of the command lines: common options, error messages, exit codes, standard streams."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from zhseq.errors import InputError, Message, ZhseqError, command_line
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 COMMANDS_FILE = "commands.txt"
-"""Command lines that a training was begun and gone on with, in its directory, one a line."""
+"""File in the directory of a training with the command lines that started and resumed it, one per line."""
 
 
 def program(door: str) -> str:
-    """Return how the user called a front door: `zhseq poem`, or else `python -m zhseq.poem`."""
+    """Return the program name for the help of a command: `zhseq poem`, or `python -m zhseq.poem`, as it was called."""
     called = f"zhseq {door}"
     return called if sys.argv and sys.argv[0] == called else f"python -m zhseq.{door}"
 
 
 def add_output(group: argparse._ActionsContainer, *, metavar: str, help: str, required: bool = False) -> None:
-    """Add `--output`, which may be spelled `--out`."""
+    """Add `--output`, with the alias `--out`."""
     group.add_argument("--output", "--out", type=Path, required=required, metavar=metavar, help=help)
 
 
@@ -51,20 +51,20 @@ def add_backend(group: argparse._ActionsContainer) -> None:
 
 
 def add_threads(group: argparse._ActionsContainer) -> None:
-    """Add `--threads`; without it, a user's OMP_NUM_THREADS counts, see `zhseq.device.set_threads`."""
+    """Add `--threads`; the default respects OMP_NUM_THREADS, see `zhseq.device.set_threads`."""
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: 1)")
 
 
 class SettingsParser(argparse.ArgumentParser):
-    """A parser whose help lists the settings that `--set` takes, with their defaults and meanings."""
+    """A parser whose help lists the settings for `--set`, with defaults and descriptions."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.recipes: dict[str, object] = {}
-        """Recipes with default settings, by the command that they are of."""
+        """Recipes with default settings, by command."""
 
     def format_help(self) -> str:
-        """Return the usual help and the settings."""
+        """Return the help, followed by the settings."""
         parts = [super().format_help()]
         for command, recipe in self.recipes.items():
             parts += [f"settings of {command} (--set KEY=VALUE), with their defaults:", *_setting_lines(recipe), ""]
@@ -79,13 +79,13 @@ def _setting_lines(recipe: object) -> Iterator[str]:
 
 
 def add_run_options(parser: SettingsParser, command: str, recipe: object | None, *, products: Sequence[str]) -> None:
-    """Add what all trainings take: where they write, settings, and options that are short for some of these.
+    """Add the options of all training commands: output directory, `--set`, and short options for common settings.
 
     Args:
-        parser: The parser of the command.
-        command: Its name.
-        recipe: All settings, with their defaults; None where there are none.
-        products: Names in the output directory by which a finished or interrupted training is known.
+        parser: Parser of the command.
+        command: Name of the command.
+        recipe: Settings with their defaults; None for a command without settings.
+        products: Names in the output directory that show that it contains a training.
     """
     add_output(parser, metavar="DIR", required=True, help="output directory of the run")
     keys = set[str]()
@@ -96,7 +96,7 @@ def add_run_options(parser: SettingsParser, command: str, recipe: object | None,
             "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting; they are listed below"
         )
     again = parser.add_mutually_exclusive_group()
-    if "training.epochs" in keys:  # the one loop, which can go on
+    if "training.epochs" in keys:  # commands that use the training loop can be resumed
         again.add_argument("--resume", action="store_true", help="continue the run in DIR")
     again.add_argument("--overwrite", action="store_true", help="replace the run in DIR")
     short = {name: key for name in ("device", "threads", "seed") for key in (f"training.{name}", name) if key in keys}
@@ -107,12 +107,16 @@ def add_run_options(parser: SettingsParser, command: str, recipe: object | None,
 
 
 def begin_run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
-    """Move options that are short for settings to these, and see to it that no finished training is lost.
+    """Convert short options to settings, and check that no existing training is overwritten by mistake.
 
-    A training that can be gone on with keeps the command line, for its model card.
+    For a training that can be resumed, record the command line for the model card.
+
+    Args:
+        options: Parsed options; short options are appended to `options.set`.
+        arguments: The command line.
 
     Raises:
-        InputError: The output is a file, or holds a training already.
+        InputError: The output is a file, or already contains a training.
     """
     given = {key: getattr(options, name) for name, key in options.short.items()}
     options.set = [
@@ -145,39 +149,39 @@ def begin_run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
             folder=options.output,
             name=there[0],
         )
-    if hasattr(options, "resume") and os.environ.get("RANK", "0") == "0":  # of several processes the first
+    if hasattr(options, "resume") and os.environ.get("RANK", "0") == "0":  # the main process of several
         options.output.mkdir(parents=True, exist_ok=True)
         with (options.output / COMMANDS_FILE).open("a" if resume else "w", encoding="utf-8") as file:
             file.write(f"python -m zhseq.train {shlex.join(arguments)}\n")
 
 
 def note(message: Message) -> None:
-    """Tell the user something that is no error."""
+    """Print a note on standard error."""
     print(f"zhseq: {message.render(command_line)}", file=sys.stderr)
 
 
 STANDARD_INPUT = "-"
-"""Name by which command lines call standard input, and standard output."""
+"""File name for standard input and standard output."""
 _INPUTS = (STANDARD_INPUT, "/dev/stdin", "/dev/fd/0")
 _OUTPUTS = (STANDARD_INPUT, "/dev/stdout", "/dev/fd/1")
 
 
 def is_standard_input(name: str | Path) -> bool:
-    """Tell whether a name of a file means standard input."""
+    """Return whether a file name denotes standard input."""
     return str(name) in _INPUTS
 
 
 def is_standard_output(name: str | Path) -> bool:
-    """Tell whether a name of a file means standard output, which is never opened, and so not cut, a second time."""
+    """Return whether a file name denotes standard output, which must not be opened (and truncated) again."""
     return str(name) in _OUTPUTS
 
 
 @contextmanager
 def open_input(name: str | Path) -> Iterator[BinaryIO]:
-    """Open a file that the user named, or standard input, for reading.
+    """Open a file, or standard input, for reading in binary mode.
 
     Raises:
-        InputError: It is standard input, and closed.
+        InputError: The name denotes standard input, which is closed.
         OSError: As `open`.
     """
     if not is_standard_input(name):
@@ -190,41 +194,41 @@ def open_input(name: str | Path) -> Iterator[BinaryIO]:
 
 
 class _ClosedStream(io.TextIOBase):
-    """Stands for a standard output that was closed: what is written is an error, as it is for any Unix tool."""
+    """Replacement of a closed standard output: writing raises an error, as in other Unix tools."""
 
     def write(self, text: str) -> int:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
 
 
-def _mend_streams() -> None:
-    """Let standard streams take any text, and none that is closed be mistaken for a file that is opened later."""
+def _prepare_streams() -> None:
+    """Make standard streams accept any text, and reserve the descriptors of closed streams."""
     for descriptor in range(3):
         with suppress(OSError):
             os.fstat(descriptor)
             continue
-        os.open(os.devnull, os.O_RDONLY)  # the lowest that is free, and so this one; writing to it stays an error
+        os.open(os.devnull, os.O_RDONLY)  # gets the lowest free descriptor, which is this one; writing fails
     if sys.stdout is None:
         sys.stdout = _ClosedStream()
     if sys.stderr is None:  # else `print(file=None)` writes to standard output
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open to the end)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # A lone surrogate in a user's text must come out as an escape in a message, never as a traceback.
+            # Print a lone surrogate in a message as an escape instead of raising an error.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run a front door and exit with its status.
 
-    A `ZhseqError` or an operating-system error becomes one sentence on standard error and exit status 2; Ctrl-C gives
-    130; a reader that closes the pipe early (`| head`) ends the program silently, as it does for any Unix filter.
+    A `ZhseqError` or `OSError` is printed on standard error as one sentence, with exit status 2. Ctrl-C gives status
+    130. A reader that closes the pipe early (`| head`) ends the program silently with status 0.
     """
     try:
-        _mend_streams()
+        _prepare_streams()
         status = main(None)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python would complain again while flushing at exit; give it somewhere to write.
+        # Redirect standard output, which Python flushes again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except KeyboardInterrupt:
@@ -237,6 +241,6 @@ def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         name = f" ({error.filename})" if error.filename else ""
         print(f"zhseq: {error.strerror or error}{name}", file=sys.stderr)
         status = EXIT_ERROR
-        with suppress(OSError, ValueError):  # what could not be written would be tried again at exit
+        with suppress(OSError, ValueError):  # as above: do not write again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses: one way to override them, to write them down and to read them back."""
+"""Settings as frozen dataclasses: override them by `key=value`, convert them to plain values and back."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _LARGEST_FLOAT = int(sys.float_info.max)
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One value that `override` can set."""
+    """A setting that `override` can change."""
 
     key: str
-    """Its name with the groups that it is in: `training.epochs`."""
+    """Dotted name, for example `training.epochs`."""
     default: str
-    """Its value as it would be given to `override`."""
+    """Value in the syntax of `override`."""
     meaning: str
-    """What the docstring below the field says."""
+    """Docstring of the field."""
 
 
 def check_layers(hidden_sizes: Sequence[int], **dropouts: float) -> None:
-    """Refuse impossible sizes of layers, from the input up, and rates of dropout, given by the names of their settings.
+    """Validate the sizes of layers, and dropout rates, given by the names of their settings.
 
     Raises:
-        ConfigError: There is no layer, one has no unit, or a rate lies outside [0, 1).
+        ConfigError: There is no layer, a layer has no units, or a rate is outside [0, 1).
     """
     if not hidden_sizes or min(hidden_sizes) < 1:
         raise ConfigError(
@@ -50,7 +50,7 @@ def check_layers(hidden_sizes: Sequence[int], **dropouts: float) -> None:
 
 
 def settings_of(config: object, prefix: str = "") -> Iterator[Setting]:
-    """Yield all settings of a dataclass and of those in it, in their order, with the values that they have."""
+    """Yield all settings of a dataclass and its nested dataclasses, in order, with their current values."""
     meanings = _field_docstrings(type(config))
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         value = getattr(config, field.name)
@@ -62,7 +62,7 @@ def settings_of(config: object, prefix: str = "") -> Iterator[Setting]:
 
 
 def _field_docstrings(kind: type) -> dict[str, str]:
-    """Return the strings that stand below the fields of a class in its source, each on one line."""
+    """Return the docstrings below the fields of a class in its source code, each on one line."""
     tree = _module_tree(kind.__module__)
     body = next(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
     found: dict[str, str] = {}
@@ -85,7 +85,7 @@ def override(config: T, assignments: Iterable[str]) -> T:
     `training.device=cpu`.
 
     Raises:
-        ConfigError: A key is unknown (the message names the valid ones), or a value has the wrong type or is refused.
+        ConfigError: A key is unknown (the message names the valid ones), or a value is of the wrong type or invalid.
     """
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
@@ -100,15 +100,15 @@ def override(config: T, assignments: Iterable[str]) -> T:
 
 
 def to_dict(config: object) -> dict[str, Any]:
-    """Return a dataclass as plain JSON-ready values."""
+    """Convert a dataclass to plain values for JSON."""
     return dataclasses.asdict(config)  # type: ignore[call-overload,no-any-return]
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], *, source: str) -> T:
-    """Build a dataclass from plain values, as read from JSON.
+    """Create a dataclass from plain values, as read from JSON.
 
     Raises:
-        ConfigError: A key is unknown or missing or has the wrong type; the message names `source`.
+        ConfigError: A key is unknown or missing, or a value has the wrong type; the message names `source`.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(
@@ -177,12 +177,12 @@ def _replace(config: T, path: list[str], value: object, key: str) -> T:
 def _literal(text: str) -> object:
     try:
         return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text.lower(), text))
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that ast documents
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # as documented for ast.literal_eval
         return text
 
 
 def _coerce(value: object, hint: Any, key: str) -> object:
-    """Return `value` as the type that `hint` names: whole numbers pass as floats and lists as tuples, nothing else."""
+    """Convert `value` to the type `hint`; only integers to floats and lists to tuples are converted."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:

@@ -1,7 +1,7 @@
-"""What this machine computes with: backend, compiled loops, device, precision, threads; and how memory stays flat.
+"""Backends, devices, compiled C code, precision, threads and memory settings of this machine.
 
-The loops are compiled when zhseq is installed and a C compiler is there (`hatch_build.py`), and loaded only if they are
-of the sources that lie in `zhseq/nn`; while they compute, other threads of Python run.
+The C code is compiled during installation if there is a C compiler (`hatch_build.py`), and loaded only if the library
+was built from the sources in `zhseq/nn`. It runs without the GIL.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
     import torch
 
 BACKENDS = ("auto", "native", "onnx", "torch")
-"""What can compute a network: zhseq's own code, onnxruntime, PyTorch; `auto` takes what is quickest there."""
+"""Backends of a network: zhseq's C code, onnxruntime, PyTorch; `auto` chooses the fastest available."""
 SLOWEST = "plain C"
-"""Instructions of zhseq's own code that others are quicker than."""
+"""Level of zhseq's C code without SIMD instructions, which is slower than the other backends."""
 SOURCES = ("portable.h", "kernel.c", "products.h", "encoder.c", "ngrams.c", "poem.c")
-"""What is compiled into the library: for `zhseq.nn.viterbi`, `zhseq.tagging.native`, `zhseq.tagging.features`, and
-`zhseq.poetry.network` with `zhseq.poetry.sampling`."""
+"""C sources of the library, used by `zhseq.nn.viterbi`, `zhseq.tagging.native`, `zhseq.tagging.features`,
+`zhseq.poetry.network` and `zhseq.poetry.sampling`."""
 LEVELS = (SLOWEST, "AVX2", "AVX-512 VNNI", "AMX")
-"""Instructions that products of 8 bits can be computed with, the quickest last."""
+"""Instruction sets for 8-bit matrix products, fastest last."""
 NAMES = ("plain", "avx2", "vnni", "amx")
-"""What `ZHSEQ_INSTRUCTIONS` calls them: no quicker ones are used than it names, so that others can be timed."""
+"""Their names in the environment variable `ZHSEQ_INSTRUCTIONS`, which limits the instruction set, for benchmarks."""
 _VARIABLE = "ZHSEQ_INSTRUCTIONS"
 _FOLDER = Path(__file__).resolve().parent / "nn"
 _OLDEST_RUNTIME = (1, 17)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8  # names of glibc's mallopt parameters
-_SHAPES_OF_THREAD = 8  # more gain nothing: the shapes of all threads are kept below them, too
+_SHAPES_OF_THREAD = 8  # capacity of PyTorch's cache per thread; oneDNN's cache is shared by all threads
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device named, or the best one there is for `auto`.
+    """Return a device by name; for `auto` the first available of CUDA, MPS and CPU.
 
     Raises:
-        ConfigError: The device is unknown or this machine does not have it.
+        ConfigError: The device is unknown or not available.
     """
     import torch
 
@@ -77,17 +77,17 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_backend(backend: str, device: str, *, native: str, carried: bool = False) -> str:
-    """Return what is to compute on a device: `native`, `onnx` or `torch`.
+    """Resolve a backend name to `native`, `onnx` or `torch`.
 
     Args:
         backend: One of `BACKENDS`.
-        device: As for `zhseq.device.pick_device`.
-        native: By which instructions zhseq's own code computes, empty where there is none; `auto` does without it where
-            these are no quick ones.
-        carried: Whether the checkpoint carries a graph, which `auto` takes before zhseq's own code.
+        device: Device name as in `pick_device`.
+        native: Instruction set of zhseq's C code, empty if it is not compiled. `auto` avoids C code without SIMD
+            instructions.
+        carried: Whether the checkpoint contains an ONNX graph; then `auto` prefers onnxruntime to the C code.
 
     Raises:
-        ConfigError: There is no such backend, it does not compute there, or it is not installed.
+        ConfigError: The backend is unknown, does not support the device, or is not installed.
     """
     if backend not in BACKENDS:
         raise ConfigError(
@@ -114,11 +114,11 @@ def pick_backend(backend: str, device: str, *, native: str, carried: bool = Fals
         quick = native not in ("", SLOWEST)
         if quick and not carried:
             return "native"
-        trouble = _trouble_with_runtime()
+        trouble = _runtime_problem()
         others = {"onnx": trouble is None, "native": quick, "torch": has_torch}
         backend = next((name for name, there in others.items() if there), "native" if native else "onnx")
     elif backend == "onnx":
-        trouble = _trouble_with_runtime()
+        trouble = _runtime_problem()
     if backend == "native" and not native:
         raise ConfigError(
             "not_compiled",
@@ -135,15 +135,15 @@ def pick_backend(backend: str, device: str, *, native: str, carried: bool = Fals
 
 
 def import_runtime() -> ModuleType:
-    """Import onnxruntime without its telemetry, which would write into the home directory and report to its makers."""
+    """Import onnxruntime with its telemetry disabled."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     return cast(ModuleType, onnxruntime)
 
 
-def _trouble_with_runtime() -> Message | None:
-    """Return why onnxruntime cannot be used, or None."""
+def _runtime_problem() -> Message | None:
+    """Return the reason why onnxruntime cannot be used, or None."""
     try:
         version = import_runtime().__version__
     except ImportError:
@@ -163,34 +163,34 @@ _MOST_THREADS = 1024
 
 
 def set_threads(threads: int | None = None) -> None:
-    """Set how many processor threads PyTorch uses: for all of the process, not for one model.
+    """Set the number of CPU threads of PyTorch, for the whole process.
 
-    PyTorch by itself takes every core. Models as small as these gain little from a second one, and where other programs
-    need the cores, its threads wait for each other: a call can take a hundred times as long.
+    PyTorch's default is one thread per core. These small models gain little from a second thread, and on a busy machine
+    threads wait for each other, so that a call can take a hundred times as long.
 
-    In a process that is forked from this one PyTorch has one thread, because its other threads do not survive the fork
-    and would be waited for without end.
+    In a forked process PyTorch is limited to one thread, because its other threads do not survive the fork and it would
+    wait for them forever.
 
     Args:
-        threads: How many; None for one, unless the user has chosen: by OMP_NUM_THREADS or MKL_NUM_THREADS, or by
-            telling PyTorch another number than it takes by itself.
+        threads: Number of threads; None for one, unless the user has set another number by OMP_NUM_THREADS,
+            MKL_NUM_THREADS or `torch.set_num_threads`.
 
     Raises:
-        ConfigError: There are less than 1 threads, or very many.
+        ConfigError: `threads` is less than 1 or very large.
     """
     import torch
 
     wanted_threads(threads)
-    _have_one_thread_after_a_fork()
-    if threads is not None or not _threads_are_chosen():
+    _limit_threads_after_fork()
+    if threads is not None or not _user_set_threads():
         torch.set_num_threads(threads or 1)
 
 
 def wanted_threads(threads: int | None = None) -> int:
-    """Return how many processor threads to compute with: as many as asked for, or as OMP_NUM_THREADS says, or one.
+    """Return the number of CPU threads to use: `threads` if given, else that of OMP_NUM_THREADS, else one.
 
     Raises:
-        ConfigError: There are less than 1 threads, or very many.
+        ConfigError: `threads` is less than 1 or very large.
     """
     if threads is not None and not 1 <= threads <= _MOST_THREADS:
         raise ConfigError(
@@ -205,15 +205,15 @@ def wanted_threads(threads: int | None = None) -> int:
 
 
 def set_blas_threads(threads: int | None = None) -> None:
-    """Set how many processor threads the matrix products of NumPy use, for all of the process, where that is OpenBLAS.
+    """Set the number of CPU threads of NumPy's matrix products, for the whole process, if NumPy uses OpenBLAS.
 
-    Like PyTorch, it would take every core.
+    The default of OpenBLAS is one thread per core.
 
     Args:
-        threads: How many; None for one, unless OPENBLAS_NUM_THREADS or OMP_NUM_THREADS says another number.
+        threads: Number of threads; None for one, unless OPENBLAS_NUM_THREADS or OMP_NUM_THREADS sets another number.
 
     Raises:
-        ConfigError: There are less than 1 threads, or very many.
+        ConfigError: `threads` is less than 1 or very large.
     """
     count = wanted_threads(threads)
     if threads is None and os.environ.get("OPENBLAS_NUM_THREADS"):
@@ -224,7 +224,7 @@ def set_blas_threads(threads: int | None = None) -> None:
 
 @lru_cache(maxsize=1)
 def _openblas_setter() -> Callable[[int], object] | None:
-    """Return the function of the OpenBLAS that came with NumPy, or None if there is none."""
+    """Return the function of NumPy's OpenBLAS that sets the number of threads, or None."""
     package = Path(np.__file__).parent
     folders = (package.parent / "numpy.libs", package / ".dylibs", package / ".libs")
     for path in (path for folder in folders for path in sorted(folder.glob("*openblas*"))):
@@ -237,7 +237,7 @@ def _openblas_setter() -> Callable[[int], object] | None:
     return None
 
 
-def _threads_are_chosen() -> bool:
+def _user_set_threads() -> bool:
     import torch
 
     if any(os.environ.get(name) for name in _THREAD_VARIABLES):
@@ -248,7 +248,7 @@ def _threads_are_chosen() -> bool:
 
 @lru_cache(maxsize=1)
 def _threads_of_torch() -> int:
-    """Return how many threads PyTorch had when it was seen first."""
+    """Return PyTorch's number of threads at the time of the first call."""
     import torch
 
     return torch.get_num_threads()
@@ -259,20 +259,20 @@ if sys.modules.get("torch") is not None:
 
 
 def _default_threads() -> set[int]:
-    """Return the numbers of threads that PyTorch may take by itself: one for each processor, or each physical core."""
+    """Return the possible defaults of PyTorch: the number of logical processors, and of physical cores."""
     if not hasattr(os, "sched_getaffinity"):
         return {_threads_of_torch()}
     processors = os.sched_getaffinity(0)
     folder = Path("/sys/devices/system/cpu")
     try:
         cores = {(folder / f"cpu{number}/topology/thread_siblings_list").read_text() for number in processors}
-    except OSError:  # not told in every container
+    except OSError:  # not available in every container
         return {len(processors), _threads_of_torch()}
     return {len(processors), len(cores)}
 
 
 @lru_cache(maxsize=1)
-def _have_one_thread_after_a_fork() -> None:
+def _limit_threads_after_fork() -> None:
     import torch
 
     if hasattr(os, "register_at_fork"):
@@ -280,7 +280,7 @@ def _have_one_thread_after_a_fork() -> None:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 matrices in hardware; without that, bfloat16 only costs time."""
+    """Return whether the CPU has bfloat16 matrix instructions; without them bfloat16 is slower than float32."""
     import torch
 
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -288,7 +288,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Return the context in which the forward pass runs."""
+    """Return the autocast context of the forward pass for `float32`, `bfloat16` or `auto`."""
     import torch
 
     if precision == "auto":
@@ -298,15 +298,13 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 def tune_process(device: torch.device, threads: int = 0) -> None:
-    """Set what makes training fast on this device and changes nothing else.
+    """Configure the process for fast training on a device.
 
-    On a GPU, float32 matrix products use TF32. On a CPU under Linux, the allocator keeps the large buffers of each step
-    for the next.
+    On a GPU, float32 matrix products use TF32. On a CPU under Linux, the allocator keeps freed buffers for reuse.
 
     Args:
-        device: Where the model is.
-        threads: Threads of the processor; 0: what OMP_NUM_THREADS says, or else a thread for each core that this
-            process may use.
+        device: Device of the model.
+        threads: CPU threads; 0 for OMP_NUM_THREADS if set, else one thread per core available to this process.
     """
     import torch
 
@@ -321,7 +319,7 @@ def tune_process(device: torch.device, threads: int = 0) -> None:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the name of this processor and the instructions that networks gain by, for what benchmarks print."""
+    """Return the name of the CPU and its instruction sets that are relevant to networks, for benchmarks."""
     try:
         lines = [line.partition(":") for line in cpuinfo.read_text(encoding="utf-8").splitlines()]
     except OSError:  # not Linux
@@ -333,23 +331,23 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def usable_cores(system: Path = Path("/")) -> int:
-    """Return how many cores this process may use, at least 1: by its affinity and by the limits of its container.
+    """Return the number of cores available to this process, at least 1, by CPU affinity and control groups.
 
     Args:
-        system: Root of the file system, in which Linux tells the limits of control groups.
+        system: Root of the file system.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, _group_limit(system))))
 
 
 def _group_limit(system: Path) -> float:
-    """Return the processor time that control groups grant, in cores; infinity where there is no limit."""
+    """Return the CPU limit of the control groups, in cores; infinity if there is none."""
     limits = [math.inf]
     groups = system / "sys/fs/cgroup"
-    with suppress(OSError, ValueError):  # version 1, in which the processor has a tree of its own
+    with suppress(OSError, ValueError):  # cgroups version 1
         quota, period = (int((groups / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
         limits += [quota / period] if quota > 0 and period > 0 else []
-    with suppress(OSError):  # version 2: a limit on any group above this process holds for it
+    with suppress(OSError):  # cgroups version 2: limits of all parent groups apply
         own = (system / "proc/self/cgroup").read_text().rpartition("0::/")[2].strip()  # from the line `0::/PATH`
         for folder in (groups / own, *(groups / own).parents):
             with suppress(OSError, ValueError):
@@ -361,29 +359,29 @@ def _group_limit(system: Path) -> float:
 
 
 def keep_freed_memory() -> None:
-    """Let the allocator keep large buffers that are freed: the kernel would clear them page by page at the next use."""
+    """Configure glibc to keep large freed buffers, which the kernel would have to zero at the next allocation."""
     if (libc := _glibc()) is not None:
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def release_memory() -> None:
-    """Give back what the allocator keeps: called now and then, memory stays flat in a long run."""
+    """Return freed memory that glibc keeps to the system; called regularly, this bounds the memory of a long run."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
 
 def share_heap() -> None:
-    """Let all threads that are started from now on take memory from one place: holes stay behind in it, not in each."""
+    """Make all threads started from now on share one heap, which reduces memory lost to fragmentation."""
     if (libc := _glibc()) is not None:
         libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def limit_cached_shapes(shapes: int) -> None:
-    """Let oneDNN keep what it made for so many shapes of tensors; to be called before PyTorch computes on a CPU.
+    """Limit the number of tensor shapes for which oneDNN caches primitives; call before PyTorch computes on a CPU.
 
-    By itself it keeps that for 1,024, and PyTorch's layer above it once more in each thread: some hundred megabytes of
-    batches of texts, which are hardly ever of the same shape twice. A limit that the environment sets already stays.
+    The default is 1,024, and PyTorch caches them again in each thread. Batches of texts rarely have the same shape
+    twice, so this takes some hundred megabytes for nothing. Limits set in the environment are not changed.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(shapes))
     os.environ.setdefault("LRU_CACHE_CAPACITY", str(_SHAPES_OF_THREAD))
@@ -396,7 +394,7 @@ def _glibc() -> ctypes.CDLL | None:
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """Load the compiled loops; None if there are none, or none for this machine or source."""
+    """Load the library of compiled C code; None if it is missing, or was built for another machine or source."""
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
     try:
@@ -409,13 +407,13 @@ def library() -> ctypes.CDLL | None:
 
 
 def instructions() -> str:
-    """Return which of `LEVELS` are used: the best of this processor, or what the environment allows of them.
+    """Return the instruction set in use: the best of `LEVELS` on this CPU, limited by `ZHSEQ_INSTRUCTIONS`.
 
     Returns:
-        Empty where nothing is compiled.
+        One of `LEVELS`; empty if the C code is not compiled.
 
     Raises:
-        ConfigError: `ZHSEQ_INSTRUCTIONS` is none of `NAMES`.
+        ConfigError: `ZHSEQ_INSTRUCTIONS` is not one of `NAMES`.
     """
     loops = library()
     if loops is None:
@@ -433,7 +431,7 @@ def instructions() -> str:
 
 
 class Packed:
-    """The memory of a C structure, a 64-bit word for each pointer and number, and the arrays that it points to."""
+    """A C structure with a 64-bit word for each pointer or number; keeps the arrays that it points to alive."""
 
     def __init__(self, *fields: npt.NDArray[Any] | Packed | int | None) -> None:
         self._pointed_to = fields
@@ -441,7 +439,7 @@ class Packed:
         self.address = self._words.buffer_info()[0]
 
     def __reduce__(self) -> tuple[type[Packed], tuple[npt.NDArray[Any] | Packed | int | None, ...]]:
-        """Let a copy or another process point to arrays of its own."""
+        """Pickle the arrays instead of their addresses."""
         return Packed, self._pointed_to
 
 
@@ -452,7 +450,11 @@ def _word(field: npt.NDArray[Any] | Packed | int | None) -> int:
 
 
 def address(values: npt.NDArray[Any]) -> int:
-    """Return where an array lies, which must be in C order."""
+    """Return the memory address of an array in C order.
+
+    Raises:
+        ValueError: The array is not in C order.
+    """
     if not values.flags.c_contiguous:
         raise ValueError("expected an array in C order")
     found: int = values.__array_interface__["data"][0]

@@ -1,4 +1,4 @@
-"""Errors and remarks as data: a code, a sentence with gaps, and what fills them. Whoever shows one renders it."""
+"""Errors and notes as data: a code, a sentence template and its values. The front door that shows one renders it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from functools import partial
 from typing import TypeVar
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
-"""Numbers by which an operating system says that a disk is full, a file too large or a quota used up."""
+"""Values of `errno` for a full disk, a file that is too large, or an exceeded quota."""
 
 Door = Callable[[str, str], str]
-"""How a front door writes an argument, given its name and its value (or an empty string)."""
+"""Function of a front door that formats an argument, given its name and its value (or an empty string)."""
 
 
 def library(name: str, value: str) -> str:
-    """Write an argument as Python does: `form=` or `rhyme='none'`."""
+    """Format an argument for Python: `form=` or `rhyme='none'`."""
     return f"{name}={value!r}" if value else f"{name}="
 
 
 def command_line(name: str, value: str) -> str:
-    """Write an argument as a shell does: `--form` or `--rhyme none`."""
+    """Format an argument for the shell: `--form` or `--rhyme none`."""
     return f"--{name.replace('_', '-')} {value}".rstrip()
 
 
 def service(name: str, value: str) -> str:
-    """Write an argument as a field of JSON: `form` or `"rhyme": "none"`."""
+    """Format an argument as a JSON field: `"form"` or `"rhyme": "none"`."""
     return f'"{name}": "{value}"' if value else f'"{name}"'
 
 
@@ -37,23 +37,23 @@ _ARGUMENT = re.compile(r"<([a-z_]+)(?:=([^<>]*))?>")
 
 @dataclass(frozen=True)
 class Message:
-    """A sentence that is not yet in words.
+    """A sentence that is rendered when it is shown, in the user's language.
 
-    `template` is English. `{name}` stands for a value, and braces that stand for themselves are doubled. `<name>`,
-    `<name=value>` or `<name={gap}>` stands for an argument of the library, which each door writes in its own way. A
-    value may be a message itself.
+    `template` is English. `{name}` is replaced by a value; literal braces are doubled. `<name>`, `<name=value>` or
+    `<name={value}>` is an argument of the library, which each front door formats in its own way. A value may itself be
+    a message.
     """
 
     code: str
-    """What is said, for programs and for the table of translations."""
+    """Identifier in snake_case, for programs and for the table of translations."""
     template: str
     values: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def render(self, door: Door = library, language: str | None = None) -> str:
-        """Return the sentence.
+        """Return the sentence as text.
 
         Args:
-            door: How arguments are written.
+            door: Formats arguments.
             language: `en` or `zh`; by default that of the user, see `user_language`.
         """
         from zhseq.messages import CHINESE
@@ -76,7 +76,7 @@ def _escape(text: str) -> str:
 
 
 def user_language() -> str:
-    """Return `zh` where ZHSEQ_LANG or else the locale of the environment is Chinese, and `en` elsewhere."""
+    """Return `zh` if ZHSEQ_LANG or else the locale in the environment is Chinese, otherwise `en`."""
     for name in ("ZHSEQ_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         if value := os.environ.get(name):
             return "zh" if value.lower().startswith("zh") else "en"
@@ -87,34 +87,34 @@ _Error = TypeVar("_Error", bound="ZhseqError")
 
 
 class ZhseqError(Exception):
-    """Base of every deliberate error; command lines print it and exit with status 2."""
+    """Base class of all deliberate errors; command lines print the message and exit with status 2."""
 
     def __init__(self, code: str, template: str, /, **values: object) -> None:
-        """Make an error.
+        """Create an error.
 
         Args:
-            code: What is wrong, for programs.
-            template: One English sentence: what was expected, what came, what to do. See `Message`.
-            **values: What fills its gaps.
+            code: Identifier of the error in snake_case, for programs.
+            template: One English sentence: what was expected, what was found, what to do. See `Message`.
+            **values: Values of the template.
         """
         self.message = Message(code, template, values)
         super().__init__(self.message)
 
     @classmethod
     def of(cls: type[_Error], message: Message) -> _Error:
-        """Make an error that says what a message says, that of another error for example."""
+        """Create an error from a message, for example that of another error."""
         return cls(message.code, message.template, **message.values)
 
     @property
     def code(self) -> str:
-        """What is wrong, for programs."""
+        """Identifier of the error, for programs."""
         return self.message.code
 
     def __str__(self) -> str:
         return self.message.render()
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Let an error cross the border of a process whole."""
+        """Support pickling, which by default does not keep keyword arguments."""
         return partial(type(self), **self.message.values), (self.message.code, self.message.template)
 
 
@@ -127,8 +127,8 @@ class CorpusError(ZhseqError):
 
 
 class CheckpointError(ZhseqError):
-    """A model directory is missing, damaged or made for another task."""
+    """A model directory is missing, damaged or of another kind."""
 
 
 class ConfigError(ZhseqError):
-    """A setting has an unknown name, a wrong type or an impossible value."""
+    """A setting has an unknown name, a wrong type or an invalid value."""

@@ -1,4 +1,4 @@
-"""Front door: `python -m zhseq.tag FILE...`, or `-` for standard input; folders and whole corpora, too."""
+"""Command line `zhseq tag`: tag standard input, files, folders and whole corpora."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 ENGINES = ("processes", "ray")
 MAX_NBEST = 100
+"""Maximum number of readings of a text, to bound memory and time."""
 MAX_WORKERS = 1024
-"""Most readings of a text: memory and time grow with each."""
 
 
 def main(arguments: Sequence[str] | None = None, load: Callable[..., Tagger] | None = None) -> int:
-    """Parse the command line, tag the input text by text, and return the exit status.
+    """Tag the inputs of a command line, and return the exit status.
 
     Args:
-        arguments: The command line; by default that of the process.
-        load: Loads a model; by default `Tagger.load`.
+        arguments: Command line; by default that of the process.
+        load: Function that loads the model; by default `Tagger.load`.
     """
     options = _parser().parse_args(arguments)
     with ended_by_sigterm():
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[..., Tagger] | N
 
 
 def _run(options: argparse.Namespace, load: Callable[..., Tagger] | None) -> Run:
-    """Check the options; what can be wrong with a command is said before a model is loaded."""
+    """Validate the options, before a model is loaded, and return the run."""
     asked = _tasks(options.task)
     if not 1 <= options.nbest <= MAX_NBEST:
         raise InputError(

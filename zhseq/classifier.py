@@ -1,4 +1,4 @@
-"""Tell which of several labels a text bears, prose or verse: LSTM layers read it, and their states decide."""
+"""Text classifier for prose and verse: an LSTM over characters with a linear output layer."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ VOCAB_FILE = "vocab.txt"
 
 _BREAKS = re.compile(r"[\r\n]+")
 _VERSE = str.maketrans(dict.fromkeys("，。、；：？！,.;:?!", "\n") | dict.fromkeys("“”‘’\"'《》〈〉 ", ""))
-"""In verse punctuation ends a line, and quotation marks and blanks say nothing; titles are read before."""
+"""For verse: map punctuation to line breaks, and remove quotation marks, title marks and blanks."""
 _TOKENS_PER_BATCH = 8192
 
 
 @dataclass(frozen=True)
 class ClassifierShape:
-    """Sizes and dropout of a classifier."""
+    """Layer sizes and dropout rates of a classifier."""
 
     embedding_dim: int = 64
     """Embedding size of characters."""
     hidden_sizes: tuple[int, ...] = (160, 160)
     """Units of each LSTM layer, from the input up; their number is the number of layers."""
     input_dropout: float = 0.1
-    """Dropout of the embeddings."""
+    """Dropout rate of the embeddings."""
     hidden_dropout: float = 0.2
-    """Dropout between the layers."""
+    """Dropout rate between the layers."""
     output_dropout: float = 0.3
-    """Dropout of the last state."""
+    """Dropout rate of the last state."""
 
     def __post_init__(self) -> None:
         check_layers(
@@ -57,16 +57,16 @@ class ClassifierShape:
 
 @dataclass(frozen=True)
 class ClassifierConfig(ClassifierShape):
-    """Shape of a classifier over a vocabulary, and how it reads."""
+    """Configuration of a trained classifier."""
 
     vocab_size: int = field(kw_only=True)
-    """Symbols that can be read."""
+    """Size of the vocabulary."""
     labels: tuple[str, ...] = field(kw_only=True)
-    """What is told apart, at least two."""
+    """Labels, at least two."""
     verse: bool = False
     """The texts are poems: punctuation ends lines, and 《》 before the text is the title."""
     max_characters: int = 512
-    """Characters of a text that are read; what comes after them is not."""
+    """Maximum number of characters of a text that are read."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,7 +79,7 @@ class ClassifierConfig(ClassifierShape):
 
 
 class TextClassifier(nn.Module):
-    """Embedded characters are read by LSTM layers; their last state and the mean of all feed a linear layer.
+    """LSTM layers over embedded characters; a linear layer over the last state and the mean of all states.
 
     Differs from the textbook, where the last state alone does: the mean is a short way for gradients to each character.
     """
@@ -94,7 +94,7 @@ class TextClassifier(nn.Module):
         self.projection = nn.Linear(2 * config.hidden_sizes[-1], len(config.labels))
 
     def forward(self, batch: Batch[Tensor]) -> Tensor:
-        """Return the score of each label for each text, (batch, labels)."""
+        """Return the logits of each text, (batch, labels)."""
         vectors, _ = self.encoder(self.input_dropout(self.embedding(batch)))
         last = vectors[torch.arange(len(batch), device=vectors.device), batch.lengths - 1]
         mean = (vectors * batch.mask.unsqueeze(2)).sum(dim=1) / batch.lengths.unsqueeze(1)
@@ -102,13 +102,13 @@ class TextClassifier(nn.Module):
         return scores
 
     def loss(self, batch: Batch[Tensor]) -> Tensor:
-        """Return the mean cross-entropy of `batch.targets`, a label for each text, (batch,), in nats."""
+        """Return the mean cross-entropy of `batch.targets`, the label id of each text, (batch,), in nats."""
         assert batch.targets is not None, "a loss needs targets"
         return nn.functional.cross_entropy(self(batch).float(), batch.targets)
 
 
 def encode(text: str, vocab: Vocab, *, verse: bool, limit: int) -> Ints:
-    """Return the symbols of a text, (symbols,), at least one: it begins with `<bos>`, in verse after the title.
+    """Return the symbol ids of a text, (symbols,), with `<bos>` at the beginning, in verse after the title.
 
     Args:
         text: In any script.
@@ -129,7 +129,7 @@ def encode(text: str, vocab: Vocab, *, verse: bool, limit: int) -> Ints:
 
 
 def pad(texts: Sequence[Ints], targets: Ints | None = None) -> Batch[Any]:
-    """Put encoded texts into one batch of arrays; each has a target, (texts,), or none has."""
+    """Make a padded batch of encoded texts, with a target label for each, (texts,), if given."""
     lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
     ids = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
     scatter_rows(ids, np.concatenate(texts), np.zeros_like(lengths), lengths)
@@ -138,7 +138,7 @@ def pad(texts: Sequence[Ints], targets: Ints | None = None) -> Batch[Any]:
 
 @torch.inference_mode()
 def probabilities(model: TextClassifier, texts: Sequence[Ints]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the probability of each label, (texts, labels), by a model in evaluation mode."""
+    """Return the probability of each label, (texts, labels), for a model in evaluation mode."""
     result = np.zeros((len(texts), len(model.config.labels)))
     device = model.projection.weight.device
     lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
@@ -150,16 +150,16 @@ def probabilities(model: TextClassifier, texts: Sequence[Ints]) -> np.ndarray[An
 
 @dataclass(frozen=True)
 class Classification:
-    """What a text is taken for."""
+    """Classification of a text."""
 
     label: str
-    """The most probable label."""
+    """Most probable label."""
     probabilities: dict[str, float]
-    """Of every label, the most probable first; they add up to 1."""
+    """Probability of each label, most probable first; they sum to 1."""
 
 
 class Classifier:
-    """A trained classifier. One object may be used from several threads.
+    """A trained classifier. One classifier may be used from several threads.
 
     Which dynasty a poem reads like, by the model that comes with zhseq:
 
@@ -167,7 +167,7 @@ class Classifier:
     """
 
     def __init__(self, model: TextClassifier, vocab: Vocab, name: str = "") -> None:
-        """Wrap a model, which is put into evaluation mode, and its vocabulary."""
+        """Create from a model, which is put into evaluation mode, and its vocabulary."""
         self.model, self.vocab, self.name = model.eval(), vocab, name
 
     def __repr__(self) -> str:
@@ -208,11 +208,11 @@ class Classifier:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What is told apart."""
+        """Labels of the classifier."""
         return self.model.config.labels
 
     def classify(self, texts: Sequence[str]) -> list[Classification]:
-        """Tell what each text is taken for.
+        """Classify texts.
 
         Args:
             texts: In any script, of any length; see `ClassifierConfig.max_characters`.
@@ -237,6 +237,6 @@ class Classifier:
 
 
 def save(directory: Path, model: TextClassifier, vocab: Vocab, training: dict[str, Any]) -> None:
-    """Write a classifier as a checkpoint directory; `training` records how it was made."""
+    """Save a classifier as a checkpoint directory, with a record of its training."""
     config = {"kind": KIND, "version": 1, "model": to_dict(model.config), "training": training}
     checkpoint.save(directory, config=config, tensors=model.state_dict(), files={VOCAB_FILE: vocab.save})

@@ -1,4 +1,4 @@
-"""Front door: `python -m zhseq.classify [FILE...]`: the label of each line, by default the dynasty it reads like."""
+"""Command line `zhseq classify`: classify each line of text, by default by dynasty."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _classified(classifier: Classifier, lines: Iterator[str]) -> Iterator[tuple[str, Classification | None]]:
-    """Yield each line and what it is taken for, nothing for an empty one."""
+    """Yield each line and its classification, None for an empty line."""
     block: list[str] = []
 
     def classified() -> Iterator[tuple[str, Classification | None]]:

@@ -1,4 +1,4 @@
-"""Front door: `python -m zhseq.evaluate --model DIR --gold FILE`: scores of a tagger on tagged text."""
+"""Command line `zhseq evaluate`: score a tagger on gold texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None, load: Callable[..., Tagger] | None = None) -> int:
-    """Parse the command line, tag the gold texts, print the scores, and return the exit status.
+    """Tag the gold texts of a command line, print the scores, and return the exit status.
 
     Args:
         arguments: The command line; by default that of the process.
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[..., Tagger] | N
     corpus = read_tagged(options.gold, format=options.format, task=options.task)
     print(corpus.report(), file=sys.stderr)
     if load is None:
-        from zhseq.tagging.tagger import Tagger  # imported here: PyTorch takes a second, and mistakes are said before
+        from zhseq.tagging.tagger import Tagger  # a slow import, after the options have been checked
 
         load = Tagger.load
     reports = []
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _mapping(value: str) -> dict[str, str]:
-    """Read `old=new,old=new`."""
+    """Parse `old=new,old=new`."""
     pairs = [pair.partition("=") for pair in value.split(",") if pair]
     for old, _, new in pairs:
         if not old or not new:

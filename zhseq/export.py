@@ -1,4 +1,4 @@
-"""Front door: `python -m zhseq.export MODEL --output DIR`: a model with its network as an ONNX graph."""
+"""Command line `zhseq export`: write a checkpoint with its network as an ONNX graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zhseq.tagging.graph import PRECISIONS, export
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, write the model, and return the exit status."""
+    """Export a model as the command line asks, and return the exit status."""
     options = _parser().parse_args(arguments)
     export(checkpoint.resolve(options.model), options.output, options.precision)
     size = (options.output / GRAPH_FILE).stat().st_size

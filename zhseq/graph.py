@@ -1,4 +1,4 @@
-"""Write ONNX graphs without the package `onnx`, and run them with onnxruntime: networks without PyTorch.
+"""Write ONNX graphs without the package `onnx`, and run them with onnxruntime.
 
 The format is Protocol Buffers: fields with a number each, one after the other; see `onnx.proto` of the specification.
 """
@@ -25,13 +25,13 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
 GRAPH_FILE = "model.onnx"
-"""Name of the graph in a checkpoint that carries one."""
+"""File name of the graph in a checkpoint."""
 OPSET = 17
-"""Version of ONNX's own operators that graphs are written in."""
+"""Version of the standard ONNX operator set of the graphs."""
 CONTRIBUTED = "com.microsoft"
-"""Domain of the operators that onnxruntime adds: those with weights of 8 bits."""
+"""Domain of onnxruntime's additional operators, which include those with 8-bit weights."""
 FLOAT, BOOL, INT64 = 1, 9, 7
-"""Numbers of types, for `Cast`."""
+"""ONNX data types, for `Cast`."""
 
 _IR_VERSION = 8  # that of opset 17
 _TYPES = {"float32": FLOAT, "int8": 3, "int32": 6, "int64": INT64, "bool": BOOL, "float16": 10}
@@ -40,7 +40,7 @@ _LARGEST = 100  # of a weight in 8 bits: processors without VNNI add pairs of pr
 
 
 class Graph:
-    """A graph that is written node by node; what a node gives is known by its name."""
+    """An ONNX graph under construction; methods add a node and return the name of its output."""
 
     def __init__(self) -> None:
         self._nodes: list[bytes] = []
@@ -50,17 +50,17 @@ class Graph:
         self._count = 0
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
-        """Declare an input; sizes that are known at run time only have names."""
+        """Declare an input; dimensions known only at run time are names."""
         self._inputs.append(_value_info(name, dtype, shape))
         return name
 
     def output(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
-        """Declare an output, which a node or a constant has."""
+        """Declare the output of a node, or a constant, as an output of the graph."""
         self._outputs.append(_value_info(name, dtype, shape))
         return name
 
     def constant(self, values: Array, name: str = "") -> str:
-        """Add an array, and return its name."""
+        """Add a constant array, and return its name."""
         name = name or self._name("constant")
         fields = [_number(1, size) for size in values.shape]
         fields += [_number(2, _TYPES[values.dtype.name]), _text(8, name), _bytes(9, np.ascontiguousarray(values).data)]
@@ -68,11 +68,11 @@ class Graph:
         return name
 
     def ints(self, *values: int) -> str:
-        """Add whole numbers as an array, (values,)."""
+        """Add a constant array of integers, (values,), and return its name."""
         return self.constant(np.array(values, dtype=np.int64))
 
     def node(self, kind: str, *inputs: str, name: str = "", domain: str = "", **attributes: Any) -> str:
-        """Add a node with one output, and return its name."""
+        """Add a node with one output, and return the name of the output."""
         name = name or self._name(kind)
         fields = [_text(1, source) for source in inputs]
         fields += [_text(2, name), _text(4, kind)]
@@ -81,7 +81,7 @@ class Graph:
         return name
 
     def dump(self, metadata: Mapping[str, str]) -> bytes:
-        """Return the file of the graph."""
+        """Return the serialised model."""
         graph = [_bytes(1, node) for node in self._nodes]
         graph += [_text(2, "zhseq")]
         graph += [_bytes(5, constant) for constant in self._constants]
@@ -94,12 +94,12 @@ class Graph:
         return b"".join(fields)
 
     def linear(self, source: str, weights: Floats, bias: Floats) -> str:
-        """Add a linear layer with weights of 32 bits, (outputs, inputs), and return its name."""
+        """Add a linear layer with float32 weights, (outputs, inputs), and return the name of its output."""
         product = self.node("MatMul", source, self.constant(np.ascontiguousarray(weights.T)))
         return self.node("Add", product, self.constant(bias))
 
     def lstm(self, source: str, lengths: str, weights: Mapping[str, Floats], *, small: bool) -> str:
-        """Add an LSTM layer that reads in both directions, each text within its own length, and return its name.
+        """Add a bidirectional LSTM layer, which reads each text within its own length; return the name of its output.
 
         Args:
             source: (length, texts, inputs).
@@ -133,13 +133,13 @@ _LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def _in_onnx_order(values: Floats) -> Floats:
-    """Reorder the gates, the second dimension."""
+    """Reorder the gates, in the second dimension, from PyTorch's order to that of ONNX."""
     gates = values.reshape(len(values), 4, -1, *values.shape[2:])
     return np.ascontiguousarray(gates[:, list(_GATES)].reshape(values.shape))
 
 
 def _quantized(values: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Round weights to 8 bits, and return them with the scale of each row."""
+    """Quantise weights to 8 bits; return them and the scale of each row."""
     scale = np.maximum(np.abs(values).max(axis=-1), np.float32(1e-12)) / _LARGEST
     return np.rint(values / scale[..., None]).astype(np.int8), scale.astype(np.float32)
 
@@ -168,7 +168,7 @@ def _text(field: int, value: str) -> bytes:
 
 
 def _attribute(name: str, value: object) -> bytes:
-    """Encode an attribute: a whole number, a text, or a list of whole numbers or of texts."""
+    """Encode an attribute: an integer, a string, or a list of integers or strings."""
     if isinstance(value, int):
         return _text(1, name) + _number(3, value) + _number(20, 2)
     if isinstance(value, str):
@@ -186,10 +186,10 @@ def _value_info(name: str, dtype: str, shape: Sequence[int | str]) -> bytes:
 
 
 class Session:
-    """A graph that onnxruntime runs. Several threads may use it, and processes that are forked from this one."""
+    """An onnxruntime session of a graph; may be used from several threads and in forked processes."""
 
     def __init__(self, graph: bytes, threads: int, *, source: str) -> None:
-        """Prepare a graph.
+        """Load a graph.
 
         Args:
             graph: The file.
@@ -203,7 +203,7 @@ class Session:
         self._session: InferenceSession | None = self._start()
 
     def __getstate__(self) -> tuple[bytes, int, str]:
-        """Return what is sent to another process, where the graph is prepared again."""
+        """Return the state for pickling; the session is created again in the other process."""
         return self._graph, self._threads, self._source
 
     def __setstate__(self, state: tuple[bytes, int, str]) -> None:
@@ -215,14 +215,14 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        options.enable_mem_pattern = False  # it would keep a plan for each shape
-        options.log_severity_level = 4  # what goes wrong is raised, too
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait sleep
+        options.enable_mem_pattern = False  # would cache a plan for each shape
+        options.log_severity_level = 4  # errors are raised anyway
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads sleep
         if self._threads > 1:
             _with_threads().add(self)
         try:
             return onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises many kinds
+        except Exception as error:  # onnxruntime raises many types of errors
             raise CheckpointError(
                 "graph_not_run",
                 "{path} is no graph that this onnxruntime can run ({reason}); make it again with zhseq export",
@@ -231,7 +231,7 @@ class Session:
             ) from error
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
-        """Return some outputs for some inputs."""
+        """Compute outputs, given by name, for inputs by name."""
         if self._session is None:
             self._session = self._start()
         found: list[Array] = self._session.run(list(outputs), dict(inputs))
@@ -249,7 +249,7 @@ class Session:
 
 @lru_cache(maxsize=1)
 def _with_threads() -> weakref.WeakSet[Session]:
-    """Return the sessions with more than one thread, which a forked process forgets."""
+    """Return the sessions with more than one thread, which a forked process must create again."""
     sessions = weakref.WeakSet[Session]()
 
     def forget_all() -> None:

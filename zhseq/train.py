@@ -1,4 +1,4 @@
-"""Front door: `python -m zhseq.train poem --output DIR [--set key=value ...] [--resume]` and `plot RUN`."""
+"""Command line `zhseq train`: train models, and plot training curves."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from zhseq.cli import SettingsParser, add_output, add_run_options, begin_run, pr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, train or plot, and return the exit status."""
-    # Threads that wait for each other sleep, so that a neighbour gets the core. It is read when PyTorch is loaded.
+    """Train or plot as the command line asks, and return the exit status."""
+    # Waiting OpenMP threads sleep instead of spinning. PyTorch reads the variable when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = _parser().parse_args(arguments)
     if options.command != "plot":

@@ -136,9 +136,9 @@ def test_a_section_ends_where_words_end_in_all_readings() -> None:
     words = tuple(type(word)(word.text, word.start - 1, word.end - 1, word.pos) for word in shifted.words)
     words = (*words[:17], *best.words[17:])  # other borders in the first half, then the same
     document = replace(best, alternatives=(best, replace(best, words=words)))
-    assert run._last_seam(document, has_words=True) == 60  # type: ignore[arg-type]
+    assert run._last_split_point(document, has_words=True) == 60  # type: ignore[arg-type]
     document = replace(best, alternatives=(best, replace(best, words=(words[0], type(words[0])("", 1, 72, "n")))))
-    assert run._last_seam(document, has_words=True) is None  # type: ignore[arg-type]
+    assert run._last_split_point(document, has_words=True) is None  # type: ignore[arg-type]
 
 
 def test_a_record_is_kept() -> None:

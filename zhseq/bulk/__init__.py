@@ -1,1 +1,1 @@
-"""Whole corpora: many inputs, several processes, outputs that survive a kill. Nothing here imports torch by itself."""
+"""Tag whole corpora: many inputs, several processes or a Ray cluster, resumable output. Does not import torch."""

@@ -1,7 +1,7 @@
-"""Find what is to be tagged: files, folders and patterns -> sources in a fixed order.
+"""Resolve the inputs of a run: files, folders and glob patterns -> sources in a fixed order.
 
-Folders are searched through, sorted by path. In them, and among what a pattern finds, files that are no text are left
-out with a note, as are hidden ones; a file that is named is read whatever it looks like.
+Folders are searched recursively and sorted by path. Binary and hidden files in folders and among the matches of a
+pattern are skipped with a note. A file given by name is always read.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from zhseq.errors import InputError, Message
 from zhseq.text.encoding import Notify
 
 PACKINGS = (".gz", ".zst")
-_BLOCK = 16384  # compressed bytes that are unpacked at once: few, since each may become a thousand
+_BLOCK = 16384  # compressed bytes that are decompressed at once; each may become a thousand bytes
 
 
 @contextmanager
 def open_packed(name: str, packing: str) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
-    """Open a file for reading, unpacked; the second value tells how many bytes of the file itself were read.
+    """Open a file for reading, decompressed if necessary.
 
     Args:
         name: The file.
-        packing: `.gz`, `.zst`, or nothing.
+        packing: Compression by file name extension, `.gz` or `.zst`; empty for none.
 
     Yields:
-        What is unpacked, and a function that returns bytes (of a pipe, 0).
+        The decompressed stream, and a function that returns the number of bytes of the file read so far (0 for pipes).
 
     Raises:
-        InputError: What is read is damaged or cut short (also raised while it is read, inside the block), or the
-            package that unpacks it is missing.
+        InputError: The data is damaged or truncated (also raised on reading from the stream), or the package for the
+            compression is missing.
     """
     try:
         with Path(name).open("rb") as file:
@@ -53,7 +53,7 @@ def open_packed(name: str, packing: str) -> Iterator[tuple[BinaryIO, Callable[[]
             else:
                 yield cast(BinaryIO, io.BufferedReader(_Zstandard(file, name), 2**17)), tell
     except EOFError as error:
-        raise _cut_short(name) from error
+        raise _truncated(name) from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise InputError(
             "damaged_gzip",
@@ -63,7 +63,7 @@ def open_packed(name: str, packing: str) -> Iterator[tuple[BinaryIO, Callable[[]
         ) from error
 
 
-def _cut_short(name: str) -> InputError:
+def _truncated(name: str) -> InputError:
     return InputError(
         "cut_short",
         "{name}: expected a whole compressed file, found one that was cut short; fetch it again.",
@@ -72,7 +72,7 @@ def _cut_short(name: str) -> InputError:
 
 
 class _Zstandard(io.RawIOBase):
-    """Reads all frames of a Zstandard file, and notices when the last one has no end: the package's readers do not."""
+    """Decompress all frames of a Zstandard file, and detect truncation, which the readers of the package do not."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         try:
@@ -87,9 +87,9 @@ class _Zstandard(io.RawIOBase):
         self._error = zstandard.ZstdError
         self._unpacker = zstandard.ZstdDecompressor(max_window_size=2**31)
         self._frame = self._unpacker.decompressobj()
-        self._begun = False  # whether the frame has got any data
-        self._rest = b""  # packed, of the next frame
-        self._ready = memoryview(b"")  # unpacked
+        self._begun = False  # whether the current frame is incomplete
+        self._rest = b""  # compressed data of the next frame
+        self._ready = memoryview(b"")  # decompressed data
 
     def readable(self) -> bool:
         return True
@@ -100,7 +100,7 @@ class _Zstandard(io.RawIOBase):
             self._rest = b""
             if not data:
                 if self._begun:
-                    raise _cut_short(self._name)
+                    raise _truncated(self._name)
                 return 0
             try:
                 self._ready = memoryview(self._frame.decompress(data))
@@ -129,13 +129,13 @@ KINDS = {
     ".parquet": PARQUET,
     ".xlsx": EXCEL,
 }
-"""Last ending of a name, before that of its packing -> how the file is read; every other name means lines of text."""
+"""File name extension, before that of the compression -> kind; all other files are lines of text."""
 
-_WITHOUT_DEFAULT = (CSV, TSV, EXCEL)  # tables that people make: any column may be the text
-_BINARY = {PARQUET: "Parquet", EXCEL: "Excel"}  # packed inside already
-_HEAD = 65536  # bytes that tell text from what is not
-_UNICODE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # such a file is no binary: reading it gives a clear error
-_GROUP = 32 * 2**20  # bytes on disk
+_WITHOUT_DEFAULT = (CSV, TSV, EXCEL)  # tables without a default for the column of the text
+_BINARY = {PARQUET: "Parquet", EXCEL: "Excel"}  # formats with internal compression
+_HEAD = 65536  # bytes from which binary files are detected
+_UNICODE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-16 is not skipped as binary: reading it is an error
+_GROUP = 32 * 2**20  # bytes on disk of a group
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,11 @@ class Source:
     """One input.
 
     Attributes:
-        name: What messages call it.
+        name: Name in messages.
         path: Absolute path without `..`; None for standard input.
-        kind: How it is read: `text`, `json`, `csv`, `tsv`, `parquet` or `excel`.
-        packing: Ending of the compression, `.gz` or `.zst`; empty for none.
-        size: Bytes on disk; 0 where that is not known.
+        kind: `text`, `json`, `csv`, `tsv`, `parquet` or `excel`.
+        packing: Extension of the compression, `.gz` or `.zst`; empty for none.
+        size: Bytes on disk; 0 if unknown.
     """
 
     name: str
@@ -162,9 +162,9 @@ class Inputs:
     """All sources of a run.
 
     Attributes:
-        sources: In the order in which they are tagged.
-        folders: The folders that were searched, as absolute paths.
-        root: The deepest folder that holds everything that was named; None for standard input alone.
+        sources: Sources in the order in which they are tagged.
+        folders: Absolute paths of the folders that were searched.
+        root: Deepest common folder of all inputs; None for standard input only.
     """
 
     sources: tuple[Source, ...]
@@ -173,16 +173,16 @@ class Inputs:
 
 
 def discover(names: Sequence[str], *, column: str | None, notify: Notify) -> Inputs:
-    """Find the sources that the user named.
+    """Find the sources of the inputs given by the user.
 
     Args:
-        names: Files, folders, patterns (`data/**/*.txt`), or `-` for standard input.
-        column: The field of records that was asked for; with one, standard input is read as JSON lines.
-        notify: Called for each file that is left out.
+        names: Files, folders, glob patterns (`data/**/*.txt`), or `-` for standard input.
+        column: Field or column of the text; if given, standard input is read as JSON lines.
+        notify: Called for each file that is skipped.
 
     Raises:
-        InputError: Something cannot be read, a folder or pattern gives nothing, a table comes without a column, or a
-            column without a file that has any.
+        InputError: An input cannot be read, a folder or pattern contains no text, a table is given without `column`, or
+            `column` without any file that has columns.
     """
     sources: list[Source] = []
     folders: list[Path] = []
@@ -196,7 +196,7 @@ def discover(names: Sequence[str], *, column: str | None, notify: Notify) -> Inp
             if path.is_dir():
                 folders.append(path)
                 bases.append(path)
-                sources += _of_folder(entry, notify)
+                sources += _folder_sources(entry, notify)
             elif entry == name or _is_text(entry, notify):
                 bases.append(path.parent)
                 sources.append(_source(entry))
@@ -229,17 +229,17 @@ def _check_column(sources: Sequence[Source], column: str | None) -> None:
 
 
 def absolute(name: str | Path) -> Path:
-    """Return an absolute path without `..` in it. Links are kept: the name counts, not what it leads to."""
+    """Return an absolute path without `..`; symbolic links are not resolved."""
     return Path(os.path.normpath(Path(name).absolute()))
 
 
 def groups(sources: Iterable[Source]) -> Iterator[tuple[int, list[Source]]]:
-    """Cut the sources into runs of some size. Lines of different runs are never tagged together.
+    """Split the sources into groups of limited size. Lines of different groups are never in one chunk.
 
-    The cut depends on the files alone, so that one process, several and a cluster tag the same lines together.
+    The groups depend on the files only, so that one process, several processes and a cluster form the same chunks.
 
     Yields:
-        The number of the first source of a run, and the run.
+        The index of the first source of a group, and the group.
     """
     run: list[Source] = []
     size = first = 0
@@ -254,11 +254,11 @@ def groups(sources: Iterable[Source]) -> Iterator[tuple[int, list[Source]]]:
 
 
 def _expand(name: str) -> list[str]:
-    """Return the name itself, or what it stands for as a pattern."""
+    """Return the matches of a glob pattern, or the name itself if it is not a pattern."""
     if os.path.lexists(name) or not glob.has_magic(name):
         return [name]
     found = sorted(glob.glob(name, recursive=True), key=lambda entry: Path(entry).parts)  # noqa: PTH207 (absolute too)
-    # A folder that `**` found stands for files that the pattern chose or did not choose one by one.
+    # `**` also matches the files in these folders, one by one.
     found = [entry for entry in found if not ("**" in name and Path(entry).is_dir())]
     if not found:
         raise InputError(
@@ -267,7 +267,7 @@ def _expand(name: str) -> list[str]:
     return found
 
 
-def _of_folder(folder: str, notify: Notify) -> list[Source]:
+def _folder_sources(folder: str, notify: Notify) -> list[Source]:
     entries = sorted(_walk(folder, notify), key=lambda entry: Path(entry).parts)
     found = [_source(entry) for entry in entries if _is_text(entry, notify)]
     if not found:
@@ -281,7 +281,7 @@ def _of_folder(folder: str, notify: Notify) -> list[Source]:
 
 
 def _walk(folder: str, notify: Notify) -> Iterator[str]:
-    """Yield the files below a folder, links followed, each folder once."""
+    """Yield the files below a folder, following symbolic links, each folder once."""
     seen: set[tuple[int, int]] = set()
 
     def failed(error: OSError) -> None:
@@ -308,7 +308,7 @@ def _walk(folder: str, notify: Notify) -> Iterator[str]:
 
 
 def _source(name: str) -> Source:
-    """Describe a file.
+    """Create the source of a file.
 
     Raises:
         InputError: It cannot be read.
@@ -326,7 +326,7 @@ def _source(name: str) -> Source:
         )
     try:
         status = path.stat()
-        if stat.S_ISREG(status.st_mode):  # to open a pipe and leave it would end the program that writes to it
+        if stat.S_ISREG(status.st_mode):  # opening and closing a pipe would end the program that writes to it
             path.open("rb").close()
     except OSError as error:
         raise InputError(
@@ -336,11 +336,11 @@ def _source(name: str) -> Source:
 
 
 def _is_text(name: str, notify: Notify) -> bool:
-    """Tell whether a file that was found, not named, is to be read; else say that it is not."""
+    """Return whether a file found by a folder or pattern is text; notify if it is skipped."""
     try:
         regular = stat.S_ISREG(Path(name).stat().st_mode)
     except OSError:
-        regular = False  # a link that leads nowhere
+        regular = False  # a broken link
     if not regular:
         notify(Message("no_regular_file", "{name}: left out, it is no file that can be read", {"name": name}))
         return False
@@ -356,15 +356,15 @@ def _is_text(name: str, notify: Notify) -> bool:
 
 
 def check_not_read(outputs: Iterable[Path | int], inputs: Inputs, dictionary: Path | None) -> None:
-    """Check that no output is a file that is read, under whatever name: links count.
+    """Check that no output is also an input or the dictionary, possibly by another name (link).
 
     Args:
         outputs: Files, which need not exist, or open file descriptors.
-        inputs: What is tagged.
-        dictionary: The user's own words.
+        inputs: Inputs of the run.
+        dictionary: User dictionary, if any.
 
     Raises:
-        InputError: One is; writing it would destroy what is read.
+        InputError: An output is also read, so that writing would destroy it.
     """
     read: dict[tuple[int, int], str] = {}
     for source in inputs.sources:
@@ -384,7 +384,7 @@ def check_not_read(outputs: Iterable[Path | int], inputs: Inputs, dictionary: Pa
 
 
 def _identity(entry: Path | int) -> tuple[int, int] | None:
-    """Return what is the same for all names of a regular file, None for all else."""
+    """Return device and inode of a regular file; None for anything else."""
     try:
         status = os.stat(entry)  # noqa: PTH116 (a descriptor has no path)
     except OSError:

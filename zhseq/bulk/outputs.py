@@ -1,4 +1,4 @@
-"""Write files of results: each gets its name only when it is complete, and an interrupted run can be resumed."""
+"""Write output files: each is renamed to its final name when it is complete, and interrupted runs can be resumed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from zhseq.text.encoding import Notify
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover (Windows has no such locks: there two runs could write to one output)
+except ImportError:  # pragma: no cover (no locks on Windows: two runs could write to the same output)
     fcntl = None  # type: ignore[assignment]
 
 
 Part = tuple[int, bytes]
-"""Number of a source, and what the result of one of its segments, or a piece of it, looks like."""
+"""Index of a source, and encoded output of one of its segments or of a piece of it."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a run.
+    """State of a run.
 
     Attributes:
-        chunks: Chunks that are done.
-        digest: Hash of them, in hexadecimal digits.
-        output: Number of the output that is being written.
-        size: Bytes of it.
-        annotations: Lines of it, where these are numbered (brat).
+        chunks: Number of chunks done.
+        digest: Hash of these chunks, hexadecimal.
+        output: Index of the current output file.
+        size: Bytes written to it.
+        annotations: Annotations written to it, if the format numbers them (brat).
     """
 
     chunks: int = 0
@@ -48,22 +48,22 @@ class Progress:
 
 
 class Journal:
-    """The journal of one output; only one run at a time can hold it.
+    """Journal file of an output, with the states from which a run can be resumed; locked by the run.
 
     Attributes:
-        progress: The last moment that was noted.
+        progress: The last recorded state.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
-        """Open or begin a journal.
+        """Open or create a journal.
 
         Args:
             path: The file.
-            settings: What a run that goes on must have in common with the one that was interrupted; JSON values.
-            resume: Go on from what the file says, if there is one; else begin anew.
+            settings: JSON values that must be the same when a run is resumed.
+            resume: Whether to continue an existing journal; otherwise it is overwritten.
 
         Raises:
-            InputError: Another run holds the journal, the settings are not the same, or it cannot be written.
+            InputError: Another run has locked the journal, the settings differ, or the file cannot be written.
         """
         self._path = path
         try:
@@ -78,7 +78,7 @@ class Journal:
         try:
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lines, size = _whole_lines(self._file.read()) if resume else ([], 0)
+            lines, size = _complete_lines(self._file.read()) if resume else ([], 0)
             self.begun = bool(lines)
             self.progress = Progress(**lines[-1]) if len(lines) > 1 else Progress()
             if lines:
@@ -97,14 +97,14 @@ class Journal:
             raise
 
     def note(self, progress: Progress) -> None:
-        """Note a moment; what it speaks of must be on disk already."""
+        """Record a state; the output that it describes must be on disk already."""
         self._append(asdict(progress))
         self.progress = progress
 
     def close(self, *, keep: bool) -> None:
-        """Close the file, and keep it or not."""
+        """Close the file, and delete it unless `keep`."""
         if not keep:
-            self._path.unlink(missing_ok=True)  # while the lock is held
+            self._path.unlink(missing_ok=True)  # before the lock is released
         self._file.close()
 
     def _append(self, record: dict[str, Any]) -> None:
@@ -113,8 +113,8 @@ class Journal:
         os.fsync(self._file.fileno())
 
 
-def _whole_lines(data: bytes) -> tuple[list[dict[str, Any]], int]:
-    """Return the records of all lines that are whole, and the bytes they take."""
+def _complete_lines(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the records of all complete lines, and their size in bytes."""
     lines: list[dict[str, Any]] = []
     size = 0
     for line in data.splitlines(keepends=True):
@@ -142,14 +142,14 @@ def _compare(before: dict[str, Any], now: dict[str, Any]) -> None:
             )
 
 
-_INTERVAL = 2.0  # seconds of work that a kill may cost
+_INTERVAL = 2.0  # seconds between journal entries, the work that a kill can lose
 
 
 class FileOutput:
-    """Writes files one after another, and a journal, so that a run that was interrupted can go on.
+    """Write output files one after another, with a journal from which an interrupted run can be resumed.
 
-    A file is written under a hidden name beside its own, and gets its own after the journal has noted that it is whole.
-    As a context manager it keeps what is done when there is an error, and leaves nothing else behind.
+    A file is written under a hidden name beside its final one, and renamed after the journal has recorded that it is
+    complete. As a context manager, on an error, it keeps what is needed to resume and deletes everything else.
     """
 
     def __init__(
@@ -161,17 +161,17 @@ class FileOutput:
         resume: bool,
         notify: Notify,
     ) -> None:
-        """Prepare to write.
+        """Open the journal.
 
         Args:
-            paths: The file of each source; or one file, for all of them.
-            journal: File of the journal.
+            paths: File of each source, or a single file for all of them.
+            journal: Path of the journal.
             settings: As in `Journal`.
             resume: As in `Journal`.
-            notify: Takes a sentence that says how to go on after an error.
+            notify: Called with a note on how to resume after an error.
 
         Raises:
-            InputError: As in `Journal`, or what the interrupted run had written is no longer there.
+            InputError: As in `Journal`, or output of the interrupted run is missing.
         """
         self._paths, self._notify = paths, notify
         self._numbered = settings.get("format") == "brat"
@@ -183,16 +183,16 @@ class FileOutput:
         self._annotations = self.progress.annotations
         self._current = self.progress.output
         self._file: BinaryIO | None = None
-        self._whole: list[Path] = []  # files that wait for the journal
+        self._whole: list[Path] = []  # complete files that are not yet recorded in the journal
         self._noted = time.monotonic()
-        self._between = True  # chunks; within one, what was written is not to be noted
+        self._between = True  # between chunks; an incomplete chunk must not be recorded
 
     def __enter__(self) -> FileOutput:
-        """Put the files of the interrupted run in order."""
+        """Restore the files of the interrupted run."""
         try:
             for path in self._paths[: self._current]:
                 part = part_of(path)
-                if part.exists():  # it was whole, and the kill came before it got its name
+                if part.exists():  # complete, but not yet renamed
                     part.replace(path)
                 elif not path.exists():
                     raise InputError(
@@ -221,11 +221,11 @@ class FileOutput:
                     data, self._annotations = number_annotations(data, self._annotations)
                 file.write(data)
             except OSError as error:
-                raise self._explained(error) from error
+                raise self._as_input_error(error) from error
         self._chunks, self._digest = self._chunks + 1, digest
         self._between = True
         if time.monotonic() - self._noted >= _INTERVAL:
-            self._note()
+            self._record()
 
     def finish(self) -> None:
         """See `Output`."""
@@ -233,15 +233,15 @@ class FileOutput:
             self._open(0)
         self._end_file()
         self._current += 1
-        self._note()
+        self._record()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Keep what can be gone on from."""
+        """Close the files; after an error keep what is needed to resume."""
         if kind is not None and self._between:
             with suppress(OSError, InputError):
-                self._note()
+                self._record()
         done = self._journal.progress.chunks
         keep = kind is not None and done > 0
         if self._file:
@@ -257,7 +257,7 @@ class FileOutput:
             )
 
     def _open(self, size: int) -> BinaryIO:
-        """Open the current file, cut to what is known to be right."""
+        """Open the current file, truncated to the recorded size."""
         path = self._paths[self._current]
         part = part_of(path)
         try:
@@ -295,8 +295,8 @@ class FileOutput:
         self._annotations = 0
         self._whole.append(self._paths[self._current])
 
-    def _note(self) -> None:
-        """Bring what was written to the disk, note it, and give files that are whole their names."""
+    def _record(self) -> None:
+        """Flush to disk, record the state in the journal, and rename complete files."""
         try:
             size = 0
             if self._file:
@@ -307,11 +307,11 @@ class FileOutput:
             for path in self._whole:
                 part_of(path).replace(path)
         except OSError as error:
-            raise self._explained(error) from error
+            raise self._as_input_error(error) from error
         self._whole.clear()
         self._noted = time.monotonic()
 
-    def _explained(self, error: OSError) -> InputError:
+    def _as_input_error(self, error: OSError) -> InputError:
         path = self._paths[min(self._current, len(self._paths) - 1)]
         if error.errno in FULL_DISK:
             return InputError("disk_full", "{path}: expected room to write, found the disk full; make some.", path=path)
@@ -325,28 +325,28 @@ def _unwritable(path: Path, error: OSError) -> InputError:
 
 
 def part_of(path: Path) -> Path:
-    """Return the name of a file while it is not whole: hidden, beside it, and not too long however long its own is."""
+    """Return the hidden name of an incomplete file, in the same folder and of limited length."""
     check = hashlib.blake2b(path.name.encode(errors="surrogateescape"), digest_size=4).hexdigest()
     return path.with_name(f".{path.name[:20]}.{check}.part")
 
 
 ENDINGS = {"text": ".tagged", "jsonl": ".jsonl", "conllu": ".conllu", "bio": ".bio", "brat": ".ann"}
-"""Format -> what is added to the name of an input; added, not replaced, so that no two inputs have one output."""
+"""Format -> extension appended to the name of the input; nothing is replaced, so that names remain unique."""
 
 _JOURNAL = ".zhseq.journal"
 
 
 def is_folder(output: str, inputs: Inputs) -> bool:
-    """Tell whether `--output` names a folder, with a file in it for each input.
+    """Return whether `--output` is a folder, with a file for each input.
 
-    It does where it is one, where it ends in a slash, and where a folder is tagged and the name has no ending.
+    It is if it exists as a folder, if it ends with a slash, or if an input is a folder and the name has no extension.
     """
     path = Path(output)
     return path.is_dir() or output.endswith(("/", os.sep)) or (bool(inputs.folders) and not path.suffix)
 
 
 def mirrored(inputs: Inputs, folder: Path, format: str) -> list[Path]:
-    """Return the output of each source: the names below `inputs.root`, below `folder`.
+    """Return the output file of each source: its path relative to `inputs.root`, in `folder`.
 
     Raises:
         InputError: Two outputs, or an output and an input, would be the same file.
@@ -361,7 +361,7 @@ def mirrored(inputs: Inputs, folder: Path, format: str) -> list[Path]:
                 "{folder}: expected a file as <output> for standard input, found a folder.",
                 folder=folder,
             )
-        # Both are absolute and without `..`, so that nothing can lead out of the folder.
+        # Both paths are absolute and without `..`, so the result is always inside the folder.
         path = folder / source.path.relative_to(inputs.root)
         path = path.with_name(path.name + ENDINGS[format])
         if path in owners:
@@ -386,10 +386,10 @@ def mirrored(inputs: Inputs, folder: Path, format: str) -> list[Path]:
 
 
 def check_place(output: Path, folders: Sequence[Path]) -> None:
-    """Check that results are not written among what is read.
+    """Check that the output is not inside an input folder.
 
     Raises:
-        InputError: They would be; the next run, or this one resumed, would read them.
+        InputError: It is; the next run, or the resumed one, would read it as input.
     """
     resolved = output.resolve()
     for folder in folders:
@@ -403,5 +403,5 @@ def check_place(output: Path, folders: Sequence[Path]) -> None:
 
 
 def journal_of(output: Path, *, folder: bool) -> Path:
-    """Return where the journal of an output is."""
+    """Return the path of the journal of an output."""
     return output / _JOURNAL if folder else part_of(output).with_suffix(".journal")

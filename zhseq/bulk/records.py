@@ -1,6 +1,6 @@
-"""Read sources: texts of lines, JSON lines, or a column of CSV, TSV, Excel or Parquet -> chunks of a fixed size.
+"""Read sources (lines of text, JSON lines, or a column of CSV, TSV, Excel or Parquet) as chunks of limited size.
 
-A chunk is a piece of work for one process.
+A chunk is the unit of work of one process.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from zhseq.errors import InputError, Message
 from zhseq.text.encoding import Notify, decode_lines
 
 DEFAULT_COLUMN = "text"
-# As many texts and characters as `Tagger.stream` reads ahead, so that a chunk is one block of it.
+# Limits of a chunk, the same as those of a block of `Tagger.stream`.
 LINES = 1024
 CHARACTERS = 48_000
-_ROWS = 512  # of Parquet that are read at once
-_SHOWN = 60  # characters of a wrong line in a message
-_LONGEST_FIELD = 1 << 27  # characters; more of CSV are a quotation mark that is never closed
-_DELIMITERS = ",;\t"  # of CSV, tried in turn: some programs write semicolons, and some tabs
+_ROWS = 512  # rows of Parquet that are read at once
+_SHOWN = 60  # characters of an invalid line that are shown in a message
+_LONGEST_FIELD = 1 << 27  # characters; a longer CSV field has an unclosed quotation mark
+_DELIMITERS = ",;\t"  # delimiters of CSV, tried in order
 
 Unit = tuple[str, str]
-"""A text to tag, and its tail: the line end it had, or the record it was found in, see `Reading.keep_records`."""
+"""A text to tag, and its tail: its line end, or the record that contains it, see `Reading.keep_records`."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Reading:
     """How sources are read.
 
     Attributes:
-        encoding: As in `zhseq.text.encoding`; Parquet knows its own.
-        errors: `strict`, or `replace` to read what is no character as U+FFFD.
-        column: The field of a record that holds the text.
-        keep_records: The tail of a text is the JSON object it was found in, without its closing brace, so that fields
-            can be added and none is changed. Else it is a line feed.
-        added: Fields that will be added; a record may not have them.
+        encoding: As in `zhseq.text.encoding`; not used for Parquet and Excel.
+        errors: `strict`, or `replace` to decode invalid bytes as U+FFFD.
+        column: Field or column of the text.
+        keep_records: Whether the tail of a text is the JSON object that contains it, without its closing brace, so
+            that fields can be appended. Otherwise it is a line feed.
+        added: Fields that will be added to records; records must not have them.
     """
 
     encoding: str
@@ -56,17 +56,17 @@ class Reading:
 
 @dataclass
 class Segment:
-    """Texts of one source that follow each other.
+    """Consecutive texts of one source.
 
     Attributes:
-        source: Number of the source.
-        name: What messages call it.
-        start: Texts of the same source that came before.
+        source: Index of the source.
+        name: Name of the source in messages.
+        start: Number of earlier texts of the source.
         records: Whether the tails are records, see `Reading.keep_records`.
-        documents: Texts of the same output that came before.
-        characters: Characters of them, tails included.
-        texts: What is to be tagged.
-        tails: What stood behind each text.
+        documents: Number of earlier texts in the same output.
+        characters: Number of their characters, tails included.
+        texts: Texts to tag.
+        tails: Tail of each text.
     """
 
     source: int
@@ -81,20 +81,20 @@ class Segment:
 
 @dataclass
 class Chunk:
-    """Some segments, in order. A source without texts has an empty segment, so that it gets its output."""
+    """Segments in order. A source without texts has an empty segment, so that its output is created."""
 
     segments: list[Segment] = field(default_factory=list)
     lines: int = 0
     characters: int = 0
 
     def __str__(self) -> str:
-        """Tell where it is to be found."""
+        """Return the location of the chunk in its sources."""
         first, last = self.segments[0], self.segments[-1]
         end = f"text {last.start + len(last.texts)}"
         return f"{first.name}, text {first.start + 1}, to " + (end if first is last else f"{last.name}, {end}")
 
     def digest(self) -> bytes:
-        """Return a hash of all that is in it."""
+        """Return a hash of the contents."""
         summary = hashlib.blake2b(digest_size=16)
         for segment in self.segments:
             shape = [segment.source, segment.name, [*map(len, segment.texts)], [*map(len, segment.tails)]]
@@ -114,9 +114,9 @@ def read_chunks(
     """Yield the chunks of all sources, in order.
 
     Args:
-        sources: What to read.
-        reading: How to read it.
-        together: All sources have one output; else each has its own.
+        sources: Sources to read.
+        reading: Settings.
+        together: Whether all sources have one output; otherwise each has its own.
         notify: As in `read_units`.
         moved: As in `read_units`.
     """
@@ -139,7 +139,7 @@ def read_group(
     notify: Notify,
     moved: Callable[[int], object] = lambda size: None,
 ) -> Iterator[Chunk]:
-    """Yield the chunks of some sources, of which the first has the number `first`; each has its own output."""
+    """Yield the chunks of a group of sources, the first of which has the index `first`; each has its own output."""
     chunk = Chunk()
     for number, source in enumerate(sources, start=first):
         records = reading.keep_records and source.kind != TEXT
@@ -161,16 +161,16 @@ def read_group(
 
 
 def read_units(source: Source, reading: Reading, notify: Notify, moved: Callable[[int], object]) -> Iterator[Unit]:
-    """Yield the texts of a source in order, in flat memory.
+    """Yield the texts of a source in order, in bounded memory.
 
     Args:
-        source: What to read.
-        reading: How to read it.
-        notify: Called when the encoding is not UTF-8, when cells are empty, and when sheets are left out.
-        moved: Takes the number of bytes, on disk, that were read since it was last called.
+        source: Source to read.
+        reading: Settings.
+        notify: Called if the encoding is not UTF-8, if cells are empty, and if sheets are ignored.
+        moved: Called with the number of bytes on disk read since the last call.
 
     Raises:
-        InputError: Names the file, the line or row, and what was expected there.
+        InputError: A record cannot be read; the message names file, line or row, and what was expected.
     """
     if source.kind in (PARQUET, EXCEL):
         units = _parquet_units if source.kind == PARQUET else _excel_units
@@ -229,7 +229,7 @@ def _json_units(lines: Iterable[Unit], name: str, reading: Reading) -> Iterator[
 
 
 def _csv_rows(lines: Iterable[Unit], name: str, column: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of CSV with the number of the last line of each, header included."""
+    """Yield the rows of a CSV file, header included, with the line number of the end of each."""
     csv.field_size_limit(_LONGEST_FIELD)
     whole = (line + end for line, end in lines)
     first = next(whole, "")
@@ -249,7 +249,7 @@ def _csv_rows(lines: Iterable[Unit], name: str, column: str) -> Iterator[tuple[i
 
 
 def _tsv_rows(lines: Iterable[Unit]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of TSV with their numbers: a field is quoted where all of it is, as spreadsheets do it."""
+    """Yield the rows of a TSV file with their line numbers; a field may be quoted as a whole, as by spreadsheets."""
     for number, (line, _) in enumerate(lines, start=1):
         yield number, [_unquoted(field) for field in line.split("\t")]
 
@@ -265,7 +265,7 @@ def _row_units(rows: Iterator[tuple[int, list[str]]], source: Source, reading: R
     for number, row in rows:
         if len(row) != len(header):
             if not any(row) and len(header) > 1:
-                continue  # a blank line
+                continue  # an empty line
             row = row or [""]
         location = _line(source.name, number)
         if len(row) != len(header):
@@ -294,7 +294,7 @@ def _row(name: str, number: int) -> Message:
 
 
 def _text(record: dict[str, Any], location: Message, reading: Reading) -> str:
-    """Return the text of a record after checking it."""
+    """Return the text of a record, after validation."""
     if reading.column not in record:
         fields = ", ".join(map(repr, record)) or Message("no_field", "no field")
         raise InputError(
@@ -324,7 +324,7 @@ def _text(record: dict[str, Any], location: Message, reading: Reading) -> str:
         )
     try:
         text.encode()
-    except UnicodeEncodeError as error:  # JSON can write half of a character as an escape
+    except UnicodeEncodeError as error:  # an escape in JSON can be a lone surrogate
         if reading.errors == "strict":
             raise InputError(
                 "half_character",
@@ -350,7 +350,7 @@ def _kind(value: object) -> object:
 
 
 class _Cells:
-    """Takes the texts of a column out of records; an empty cell is an empty text, and counted."""
+    """Extract the text of a column from records; empty cells become empty texts and are counted."""
 
     def __init__(self, source: Source, reading: Reading) -> None:
         self._source, self._reading = source, reading
@@ -368,7 +368,7 @@ class _Cells:
         return text, _as_json(record, location)[:-1] if self._reading.keep_records else "\n"
 
     def report(self, notify: Notify) -> None:
-        """Say how many cells were empty."""
+        """Report the number of empty cells."""
         if self._empty:
             values = {"name": self._source.name, "count": self._empty, "column": self._reading.column}
             notify(
@@ -410,7 +410,7 @@ def _parquet_units(source: Source, reading: Reading, notify: Notify, moved: Call
 
 
 def _excel_units(source: Source, reading: Reading, notify: Notify, moved: Callable[[int], object]) -> Iterator[Unit]:
-    """Read the first sheet; numbers are texts, too."""
+    """Yield the texts of the first sheet; numbers are converted to texts."""
     try:
         import openpyxl
     except ImportError as error:
@@ -422,7 +422,7 @@ def _excel_units(source: Source, reading: Reading, notify: Notify, moved: Callab
     assert source.path is not None
     try:
         book = openpyxl.load_workbook(source.path, read_only=True, data_only=True)
-    except Exception as error:  # the package raises whatever the archive and its XML raise
+    except Exception as error:  # openpyxl passes on errors of zipfile and the XML parser
         raise InputError(
             "damaged_excel",
             "{name}: expected an Excel file (.xlsx), found damaged data ({reason}).",
@@ -436,7 +436,7 @@ def _excel_units(source: Source, reading: Reading, notify: Notify, moved: Callab
     rows = first.iter_rows(values_only=True)
     names = ["" if name is None else str(name) for name in next(rows, ())]
     while names and not names[-1]:
-        names.pop()  # columns without a name, which must be empty
+        names.pop()  # unnamed columns at the end, which must be empty
     _check_header(names, source.name, reading)
     cells = _Cells(source, reading)
     for number, row in enumerate(rows, start=2):
@@ -454,7 +454,7 @@ def _excel_units(source: Source, reading: Reading, notify: Notify, moved: Callab
 
 
 def _check_header(names: Sequence[str], name: str, reading: Reading) -> None:
-    """Check that one column has the name that was asked for, and all have names of their own where they are kept."""
+    """Check that exactly one column has the requested name and, if records are kept, that names are unique."""
     if names.count(reading.column) != 1:
         fields = ", ".join(map(repr, names)) or Message("no_column", "no column")
         raise InputError(
@@ -476,7 +476,7 @@ def _check_header(names: Sequence[str], name: str, reading: Reading) -> None:
 
 
 def _check_strings(kind: Any, name: str, column: str) -> None:
-    found = str(getattr(kind, "value_type", kind))  # a dictionary of strings is as good
+    found = str(getattr(kind, "value_type", kind))  # dictionary-encoded strings are accepted
     if found not in ("string", "large_string", "string_view", "null"):
         raise InputError(
             "no_strings",
@@ -488,7 +488,7 @@ def _check_strings(kind: Any, name: str, column: str) -> None:
 
 
 def _as_json(record: dict[str, Any], location: Message) -> str:
-    """Write a row of a table as JSON: times in ISO 8601, decimals as strings, what is no number as null."""
+    """Encode a table row as JSON: times in ISO 8601, decimals as strings, NaN and infinity as null."""
 
     def other(value: object) -> object:
         if isinstance(value, bytes):

@@ -1,9 +1,8 @@
-"""Run a job over a corpus: sources -> chunks -> results -> outputs, from the start or where a run was stopped.
+"""Run a tagging job over a corpus: sources -> chunks -> results -> outputs; interrupted runs can be resumed.
 
-Very long texts are tagged and written section by section, so that their words are never in memory all at once: a text
-of 20 MB has millions of words, each of them an object, and what is written about them is larger than the text. So a
-section of the text is tagged with some characters behind it, ended where a word ends (after a sentence, if one ends in
-its second half), written, and forgotten.
+Very long texts are tagged and written in sections, to bound memory: the words of a text of 20 MB, and the output, take
+far more memory than the text. A section is tagged with some characters of context after it, and ends at a word border,
+if possible at the end of a sentence in its second half.
 """
 
 from __future__ import annotations
@@ -42,25 +41,25 @@ from zhseq.tagging.formats import Document, Writer, make_writer, number_annotati
 if TYPE_CHECKING:
     from zhseq.tagging.tagger import Tagger
 
-_CACHED_SHAPES = 8  # more gain nothing: large batches are hardly ever of the same shape twice
+_CACHED_SHAPES = 8  # large batches rarely have the same shape twice
 
 
 @dataclass(frozen=True)
 class TaggingJob:
-    """How texts are tagged. It can be sent to another process, where `start` loads the model.
+    """Settings of a tagging job. It is picklable; `start` loads the model in the process that runs the job.
 
     Attributes:
         model: As in `Tagger.load`.
         backend: As in `Tagger.load`.
         device: As in `Tagger.load`.
-        threads: As in `Tagger.load`; several processes are the better way to use several cores.
-        tasks: `pos`, `ner`, both; None for all that the model can do.
+        threads: As in `Tagger.load`; several processes use several cores better.
+        tasks: `pos`, `ner` or both; None for all tasks of the model.
         format: One of `zhseq.tagging.formats.FORMATS`.
-        scores: Whether to give probabilities.
-        nbest: Readings of each text.
-        dictionary: A file of the user's own words.
+        scores: Whether to output probabilities.
+        nbest: Number of readings of each text.
+        dictionary: Dictionary file.
         patterns: As in `Tagger.load`.
-        load: Loads the model; by default `Tagger.load`.
+        load: Function that loads the model; by default `Tagger.load`.
     """
 
     model: str | None = None
@@ -76,12 +75,12 @@ class TaggingJob:
     load: Callable[..., Tagger] | None = None
 
     def start(self) -> Callable[[Chunk], Iterable[Part]]:
-        """Load the model and return the function that does the work; of a very long text, while it is asked for more.
+        """Load the model and return the function that tags a chunk and yields its output in parts.
 
         Raises:
             ZhseqError: As `Tagger.load` and `make_writer`.
         """
-        os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))  # else torch starts more, which only wait
+        os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))  # else PyTorch starts one thread per core
         limit_cached_shapes(_CACHED_SHAPES)
         load = self.load
         if load is None:
@@ -97,13 +96,13 @@ class TaggingJob:
             patterns=self.patterns,
         )
         tasks = self.tasks or tagger.tasks
-        make_writer(self.format, tasks, nbest=self.nbest)  # says what this model cannot do
-        gc.freeze()  # what is loaded stays: collections need not go through it
+        make_writer(self.format, tasks, nbest=self.nbest)  # raises an error early
+        gc.freeze()  # exclude the loaded model from garbage collection
         return lambda chunk: self._tag(tagger, tasks, chunk)
 
     def _tag(self, tagger: Tagger, tasks: tuple[str, ...], chunk: Chunk) -> Iterator[Part]:
         texts = [text for segment in chunk.segments for text in segment.texts]
-        ends_long = bool(texts) and len(texts[-1]) >= LONG  # where it stands, a chunk ends
+        ends_long = bool(texts) and len(texts[-1]) >= LONG  # always the last text of its chunk
         documents = tagger.stream(texts[: len(texts) - ends_long], tasks=tasks, scores=self.scores, nbest=self.nbest)
         for segment in chunk.segments:
             writer = make_writer(
@@ -126,13 +125,13 @@ class TaggingJob:
 
 
 class Sent(NamedTuple):
-    """Parts that go from process to process; those of a very long text are packed, for they are far larger than it."""
+    """Output sent between processes; that of a very long text is compressed, because it is far larger than the text."""
 
     parts: list[Part]
     packed: bool
 
     def unpacked(self) -> Iterable[Part]:
-        """Give the parts as they were, one by one."""
+        """Return the decompressed parts."""
         if not self.packed:
             return self.parts
         return ((source, zlib.decompress(data)) for source, data in self.parts)
@@ -140,7 +139,7 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True)
 class SentJob:
-    """A job in another process."""
+    """A `TaggingJob` in a worker process."""
 
     job: TaggingJob
 
@@ -157,26 +156,26 @@ def _sent(chunk: Chunk, parts: Iterable[Part]) -> Sent:
 
 
 class Output(Protocol):
-    """Takes the results of chunks, in order."""
+    """Interface of outputs: receive the results of chunks, in order."""
 
     @property
     def progress(self) -> Progress:
-        """What was done by an earlier run."""
+        """State of the interrupted run that is resumed."""
 
     def write(self, parts: Iterable[Part], digest: str) -> None:
-        """Write the results of one chunk; `digest` is the hash of all chunks so far."""
+        """Write the results of a chunk; `digest` is the hash of all chunks so far."""
 
     def finish(self) -> None:
-        """Say that this was all."""
+        """Complete the output."""
 
 
 class StreamOutput:
-    """Writes to an open stream of text."""
+    """Write to an open text stream."""
 
     progress = Progress()
 
     def __init__(self, stream: TextIO, *, numbered: bool) -> None:
-        """Take a stream; `numbered` tells that the format has numbered lines."""
+        """Create from a stream; `numbered` if the lines of the format are numbered (brat)."""
         self._stream, self._numbered = stream, numbered
         self._annotations = 0
 
@@ -194,15 +193,15 @@ class StreamOutput:
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be done.
+    """A run of a tagging job over inputs.
 
     Attributes:
-        inputs: What is tagged.
-        reading: How it is read.
-        job: How it is tagged.
+        inputs: Inputs to tag.
+        reading: Settings for reading.
+        job: Settings for tagging.
         output: A file or folder; None for standard output.
-        workers: Processes that tag; with 1 this one does.
-        resume: Go on with a run that was interrupted.
+        workers: Number of worker processes; with 1 this process tags.
+        resume: Whether to resume an interrupted run.
     """
 
     inputs: Inputs
@@ -216,7 +215,7 @@ class Run:
         """Tag all inputs and write the results.
 
         Raises:
-            ZhseqError: What was given cannot be read, tagged or written.
+            ZhseqError: Inputs cannot be read or tagged, or the output cannot be written.
         """
         self.note_dictionary()
         with ExitStack() as stack:
@@ -237,7 +236,7 @@ class Run:
         return map(Sent.unpacked, run_ordered(SentJob(self.job), chunks, self.workers))
 
     def note_dictionary(self) -> None:
-        """Say what is odd about the dictionary, once for all processes that read it.
+        """Print the notes about the dictionary file, once rather than in each process.
 
         Raises:
             InputError: As `UserDictionary.read`.
@@ -249,13 +248,13 @@ class Run:
 
     @contextmanager
     def _open_output(self) -> Iterator[tuple[Output, bool]]:
-        """Open the output; tell also whether it is one for all sources."""
+        """Open the output; the second value is whether it is one output for all sources."""
         if self.output is not None and is_folder(self.output, self.inputs):
             with self.open_folder() as files:
                 yield files, False
-        elif self.output is not None and _replaceable(Path(self.output)):
+        elif self.output is not None and _is_regular_or_new(Path(self.output)):
             check_place(Path(self.output), self.inputs.folders)
-            path = Path(self.output).resolve()  # a link is kept, and what it points to is replaced
+            path = Path(self.output).resolve()  # replace the target of a symbolic link
             if path.exists() and not os.access(path, os.W_OK):
                 raise InputError(
                     "read_only_file",
@@ -280,10 +279,10 @@ class Run:
                 yield StreamOutput(stream, numbered=self.job.format == "brat"), True
 
     def open_folder(self) -> FileOutput:
-        """Open the output as a folder, with a file for each source.
+        """Open the output as a folder with a file for each source.
 
         Raises:
-            InputError: There is no folder to write to, or it cannot be written.
+            InputError: No folder is given, or it cannot be written.
         """
         if self.output is None:
             raise InputError("no_output_folder", "expected a folder as <output>, found none.")
@@ -306,7 +305,7 @@ class Run:
         return FileOutput(paths, journal, self._settings(), resume=self.resume, notify=note)
 
     def _settings(self) -> dict[str, object]:
-        """Return what must not change when a run is resumed."""
+        """Return the settings that must be the same when the run is resumed."""
         job = asdict(self.job)
         job["dictionary"] = self.job.dictionary and _file_hash(self.job.dictionary)
         weights = Path(self.job.model or "", "model.safetensors")
@@ -328,13 +327,13 @@ def _file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _replaceable(path: Path) -> bool:
-    """Tell whether an output is a file or folder, or may become one: no pipe, no /dev/null."""
+def _is_regular_or_new(path: Path) -> bool:
+    """Return whether a path is, or can become, a file or folder, rather than a pipe or a device."""
     return path.is_file() or path.is_dir() or not path.exists()
 
 
 def _hashed(chunks: Iterator[Chunk], digests: deque[str]) -> Iterator[Chunk]:
-    """Yield the chunks; the hash of all up to each is put into `digests` before it is yielded."""
+    """Yield the chunks, after appending the hash of all chunks so far to `digests`."""
     summary = hashlib.blake2b(digest_size=16)
     for chunk in chunks:
         summary.update(chunk.digest())
@@ -343,10 +342,10 @@ def _hashed(chunks: Iterator[Chunk], digests: deque[str]) -> Iterator[Chunk]:
 
 
 def _skip(chunks: Iterator[Chunk], digests: deque[str], output: Output) -> Iterator[Chunk]:
-    """Read over the chunks that an earlier run did, and make sure that they are the same.
+    """Skip the chunks done by the interrupted run.
 
     Raises:
-        InputError: They are not.
+        InputError: They have changed since.
     """
     done = output.progress
     digest = ""
@@ -358,10 +357,10 @@ def _skip(chunks: Iterator[Chunk], digests: deque[str], output: Output) -> Itera
 
 
 def compare_input(now: str, before: str) -> None:
-    """Compare hashes of what an interrupted run had done.
+    """Compare the hashes of the chunks done by an interrupted run.
 
     Raises:
-        InputError: They are not the same.
+        InputError: They differ.
     """
     if now != before:
         raise InputError(
@@ -373,7 +372,7 @@ def compare_input(now: str, before: str) -> None:
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the program as an exception does: with everything closed, and nothing left running."""
+    """Convert SIGTERM to `SystemExit`, so that outputs are closed and workers terminated."""
 
     def end(number: int, frame: object) -> NoReturn:
         sys.exit(128 + number)
@@ -391,7 +390,7 @@ def ended_by_sigterm() -> Iterator[None]:
 
 @contextmanager
 def progress_bar(sources: Sequence[Source]) -> Iterator[Callable[[int], object]]:
-    """Show on a terminal how many bytes were read; to be told of more of them."""
+    """Show the number of bytes read on a terminal; yield the function that reports further bytes."""
     if not sys.stderr.isatty():
         yield lambda moved: None
         return
@@ -403,24 +402,24 @@ def progress_bar(sources: Sequence[Source]) -> Iterator[Callable[[int], object]]
 
 
 LONG = 100_000
-"""Characters from which on a text is written section by section."""
-_SECTION = 48_000  # characters, as many as `Tagger.stream` reads at once
-_BEYOND = 128  # characters behind a section that its last words see
+"""Length in characters from which a text is tagged and written in sections."""
+_SECTION = 48_000  # characters of a section, as in a block of `Tagger.stream`
+_BEYOND = 128  # characters of context after a section
 
 _BLANKS = re.compile(r"\s*")
 _SENTENCE_END = re.compile(r"[。！？!?；;…][”’」』）)】》\"'\s]*\Z")
 
 Section = tuple[int, Document]
-"""Where a section begins in its text, and what was found in it, with offsets that count from there."""
+"""Start of a section in its text, and its document with offsets relative to that start."""
 
 
 def tag_sections(
     tagger: Tagger, text: str, tasks: Sequence[str], *, scores: bool = False, nbest: int = 1
 ) -> Iterator[Section]:
-    """Tag a text section by section.
+    """Tag a text in sections, which together are the text.
 
-    Together the sections are the text. None but the first begins with a blank, and no word or entity is cut, in any of
-    its readings, unless it alone is longer than a section.
+    Only the first section may begin with a blank. No word or entity of any reading is split, unless it is longer than a
+    section.
     """
 
     def tagged(part: str) -> Document:
@@ -432,36 +431,36 @@ def tag_sections(
         document = tagged(window)
         size = len(window)
         if start + size < len(text):
-            seam = _last_seam(document, "pos" in tasks)
-            if seam is None:
-                seam = _SECTION
-                document = tagged(window[:seam])
-            size = seam
+            split_point = _last_split_point(document, "pos" in tasks)
+            if split_point is None:
+                split_point = _SECTION
+                document = tagged(window[:split_point])
+            size = split_point
         stop = _skip_blanks(text, start + size)
-        yield start, _begin_of(document, size, text[start:stop])
+        yield start, _truncate_document(document, size, text[start:stop])
         start = stop
 
 
-def _begin_of(document: Document, size: int, text: str) -> Document:
-    """Return what begins within so many characters, as the document of `text`, and the same of each reading."""
+def _truncate_document(document: Document, size: int, text: str) -> Document:
+    """Return a document of `text` with the words and entities that begin before `size`, in all readings."""
     return replace(
         document,
         text=text,
         words=tuple(word for word in document.words if word.start < size),
         entities=tuple(entity for entity in document.entities if entity.start < size),
-        alternatives=tuple(_begin_of(reading, size, text) for reading in document.alternatives),
+        alternatives=tuple(_truncate_document(reading, size, text) for reading in document.alternatives),
     )
 
 
 def write_sections(writer: Writer, sections: Iterator[Section], text: str, tail: str = "") -> Iterator[str]:
-    """Write what `tag_sections` found in a text, piece by piece; together the pieces are what `Writer.write` returns.
+    """Format the sections of a text; the pieces together are the result of `Writer.write`.
 
-    Where several readings are written, those of the text are put together from those of its sections. Lines of brat
-    stand-off stand in the order of the sections.
+    n-best readings of the text are concatenated from those of its sections. Lines of brat stand-off are in the order of
+    the sections.
 
     Args:
-        writer: Takes the text as its next document.
-        sections: What was found.
+        writer: Writer of the output.
+        sections: Sections from `tag_sections`.
         text: The whole text.
         tail: As in `Writer.begin`.
     """
@@ -474,8 +473,8 @@ def write_sections(writer: Writer, sections: Iterator[Section], text: str, tail:
         writer.abandon()
 
 
-def _last_seam(document: Document, has_words: bool) -> int | None:
-    """Return the last position in the second half of a section where it may end, preferably after a sentence."""
+def _last_split_point(document: Document, has_words: bool) -> int | None:
+    """Return the last position in the second half of a section at which it can end, preferably after a sentence."""
     positions = set(range(_SECTION // 2, _SECTION + 1))
     for reading in (document, *document.alternatives):
         if has_words:
@@ -492,5 +491,5 @@ def _last_seam(document: Document, has_words: bool) -> int | None:
 
 def _skip_blanks(text: str, position: int) -> int:
     found = _BLANKS.match(text, position)
-    assert found is not None  # it matches everywhere
+    assert found is not None  # the pattern matches the empty string
     return found.end()

@@ -1,8 +1,8 @@
-"""Choose the lines that would teach a tagger most, were they labelled: those that it is unsure of, and no two alike.
+"""Active learning: select the lines about which a tagger is least certain, for annotation, without near-duplicates.
 
 Source: Settles (2010), "Active Learning Literature Survey", section 3.1, least confidence, summed over a sequence.
-Differs: the sum over words and names is divided by the root of their number, so that neither very short nor very long
-lines win, and lines whose doubtful words were chosen before are passed over.
+Differs: the sum over words and entities is divided by the square root of their number, so that neither very short nor
+very long lines are preferred; lines whose uncertain words were selected before are skipped.
 """
 
 from __future__ import annotations
@@ -19,37 +19,38 @@ from zhseq.tagging.formats import Document, Entity, Word
 from zhseq.tagging.tagger import Tagger
 from zhseq.text.normalize import codepoints, is_han, normalize
 
-_DOUBTFUL = 0.8  # probability of a word below which it is one of those that a line is chosen for
-_TWICE = 2  # times that a doubtful word is worth labelling
-_SHARED = 0.5  # share of the 4-grams of a line that chosen lines may have already
-_NAME = 2.0  # weight of a name: there are fewer of them
+_DOUBTFUL = 0.8  # probability below which a word is uncertain
+_TWICE = 2  # maximum number of selected lines with the same uncertain words
+_SHARED = 0.5  # maximum share of the 4-grams of a line that occur in selected lines
+_NAME = 2.0  # weight of an entity relative to a word
 
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """What lines are looked at."""
+    """Settings of the selection."""
 
     candidates: int = 20_000
-    """Lines that the tagger reads, drawn from all that are fit."""
+    """Number of lines to tag, sampled from all suitable lines."""
     shortest: int = 8
-    """Characters of a line."""
+    """Minimum length of a line in characters."""
     longest: int = 200
+    """Maximum length of a line in characters."""
     han: float = 0.5
-    """Least share of Chinese characters."""
+    """Minimum share of Chinese characters in a line."""
     seed: int = 1
 
 
 def select(tagger: Tagger, lines: Iterable[str], number: int, config: SelectionConfig | None = None) -> list[Document]:
-    """Return the lines that would teach a tagger most, tagged, the most doubtful first.
+    """Select the lines that are most useful to annotate, and return them tagged, most uncertain first.
 
     Args:
-        tagger: Its probabilities say what it is unsure of.
-        lines: Raw text, in flat memory.
-        number: How many lines; fewer where there are no more.
-        config: What lines are looked at.
+        tagger: Tagger to be improved.
+        lines: Raw text; may be an iterator of any length.
+        number: Maximum number of lines to select.
+        config: Settings of the selection.
 
     Raises:
-        InputError: `number` is less than 1, or no line is fit to be labelled.
+        InputError: `number` is less than 1, or no line is suitable.
     """
     config = config or SelectionConfig()
     if number < 1:
@@ -65,11 +66,11 @@ def select(tagger: Tagger, lines: Iterable[str], number: int, config: SelectionC
         )
     documents = tagger.stream(candidates, scores=True)
     read = list(tqdm(documents, total=len(candidates), unit="line", desc="reading", disable=None))
-    return list(_varied(sorted(read, key=doubt, reverse=True), number))
+    return list(_drop_similar(sorted(read, key=doubt, reverse=True), number))
 
 
 def fit_lines(lines: Iterable[str], config: SelectionConfig) -> Iterator[str]:
-    """Yield the lines that a person could label: Chinese, of a handy length, printable, each once in any script."""
+    """Yield the lines suitable for annotation: Chinese, of moderate length, printable, without duplicates."""
     seen: set[int] = set()
     for line in lines:
         text = line.strip()
@@ -84,7 +85,7 @@ def fit_lines(lines: Iterable[str], config: SelectionConfig) -> Iterator[str]:
 
 
 def draw(lines: Iterable[str], size: int, seed: int) -> list[str]:
-    """Return `size` lines drawn from a stream, each as likely as any other, in the order of the stream.
+    """Return a uniform random sample of `size` lines of a stream, in the order of the stream.
 
     Source: Vitter (1985), "Random Sampling with a Reservoir", algorithm R.
     """
@@ -99,7 +100,7 @@ def draw(lines: Iterable[str], size: int, seed: int) -> list[str]:
 
 
 def doubt(document: Document) -> float:
-    """Return how much of a document the tagger is unsure of: 1 minus the probability, summed over words and names."""
+    """Return the uncertainty of a document: the sum of 1 - probability over words and entities, normalised."""
     parts = len(document.words) + len(document.entities)
     missing = sum(1 - (word.score or 0.0) for word in document.words)
     missing += _NAME * sum(1 - (entity.score or 0.0) for entity in document.entities)
@@ -107,13 +108,13 @@ def doubt(document: Document) -> float:
 
 
 def without_scores(document: Document) -> Document:
-    """Return a document as it is printed for people to correct."""
+    """Return a document without scores, as it is printed for correction."""
     words = tuple(word._replace(score=None) for word in document.words)
     return replace(document, words=words, entities=tuple(name._replace(score=None) for name in document.entities))
 
 
-def _varied(documents: Iterable[Document], number: int) -> Iterator[Document]:
-    """Yield the first documents that hold something that those before did not."""
+def _drop_similar(documents: Iterable[Document], number: int) -> Iterator[Document]:
+    """Yield at most `number` documents, skipping those that are too similar to previous ones."""
     words: Counter[str] = Counter()
     grams: set[str] = set()
     chosen = 0

@@ -1,7 +1,7 @@
-"""Spread work over processes: results come in the order of the work, and a process that dies is replaced.
+"""Run tasks in worker processes: results are in the order of the tasks, and dead workers are replaced.
 
-Each process has a pipe of its own, so one that is killed leaves no lock behind that others wait for. A process that
-loses its parent ends as soon as it looks at its pipe.
+Each worker has its own pipe, so a killed worker cannot leave a shared lock behind. A worker whose parent has died exits
+when it accesses its pipe.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 Task_contra = TypeVar("Task_contra", contravariant=True)
 
-_TRIES = 3  # of a piece of work, and of starting a process, before it is given up
-_AHEAD = 4  # pieces for each process that may be done before one that is late
-_GONE = (EOFError, OSError)  # what a pipe says when there is nobody at its other end
-_PATIENCE = 5.0  # seconds until a process that was told to end is made to
+_TRIES = 3  # attempts of a task, and of starting a worker, before giving up
+_AHEAD = 4  # tasks per worker that may be finished before the next result in order
+_GONE = (EOFError, OSError)  # errors of a pipe whose other end is closed
+_PATIENCE = 5.0  # seconds between terminating and killing a worker
 
 
 class WorkerError(ZhseqError):
-    """Processes that do the work end again and again."""
+    """Worker processes die repeatedly, or a task has failed unexpectedly."""
 
 
 class Job(Protocol[Task_contra, Result_co]):
-    """Work that can be sent to another process."""
+    """A picklable job that creates the function for a worker process."""
 
     def start(self) -> Callable[[Task_contra], Result_co]:
-        """Prepare what the work needs, once for each process, and return the function that does it."""
+        """Load what the job needs, once per process, and return the function that does a task."""
 
 
 @dataclass
@@ -49,14 +49,19 @@ class _Worker(Generic[Task]):
 
 
 def run_ordered(job: Job[Task, Result], tasks: Iterable[Task], workers: int) -> Iterator[Result]:
-    """Do the work in several processes; yield a result for each task, in order.
+    """Do tasks in several processes; yield a result for each task, in order.
 
-    Memory is flat: tasks are taken as they are needed, and no process runs far ahead of another. What a process was
-    doing when it died is done again by another.
+    Memory is bounded: tasks are read as needed, and workers do not run far ahead of the slowest one. The task of a
+    worker that has died is given to another one.
+
+    Args:
+        job: Creates the function that does a task.
+        tasks: Picklable tasks.
+        workers: Number of processes.
 
     Raises:
-        WorkerError: The same task ended several processes, or none can be started.
-        ZhseqError: The work raised it.
+        WorkerError: Several workers died on the same task, or no worker can be started.
+        ZhseqError: Raised by a task.
     """
     crew = _Crew(job, workers)
     try:
@@ -72,14 +77,14 @@ class _Crew(Generic[Task, Result]):
         self._workers: list[_Worker[Task]] = []
         self._waiting: deque[tuple[int, Task]] = deque()
         self._done: dict[int, Result] = {}
-        self._deaths: Counter[int] = Counter()  # by number of the task; -1 for processes that died while starting
+        self._deaths: Counter[int] = Counter()  # dead workers by index of their task; -1 while starting
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Result]:
         source = iter(enumerate(tasks))
-        following = 0  # number of the next result
+        following = 0  # index of the next result
         taken, ended = 0, False
         while True:
-            # One task is read in advance, so that a process that comes back finds it waiting.
+            # Read one task ahead, so that a worker that becomes idle can start at once.
             while not ended and len(self._waiting) <= self._idle() and taken < following + _AHEAD * self._size:
                 task = next(source, None)
                 if task is None:
@@ -87,12 +92,12 @@ class _Crew(Generic[Task, Result]):
                 else:
                     self._waiting.append(task)
                     taken += 1
-            self._give()
+            self._dispatch()
             while following in self._done:
                 yield self._done.pop(following)
                 following += 1
             if self._waiting or any(worker.piece for worker in self._workers):
-                self._listen()
+                self._receive()
             elif ended:
                 return
 
@@ -109,8 +114,8 @@ class _Crew(Generic[Task, Result]):
     def _idle(self) -> int:
         return self._size - sum(worker.piece is not None for worker in self._workers)
 
-    def _give(self) -> None:
-        """Send waiting tasks to idle processes, oldest first, and start processes while there are fewer than wanted."""
+    def _dispatch(self) -> None:
+        """Send waiting tasks to idle workers, oldest first, and start workers if there are too few."""
         while len(self._workers) < min(self._size, len(self._waiting) + sum(bool(w.piece) for w in self._workers)):
             self._workers.append(self._start())
         for worker in [worker for worker in self._workers if worker.ready and worker.piece is None]:
@@ -120,13 +125,13 @@ class _Crew(Generic[Task, Result]):
             try:
                 worker.pipe.send(worker.piece[1])
             except OSError:
-                self._bury(worker)
+                self._replace_dead(worker)
 
     def _start(self) -> _Worker[Task]:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(self._job, theirs), daemon=True)
-        # Ctrl-C reaches the whole group of processes; those that work leave it to this one to end them. What is
-        # ignored here stays ignored in a new program, so there is no moment in which it could strike.
+        # Ctrl-C is sent to all processes; workers ignore it, and this process terminates them. An ignored signal is
+        # inherited by the new process, so there is no moment at which it could be interrupted.
         before = signal.getsignal(signal.SIGINT)
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -140,26 +145,26 @@ class _Crew(Generic[Task, Result]):
         theirs.close()
         return _Worker(process, ours)
 
-    def _listen(self) -> None:
-        """Wait for messages of any process and handle them."""
-        heard = wait([worker.pipe for worker in self._workers])
-        for worker in [worker for worker in self._workers if worker.pipe in heard]:
+    def _receive(self) -> None:
+        """Wait for messages from workers and handle them."""
+        readable = wait([worker.pipe for worker in self._workers])
+        for worker in [worker for worker in self._workers if worker.pipe in readable]:
             try:
-                news: Any = worker.pipe.recv()
+                reply: Any = worker.pipe.recv()
             except _GONE:
-                self._bury(worker)
+                self._replace_dead(worker)
                 continue
-            if isinstance(news, ZhseqError):
-                raise news
+            if isinstance(reply, ZhseqError):
+                raise reply
             if worker.piece is None:
                 worker.ready = True
                 self._deaths[-1] = 0
             else:
-                self._done[worker.piece[0]] = news
+                self._done[worker.piece[0]] = reply
                 worker.piece = None
 
-    def _bury(self, worker: _Worker[Task]) -> None:
-        """Remove a dead process, and put its task back at the front of the queue."""
+    def _replace_dead(self, worker: _Worker[Task]) -> None:
+        """Remove a dead worker, and put its task back at the front of the queue."""
         self._workers.remove(worker)
         worker.pipe.close()
         worker.process.join(_PATIENCE)
@@ -198,17 +203,17 @@ class _Crew(Generic[Task, Result]):
 
 
 def _work(job: Job[Any, Any], pipe: Connection) -> None:
-    """Run in a worker process: do the tasks that come through the pipe until it is closed."""
-    news = _attempt(job.start)
-    function, news = news, (news if isinstance(news, ZhseqError) else None)
-    with suppress(*_GONE):  # the parent is gone, there is nobody to tell
+    """Main function of a worker process: do the tasks received from the pipe until it is closed."""
+    reply = _call_safely(job.start)
+    function, reply = reply, (reply if isinstance(reply, ZhseqError) else None)
+    with suppress(*_GONE):  # the parent has died
         while True:
-            pipe.send(news)
-            news = _attempt(function, pipe.recv())
+            pipe.send(reply)
+            reply = _call_safely(function, pipe.recv())
 
 
-def _attempt(call: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a call returns, or the error it raises; what raised once would do so in another process, too."""
+def _call_safely(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the result of a call, or the error that it raises, which is not retried."""
     try:
         return call(*arguments)
     except ZhseqError as error:

@@ -20,8 +20,8 @@ def write_card(directory: Path, recipe: object, texts: Sequence[str]) -> None:
 
     Args:
         directory: The checkpoint, `best` in the directory of a training.
-        recipe: The settings it was trained with.
-        texts: The training data, one line each.
+        recipe: Settings of the training.
+        texts: Descriptions of the training data, one line each.
     """
     config = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
     commands = directory.parent / COMMANDS_FILE

@@ -1,4 +1,4 @@
-"""Train a classifier of texts on a table of texts and labels, and score it: accuracy, F1 by label, confusions."""
+"""Recipe of the text classifier: training on a table of texts and labels, evaluation by accuracy and F1."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ if TYPE_CHECKING:
     from zhseq.batching import Array, Batch, Ints
 
 TEXT_NAMES, LABEL_NAMES = ("text", "文本"), ("label", "标签")
-"""Names of the two columns; a table without a row of names has the text first."""
+"""Names of the two columns; in a table without a header the text comes first."""
 
 
 @dataclass(frozen=True)
 class ClassifierDataConfig:
-    """What the classifier reads."""
+    """Settings of the training data."""
 
     tokens_per_batch: int = 4096
     """Padded characters in a batch."""
     vocab_size: int = 6000
     """Size of the vocabulary, the most frequent characters; with `--init` that of the initial model is kept."""
     max_characters: int = 512
-    """Characters of a text that are read; what comes after them is not."""
+    """Maximum number of characters of a text that are read."""
     verse: bool = False
     """The texts are poems: punctuation ends lines, and 《》 before the text is the title."""
     dev_share: float = 0.1
@@ -81,7 +81,7 @@ class ClassifierDataConfig:
 
 @dataclass(frozen=True)
 class ClassifierRecipe:
-    """All settings of a training of a classifier."""
+    """Settings of a training of a classifier."""
 
     data: ClassifierDataConfig = field(default_factory=ClassifierDataConfig)
     model: ClassifierShape = field(default_factory=ClassifierShape)
@@ -92,7 +92,7 @@ class ClassifierRecipe:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Texts and the label of each."""
+    """Texts with their labels."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
@@ -114,7 +114,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Train a classifier as the command line asks; return the exit status."""
+    """Train a classifier as the command line asks, and return the exit status."""
     recipe = override(ClassifierRecipe(), options.set)
     train, dev = read_labelled(options.train), read_labelled(options.dev) if options.dev else None
     if dev is None:
@@ -181,7 +181,7 @@ def read_labelled(path: Path) -> Labelled:
 def _cells(
     row: Sequence[str], columns: tuple[int, int], wide: int, where: Mapping[str, object], mark: str
 ) -> tuple[str, str]:
-    """Return text and label of a row, of which nothing may be left over."""
+    """Return text and label of a row, which must have no other fields."""
     if any(cell.strip() for cell in row[wide:]):
         raise InputError(
             "surplus_columns",
@@ -211,14 +211,14 @@ def _cells(
 
 
 def _columns(row: Sequence[str]) -> tuple[int, int]:
-    """Return the columns of text and label by a row of their names, or -1 twice for a row of data."""
+    """Return the indices of the columns of text and label from a header, or (-1, -1) if the row is not a header."""
     names = [cell.strip().lstrip("\ufeff").lower() for cell in row]
     columns = [next((names.index(name) for name in known if name in names), -1) for known in (TEXT_NAMES, LABEL_NAMES)]
     return (columns[0], columns[1]) if min(columns) >= 0 else (-1, -1)
 
 
 def _check_labels(path: Path, labels: Sequence[str]) -> None:
-    """Refuse a table from which nothing can be told apart."""
+    """Check that there are texts with at least two different labels."""
     counts = Counter(labels)
     if not counts:
         raise InputError("no_labelled_text", "{path}: expected texts and labels, found none", path=path)
@@ -233,7 +233,7 @@ def _check_labels(path: Path, labels: Sequence[str]) -> None:
 
 
 def hold_out(texts: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
-    """Part texts into some to train on and some to score on, of each label the share; equal texts stay together.
+    """Split texts into training and dev set, stratified by label; equal texts are in the same set.
 
     Raises:
         InputError: A label has fewer than two different texts.
@@ -256,7 +256,7 @@ def hold_out(texts: Labelled, share: float, seed: int) -> tuple[Labelled, Labell
     parts: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
     for text, label in zip(texts.texts, texts.labels, strict=True):
         parts[text in chosen].append((text, label))
-    if {label for _, label in parts[0]} != set(by_label):  # a text that bears two labels took the last of one away
+    if {label for _, label in parts[0]} != set(by_label):  # duplicate texts with different labels
         raise InputError(
             "held_out_all", "too few texts of some label are left to train on when some are held out; give <dev>"
         )
@@ -265,7 +265,7 @@ def hold_out(texts: Labelled, share: float, seed: int) -> tuple[Labelled, Labell
 
 
 class LabelledBatches(Sequence["Batch[Array]"]):
-    """The batches of one epoch: each text once."""
+    """Batches of an epoch: each text once."""
 
     def __init__(self, texts: Sequence[Ints], labels: Ints, tokens_per_batch: int, seed: tuple[int, int]) -> None:
         self.texts, self.labels = texts, labels
@@ -289,7 +289,7 @@ def train_classifier(
     init: str | None = None,
     resume: bool = False,
 ) -> Evaluation:
-    """Train a classifier and keep the best one in `directory`/best, by the mean of the labels' F1.
+    """Train a classifier and save the best one, by macro F1, in `directory`/best.
 
     Args:
         recipe: All settings.
@@ -329,7 +329,7 @@ def train_classifier(
 def build(
     recipe: ClassifierRecipe, texts: Sequence[str], labels: tuple[str, ...], init: str | None
 ) -> tuple[TextClassifier, Vocab]:
-    """Return a new classifier and its vocabulary; what a model to start from has learned is in it.
+    """Create a classifier and its vocabulary, initialised from another model if given.
 
     Raises:
         CheckpointError: `init` is missing, damaged, or neither a tagger nor a poem model.
@@ -346,7 +346,7 @@ def _config(recipe: ClassifierRecipe, vocab: Vocab, labels: tuple[str, ...], **s
 
 
 def _start_from(name: str, recipe: ClassifierRecipe, labels: tuple[str, ...]) -> tuple[TextClassifier, Vocab]:
-    """Take the characters of a tagger, or all but the output of a poem model, whose texts are verse."""
+    """Copy the character embeddings of a tagger, or all weights of a poem model except its output layer."""
     directory = checkpoint.resolve(name)
     if checkpoint.kind_of(directory) == POEM:
         trained, vocab = load_model(directory)
@@ -366,7 +366,7 @@ def _start_from(name: str, recipe: ClassifierRecipe, labels: tuple[str, ...]) ->
 
 
 def score(classifier: Classifier, texts: Labelled) -> dict[str, Any]:
-    """Score a classifier.
+    """Evaluate a classifier.
 
     Returns:
         `texts`; `accuracy`; `f1`, the mean of the labels'; `by_label`: precision, recall, F1 and texts of each; and
@@ -394,7 +394,7 @@ def score(classifier: Classifier, texts: Labelled) -> dict[str, Any]:
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """Return a report of `score` as a table to read."""
+    """Format a report of `score` as a table."""
     rows = [f"{report['texts']:,} texts: accuracy {report['accuracy']:.2%}, mean F1 {report['f1']:.2%}"]
     rows.append(f"{'precision':>9} {'recall':>7} {'F1':>7} {'texts':>7}  label")
     for label, each in report["by_label"].items():

@@ -1,4 +1,4 @@
-"""Train a small tagger on what larger ones say of raw text, beside the gold: `zhseq train distill`.
+"""Knowledge distillation: train a small tagger on raw text labelled by larger ones, in addition to the gold texts.
 
 The teachers vote as one model: a CRF whose emissions and transitions are the means of theirs, so that a tagging is as
 likely as the geometric mean of what each of them thinks of it.
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from zhseq.nn.crf import CRF
 
 LABELLED_FILE = "labelled.jsonl"
-_KEY = 8  # characters by which a text that is evaluated on is looked for in raw text
-_BATCH = 8192  # padded characters that the teachers read at once
+_KEY = 8  # characters of an evaluation text by which it is searched for in raw text
+_BATCH = 8192  # padded characters in a batch of the teachers
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class DistillRecipe:
     model: TaggerModelConfig = field(default_factory=TaggerModelConfig)
     training: TrainingConfig = field(default_factory=lambda: TaggerRecipe().training)
     characters: int = 10_000_000
-    """Characters of raw text that the teachers read; 0: everything."""
+    """Characters of raw text to label; 0: everything."""
     news_share: float = 0.15
     """Share of these from files whose name begins with `news`, if there are any."""
     mean_probability: float = 0.95
@@ -101,7 +101,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Label raw text, unless that was done before, and train the student; return the exit status."""
+    """Label raw text, unless this was done before, train the student, and return the exit status."""
     named = find_recipe(options.recipe)
     recipe = override(override(DistillRecipe(), named.settings), options.set)
     init = options.init or (own_tagger() if named.transfer else None)
@@ -121,16 +121,16 @@ def main(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Labels:
-    """What the teachers say of a batch under one head."""
+    """Predictions of the teachers for a batch and a head."""
 
     paths: npt.NDArray[np.int64]
-    """Tag of each character, (batch, length); -1 on padding."""
+    """Tag id of each character, (batch, length) int64; -1 at padding."""
     probabilities: npt.NDArray[np.float32]
-    """Probability of that tag, (batch, length); 0 on padding."""
+    """Probability of that tag, (batch, length); 0 at padding."""
 
 
 class Teachers:
-    """Several taggers that label as one."""
+    """An ensemble of taggers."""
 
     def __init__(self, parts: Sequence[tuple[SequenceTagger, TaggerFeatures]], device: str = "cpu") -> None:
         """Join taggers.
@@ -184,7 +184,7 @@ class Teachers:
 
 
 def label_texts(teachers: Teachers, text: str, target: Path, recipe: DistillRecipe, sources: Sources) -> None:
-    """Write the raw texts that the teachers are sure of to `target`, JSON lines as `read_tagged` reads them.
+    """Write the raw texts that the teachers label with confidence to `target`, as JSON lines for `read_tagged`.
 
     Texts that hold one of those that a source is evaluated on are left out.
 
@@ -215,7 +215,7 @@ def label_texts(teachers: Teachers, text: str, target: Path, recipe: DistillReci
 
 
 def sure_texts(teachers: Teachers, texts: EncodedTexts, recipe: DistillRecipe) -> Iterator[dict[str, object]]:
-    """Yield the texts that the teachers are sure of, with words and entities."""
+    """Yield the texts that the teachers label with confidence, with words and entities."""
     batches = length_buckets(texts.lengths, _BATCH, seed=(recipe.training.seed,))
     for rows in tqdm(batches, unit="batch", desc="labelling", disable=None):
         flat, lengths = gather_ragged(texts.points, texts.offsets, rows)
@@ -230,7 +230,7 @@ def sure_texts(teachers: Teachers, texts: EncodedTexts, recipe: DistillRecipe) -
 def _record(
     teachers: Teachers, labels: dict[str, Labels], index: int, length: int, recipe: DistillRecipe
 ) -> dict[str, object] | None:
-    """Return words and entities of a text, or None where the teachers are not sure or a name parts a word."""
+    """Return the words and entities of a text, or None if the teachers are uncertain or an entity splits a word."""
     record: dict[str, object] = {}
     borders: set[int] = set()
     for head, key, label in (("pos", "words", "pos"), ("ner", "entities", "label")):
@@ -241,7 +241,7 @@ def _record(
         probabilities = own.probabilities[index, :length]
         if probabilities.min() < recipe.least_probability:
             return None
-        if head == "pos":  # a word is as sure as the least sure of its tags; words cover a text without a gap
+        if head == "pos":  # the probability of a word is the minimum over its tags
             if np.minimum.reduceat(probabilities, starts).mean() < recipe.mean_probability:
                 return None
             borders = {0, *ends.tolist()}
@@ -253,10 +253,10 @@ def _record(
 
 
 class HeldOut:
-    """Texts that must not be trained on, looked for inside of others."""
+    """Evaluation texts, which must not occur in training texts."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        """Keep texts; those of less than eight characters stand everywhere and are not looked for."""
+        """Index texts; those of less than eight characters are ignored, because they occur in many texts."""
         self.by_key: dict[str, list[str]] = {}
         for text in texts:
             compact = _compact(text)
@@ -264,7 +264,7 @@ class HeldOut:
                 self.by_key.setdefault(compact[:_KEY], []).append(compact)
 
     def inside(self, text: str) -> bool:
-        """Tell whether one of the texts stands in another; blanks, width and script do not count."""
+        """Return whether a text contains one of the indexed texts, regardless of blanks, width and script."""
         compact = _compact(text)
         for start in range(len(compact) - _KEY + 1):
             if any(compact.startswith(known, start) for known in self.by_key.get(compact[start : start + _KEY], ())):
@@ -277,7 +277,7 @@ def _compact(text: str) -> str:
 
 
 def held_out_texts(sources: Sources, data: TaggerDataConfig) -> Iterator[TaggedText]:
-    """Yield the texts that the sources are evaluated on."""
+    """Yield the evaluation texts of the sources."""
     for head, own in sources.items():
         for source in own:
             if source.dev is not None:

@@ -1,4 +1,4 @@
-"""Train the poem language model: data with control prefixes, evaluation in bits per Han character, checkpoint."""
+"""Recipe of the poem language model: data with control prefixes, evaluation in bits per Han character, checkpoint."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ CONTROL_FIELDS = ("form", "dynasty", "author")
 
 @dataclass(frozen=True)
 class PoemDataConfig:
-    """What the model reads in training."""
+    """Settings of the training data."""
 
     tokens_per_batch: int = 4096
     """Padded symbols in a batch."""
     max_symbols: int = 100
-    """Longer poems are cut after the last line that fits."""
+    """Maximum length of a poem in symbols; longer poems are cut after the last line that fits."""
     vocab_size: int = 8800
     """Output vocabulary: characters and special symbols the model can write."""
     max_authors: int = 1000
-    """Authors with a control symbol of their own: those with the most poems."""
+    """Number of authors with a control symbol: those with the most poems."""
     drop_form: float = 0.1
     """Share of training poems without their form symbol."""
     drop_dynasty: float = 0.5
@@ -53,7 +53,7 @@ class PoemDataConfig:
     drop_title: float = 0.6
     """Share of training poems without their title."""
     dev_poems: int = 2000
-    """Poems of the four regulated forms on which the run is evaluated."""
+    """Number of dev poems, of the four regulated forms."""
 
     def __post_init__(self) -> None:
         for name in ("drop_form", "drop_dynasty", "drop_author", "drop_title"):
@@ -74,7 +74,7 @@ class PoemDataConfig:
 
 @dataclass(frozen=True)
 class PoemRecipe:
-    """All settings of a training of the poem model; the defaults made the shipped one."""
+    """Settings of a training of the poem model; the defaults are those of the shipped model."""
 
     data: PoemDataConfig = field(default_factory=PoemDataConfig)
     model: LanguageModelShape = field(default_factory=LanguageModelShape)
@@ -86,7 +86,7 @@ class PoemRecipe:
 
 
 def build_vocab(poems: Dataset, config: PoemDataConfig) -> tuple[Vocab, int]:
-    """Make the vocabulary of a training set.
+    """Build the vocabulary of a training set.
 
     Returns:
         The vocabulary and how many of its first symbols the model can write; the control symbols come after them.
@@ -105,7 +105,7 @@ def build_vocab(poems: Dataset, config: PoemDataConfig) -> tuple[Vocab, int]:
 
 
 def encode(poems: Dataset, vocab: Vocab, max_symbols: int) -> EncodedPoems:
-    """Turn a dataset of poems into flat arrays."""
+    """Convert a dataset of poems to flat arrays."""
     symbols, symbol_offsets = encode_texts(vocab, column(poems, "lines", joined_by=LINE_MARK), max_symbols)
     tunes = zip(column(poems, "tune"), column(poems, "title"), strict=True)
     named = [tune + title if tune not in title else title for tune, title in tunes]
@@ -124,7 +124,7 @@ def encode(poems: Dataset, vocab: Vocab, max_symbols: int) -> EncodedPoems:
 
 
 def column(poems: Dataset, name: str, *, joined_by: str | None = None) -> list[str]:
-    """Return a column as a list of strings; a list in each row is joined by Arrow, which takes no Python per line."""
+    """Return a column as a list of strings; lists in a row are joined by Arrow, which is faster than Python."""
     import pyarrow.compute
 
     values = poems.select_columns([name]).with_format("arrow")[:][name]
@@ -134,7 +134,7 @@ def column(poems: Dataset, name: str, *, joined_by: str | None = None) -> list[s
 
 
 class PoemBatches(Sequence[Batch[Tensor]]):
-    """The batches of one epoch: each poem once, each part of its prefix dropped at random."""
+    """Batches of an epoch: each poem once, with parts of its prefix dropped at random."""
 
     def __init__(self, poems: EncodedPoems, config: PoemDataConfig, bos_id: int, seed: int, epoch: int) -> None:
         self.poems = poems
@@ -157,7 +157,7 @@ class PoemBatches(Sequence[Batch[Tensor]]):
 
 
 def evaluator(poems: Dataset, vocab: Vocab, recipe: PoemRecipe) -> Callable[[LanguageModel], Evaluation]:
-    """Return a function that gives a model's bits per Han character on `poems`, form given, as `Evaluation`."""
+    """Return a function that evaluates a model in bits per Han character on `poems`, given their forms."""
     lines, forms = list(poems["lines"]), list(poems["form"])
 
     def evaluate(model: LanguageModel) -> Evaluation:
@@ -240,7 +240,7 @@ def train_poem(
 
 
 def continue_from(name: str, config: LanguageModelShape) -> tuple[LanguageModel, Vocab]:
-    """Load a poem model to train on; its sizes are kept, the dropout rates are those of `config`.
+    """Load a poem model for further training; its sizes are kept, the dropout rates are those of `config`.
 
     Attention that `config` asks for and the model does not have is added to it.
 
@@ -257,6 +257,6 @@ def continue_from(name: str, config: LanguageModelShape) -> tuple[LanguageModel,
 
 
 def save(directory: Path, model: LanguageModel, vocab: Vocab, training: dict[str, Any]) -> None:
-    """Write a poem model as a checkpoint directory; `training` records how it was made."""
+    """Save a poem model as a checkpoint directory, with a record of its training."""
     config = {"kind": KIND, "version": 1, "model": to_dict(model.config), "training": training}
     checkpoint.save(directory, config=config, tensors=model.state_dict(), files={VOCAB_FILE: vocab.save})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zhseq.poetry.prosody.tunes import Stanzas
 
 _STANZA_SOURCE = "poetry-source"
-"""The one source that keeps the stanzas of ci apart, as paragraphs."""
+"""The source that marks the stanzas of ci, as paragraphs."""
 
 
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
@@ -25,7 +25,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Learn from the training split, write `prosody.json` and print what it holds."""
+    """Learn prosody from the training split, write `prosody.json` and print a summary."""
     learned = learn_prosody()
     prosody = learned.prosody
     prosody.save(options.output)

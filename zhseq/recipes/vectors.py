@@ -1,4 +1,4 @@
-"""Train character, bigram and word vectors on raw text: what the tagger starts from.
+"""Train character, bigram and word vectors on raw text, to initialise the embeddings of a tagger.
 
 All three are skip-gram vectors with negative sampling (Mikolov et al., 2013) by gensim, over the same lines of text:
 once as characters, once as overlapping pairs of characters, once as dictionary words in jieba's segmentation.
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 UNITS = ("char", "bigram", "word")
-"""What has vectors; each has a list `UNIT.txt` and a table `UNIT` in `vectors.safetensors`."""
+"""Units with vectors; each has a list `UNIT.txt` and a table `UNIT` in `vectors.safetensors`."""
 TABLES_FILE = "vectors.safetensors"
 _LINES_AT_ONCE = 2000
 
 
 @dataclass(frozen=True)
 class VectorsRecipe:
-    """Settings of the vectors; model cards say which ones the shipped taggers began with."""
+    """Settings of the vectors; the model cards record those of the shipped taggers."""
 
     characters: int = 20_000_000
     """Characters of text to read, taken from all files of the corpus; 0: everything."""
@@ -47,11 +47,11 @@ class VectorsRecipe:
     word_dim: int = 50
     """Embedding size of words."""
     char_min_count: int = 5
-    """Rarer characters get no vector."""
+    """Minimum frequency of a character."""
     bigram_min_count: int = 20
-    """Rarer bigrams get no vector."""
+    """Minimum frequency of a bigram."""
     word_min_count: int = 5
-    """Rarer words get no vector."""
+    """Minimum frequency of a word."""
     window: int = 5
     """Context window on each side, in characters, bigrams or words."""
     epochs: int = 2
@@ -88,7 +88,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Train vectors as the command line asks; return the exit status."""
+    """Train vectors as the command line asks, and return the exit status."""
     recipe = override(VectorsRecipe(), options.set)
     sizes = train_vectors(find_files(options.text), recipe, options.output)
     print(", ".join(f"{size} {unit}s" for unit, size in sizes.items()) + f"; vectors in {options.output}")
@@ -170,7 +170,7 @@ def _bigrams(text: str) -> list[str]:
 
 
 def _segmented(texts: Iterable[str]) -> Iterator[str]:
-    """Segment by jieba's dictionary alone: a word its statistics invent could never be looked up again."""
+    """Segment by jieba's dictionary without its model of unknown words, which could not be looked up later."""
     import logging
 
     import jieba
@@ -186,7 +186,7 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 
 
 def _skip_gram(tokens: Path, dim: int, min_count: int, recipe: VectorsRecipe) -> tuple[list[str], Vectors]:
-    """Return the units, the most frequent first, and their vectors scaled to a mean length of 1."""
+    """Return the units, most frequent first, and their vectors scaled to a mean norm of 1."""
     try:
         from gensim.models import Word2Vec
     except ImportError as error:
@@ -224,7 +224,7 @@ def save_vectors(directory: Path, tables: dict[str, tuple[list[str], Vectors]]) 
 
 
 def load_vectors(directory: Path) -> dict[str, tuple[list[str], Vectors]]:
-    """Read what `save_vectors` wrote: for each unit its symbols, the most frequent first, and (symbols, dim) float32.
+    """Read vectors written by `save_vectors`: for each unit its symbols, by frequency, and (symbols, dim) float32.
 
     Raises:
         CheckpointError: A file is missing or damaged.

@@ -24,7 +24,7 @@ SECTION_MARGIN = 512
 """Characters after the target length of a section that are searched for a place to end it."""
 _BLOCK_LINES = 1024  # most lines that are tagged together
 _BLOCK_CHARACTERS = 48_000  # most characters of a block, to bound memory whatever the length of a line
-_CACHED_SHAPES = 128  # single texts have few different shapes, and PyTorch is faster if it caches them
+_CACHED_SHAPES = 128  # single texts have few shapes, and PyTorch is faster with cached shapes
 
 
 class Tagger:

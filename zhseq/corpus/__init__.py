@@ -1,4 +1,4 @@
-"""Corpora: where they come from, how they are fetched, and readers that turn them into data sets. Imports no torch."""
+"""Corpora: manifest, download, readers of upstream formats, merging and statistics. Does not import torch."""
 
 from zhseq.corpus.poems import SPLITS, DropReport, drop_report, load_poems, select_split
 from zhseq.corpus.poetry import POETRY_SOURCES

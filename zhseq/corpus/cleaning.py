@@ -1,7 +1,7 @@
-"""Clean verse: raw records -> lines of simplified Han characters, names of tunes, a reason for each drop.
+"""Clean poems: raw records -> lines of simplified Han characters, tune names, and a reason for each dropped record.
 
-All text of a source is laid end to end in one array of code points; classes, breaks and lines are found for the whole
-array at once, so the cost does not depend on the number of poems. The result is held in columns, likewise end to end.
+All texts of a source are concatenated to one array of code points, and character classes, breaks and lines are computed
+for the whole array at once, so the cost does not depend on the number of poems. The result is stored in columns.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Get a corpus from upstream, a mirror or a directory into `corpora/`, verified, all of it or nothing.
+"""Fetch a corpus from upstream, a mirror or a directory into `corpora/`, with verification and atomically.
 
-Files come over connections that break: what has arrived is kept, and the rest asked for by HTTP Range.
+Interrupted downloads are resumed with HTTP range requests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Merge the poetry corpora: read, clean, drop copies, split, and keep the result as Arrow files for the next time.
+"""Merge the poetry corpora: read, clean, deduplicate, split, and cache the result as Arrow files.
 
 Two poems are one when half of the lines of the shorter one agree. Lines become 64-bit hashes, poems that share a hash
 become candidate pairs, and shared lines are counted by sorting the pairs: the cost grows with the number of lines, not

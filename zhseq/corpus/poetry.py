@@ -1,4 +1,4 @@
-"""Read the upstream poetry formats: files as published -> raw records, nothing cleaned or dropped yet."""
+"""Readers of the upstream poetry formats: published files -> raw records, before any cleaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell which corpora there are, where they come from and where they are put."""
+"""Manifest of the corpora: upstream sources, licences, checksums, and local directories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Count what a corpus holds: the merged poems, what was dropped, the files of any corpus; in tables and one picture."""
+"""Statistics of corpora: merged poems, dropped records, and files, as tables and a figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read tagged corpora: any of the upstream formats -> texts with spans, and their split into train and dev."""
+"""Read tagged corpora in any of the supported formats as texts with spans, and split them into train and dev."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ _READERS: dict[str, Callable[[Source], Iterator[TaggedText]]] = {
 FORMATS = ("auto", *_READERS, "parallel", "datasets")
 
 _LONGEST_LABEL = 64
-_SAMPLE = 200  # lines by which a format is told
-_SHARE = 0.9  # of them must look right: a broken line is the reader's to report, not a reason to guess otherwise
+_SAMPLE = 200  # lines from which a format is detected
+_SHARE = 0.9  # share of lines that must match a format; invalid lines are reported by its reader
 _SLASHED = re.compile(r"\S+/[A-Za-z]+(?:\][A-Za-z.]+)*$")
 _COMPOUND = re.compile(r".+/[a-z]+\](?:nt|ns|nz|nr|i|l)$")
 _CLUENER = re.compile(r'"label"\s*:\s*\{')  # our own format has labels, too, but as strings
@@ -75,11 +75,11 @@ class _Part:
     """A part of a corpus of the registry.
 
     Attributes:
-        path: File below the directory of the corpus, or a pattern for several that are read one after the other.
+        path: File relative to the directory of the corpus, or a glob pattern for several files.
         format: One of `FORMATS`.
-        begin: First text of the file to take.
-        end: Text before which to stop, or None.
-        block: So many texts in a row count as one document, where upstream cut running text and lost the borders.
+        begin: Index of the first text.
+        end: Index of the end, exclusive, or None.
+        block: Number of consecutive texts that are treated as one document, if upstream has no document borders.
     """
 
     path: str
@@ -122,7 +122,7 @@ _PARTS: dict[str, dict[str, _Part]] = {
 
 
 def named_parts() -> list[str]:
-    """Return every name that `read_tagged` knows: `NAME` for the train part and `NAME:PART`."""
+    """Return the names of all parts for `read_tagged`: `NAME` for the train part, and `NAME:PART`."""
     return [name if part == "train" else f"{name}:{part}" for name, parts in _PARTS.items() for part in parts]
 
 
@@ -130,14 +130,16 @@ def read_tagged(source: str | Path, *, format: str = "auto", task: str | None = 
     """Read tagged texts.
 
     Args:
-        source: A file; a corpus of the registry, `msra_ner` (its train part) or `weibo_ner:dev`; or a data set, a
-            folder or hub name with or without `:SPLIT`.
-        format: One of `FORMATS`; `auto` tells it from the content.
-        task: `pos` or `ner`: texts must have words or entities, and the other kind is dropped. By default all is kept.
+        source: A file; a corpus of the registry, `msra_ner` (its train part) or `weibo_ner:dev`; or a Hugging Face
+            data set, a folder or hub name, optionally with `:SPLIT`.
+        format: One of `FORMATS`; `auto` detects it from the content.
+        task: `pos` or `ner` if texts must have words or entities; other annotation is then dropped. By default all
+            annotation is kept.
 
     Raises:
         ConfigError: Unknown format, task or part.
-        CorpusError: The source is missing, empty, or a line is broken (names file, line and what was expected).
+        CorpusError: The source is missing, empty, or a line is invalid (the message names file, line and what was
+            expected).
     """
     if format not in FORMATS:
         raise ConfigError(
@@ -164,7 +166,7 @@ def read_tagged(source: str | Path, *, format: str = "auto", task: str | None = 
 
 
 def _check_labels(texts: Iterable[TaggedText], name: str) -> None:
-    """Refuse labels that could not be shown or stored: they stand in checkpoints and on terminals."""
+    """Reject labels that are too long or not printable, because they are stored in checkpoints and shown."""
     labels = {span.label for text in texts for spans in (text.words, text.entities) for span in spans or ()}
     for label in sorted(labels):
         if len(label) > _LONGEST_LABEL or not label.isprintable():
@@ -178,15 +180,15 @@ def _check_labels(texts: Iterable[TaggedText], name: str) -> None:
 
 
 def split_dev(texts: Sequence[TaggedText], share: float, seed: int) -> tuple[list[TaggedText], list[TaggedText]]:
-    """Cut a dev set off, by whole documents, after repeated texts have been dropped.
+    """Split texts into train and dev set by whole documents, after removing duplicates.
 
     Args:
         texts: All texts.
-        share: Part of the characters that goes to dev, between 0 and 1.
-        seed: The same seed gives the same division.
+        share: Share of the characters for the dev set, between 0 and 1.
+        seed: Random seed of the split.
 
     Returns:
-        Train and dev, each in the order of `texts`. No text of one occurs in the other, in any script or width.
+        Train and dev set, each in the order of `texts`. No text of one occurs in the other, in any script or width.
     """
     if not 0 < share < 1:
         raise ConfigError("impossible_share", "Expected a share between 0 and 1 for dev, found {share}.", share=share)
@@ -206,7 +208,7 @@ def split_dev(texts: Sequence[TaggedText], share: float, seed: int) -> tuple[lis
 
 
 def drop_repeats(texts: Iterable[TaggedText], seen: Iterable[TaggedText] = ()) -> list[TaggedText]:
-    """Keep the first of equal texts, and none that is among `seen`; blanks, width and script do not count."""
+    """Remove duplicates, and texts that occur in `seen`, ignoring blanks, width and script; keep the first of each."""
     known = {_key(text) for text in seen}
     kept = []
     for text in texts:
@@ -235,7 +237,7 @@ def _find_part(name: str, part: str) -> _Part:
 
 
 def _read_files(folder: Path, part: _Part) -> tuple[Source, list[TaggedText]]:
-    """Read all files of a part, in the order of their names."""
+    """Read all files of a part, sorted by name."""
     texts: list[TaggedText] = []
     repairs: RepairCount = Counter()
     notes: list[Message] = []
@@ -262,7 +264,7 @@ def _read(path: str | Path, format: str) -> tuple[Source, list[TaggedText]]:
 
 
 def _is_dataset(name: str) -> bool:
-    """Tell whether a name is a folder, or not a file but of the form of a hub name."""
+    """Return whether a name is a folder, or has the form of a hub name and is not a file."""
     path = Path(name)
     if path.is_file():
         return False
@@ -296,17 +298,17 @@ def _open(path: Path) -> Source:
 
 
 def _lines(text: str) -> list[str]:
-    """Cut a text into lines: at line feeds and carriage returns, or at U+0085, U+2028 and others if they are more."""
+    """Split a text into lines at line feeds and carriage returns, or at U+0085, U+2028 etc. if these are more."""
     lines = cut_lines(text)
     others = text.splitlines()
     return others if len(others) > 2 * len(lines) and not text.startswith("{") else lines
 
 
 def _array(text: str, name: str) -> list[str]:
-    """Return the objects of a JSON array, each as one line; nothing for all other texts.
+    """Return the objects of a JSON array, each as one line; an empty list for other texts.
 
     Raises:
-        CorpusError: The array is damaged.
+        CorpusError: The array is invalid.
     """
     if not _ARRAY.match(text):
         return []

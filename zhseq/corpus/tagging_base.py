@@ -1,4 +1,4 @@
-"""Define what all readers of tagged text share: the record, the open file, and how tokens are joined to text."""
+"""Shared parts of the readers of tagged text: records, sources, and joining tokens to text."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OVERLAP = "entity that overlaps a longer one, left out"
 
 @dataclass(frozen=True, slots=True)
 class TaggedText:
-    """One text with its labels.
+    """A text with its annotation.
 
     Attributes:
-        text: Upstream's characters, not normalised.
-        words: Words in order, with their part of speech as label (empty where there is segmentation only); None where
-            the corpus does not mark words.
-        entities: Entities in order, without overlap; None where the corpus does not mark entities.
-        document: Name of the document it belongs to.
+        text: The text as in the source, not normalised.
+        words: Words in order, with their part-of-speech tag as label (empty if segmented only); None if words are not
+            annotated.
+        entities: Entities in order, without overlap; None if entities are not annotated.
+        document: Name of the document that the text belongs to.
     """
 
     text: str
@@ -36,16 +36,16 @@ class TaggedText:
 
 @dataclass(frozen=True)
 class TaggedCorpus:
-    """Texts read from one place, and what had to be mended on the way."""
+    """Texts of a source, with counts of repaired defects."""
 
     texts: list[TaggedText]
     repairs: RepairCount
     name: str
     notes: tuple[Message, ...] = ()
-    """What looks as if the file were not what it was read as."""
+    """Notes on signs that the format was detected wrongly."""
 
     def report(self) -> str:
-        """Say in one line how much was read and what was mended, and each note in a line of its own."""
+        """Return a summary of texts and repairs in one line, followed by one line per note."""
         characters = sum(len(text.text) for text in self.texts)
         mended = "".join(f"; {count:,} x {reason}" for reason, count in sorted(self.repairs.items()))
         read = f"{self.name}: {len(self.texts):,} texts, {characters:,} characters{mended}"
@@ -54,7 +54,7 @@ class TaggedCorpus:
 
 @dataclass
 class Source:
-    """A file being read: its lines without line ends, and the repairs made so far."""
+    """A file that is read: its lines without line ends, and counts of repairs."""
 
     name: str
     lines: Sequence[str]
@@ -62,7 +62,7 @@ class Source:
     notes: list[Message] = field(default_factory=list)
 
     def error(self, index: int, expected: Message) -> CorpusError:
-        """Make the error for a line; `index` counts from 0."""
+        """Create the error for a line with an index from 0."""
         line = self.lines[index]
         shown = line if len(line) <= 60 else line[:57] + "..."
         return CorpusError(
@@ -75,15 +75,15 @@ class Source:
         )
 
     def document(self, index: int) -> str:
-        """Return the name of the document of a text that stands alone."""
+        """Return the document name of a text that is a document of its own."""
         return f"{self.name}#{index + 1}"
 
 
-_LONG_TEXT = 2000  # characters: hardly a sentence, and hardly a paragraph
+_LONG_TEXT = 2000  # characters; longer than a sentence or paragraph
 
 
 def note_long_texts(source: Source, texts: Sequence[TaggedText]) -> None:
-    """Note texts that are so long that the blank lines between sentences seem to be missing."""
+    """Note texts so long that the empty lines between sentences seem to be missing."""
     long = [text for text in texts if len(text.text) > _LONG_TEXT]
     if long:
         source.notes.append(
@@ -106,7 +106,7 @@ _BILOU = str.maketrans("LU", "ES")
 
 
 def without_bilou(tags: Sequence[str]) -> list[str]:
-    """Return tags of the scheme BILOU (L ends, U is a span of one) as those of BIOES, all others as they are."""
+    """Convert tags of the scheme BILOU to BIOES; other tags are unchanged."""
     kinds = set(tags)
     bilou = all(kind[:1] in "BILOU" and (kind[1:2] in ("", "-", "_")) for kind in kinds if kind)
     if bilou and any(kind[0] in "LU" for kind in kinds if kind):
@@ -115,7 +115,7 @@ def without_bilou(tags: Sequence[str]) -> list[str]:
 
 
 def count_labels(texts: Iterable[TaggedText]) -> dict[str, Counter[str]]:
-    """Count how often each label occurs: of words under `pos`, of entities under `ner`, the most frequent first."""
+    """Count the labels of words under `pos`, and of entities under `ner`, most frequent first."""
     counts: dict[str, Counter[str]] = {"pos": Counter(), "ner": Counter()}
     for text in texts:
         counts["pos"].update(span.label for span in text.words or ())
@@ -124,17 +124,17 @@ def count_labels(texts: Iterable[TaggedText]) -> dict[str, Counter[str]]:
 
 
 def label_report(texts: Iterable[TaggedText]) -> str:
-    """Say in one line how often each label occurs."""
+    """Return the counts of labels in one line."""
     shown = [f"{label or 'word'} {count:,}" for found in count_labels(texts).values() for label, count in found.items()]
     return "labels: " + ", ".join(shown)
 
 
 FEW = 5
-"""A label that occurs less often than this is hardly learned, and may be a misspelling of another."""
+"""Labels with fewer occurrences are hardly learned, and may be misspellings."""
 
 
 def rare_labels(texts: Iterable[TaggedText]) -> list[Message]:
-    """Return a warning for each label that occurs less than `FEW` times; labels spelled much like it are named."""
+    """Return a warning for each label that occurs less than `FEW` times, with similarly spelled labels."""
     warnings = []
     for counts in count_labels(texts).values():
         for label, count in counts.items():
@@ -156,9 +156,9 @@ def _rare_label(label: str, count: int, near: Sequence[str]) -> Message:
 
 
 def join_tokens(tokens: Iterable[str]) -> list[str]:
-    """Return the tokens as they stand in running text: a blank goes before a token where two Latin words meet.
+    """Prepend a blank to tokens that follow another Latin word, to restore running text.
 
-    Upstream columns lose the blanks of the text they come from; Chinese has none to lose.
+    Column formats lose the blanks of the text.
     """
     pieces: list[str] = []
     latin_before = False
@@ -170,7 +170,7 @@ def join_tokens(tokens: Iterable[str]) -> list[str]:
 
 
 def longest_first(spans: Iterable[Span], repairs: RepairCount) -> tuple[Span, ...]:
-    """Leave out entities that overlap a longer (or, if as long, earlier) one; a span given twice is kept once."""
+    """Remove entities that overlap a longer, or equally long but earlier one, and duplicates."""
     kept: list[Span] = []
     taken: set[int] = set()
     for span in sorted(set(spans), key=lambda span: (span.start - span.end, span.start, span.label)):

@@ -1,4 +1,4 @@
-"""Readers of JSON lines (our own, with the texts or apart from them; CLUENER) and of data sets with tokens and tags."""
+"""Readers of JSON lines (zhseq's format with or without texts, CLUENER) and of Hugging Face data sets."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def read_jsonl(source: Source) -> Iterator[TaggedText]:
 
 
 def read_detached(source: Source) -> Iterator[TaggedText]:
-    """Read labels that stand apart from their texts, which are others' and lie in the corpus `raw`.
+    """Read annotation that is stored separately from its texts, which are in the corpus `raw`.
 
     One object a line, that of `read_jsonl` with the place of the text instead of it: `{"file", "line", "start", "end"}`
     for the characters `start` to `end` (half-open) of the line of the raw file whose `line_key` is `line`.
 
     Raises:
-        CorpusError: The raw text is not there, or has not the line.
+        CorpusError: The raw text is missing, or does not contain the line.
     """
     wanted: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     for index, record in _parsed(source):
@@ -74,12 +74,12 @@ def read_detached(source: Source) -> Iterator[TaggedText]:
 
 
 def line_key(line: str) -> str:
-    """Return by what labels apart from their texts name a line: 16 hexadecimal digits of its SHA-256."""
+    """Return the key of a line of raw text: the first 16 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(line.encode()).hexdigest()[:16]
 
 
 def _lines_of(file: str, keys: set[str]) -> dict[str, str]:
-    """Return those lines of a raw file that are wanted, by their keys."""
+    """Return the lines of a raw file with the given keys, by key."""
     path = corpus_folder("raw", corpora_root()) / Path(file).name
     try:
         text = path.read_text(encoding="utf-8")
@@ -89,7 +89,7 @@ def _lines_of(file: str, keys: set[str]) -> dict[str, str]:
 
 
 def _labelled(source: Source, objects: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[TaggedText]:
-    """Read the words and entities of objects with a text."""
+    """Read words and entities of JSON objects with texts."""
     records = left_out = 0
     for index, record in objects:
         text = record["text"]
@@ -122,7 +122,7 @@ def _labelled(source: Source, objects: Iterable[tuple[int, dict[str, Any]]]) -> 
 
 
 def _from_doccano(record: dict[str, Any]) -> None:
-    """Write the entities of doccano as ours."""
+    """Convert entities in doccano's format."""
     for key in ("label", "labels"):
         marks = record.get(key)
         if "entities" not in record and isinstance(marks, list):
@@ -136,7 +136,7 @@ def _from_doccano(record: dict[str, Any]) -> None:
 
 
 def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], items: Any) -> list[Span]:
-    """Read one list of spans and check it against the text."""
+    """Read a list of spans and validate it against the text."""
     key, label, example = kind
     spans = []
     if not isinstance(items, list):
@@ -191,7 +191,7 @@ def read_cluener(source: Source) -> Iterator[TaggedText]:
 
 
 def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Parse the lines that are not blank, each an object with a text."""
+    """Parse the lines that are not blank, each a JSON object with a text."""
     for index, record in _parsed(source):
         if not isinstance(record.get("text"), str):
             raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"; the line'))
@@ -297,7 +297,7 @@ def _load(name: str) -> Any:
         folder = Path(location)
         stored = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
         loaded = datasets.load_from_disk(location) if stored else datasets.load_dataset(location)
-    except Exception as error:  # the library raises whatever its many loaders raise
+    except Exception as error:  # datasets passes on errors of its many loaders
         raise CorpusError(
             "no_data_set",
             "{location}: expected a file, a known corpus or a data set, and none could be loaded ({error}).",
@@ -322,7 +322,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _label_names(feature: Any) -> list[str] | None:
-    """Return the names behind the numbers of a column of class labels, or None for a column of texts."""
+    """Return the label names of a column of class labels, or None for a column of strings."""
     inner = getattr(feature, "feature", feature[0] if isinstance(feature, list) else feature)
     names = getattr(inner, "names", None)
     return None if names is None else list(names)
@@ -338,12 +338,12 @@ def _scheme(name: str, column: str, kinds: Sequence[str]) -> str:
 
 
 def _each(tags: Sequence[str]) -> list[Span]:
-    """Make every token a span."""
+    """Convert every token to a span."""
     return [Span(index, index + 1, tag) for index, tag in enumerate(tags)]
 
 
 def _in_characters(spans: Iterable[Span], tokens: Sequence[str], pieces: Sequence[str]) -> tuple[Span, ...]:
-    """Turn spans of tokens into spans of characters."""
+    """Convert spans of tokens to spans of characters."""
     ends = [0]
     for piece in pieces:
         ends.append(ends[-1] + len(piece))

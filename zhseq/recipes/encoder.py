@@ -1,4 +1,4 @@
-"""Train the encoder of the tagger on raw text before it sees a tag: it guesses hidden characters."""
+"""Recipe for pretraining the encoder of the tagger on raw text, as a masked language model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DEV_PIECES = 1500
 
 @dataclass(frozen=True)
 class EncoderRecipe:
-    """Settings; model cards say which ones made the encoders of the shipped taggers."""
+    """Settings of the pretraining; the model cards record those of the shipped taggers."""
 
     data: TaggerDataConfig = field(default_factory=lambda: TaggerDataConfig(tokens_per_batch=4096))
     model: TaggerModelConfig = field(
@@ -54,7 +54,7 @@ class EncoderRecipe:
     hidden_share: float = 0.15
     """Share of the characters that are masked."""
     widen_to: int = 0
-    """Units in each direction of the LSTM that an encoder given with `--init` is widened to; 0: as many as it has."""
+    """LSTM units per direction to which an encoder given with `--init` is widened; 0: unchanged."""
 
     def __post_init__(self) -> None:
         if not 0 < self.hidden_share < 1 or not 0 <= self.news_share <= 1 or min(self.characters, self.widen_to) < 0:
@@ -65,7 +65,7 @@ class EncoderRecipe:
 
 
 class MaskedBatches(Sequence["Batch[Array]"]):
-    """The batches of one epoch over raw text; which characters are hidden depends on the seed and the batch alone."""
+    """Batches of an epoch over raw text; the masked characters depend on seed and batch index only."""
 
     def __init__(
         self, texts: EncodedTexts, features: TaggerFeatures, tokens_per_batch: int, share: float, seed: tuple[int, int]
@@ -74,9 +74,9 @@ class MaskedBatches(Sequence["Batch[Array]"]):
 
         Args:
             texts: Raw text in pieces.
-            features: What turns them into batches.
-            tokens_per_batch: Most padded characters in a batch.
-            share: Share of the characters that are hidden.
+            features: Converts texts to batches.
+            tokens_per_batch: Maximum number of padded characters in a batch.
+            share: Share of the characters that are masked.
             seed: Seed of the run, and epoch.
         """
         from zhseq.batching import length_buckets
@@ -121,7 +121,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Train an encoder as the command line asks; return the exit status."""
+    """Pretrain an encoder as the command line asks, and return the exit status."""
     recipe = override(EncoderRecipe(), options.set)
     sources = find_recipe(options.recipe).sources
     start = Start(options.vectors, options.init, lists=options.lists, units=recipe.widen_to)
@@ -136,18 +136,18 @@ def main(options: argparse.Namespace) -> int:
 def train_encoder(
     recipe: EncoderRecipe, sources: Sources, text: str, directory: Path, start: Start, *, resume: bool = False
 ) -> Evaluation:
-    """Train an encoder and keep it in `directory`/best, as a tagger whose heads have learned nothing.
+    """Pretrain an encoder and save the best one in `directory`/best, as a tagger with untrained heads.
 
     Args:
-        recipe: All settings.
-        sources: Texts of the tagger that it is for, by head: they decide on characters, bigrams, words and tags.
-        text: Raw text, as for the vectors.
-        directory: The run.
-        start: What to start from: a directory of vectors, or a tagger whose encoder has read before.
-        resume: Go on with the run that is there.
+        recipe: Settings.
+        sources: Training texts of the later tagger, by head, which determine its vocabularies and tags.
+        text: Raw text: a corpus, a directory or a file.
+        directory: Output directory.
+        start: Initial weights: pretrained vectors or a tagger.
+        resume: Whether to resume the run in `directory`.
 
     Raises:
-        CorpusError: A corpus is missing or broken, or there is no raw text.
+        CorpusError: A corpus is missing or invalid, or there is no raw text.
     """
     import torch
 
@@ -183,10 +183,10 @@ def train_encoder(
 
 
 def read_raw(text: str, recipe: EncoderRecipe) -> tuple[EncodedTexts, EncodedTexts]:
-    """Read raw text in pieces; the first ones, in the random order of the sample, are held out.
+    """Read a sample of raw text in pieces, and hold out a random part.
 
     Returns:
-        Held-out texts and texts to train on.
+        Held-out texts and training texts.
     """
     from zhseq.recipes.tagged_texts import encode_pieces
     from zhseq.recipes.vectors import VectorsRecipe, find_files, sample_lines
@@ -207,7 +207,7 @@ def read_raw(text: str, recipe: EncoderRecipe) -> tuple[EncodedTexts, EncodedTex
 
 
 def evaluator(batches: MaskedBatches, precision: str) -> Callable[[MaskedLanguageModel], Evaluation]:
-    """Return a function that scores a model by how surprising the hidden characters of `batches` are to it."""
+    """Return a function that evaluates a model by the cross-entropy of the masked characters of `batches`, in bits."""
     import torch
 
     from zhseq.device import autocast

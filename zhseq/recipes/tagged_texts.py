@@ -1,4 +1,4 @@
-"""Tagged texts: the sources that a tagger's heads learn from, read and encoded as flat arrays, and their batches."""
+"""Training data of the tagger: read the sources of its heads, encode them as flat arrays, and form batches."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _FINAL_MARKS = codepoints("。!?;…")
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """Pieces of texts without blanks, one after the other, with their spans and (for training) tags."""
+    """Concatenated pieces of texts without blanks, with their gold spans and, for training, tags."""
 
     points: CodePoints
     """Normalised code points, (characters,)."""
     offsets: Ints
-    """Where each piece begins, and the end of the last, (pieces + 1,)."""
+    """Start of each piece, and the end of the last, (pieces + 1,)."""
     spans: tuple[tuple[Span, ...], ...]
-    """Gold spans of each piece, in characters of the piece."""
+    """Gold spans of each piece, in offsets of the piece."""
     tags: npt.NDArray[np.int64]
-    """Tag ids, (characters,); empty where there is no table of tags yet."""
+    """Tag ids, (characters,) int64; empty before `with_tags`."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -48,19 +48,19 @@ class EncodedTexts:
         return np.diff(self.offsets)
 
     def with_tags(self, table: TagTable) -> EncodedTexts:
-        """Return the texts with the ids of their tags."""
+        """Return the texts with tag ids of a table."""
         pairs = zip(self.spans, self.lengths.tolist(), strict=True)
         tags = [ids_from_spans(spans, length, table) for spans, length in pairs]
         return EncodedTexts(self.points, self.offsets, self.spans, np.concatenate(tags))
 
 
 def encode_pieces(texts: Iterable[tuple[str, Sequence[Span]]], limit: int, *, covered: bool) -> EncodedTexts:
-    """Normalise texts, leave out blanks and cut them into pieces.
+    """Normalise texts, remove blanks and split them into pieces.
 
     Args:
         texts: Texts and their spans.
-        limit: Most characters of a piece. A cut through a span drops that piece of text from both sides of it.
-        covered: Every character must belong to a span, as in word segmentation; pieces where one does not are left out.
+        limit: Maximum length of a piece in characters. If a span crosses a cut, the pieces on both sides are dropped.
+        covered: Whether every character must belong to a span, as in word segmentation; other pieces are dropped.
     """
     points: list[CodePoints] = []
     kept: list[tuple[Span, ...]] = []
@@ -84,7 +84,7 @@ def encode_pieces(texts: Iterable[tuple[str, Sequence[Span]]], limit: int, *, co
 
 
 def concatenate(parts: Sequence[EncodedTexts]) -> EncodedTexts:
-    """Return the pieces of several texts, one after the other, without tags."""
+    """Concatenate texts, without tags."""
     offsets = [np.zeros(1, dtype=np.int64)]
     for part in parts:
         offsets.append(part.offsets[1:] + offsets[-1][-1])
@@ -94,15 +94,15 @@ def concatenate(parts: Sequence[EncodedTexts]) -> EncodedTexts:
 
 
 def _end_alone(texts: EncodedTexts) -> npt.NDArray[np.bool_]:
-    """Tell of each piece whether its last character can go without cutting through a span, (pieces,)."""
+    """Return whether the last character of each piece can be removed without splitting a span, (pieces,)."""
     pairs = zip(texts.spans, texts.lengths.tolist(), strict=True)
     return np.array([not spans or spans[-1].end < size or spans[-1].start == size - 1 for spans, size in pairs])
 
 
 class TaggerBatches(Sequence[Batch[Array]]):
-    """The batches of one epoch: each piece as often as its weight says, heads mixed, some without their final mark.
+    """Batches of an epoch: heads mixed, pieces repeated by their weights, final punctuation dropped at random.
 
-    A head that learned from whole sentences alone would expect a full stop at the end of every text.
+    Otherwise a head trained on complete sentences would expect a full stop at the end of every text.
     """
 
     def __init__(
@@ -118,12 +118,12 @@ class TaggerBatches(Sequence[Batch[Array]]):
         """Create from the texts of each head.
 
         Args:
-            texts: By head, with tags.
-            features: What turns them into batches.
-            tokens_per_batch: Most padded characters in a batch.
-            drop_mark: Share of the pieces whose final mark is dropped.
+            texts: Texts with tags, by head.
+            features: Converts texts to batches.
+            tokens_per_batch: Maximum number of padded characters in a batch.
+            drop_mark: Share of the pieces whose final punctuation mark is dropped.
             seed: Seed of the run, and epoch.
-            weights: By head how often each piece is to be read, (pieces,); the fraction is drawn. None: once.
+            weights: Expected number of repetitions of each piece, (pieces,), by head; None for one.
         """
         self.texts, self.features = texts, features
         rng = np.random.default_rng([*seed, 7])
@@ -156,22 +156,22 @@ class TaggerBatches(Sequence[Batch[Array]]):
 
 @dataclass(frozen=True)
 class TaggerDataConfig:
-    """What the model reads in training."""
+    """Settings of the training data."""
 
     tokens_per_batch: int = 3072
-    """Padded characters in a batch."""
+    """Maximum number of padded characters in a batch."""
     max_characters: int = 120
-    """Longer texts are cut at punctuation."""
+    """Maximum length of a text; longer texts are split at punctuation."""
     max_vocab: int = 7000
-    """Characters in the vocabulary."""
+    """Maximum number of characters in the vocabulary."""
     max_bigrams: int = 30000
-    """Bigrams with an embedding."""
+    """Maximum number of bigrams with an embedding."""
     max_words: int = 40000
-    """Words of the dictionary with an embedding."""
+    """Maximum number of lexicon words with an embedding."""
     drop_mark: float = 0.2
     """Share of the texts whose final punctuation mark is dropped in training."""
     dev_share: float = 0.03
-    """Share of the training texts that becomes the dev set where none is given."""
+    """Share of the training texts that is held out as dev set, if none is given."""
 
     def __post_init__(self) -> None:
         for name in ("tokens_per_batch", "max_characters", "max_vocab"):
@@ -188,12 +188,12 @@ class TaggerDataConfig:
 
 @dataclass(frozen=True)
 class Source:
-    """Texts that a head learns from.
+    """Training and dev texts of a head.
 
     Attributes:
         train: Corpus or file to train on.
-        dev: What to evaluate on; empty: a share is cut off from `train`; None: nothing is evaluated.
-        weight: How often it is read in a pass; of 0.5 half of its texts are, drawn anew for each pass.
+        dev: Corpus or file to evaluate on; empty: a share of `train` is held out; None: no evaluation.
+        weight: Expected number of repetitions of each text per epoch; with 0.5, a random half is used in each epoch.
     """
 
     train: str
@@ -211,18 +211,18 @@ class Source:
 
     @property
     def name(self) -> str:
-        """How its scores are called."""
+        """Name of the source in the names of measures."""
         return Path(self.train).stem
 
 
 Sources = dict[str, tuple[Source, ...]]
-"""What each head learns from. Heads are called `pos` and `ner`, or `pos-NAME` and `ner-NAME`: the latter only teach the
-encoder, in another standard of words or names, and are left out of the checkpoint."""
+"""Sources by head. Heads are `pos` and `ner`, and auxiliary heads `pos-NAME` and `ner-NAME`, which only train the
+encoder, with other annotation standards, and are not saved in the checkpoint."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The texts of one source: to train on, how often a pass holds them, and to evaluate on (None: nothing)."""
+    """Encoded texts of a source: training texts, their weight, and dev texts (None for no evaluation)."""
 
     name: str
     train: EncodedTexts
@@ -231,10 +231,10 @@ class Part:
 
 
 def read_sources(sources: Sources, config: TaggerDataConfig, format: str = "auto") -> dict[str, list[Part]]:
-    """Read the texts of all heads; no text that one of them is evaluated on is trained on by any.
+    """Read the sources of all heads; dev texts of any head are removed from the training texts of all heads.
 
     Raises:
-        CorpusError: A corpus is missing, broken, or has nothing for its head.
+        CorpusError: A corpus is missing, invalid, or has no annotation for its head.
     """
     from zhseq.corpus.tagging import drop_repeats
 
@@ -267,7 +267,7 @@ def read_sources(sources: Sources, config: TaggerDataConfig, format: str = "auto
 def read_split(
     head: str, source: Source, config: TaggerDataConfig, format: str = "auto"
 ) -> tuple[Sequence[TaggedText], Sequence[TaggedText]]:
-    """Read the training and dev texts of a source; nothing in dev occurs in training."""
+    """Read the training and dev texts of a source, without texts that occur in both."""
     from zhseq.corpus.tagging import drop_repeats, read_tagged, split_dev
     from zhseq.corpus.tagging_base import label_report, rare_labels
 
@@ -286,19 +286,19 @@ def read_split(
 
 
 def encode_head(head: str, texts: Sequence[TaggedText], limit: int) -> EncodedTexts:
-    """Turn texts into pieces with the spans that a head learns."""
+    """Encode texts with the spans of a head's task."""
     words = task_of(head) == "pos"
     pairs = [(text.text, (text.words if words else text.entities) or ()) for text in texts]
     return encode_pieces(pairs, limit, covered=words)
 
 
 def task_of(head: str) -> str:
-    """Return what a head finds: `pos` for words, `ner` for names."""
+    """Return the task of a head, `pos` or `ner`."""
     return head.partition("-")[0]
 
 
 def to_json(sources: Sources) -> dict[str, list[dict[str, object]]]:
-    """Return sources as they are kept in a checkpoint."""
+    """Convert sources to JSON values for `config.json` of a checkpoint."""
     return {head: [dataclasses.asdict(source) for source in own] for head, own in sources.items()}
 
 

@@ -1,4 +1,4 @@
-"""Train the tagger: corpora by head, features from vectors, evaluation in F1, checkpoint."""
+"""Recipe of the tagger: corpora by head, vocabularies, initial weights, evaluation by F1, checkpoint."""
 
 from __future__ import annotations
 
@@ -65,7 +65,13 @@ Vectors = dict[str, tuple[list[str], npt.NDArray[np.float32]]]
 def build(
     texts: dict[str, EncodedTexts], recipe: TaggerRecipe, start: Start
 ) -> tuple[SequenceTagger, TaggerFeatures, dict[str, TagTable]]:
-    """Make features, tags and the model for training texts, by head."""
+    """Create the model, its features and the tag tables of its heads for training texts.
+
+    Args:
+        texts: Training texts by head.
+        recipe: Settings.
+        start: Initial weights and word lists.
+    """
     tables = {head: TagTable.build(head_tags(head, part)) for head, part in texts.items()}
     heads = {head: table.tags for head, table in tables.items()}
     if start.init is not None:
@@ -90,7 +96,7 @@ def build(
 
 
 def head_tags(head: str, texts: EncodedTexts) -> list[str]:
-    """Return the tags of a head that occur: BMES without O for words, BIOES with O for entities."""
+    """Return the tags of a head that occur in texts: BMES without O for words, BIOES with O for entities."""
     words = task_of(head) == "pos"
     scheme, middle = ("BMES", "M") if words else ("BIOES", "I")
     seen: set[str] = set()
@@ -104,7 +110,7 @@ def head_tags(head: str, texts: EncodedTexts) -> list[str]:
 def choose_features(
     parts: Sequence[EncodedTexts], vectors: Vectors, config: TaggerDataConfig, own: Mapping[str, float]
 ) -> TaggerFeatures:
-    """Choose characters, bigrams and words: those of the texts first, then those that have vectors."""
+    """Choose the vocabularies: characters, bigrams and words of the texts first, then those with pretrained vectors."""
     joined = [from_codepoints(part.points) for part in parts if len(part.points)]
     seen = Vocab.build(joined, config.max_vocab)
     extra = [char for char in vectors.get("char", ([], None))[0] if len(char) == 1 and char not in seen]
@@ -112,7 +118,7 @@ def choose_features(
     pieces = [piece for part in parts for piece in np.split(part.points, part.offsets[1:-1])]
     frequent = most_frequent_bigrams(pieces, config.max_bigrams)
     known = [pair for pair in vectors.get("bigram", ([], None))[0] if len(pair) == 2][: config.max_bigrams]
-    # Half of the places for the pairs of the training texts, the others for those of the language at large.
+    # Half of the table for the bigrams of the training texts, the rest for bigrams with pretrained vectors.
     bigrams = list(dict.fromkeys([*frequent[: config.max_bigrams // 2], *known, *frequent]))[: config.max_bigrams]
     words, frequencies = choose_words(
         jieba_frequencies(), config.max_words, MAX_WORD_LENGTH, own=own, known=vectors.get("word", ([], None))[0]
@@ -121,7 +127,7 @@ def choose_features(
 
 
 def _start_from(model: SequenceTagger, features: TaggerFeatures, vectors: Vectors) -> None:
-    """Write vectors into the embedding tables; units without a vector keep their random start."""
+    """Copy pretrained vectors to the embedding tables; units without a vector keep their random initialisation."""
     embedding = model.embedding
     for unit, table, symbols, first in (
         ("char", embedding.characters, features.vocab.symbols[len(SPECIALS) :], len(SPECIALS)),
@@ -140,7 +146,7 @@ def _start_from(model: SequenceTagger, features: TaggerFeatures, vectors: Vector
 
 
 def _reduce(values: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.float32]:
-    """Turn vectors to their `dim` principal directions (or pad with zeros), with a mean length of 1."""
+    """Project vectors, (rows, columns), to their `dim` principal components (or pad with zeros), with mean norm 1."""
     if values.shape[1] < dim:
         return np.pad(values, ((0, 0), (0, dim - values.shape[1])))
     if values.shape[1] > dim:
@@ -150,7 +156,7 @@ def _reduce(values: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.float32
 
 
 def _with_lists(features: TaggerFeatures, directory: Path) -> TaggerFeatures:
-    """Return features that look for the words of the lists in a directory, instead of those of other lists."""
+    """Return features with the word lists of a directory instead of the previous ones."""
     lexicon = features.lexicon
     lists = read_word_lists(directory, lexicon.words, lexicon.max_length)
     counts = ", ".join(f"{name} {sum(map(len, own.values())):,}" for name, own in lists.items())
@@ -162,10 +168,14 @@ def _with_lists(features: TaggerFeatures, directory: Path) -> TaggerFeatures:
 def _continue(
     name: str, heads: dict[str, tuple[str, ...]], recipe: TaggerRecipe, lists: Path | None, units: int
 ) -> tuple[SequenceTagger, TaggerFeatures]:
-    """Load a tagger and give it the heads that are wanted; what its own heads know of the same tags is kept.
+    """Load a tagger for further training with new heads; weights of tags that exist in both are kept.
 
-    Its shape stays as it is but for the units of its LSTM, if they are to be more; of the recipe's model only the rates
-    of dropout count. Word lists take the place of its own, and what it knows of a list of the same name is kept.
+    The sizes of the tagger are kept, except for the units of its LSTM if `units` is given; only the dropout rates of
+    the recipe's model are used. Word lists replace those of the tagger; embeddings of lists with the same name are
+    kept.
+
+    Raises:
+        ConfigError: `units` is less than the number of units of the tagger.
     """
     from zhseq.checkpoint import resolve
     from zhseq.tagging.model import load_parts, widened
@@ -190,7 +200,7 @@ def _continue(
     state = {key: value for key, value in old.state_dict().items() if not key.startswith(("projections.", "crfs."))}
     if (table := state.get("embedding.words.weight")) is not None:
         state["embedding.words.weight"] = _rows_of(table, before.lexicon, features.lexicon)
-    model.load_state_dict(state, strict=False)  # all but the heads
+    model.load_state_dict(state, strict=False)  # all except the heads
     for head, tags in heads.items():
         known = old.config.heads.get(head, ())
         pairs = [(new, known.index(tag)) for new, tag in enumerate(tags) if tag in known]
@@ -200,7 +210,7 @@ def _continue(
 
 
 def _rows_of(table: torch.Tensor, before: Lexicon, after: Lexicon) -> torch.Tensor:
-    """Return the vectors for the same words with other lists: those of lists of the same name, zero for new ones."""
+    """Return the word embeddings for new lists: those of lists with the same name, zero for others."""
     first, known = 1 + len(before.words), list(before.lists)
     moved = torch.zeros(1 + len(after), table.shape[1])
     moved[:first] = table[:first]
@@ -229,7 +239,7 @@ def _copy_head(model: SequenceTagger, old: SequenceTagger, head: str, pairs: tor
 def span_scores(
     model: SequenceTagger, features: TaggerFeatures, head: str, texts: EncodedTexts, precision: str
 ) -> dict[str, float]:
-    """Return F1 of the spans of a head, and for words also without their labels, as `HEAD_f1` and `words_f1`."""
+    """Return the F1 of the spans of a head as `HEAD_f1`, and for words also the F1 without labels as `words_f1`."""
     table = TagTable.build(model.config.heads[head])
     index = {label: number for number, label in enumerate(table.labels)}
     found: list[npt.NDArray[np.int64]] = []
@@ -256,7 +266,7 @@ def span_scores(
 
 @dataclass(frozen=True)
 class TaggerRecipe:
-    """All settings of a training of the tagger; the defaults made the shipped one."""
+    """Settings of a training of the tagger; the defaults are those of the shipped tagger."""
 
     data: TaggerDataConfig = field(default_factory=TaggerDataConfig)
     model: TaggerModelConfig = field(default_factory=TaggerModelConfig)
@@ -274,13 +284,13 @@ class TaggerRecipe:
 
 @dataclass(frozen=True)
 class Named:
-    """A recipe by name.
+    """A named recipe.
 
     Attributes:
-        sources: What it trains and evaluates on, see `Sources`.
-        settings: How its settings differ from the defaults.
-        transfer: Whether it starts from the tagger that comes with zhseq, unless told otherwise: that helps small
-            corpora most. `pos-ud` does not, so that all it learned from is openly licensed.
+        sources: Training and dev texts, see `Sources`.
+        settings: Settings that differ from the defaults, as `key=value`.
+        transfer: Whether to start from the shipped tagger by default, which improves small corpora most. `pos-ud` does
+            not, so that all its training data is openly licensed.
     """
 
     sources: Sources
@@ -288,16 +298,16 @@ class Named:
     transfer: bool = False
 
 
-_NEW = ("training.epochs=8", "training.learning_rate=2e-3", "training.ema_decay=0")  # from vectors or from nothing
+_NEW = ("training.epochs=8", "training.learning_rate=2e-3", "training.ema_decay=0")  # from vectors or random weights
 
 
 def _small(epochs: int, size: int = 1024) -> tuple[str, ...]:
-    """Settings for corpora of less than a million characters: small batches, much dropout, a look after each epoch."""
+    """Return settings for corpora of less than a million characters: small batches and high dropout."""
     training = (*_NEW[1:], f"training.epochs={epochs}", "training.warmup_steps=100", "training.evaluate_every=0")
     return (f"data.tokens_per_batch={size}", *training, "model.input_dropout=0.5", "model.output_dropout=0.5")
 
 
-_GENTLY = (*_small(10), "training.learning_rate=1e-3")  # from a trained encoder; longer or faster, it over-fits
+_GENTLY = (*_small(10), "training.learning_rate=1e-3")  # from a trained encoder, which overfits easily
 _MODERN = (
     Source("modern_text", "modern_text:dev", weight=3),
     Source("modern_labels", None, weight=2),
@@ -343,7 +353,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Train a tagger as the command line asks; return the exit status."""
+    """Train a tagger as the command line asks, and return the exit status."""
     named = _choose(options)
     recipe = override(override(TaggerRecipe(), named.settings), options.set)
     init = options.init
@@ -360,7 +370,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _choose(options: argparse.Namespace) -> Named:
-    """Return the recipe that the command line asks for, or one for the texts that it names."""
+    """Return the recipe given on the command line, or a recipe for the texts given there."""
     if not options.train:
         if options.task or options.dev:
             raise ConfigError("unused_task", "<task> and <dev> go with <train>; a <recipe> has texts of its own")
@@ -384,12 +394,12 @@ def _choose(options: argparse.Namespace) -> Named:
 
 
 def find_recipe(name: str) -> Named:
-    """Return a recipe by its name, or read one from a JSON file: the fields of `Named`, sources as objects.
+    """Return a recipe by name, or read one from a JSON file with the fields of `Named`.
 
-    `{"sources": {"ner": [{"train": "mine.jsonl", "weight": 5}, {"train": "msra_ner"}]}, "transfer": true}` for example.
+    Example: `{"sources": {"ner": [{"train": "mine.jsonl", "weight": 5}, {"train": "msra_ner"}]}, "transfer": true}`.
 
     Raises:
-        ConfigError: There is no such recipe, or the file does not describe one.
+        ConfigError: There is no such recipe, or the file is invalid.
     """
     if name in RECIPES:
         return RECIPES[name]
@@ -431,18 +441,18 @@ def find_recipe(name: str) -> Named:
 
 @dataclass(frozen=True)
 class _Settings:
-    """What a file says of a recipe beside its sources."""
+    """Fields of a recipe file other than the sources."""
 
     settings: tuple[str, ...] = ()
     transfer: bool = False
 
 
-_LARGE = 1_000_000  # characters of a corpus for which the default settings are right
-_SEEN = 3_000_000  # characters, epochs together, that a smaller one is read for
+_LARGE = 1_000_000  # characters of a corpus from which the default settings are used
+_SEEN = 3_000_000  # characters to read in all epochs together, for smaller corpora
 
 
 def own_tagger() -> str | None:
-    """Return the tagger of zhseq that trainings start from, or None where this installation has none."""
+    """Return the shipped tagger to start from, or None if this installation has none."""
     from zhseq.checkpoint import shipped
 
     try:
@@ -456,11 +466,14 @@ def own_tagger() -> str | None:
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from: a directory of vectors, or a checkpoint, or (both None) nothing.
+    """Initial weights and vocabularies of a training.
 
-    `words` is a list of a user's own words, which are looked for beside those of the dictionary; `lists` is a directory
-    of word lists, each of which has one embedding for all of its words; `units` is what the LSTM of a checkpoint is
-    widened to (0: as it is).
+    Attributes:
+        vectors: Directory of pretrained vectors.
+        init: Checkpoint to start from; with neither `vectors` nor `init`, weights are random.
+        words: File of additional words for the lexicon.
+        lists: Directory of word lists; the words of a list share one embedding.
+        units: Number of LSTM units per direction to which the checkpoint is widened; 0: unchanged.
     """
 
     vectors: Path | None = None
@@ -479,18 +492,18 @@ def train_tagger(
     format: str = "auto",
     resume: bool = False,
 ) -> Evaluation:
-    """Train a tagger and keep the best checkpoint in `directory`/best.
+    """Train a tagger and save the best checkpoint in `directory`/best.
 
     Args:
-        recipe: All settings.
-        sources: What to train and to evaluate on, by head.
-        directory: The run.
-        start: What to start from.
+        recipe: Settings.
+        sources: Training and dev texts, by head.
+        directory: Output directory.
+        start: Initial weights; by default random.
         format: Format of the files.
-        resume: Go on with the run that is there.
+        resume: Whether to resume the run in `directory`.
 
     Raises:
-        CorpusError: A corpus is missing, broken, or has nothing for its head.
+        CorpusError: A corpus is missing, invalid, or has no annotation for its head.
     """
     import torch
 
@@ -521,7 +534,7 @@ def train_tagger(
 
 
 def with_heads(model: SequenceTagger, heads: Sequence[str]) -> SequenceTagger:
-    """Return a tagger that shares the weights of `model` but has only some of its heads."""
+    """Return a tagger with a subset of the heads of `model`, and copies of its weights."""
     if len(heads) == len(model.config.heads):
         return model
     part = SequenceTagger(dataclasses.replace(model.config, heads={head: model.config.heads[head] for head in heads}))
@@ -533,9 +546,9 @@ def with_heads(model: SequenceTagger, heads: Sequence[str]) -> SequenceTagger:
 def evaluator(
     parts: dict[str, list[Part]], features: TaggerFeatures, recipe: TaggerRecipe
 ) -> Callable[[SequenceTagger], Evaluation]:
-    """Return a function that gives a model's F1 on the dev texts of each head and source; the score is their mean.
+    """Return a function that evaluates a model: F1 on the dev texts of each head and source; the score is their mean.
 
-    Scores are called `pos_f1`, `words_f1` and `ner_f1`; where a head has several dev sets, `NAME:pos_f1` and so on.
+    Measures are `pos_f1`, `words_f1` and `ner_f1`; if a head has several dev sets, `NAME:pos_f1` and so on.
     """
 
     def evaluate(model: SequenceTagger) -> Evaluation:

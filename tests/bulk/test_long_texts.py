@@ -193,7 +193,7 @@ def test_what_fails_within_a_long_text_is_done_again(tmp_path: Path) -> None:
     def first_run() -> None:
         with FileOutput([path], journal, {}, resume=False, notify=lambda note: None) as output:
             output.write([(0, b"whole\n")], "1")
-            output._note()
+            output._record()
             output.write(breaks_off(), "2")
 
     with pytest.raises(KeyboardInterrupt):

@@ -42,12 +42,12 @@ if TYPE_CHECKING:
     import pyarrow
 
 CODE_VERSION = 4
-"""To be raised with every change of reading, cleaning or splitting, so that no stale cache is used."""
+"""Version of the cache; increase it with every change of reading, cleaning or splitting."""
 
 SPLITS = ("train", "dev", "test")
 _BUCKETS = 100
 _SPLIT_OF_BUCKET = {0: "test", 1: "dev"}
-"""Of 100 buckets of clusters one is test and one dev; all others are train."""
+"""Of 100 hash buckets of clusters, one is test, one dev, and the others train."""
 _QUALITY = ("poetry-source", "chinese-poetry", "werneror-poetry")
 """Sources from the cleanest edition on (0.8 % of Tang records with stray marks in the first, 9 % in the second)."""
 

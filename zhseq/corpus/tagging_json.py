@@ -19,9 +19,9 @@ from zhseq.text.tags import Span, detect_scheme, tags_to_spans
 _WORDS = '{"start": 0, "end": 2, "pos": "n"}'
 _ENTITIES = '{"start": 0, "end": 2, "label": "PER"}'
 _HALF = re.compile("[\ud800-\udfff]")
-_MUCH = 0.1  # of the records; if more are not understood, the file is something else
+_MUCH = 0.1  # share of records without annotation from which a file is refused
 _OTHER_NAMES = {"tag", "label", "type", "upos", "xpos"}
-"""How others call the part of speech of a word."""
+"""Other names of the field `pos`."""
 _TOKEN_COLUMNS = ("tokens", "words", "chars", "characters", "sentence")
 _ENTITY_COLUMNS = ("ner_tags", "ner", "tags", "labels")
 _WORD_COLUMNS = ("upos", "pos_tags", "pos", "xpos")

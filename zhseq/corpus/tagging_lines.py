@@ -1,4 +1,4 @@
-"""Readers of plain lines: running text cut into words, columns of tokens and tags, CoNLL-U, tags in a file beside.
+"""Readers of line formats: segmented and tagged text, columns of tokens and tags, CoNLL-U, parallel files.
 
 The PFR corpus, `word/tag` text and segmented text hold one text a line; columns and CoNLL-U one token a line.
 """
@@ -21,9 +21,9 @@ from zhseq.text.tags import OUTSIDE, Ints, Span, TagTable, count_repairs, detect
 PARAGRAPH_ID = re.compile(r"(\d{8}-\d+-\d+)-\d+/m$")
 
 PKU_ENTITIES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
-"""Parts of speech (and labels of compounds) of the PKU standard that are names -> label of the entity."""
+"""Part-of-speech tag (or label of a compound) of names in the PKU standard -> entity label."""
 _PKU_SLIPS = {"vvn": "vn", "na": "ns"}
-"""Misprints in the PFR corpus -> what is meant."""
+"""Misprints in the PFR corpus -> correction."""
 _TWO_CHARACTER_SURNAMES = frozenset(
     map(
         "".join,
@@ -183,7 +183,7 @@ _LENGTHS = "text and tags of different length, left out"
 
 
 def is_tag(text: str) -> bool:
-    """Tell whether a text is a tag like B-PER or O."""
+    """Return whether a text is a tag like B-PER or O."""
     try:
         split_tag(text)
     except ValueError:
@@ -192,7 +192,7 @@ def is_tag(text: str) -> bool:
 
 
 def are_turned(first: str, last: str) -> bool:
-    """Tell whether a tag like B-PER or O stands before a character and not behind it."""
+    """Return whether tags like B-PER or O come before the characters instead of after them."""
     return is_tag(first) and not is_tag(last)
 
 
@@ -205,7 +205,7 @@ _HAN = "[\u3400-\u9fff]"
 
 
 def header_of(lines: Sequence[str]) -> int:
-    """Return 1 if the first line of columns holds their names and no token, else 0."""
+    """Return 1 if the first line is a header with column names, else 0."""
     names = re.split(r"[\s,;|]+", lines[0].strip().lower()) if lines else []
     names = [name.strip("\"'#") for name in names]
     return int(len(names) > 1 and all(name in _NAMES_OF_COLUMNS for name in names if name))
@@ -263,7 +263,7 @@ def _note_header(source: Source, index: int) -> None:
 
 
 def _check_columns(source: Source, lines: Sequence[str], filled: Sequence[int], separator: str) -> None:
-    """Note lines of another number of columns than the first.
+    """Note lines with another number of columns than the first line.
 
     Raises:
         CorpusError: Lines hold several characters with their tags, or numbers stand before the characters.
@@ -296,20 +296,20 @@ def _check_columns(source: Source, lines: Sequence[str], filled: Sequence[int], 
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return what stands between the columns."""
+    """Return the column separator."""
     if "\t" in lines[0]:
         return "\t"
     return "," if has_commas(lines) else " "
 
 
 def has_commas(lines: Sequence[str]) -> bool:
-    """Tell whether lines are columns with commas between, the last of them tags like B-PER."""
+    """Return whether lines are comma-separated columns, the last with tags like B-PER."""
     rows = [line.rpartition(",") for line in lines]
     return all(token for token, _, _ in rows) and all(map(is_tag, set(without_bilou([tag for _, _, tag in rows]))))
 
 
 def _words(tokens: Sequence[str], tags: Sequence[str], document: str) -> TaggedText:
-    """Make a text of words and parts of speech."""
+    """Create a text from words and part-of-speech tags."""
     pieces = join_tokens(tokens)
     ends = np.cumsum([len(piece) for piece in pieces]).tolist()
     spans = tuple(Span(end - len(token), end, tag) for token, end, tag in zip(tokens, ends, tags, strict=True))
@@ -317,7 +317,7 @@ def _words(tokens: Sequence[str], tags: Sequence[str], document: str) -> TaggedT
 
 
 def _without_positions(tokens: list[str]) -> list[str]:
-    """Take off the place in the word that some corpora write behind every character (`科0 技1`)."""
+    """Remove the index in the word that some corpora append to every character (`科0 技1`)."""
     if not all(map(_POSITION.match, tokens)):
         return tokens
     return [token[0] + token[1:].rstrip("0123456789") for token in tokens]
@@ -326,7 +326,7 @@ def _without_positions(tokens: list[str]) -> list[str]:
 def _read_scheme(
     source: Source, filled: list[int], tokens: list[str], tags: list[str], starts: Ints
 ) -> Iterator[TaggedText]:
-    """Turn tags into spans for all texts at once.
+    """Convert tags to spans for all texts at once.
 
     Args:
         source: The file.
@@ -350,7 +350,7 @@ def _read_scheme(
     first = np.zeros(len(ids), dtype=bool)
     first[starts] = True
     count_repairs(ids, table, source.repairs, first=first)
-    # Words of Latin letters in a column lost the blanks between them; single characters never had any.
+    # Restore blanks between Latin words in a column of words; columns of characters have none.
     characters = sum(len(token) == 1 for token in tokens) * 10 > 9 * len(tokens)
     pieces = tokens if characters else _joined_texts(tokens, starts)
     ends = np.cumsum([len(piece) for piece in pieces])
@@ -417,7 +417,7 @@ def read_conllu(source: Source, *, column: int = 3) -> Iterator[TaggedText]:
 
 
 def _note_empty_column(source: Source, column: int) -> None:
-    """Note that parts of speech stand in the other of the two columns that may hold them."""
+    """Note that the part-of-speech tags are in the other of the two possible columns."""
     other = 7 - column  # 3 and 4
     fields = [line.split("\t", 5) for line in source.lines[:1000] if line[:1].isdigit()]
     rows = [row for row in fields if len(row) == 6]
@@ -439,7 +439,7 @@ def _note_empty_column(source: Source, column: int) -> None:
 def _conllu_text(
     source: Source, index: int, rows: list[list[str]], how: tuple[str | None, bool, bool, int], document: str
 ) -> TaggedText:
-    """Make a text of the rows of one sentence."""
+    """Create a text from the rows of a sentence."""
     text, spaced, with_entities, column = how
     forms = [row[1] for row in rows]
     if text is None:
@@ -502,7 +502,7 @@ def read_uner(source: Source) -> Iterator[TaggedText]:
 
 
 def _uner_entities(source: Source, index: int, text: str, words: list[str], tags: list[str]) -> tuple[Span, ...]:
-    """Find the words in the text and join those of a name."""
+    """Locate the words in the text and join those of an entity."""
     entities: list[Span] = []
     position, inside = 0, False
     for word, tag in zip(words, tags, strict=True):
@@ -518,7 +518,7 @@ def _uner_entities(source: Source, index: int, text: str, words: list[str], tags
         elif kept:
             entities.append(Span(start, position, label))
         inside = kept
-    source.repairs += Counter()  # counts of nothing go
+    source.repairs += Counter()  # removes zero counts
     return tuple(entities)
 
 
@@ -531,12 +531,12 @@ def _words_of_text(word: str) -> Message:
 
 
 def partner(path: Path) -> Path:
-    """Return the file with the tags of a text file."""
+    """Return the path of the tag file of a text file."""
     return path.with_name(PARTNERS.get(path.name, f"{path.stem}-label{path.suffix}"))
 
 
 def read_parallel(source: Source, tags: Source) -> Iterator[TaggedText]:
-    """Read texts of characters parted by blanks, and their tags on the same lines of another file."""
+    """Read texts of blank-separated characters, and their tags on the same lines of another file."""
     if len(source.lines) != len(tags.lines):
         raise CorpusError(
             "other_length",

@@ -1,7 +1,8 @@
 /* What compilers and processors differ in, for the other files of this folder. */
 
-/* One library for all processors of a kind: the loader chooses what this one can do. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && (!defined(__clang__) || __clang_major__ >= 14)
+/* One library for all processors of a kind: the loader chooses what this one can do. clang does that for no function that
+   others may call. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define FOR_EACH_PROCESSOR

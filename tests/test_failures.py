@@ -254,6 +254,14 @@ def test_what_no_dictionary_is(tmp_path: Path, code: str) -> None:
     assert code in said(lambda: read_entries(path))
 
 
+def test_a_dictionary_behind_a_pipe_is_named(tmp_path: Path) -> None:
+    words, text = tmp_path / "words", file(tmp_path, "好\n")
+    os.mkfifo(words)
+    assert "dictionary_no_file" in named("dictionary")
+    for path in (words, tmp_path):
+        assert "dictionary_no_file" in said(lambda path=path: tagged(text, "--dict", str(path)))  # type: ignore[misc]
+
+
 @pytest.mark.parametrize(
     ("code", "content"),
     [
@@ -301,7 +309,7 @@ ELSEWHERE = {  # codes that other tests have
         ("command line", COMMANDS.keys() | WISHES.keys()),
         ("training", TRAININGS.keys()),
         ("checkpoint", CHECKPOINTS.keys()),
-        ("dictionary", DICTIONARIES.keys() | {"unreadable_dictionary"}),
+        ("dictionary", DICTIONARIES.keys() | {"unreadable_dictionary", "dictionary_no_file"}),
     ],
 )
 def test_no_row_is_forgotten(where: str, here: set[str]) -> None:

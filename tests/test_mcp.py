@@ -1,6 +1,7 @@
 """The server for language models, asked by the client of the protocol's own SDK."""
 
 import asyncio
+import subprocess
 import sys
 
 import pytest
@@ -80,3 +81,14 @@ def test_without_the_sdk_there_is_one_sentence(monkeypatch, capsys):
         run_main(main)
     assert exit_.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_closed_and_full_streams_are_one_sentence():
+    pytest.importorskip("mcp.server.mcpserver")
+    ping = '{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
+    for redirection, words in (("<&-", "found it closed"), ("> /dev/full", "No space left on device")):
+        shell = f"echo '{ping}' | {sys.executable} -m zhseq mcp {redirection}"
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import zhseq
-from zhseq.cli import program, run_main
+from zhseq.cli import open_input, program, run_main
 from zhseq.errors import ConfigError, ZhseqError, service
 
 if TYPE_CHECKING:
@@ -55,7 +55,12 @@ class Models:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and serve until the client leaves."""
+    """Parse the command line and serve until the client leaves.
+
+    Raises:
+        InputError: Standard input is closed.
+        OSError: An answer cannot be written.
+    """
     parser = argparse.ArgumentParser(
         prog=program("mcp"),
         description="MCP server: tools for poems, verse look-up and tagging, on standard input and output.",
@@ -63,8 +68,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--poet", metavar="PATH_OR_HUB_NAME", help="poem model (default: the shipped one)")
     parser.add_argument("--tagger", metavar="PATH_OR_HUB_NAME", help="tagger (default: the shipped one)")
     options = parser.parse_args(arguments)
-    create_server(Models(options.poet, options.tagger)).run()
+    server = create_server(Models(options.poet, options.tagger))
+    with open_input("-"):
+        try:
+            server.run()
+        except Exception as error:
+            raise _of_the_system(error) or error from None
     return 0
+
+
+def _of_the_system(error: BaseException) -> OSError | None:
+    """Return the error of the operating system in a group of errors, as tasks that run side by side raise them."""
+    if isinstance(error, OSError):
+        return error
+    return next(filter(None, map(_of_the_system, getattr(error, "exceptions", ()))), None)
 
 
 def create_server(models: Models) -> MCPServer:

@@ -606,6 +606,7 @@ _BULK: dict[str, str] = {
     # The command line
     "nbest_out_of_range": "<nbest> 应为 1 至 {most}，却是 {found}。",
     "workers_out_of_range": "<workers> 应在 1 到 {most} 之间，却是 {found}。",
+    "dictionary_no_file": "{path}：词典要读不止一次，应为文件，却是文件夹、管道或设备；请先存入文件。",
     "no_dictionary": "{path}：应为可读的词典，却没有这个文件。",
     "unknown_task": "<task> 应为 pos、ner 或 pos,ner，却是 {found!r}。",
     "output_is_input": "结果应写入单独的文件，现会覆盖正在读取的文件（{name}）；请用 <output> 另指文件。",

@@ -63,6 +63,13 @@ def _run(options: argparse.Namespace, load: Callable[..., Tagger] | None) -> Run
         )
     make_writer(options.format, asked or TASKS, nbest=options.nbest)
     if options.dict is not None and not options.dict.is_file():
+        if options.dict.exists():
+            raise InputError(
+                "dictionary_no_file",
+                "{path}: expected a file, for a dictionary is read more than once, found a folder, pipe or device; "
+                "save the words in a file.",
+                path=options.dict,
+            )
         raise InputError("no_dictionary", "{path}: expected a dictionary to read, found no file.", path=options.dict)
     added = {"pos": "words", "ner": "entities"}
     reading = Reading(

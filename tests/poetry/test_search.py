@@ -149,6 +149,7 @@ def test_the_rhyme_group_can_be_chosen(ruled_poet):
         ({"tune": "小令", "form": "五绝"}, "exclude each other"),
         ({"best_of": 0}, "1 to 256"),
         ({"lines": ["春风花月山", "春风"], "form": "七绝"}, "line 1 has 5 characters, but in a 七绝 it has 7"),
+        ({"lines": ["<p>春风花月山</p>"], "form": "七绝"}, "this text holds '<'"),
         ({"lines": ["春风"], "start": "春"}, "leave one out"),
         ({"lines": ["，"], "form": "七绝"}, "no line to go on from"),
     ],

@@ -352,6 +352,9 @@ def _joined(lines: Sequence[str], form: Form) -> str:
     for number, (line, length) in enumerate(zip(lines, form.line_lengths, strict=False)):
         unfinished = number == len(lines) - 1 and len(line) < length
         if len(line) != length and not unfinished:
+            others = [character for character in line if not is_han(codepoints(character)).all()]
+            if others:  # which are what makes it long, or no verse at all
+                raise not_chinese(Message("this_text", "this text"), others[0])
             raise InputError(
                 "wrong_line_length",
                 "line {line} has {count} characters, but in a {form} it has {expected}",

@@ -112,7 +112,7 @@ def encode(text: str, vocab: Vocab, *, verse: bool, limit: int) -> Ints:
 
     Args:
         text: In any script.
-        vocab: With `<line>`, which stands for the end of a line.
+        vocab: Vocabulary, with `<line>` for the end of a line.
         verse: See `ClassifierConfig`.
         limit: Characters that are read.
     """

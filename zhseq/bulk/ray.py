@@ -1,7 +1,7 @@
-"""Tag on several machines with Ray Data: one model for each actor.
+"""Tag on a cluster with Ray Data, with one model per actor.
 
-`tag` adds columns to a dataset; `execute` is `python -m zhseq.tag --engine ray`: the machines of the cluster read the
-inputs, which must have the same paths on all of them, and the one that was called writes the outputs.
+`tag` adds columns to a dataset. `execute` implements `zhseq tag --engine ray`: the machines of the cluster read the
+inputs, which must have the same paths on all of them, and the calling process writes the outputs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zhseq.bulk.run import Run, Sent, SentJob, TaggingJob, compare_input, progre
 from zhseq.cli import note
 from zhseq.errors import ConfigError, InputError, Message, ZhseqError, command_line
 
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anyone
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # disable telemetry
 try:
     import ray
     import ray.data
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
     from zhseq.tagging.formats import Document
 
-_BLOCK = 2**18, 2**20  # bytes of a block of chunks at least, at most: each costs Ray some work of its own,
-_BLOCKS_OF_ACTOR = 32  # but all actors must have work to the end, however small the input
+_BLOCK = 2**18, 2**20  # minimum and maximum bytes of a block of chunks; each block has some overhead in Ray
+_BLOCKS_OF_ACTOR = 32  # blocks per actor for small inputs, to distribute the work evenly
 _STORE = 2**28  # bytes of shared memory of a cluster that is started for one run
-_NO_CPU = 0.0  # reading must go on where every processor is taken by an actor
+_NO_CPU = 0.0  # reading tasks reserve no CPU, because actors may have reserved all of them
 _SETTINGS = {
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # else its own notes come between those of zhseq
-    "RAY_worker_niceness": "0",  # else the actors give way to every other program
-    # What follows watches a cluster that lives for one run, and nobody would see it.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # suppress Ray's log messages
+    "RAY_worker_niceness": "0",  # else actors have lower priority than other programs
+    # Monitoring is useless for a cluster that exists for one run.
     "RAY_enable_metrics_collection": "0",
     "RAY_enable_open_telemetry": "0",
     "RAY_event_stats": "0",
     "RAY_task_events_report_interval_ms": "0",
 }
-"""Of a cluster that is started for one run; what the environment sets already stays."""
+"""Environment variables of a cluster that is started for one run; existing values are not changed."""
 
 
 def tag(
@@ -62,15 +62,15 @@ def tag(
     """Tag a column of a dataset.
 
     Args:
-        dataset: Any dataset with a column of strings.
-        column: Its name.
-        job: How to tag: model, tasks, scores, dictionary; its format and readings are not used.
-        concurrency: Actors, each with a model and one processor; or the least and the most of them.
-        batch_size: Rows that are tagged together.
+        dataset: Dataset with a column of strings.
+        column: Name of the column.
+        job: Settings of the tagging; `format` and `nbest` are not used.
+        concurrency: Number of actors, each with a model and one CPU; or minimum and maximum.
+        batch_size: Number of rows that are tagged together.
 
     Returns:
-        The dataset with the columns `words` and `entities` (those the job asks for), lists of records as in the JSON of
-        `python -m zhseq.tag`. It is lazy, as every dataset is.
+        The dataset with the columns `words` and `entities` (as far as the tasks include them), lists of records as in
+        the JSON output of `zhseq tag`. It is evaluated lazily.
     """
     least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
     return dataset.map_batches(
@@ -84,7 +84,7 @@ def tag(
 
 
 class _ColumnTagger:
-    """An actor: adds the results to a table."""
+    """Actor that adds columns with the results to a table."""
 
     def __init__(self, column: str, job: TaggingJob) -> None:
         from zhseq.tagging.tagger import Tagger
@@ -144,7 +144,7 @@ def _spans(documents: Sequence[Document], name: str, label: str, *, scores: bool
 
 
 def execute(run: Run) -> None:
-    """Do a run of `python -m zhseq.tag` on a cluster: the one that is connected or named by RAY_ADDRESS, else one here.
+    """Execute a run on a cluster: the connected one, the one at RAY_ADDRESS, or a new one on this machine.
 
     The outputs are the same, byte for byte, as those of `Run.execute`.
 
@@ -190,7 +190,7 @@ def _dataset(rows: list[dict[str, Any]], run: Run) -> ray.data.Dataset:
 
 
 def _rows(run: Run, done: int, digest: str, summary: Any) -> Iterator[dict[str, Any]]:
-    """Yield what is to be read: runs of sources, the first of them from where an earlier run was stopped."""
+    """Yield the groups of sources to read, the first from the position at which the interrupted run stopped."""
     for first, sources in groups(run.inputs.sources):
         skip = 0
         if done:
@@ -209,7 +209,7 @@ def _rows(run: Run, done: int, digest: str, summary: Any) -> Iterator[dict[str, 
 
 
 def _read(table: pa.Table, reading: Reading) -> Iterator[pa.Table]:
-    """Read runs of sources; an error is handed on as a row, so that it comes where it belongs, and once."""
+    """Read groups of sources; an error becomes a row, so that it is raised once, and in order."""
     moved: list[int] = []
     notes: list[Message] = []
 
@@ -234,7 +234,7 @@ def _shown(message: Message) -> str:
 
 
 class _ChunkTagger:
-    """An actor: the results of chunks."""
+    """Actor that tags chunks."""
 
     def __init__(self, job: TaggingJob) -> None:
         self._error = ""
@@ -263,7 +263,7 @@ class _ChunkTagger:
 
 
 def _table(**fields: object) -> pa.Table:
-    """Return a table of one row; types are given, for what Ray would make of bytes and empty lists is not the same."""
+    """Return a table of one row with explicit types, because Ray infers other types for bytes and empty lists."""
     import pyarrow as pa
 
     kinds = {
@@ -281,10 +281,10 @@ def _table(**fields: object) -> pa.Table:
 
 @contextmanager
 def cluster(workers: int) -> Iterator[None]:
-    """Use the cluster that is connected or named by RAY_ADDRESS, or start one on this machine and end it.
+    """Connect to the cluster at RAY_ADDRESS unless connected, or start one on this machine and stop it afterwards.
 
     Args:
-        workers: Processors that it must have; one that is started gets one more, for all but the tagging.
+        workers: Number of CPUs that it must have; a new cluster gets one more, for everything except tagging.
 
     Raises:
         ConfigError: It cannot be reached or started, or is too small.
@@ -296,11 +296,11 @@ def cluster(workers: int) -> Iterator[None]:
         if not address:
             for name, value in _SETTINGS.items():
                 os.environ.setdefault(name, value)
-        # A processor more than there are actors: Ray Data waits for ever where none is left for the rest.
+        # One CPU more than actors: Ray Data waits forever if none is left for other tasks.
         local = {} if address else {"num_cpus": workers + 1, "object_store_memory": _STORE, "include_dashboard": False}
         try:
             ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **local)
-        except Exception as error:  # it raises bare ones, too
+        except Exception as error:  # Ray also raises bare exceptions
             reason = str(error).strip().partition("\n")[0]
             raise ConfigError(
                 "no_cluster",

@@ -24,15 +24,15 @@ Ints = npt.NDArray[np.int64]
 Points = npt.NDArray[np.uint32]
 
 _SEPARATOR = "\x1e"
-"""Stands after every record (and between the fields of a record); no corpus text holds this control character."""
+"""Separator after every record and between its fields; no corpus contains this control character."""
 
 # What a code point of the upstream text means. The order of the defects is the order in which they are reported.
 _HAN, _MARK, _NEWLINE, _END, _IGNORED, _NOTE, _ILLEGIBLE, _COMPOSED, _OTHER = range(9)
 
 _MARKS = {"，": "，,", "。": "。.．", "；": "；;", "？": "？", "！": "！!", "：": "：:∶"}
-"""Punctuation that ends a line: the form kept -> the forms read. An ASCII ? is a lost character, not a question."""
+"""Punctuation that ends a line: normalised form -> accepted forms. An ASCII ? is a lost character, not a question."""
 _IGNORED_CHARACTERS = "、“”‘’「」『』\"'《》〈〉· \t\r\u00a0\u200b\u3000\ufeff"
-"""Pauses inside a line, quotation marks, blanks: dropped, and they do not break a line."""
+"""Pauses inside a line, quotation marks and blanks, which are removed and do not end a line."""
 _NOTE_CHARACTERS = "()（）[]［］〖〗〔〕【】<>|-0123456789"
 _ILLEGIBLE_CHARACTERS = "□■○●◆◇◎?�*＊▆▅"
 _COMPOSED_CHARACTERS = "{}/=+／⿰⿱⿲⿳⿴⿵⿶⿷⿸⿹⿺⿻"
@@ -49,15 +49,15 @@ _DEFECTS = {
     _OTHER: "other symbols",
 }
 REASONS = (EMPTY, SUSPECTED, FRAGMENT, *_DEFECTS.values(), PROSE, DUPLICATE)
-"""Why a record is dropped, in the order in which the tests are made; the first that applies is reported."""
+"""Reasons for dropping a record, in order of precedence; the first one that applies is reported."""
 
 _FRAGMENT_TITLE = re.compile(r"[残断佚逸]?句(?:$|[\s其一二三四五六七八九十(])|存目$")
 _MAX_LINE = 30
-"""Longest line in characters: sung lines stay below it, prose prefaces and unpunctuated text do not."""
+"""Maximum length of a line in characters: lines of songs are shorter, prose prefaces and unpunctuated text longer."""
 _MIN_LINES = 2
 _MIN_CHARACTERS = 10
 _MIN_EVEN_LINES = 4
-"""A shi of lines of one length needs four of them: a lone couplet is a quotation of a lost poem."""
+"""Minimum number of lines of a shi with lines of equal length; a single couplet is a quotation of a lost poem."""
 
 _NO_AUTHOR = ("", "不详", "佚名", "阙名")
 
@@ -74,12 +74,12 @@ _DYNASTY_NAMES = {
     "南宋": "宋",
     "北宋": "宋",
 }
-"""Upstream names of periods -> ours: 三国 and 晋 join 魏晋; 辽 (22 poems) and the turns of 金 join 金."""
+"""Upstream names of periods -> dynasty: 三国 and 晋 are part of 魏晋; 辽 (22 poems) and transitions are part of 金."""
 
 REGULATED = {(4, 5): "五绝", (4, 7): "七绝", (8, 5): "五律", (8, 7): "七律"}
 _EVEN = {4: "四言", 5: "五言", 7: "七言"}
 FORMS = (*REGULATED.values(), "五言", "七言", "四言", "杂言", "词", "曲")
-"""The first four are shapes (lines x characters), not a promise that a poem keeps the rules of tone."""
+"""The first four are shapes (lines x characters); such poems need not follow the tone rules."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class CleanPoems:
 
 
 def concatenate(parts: Sequence[CleanPoems]) -> CleanPoems:
-    """Lay the poems of several sources one after another."""
+    """Concatenate the poems of several sources."""
     columns: dict[str, Any] = {}
     for name in CleanPoems.__dataclass_fields__:
         values = [getattr(part, name) for part in parts]
@@ -149,8 +149,8 @@ def clean(
 
     Args:
         source: name of the corpus, written into every poem.
-        records: what the reader gave.
-        skip: ids to drop because upstream suspects them.
+        records: records of the reader.
+        skip: ids of records that upstream marks as doubtful, which are dropped.
         composed: composed notation -> character.
         known_tunes: tune names that may stand at the head of the title of a ci.
 
@@ -213,7 +213,7 @@ def _classes() -> npt.NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def _mark_table() -> Points:
-    """Build the table code point -> mark kept; a paragraph or poem that ends without a mark ends with 。."""
+    """Build the table code point -> normalised mark; a paragraph or poem without a final mark gets 。."""
     table = np.full(0x110000, ord("。"), dtype=np.uint32)
     for kept, read in _MARKS.items():
         table[codepoints(read)] = ord(kept)
@@ -229,7 +229,7 @@ def _lines(raw: Points, classes: npt.NDArray[np.uint8]) -> tuple[Ints, Ints, Poi
     breaks = (classes == _MARK) | (classes == _NEWLINE) | (classes == _END)
     break_positions = np.flatnonzero(breaks)
     han_positions = np.flatnonzero(classes == _HAN)
-    # A character belongs to the first break after it.
+    # A line is ended by the first break after it.
     segment = np.searchsorted(break_positions, han_positions)
     starts = np.flatnonzero(np.diff(segment, prepend=-1))
     lengths = np.diff(np.append(starts, len(segment)))
@@ -249,7 +249,7 @@ def _fields(records: Sequence[RawPoem]) -> tuple[list[str], list[str], list[str]
     columns = []
     for name in ("title", "author", "dynasty", "tune"):
         text = _SEPARATOR.join(getattr(record, name).replace(_SEPARATOR, " ") for record in records)
-        # A lone surrogate, which JSON can spell, has no place in an Arrow text.
+        # Arrow strings must not contain lone surrogates, which JSON escapes can produce.
         text = normalize(text.encode("utf-8", "replace").decode("utf-8"))
         columns.append([" ".join(value.split()) for value in text.split(_SEPARATOR)][: len(records)])
     titles, authors, dynasties, tunes = columns
@@ -259,7 +259,7 @@ def _fields(records: Sequence[RawPoem]) -> tuple[list[str], list[str], list[str]
 def _kinds_tunes_topics(
     records: Sequence[RawPoem], titles: Sequence[str], tunes: Sequence[str], known_tunes: Collection[str]
 ) -> tuple[list[str], list[str], list[str]]:
-    """Return kind, tune and title of every record; a ci without a title of its own is called by its tune."""
+    """Return kind, tune and title of every record; the title of a ci without title is its tune."""
     kinds, names, topics = [], [], []
     for record, title, field in zip(records, titles, tunes, strict=True):
         tune, topic = "", title
@@ -281,11 +281,11 @@ def _reasons(
     record_of: Ints,
     skip: Collection[str],
 ) -> list[str]:
-    """Return for each record why its characters, title or id make it unfit, or an empty text."""
+    """Return for each record the reason for dropping it by its characters, title or id, or an empty string."""
     count = len(records)
     present = {kind: np.bincount(record_of[classes == kind], minlength=count) > 0 for kind in (_HAN, *_DEFECTS)}
     reasons = np.full(count, "", dtype=object)
-    # Later assignments win, so the tests run from the last reason to the first.
+    # Later assignments overwrite earlier ones, so assign in reverse order of precedence.
     for kind in reversed(list(_DEFECTS)):
         reasons[present[kind]] = _DEFECTS[kind]
     reasons[[_FRAGMENT_TITLE.match(title) is not None for title in titles]] = FRAGMENT
@@ -318,7 +318,7 @@ def _shape(lengths: Ints, line_record: Ints, records: int) -> _Shape:
 
 
 def _judge_shape(reasons: list[str], kinds: Sequence[str], shape: _Shape) -> None:
-    """Add the reasons that follow from the number and the length of the lines."""
+    """Add the reasons that depend on the number and length of the lines."""
     short = (shape.lines < _MIN_LINES) | (shape.characters < _MIN_CHARACTERS)
     couplet = (shape.lines < _MIN_EVEN_LINES) & np.isin(shape.even, list(_EVEN))
     for index in np.flatnonzero(short | couplet).tolist():
@@ -329,7 +329,7 @@ def _judge_shape(reasons: list[str], kinds: Sequence[str], shape: _Shape) -> Non
 
 
 def _form(kind: str, tune: str, lines: int, length: int) -> str:
-    """Name the form of a poem.
+    """Return the form of a poem.
 
     Args:
         kind: 诗, 词 or 曲.
@@ -344,7 +344,7 @@ def _form(kind: str, tune: str, lines: int, length: int) -> str:
 
 
 def _dynasty(name: str, author: str, identity: str) -> str:
-    """Fold an upstream period; 楚辞 holds both 先秦 poets and their 汉 followers."""
+    """Map an upstream period to a dynasty; 楚辞 contains poets of 先秦 and of 汉."""
     if "/楚辞/" in identity and author not in ("屈原", "宋玉"):
         return "汉"
     return _DYNASTY_NAMES.get(name, name)
@@ -356,7 +356,7 @@ _ORDINAL = re.compile(r"(?:其|之)?[一二三四五六七八九十百\d]+(?:首
 _DOTS = "·・•‧"
 _SPLIT = re.compile(f"[{_DOTS}]")
 _MIN_HEAD = 3
-"""A head before a dot counts as a tune from so many titles on: a rare one may be half of a place name."""
+"""Minimum number of titles with a text before a dot for it to be a tune; a rare one may be part of a place name."""
 _MAX_TUNE = 7
 """Longest tune name taken on trust from before a dot, in characters (凤凰台上忆吹箫 has seven)."""
 _ALIASES = {
@@ -380,7 +380,7 @@ _ALIASES = {
 
 
 def collect_tunes(names: Iterable[str], titles: Iterable[str]) -> frozenset[str]:
-    """Gather the tune names that the corpora themselves attest.
+    """Collect the tune names that occur in the corpora.
 
     Args:
         names: normalised tune fields (`rhythmic`).
@@ -393,13 +393,13 @@ def collect_tunes(names: Iterable[str], titles: Iterable[str]) -> frozenset[str]
 
 
 def canonical_tune(name: str) -> str:
-    """Strip variants and remarks from a normalised tune field; 秦楼月・忆秦娥 (alias, standard name) gives 忆秦娥."""
+    """Remove variants and remarks from a normalised tune field; 秦楼月・忆秦娥 (alias, standard name) gives 忆秦娥."""
     tune = _SPLIT.split(_BRACKETED.sub("", name))[-1].strip()
     return "" if tune in _NO_TUNE else _ALIASES.get(tune, tune)
 
 
 def split_title(title: str, tune: str, known: Collection[str]) -> tuple[str, str]:
-    """Part the normalised title of a ci into tune and topic.
+    """Split the normalised title of a ci into tune and topic.
 
     Args:
         title: title, with or without the tune at its head.

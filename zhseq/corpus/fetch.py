@@ -44,7 +44,7 @@ def get(
     mirror: str | None = None,
     github: str = GITHUB,
 ) -> bool:
-    """Put a corpus into `root/NAME`, from a directory, a mirror or else from upstream.
+    """Fetch a corpus to `root/NAME` from a directory, a mirror or else from upstream.
 
     The files are unpacked beside the target, checked, written through to the disk and then moved into place by one
     rename, so a kill at any moment leaves either nothing or all. What a killed run has left is cleared by the next.
@@ -65,7 +65,7 @@ def get(
     target = root / corpus.name
     cache = root / ".cache"
     cache.mkdir(parents=True, exist_ok=True)
-    # Only the holder of the lock unpacks, so a temporary directory that it finds was left by a killed run.
+    # This process holds the lock, so an existing temporary directory was left by a killed run.
     with FileLock(cache / f"{corpus.name}.lock"), _room_for(corpus, root):
         part = root / f".{corpus.name}.part"
         _remove(part)
@@ -91,7 +91,7 @@ def get(
 
 @contextmanager
 def _room_for(corpus: Corpus, root: Path) -> Iterator[None]:
-    """Turn the error of a full disk into one sentence."""
+    """Convert the error of a full disk to a `CorpusError`."""
     try:
         yield
     except OSError as error:
@@ -108,7 +108,7 @@ def _room_for(corpus: Corpus, root: Path) -> Iterator[None]:
 
 
 def _unpack_archives(corpus: Corpus, part: Path, cache: Path, from_dir: Path | None, mirror: str | None) -> None:
-    """Unpack the packed copies of a corpus, found below a directory or downloaded from a mirror."""
+    """Unpack the archives of a corpus, found in a directory or downloaded from a mirror."""
     for archive in corpus.archives:
         if from_dir is not None:
             path = _find(archive, from_dir)
@@ -127,13 +127,13 @@ def _unpack_archives(corpus: Corpus, part: Path, cache: Path, from_dir: Path | N
 
 
 def _in_checkout(archive: Archive) -> bool:
-    """Tell whether a packed copy was made for this project and comes with its repository."""
+    """Return whether an archive is part of the repository of this project."""
     folder = checkout_corpora()
     return folder is not None and (folder / archive.file).is_file()
 
 
 def _find(archive: Archive, folder: Path) -> Path:
-    """Find an archive anywhere below a directory."""
+    """Find an archive in a directory, recursively."""
     if not folder.is_dir():
         raise CorpusError(
             "no_archive_directory",
@@ -191,7 +191,7 @@ def _unpack(archive: Archive, path: Path, part: Path) -> None:
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, part: Path, source: Path) -> None:
-    """Write one regular file of a tar below `part`; links, devices and paths that lead out of it are refused."""
+    """Extract a regular file of a tar archive to `part`; reject links, devices and paths outside of it."""
     path = PurePosixPath(name)
     if not member.isreg() or path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name:
         raise CorpusError(
@@ -202,15 +202,15 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, part: Pat
         )
     target = part.joinpath(*path.parts)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Copied by hand: the filters of `tarfile` are missing from early releases of Python 3.10 and 3.11.
+    # Copy the contents here, because early releases of Python 3.10 and 3.11 lack the filters of `tarfile`.
     content = tar.extractfile(member)
-    assert content is not None  # a regular file has one
+    assert content is not None  # true for regular files
     with content, target.open("wb") as file:
         shutil.copyfileobj(content, file, _BLOCK)
 
 
 def _unpack_upstream(corpus: Corpus, part: Path, cache: Path, github: str) -> None:
-    """Download the upstream repositories of a corpus and take the files out that belong to it."""
+    """Download the upstream repositories of a corpus and extract its files."""
     if not corpus.upstream:
         raise CorpusError(
             "corpus_without_upstream",
@@ -225,14 +225,14 @@ def _unpack_upstream(corpus: Corpus, part: Path, cache: Path, github: str) -> No
             with _readable(path), tarfile.open(path, "r:gz") as tar:
                 _take(upstream, tar, part, path)
         except CorpusError:
-            path.unlink()  # its bytes are of no use: the next run must not trust them
+            path.unlink()  # invalid: the next run must not use it
             raise
     for upstream in corpus.upstream:
         (cache / "downloads" / f"{upstream.repository.replace('/', '-')}-{upstream.ref}.tar.gz").unlink(missing_ok=True)
 
 
 def _take(upstream: Upstream, tar: tarfile.TarFile, part: Path, source: Path) -> None:
-    """Take the files of a corpus out of the tar of an upstream repository, whose paths begin with `REPOSITORY-REF/`."""
+    """Extract the files of a corpus from the tar of an upstream repository, with paths below `REPOSITORY-REF/`."""
     for member in tqdm(tar, desc=upstream.repository, unit=" files", disable=None):
         _, _, path = member.name.partition("/")
         if not member.isreg() or not any(_matches(path, pattern) for pattern in upstream.paths):
@@ -244,12 +244,12 @@ def _take(upstream: Upstream, tar: tarfile.TarFile, part: Path, source: Path) ->
 
 
 def _matches(path: str, pattern: str) -> bool:
-    """Tell whether a path matches a pattern whose `*` stays inside one directory."""
+    """Return whether a path matches a glob pattern; `*` does not match a slash."""
     return path.count("/") == pattern.count("/") and fnmatchcase(path, pattern)
 
 
 def _take_from_zip(upstream: Upstream, tar: tarfile.TarFile, member: tarfile.TarInfo, part: Path) -> None:
-    """Write the first bytes of the largest member of a zip file that lies in a tar."""
+    """Extract the first bytes of the largest member of a zip file inside a tar archive."""
     packed = tar.extractfile(member)
     assert packed is not None  # a regular file
     with zipfile.ZipFile(packed) as archive:
@@ -260,7 +260,7 @@ def _take_from_zip(upstream: Upstream, tar: tarfile.TarFile, member: tarfile.Tar
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn the many errors of a damaged archive into one sentence."""
+    """Convert the errors of a damaged archive to a `CorpusError`."""
     try:
         yield
     except (*_DAMAGE, EOFError, ValueError) as error:
@@ -273,7 +273,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _verify(corpus: Corpus, folder: Path, remedy: Message) -> None:
-    """Compare an unpacked tree with the manifest."""
+    """Compare number of files and checksum of an unpacked tree with the manifest."""
     checksum = tree_checksum(folder)
     if checksum != corpus.tree_sha256:
         raise CorpusError(
@@ -290,16 +290,16 @@ def _verify(corpus: Corpus, folder: Path, remedy: Message) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Write a tree through to the disk, so that a rename cannot reach it before the content does."""
+    """Flush a tree to disk, so that its contents are stored before the rename."""
     for path in tree_files(folder):
-        with path.open("r+b") as file:  # Windows flushes only what is open for writing
+        with path.open("r+b") as file:  # Windows can flush only files that are open for writing
             os.fsync(file.fileno())
     for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
         _flush_directory(path)
 
 
 def _flush_directory(path: Path) -> None:
-    """Write the entries of a directory through to the disk, where the system can do that."""
+    """Flush the entries of a directory to disk, if the system supports it."""
     if os.name == "posix":
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -309,7 +309,7 @@ def _flush_directory(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a directory tree if it is there."""
+    """Remove a directory tree if it exists."""
     if path.exists():
         shutil.rmtree(path)
 
@@ -318,26 +318,26 @@ def _remove(path: Path) -> None:
 
 _ATTEMPTS = 5
 _PAUSE = 1.0
-"""Seconds before the first new attempt; each further pause is twice as long."""
+"""Seconds before the first retry; the pause doubles with each further retry."""
 _TIMEOUT = 30.0
-"""Seconds without a byte after which a connection counts as broken."""
+"""Seconds without data after which a connection is considered broken."""
 _RECEIVED = 1 << 18
 _HEADERS = {"User-Agent": "zhseq", "Accept-Encoding": "identity"}
 
 
 def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
-    """Download `url` to `target`, which appears only when it is complete.
+    """Download `url` to `target`, which is created only when the download is complete.
 
-    Bytes are gathered in `target` + `.part`. A broken connection is taken up again where it broke, by this call up to
-    five times and by any later call, unless the server sends the whole file again.
+    Data is written to `target` + `.part`. A broken download is resumed at its position, up to five times by this call
+    and by any later call, unless the server sends the whole file again.
 
     Args:
         url: address, http or https.
         target: file to write; a file that is there already is taken as it is.
-        pause: seconds before the first new attempt.
+        pause: seconds before the first retry.
 
     Raises:
-        CorpusError: the address is none, or the server refused or stayed out of reach; the message says how to go on.
+        CorpusError: the address is invalid, or the server refused the request or is not reachable.
     """
     if target.exists():
         return
@@ -388,7 +388,7 @@ def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
 
 
 def _continue(url: str, part: Path) -> None:
-    """Fetch what is missing of a partial file.
+    """Download the missing rest of a partial file.
 
     Raises:
         OSError: or `http.client.HTTPException`, when the connection breaks; what came before is in the file.
@@ -401,7 +401,7 @@ def _continue(url: str, part: Path) -> None:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":
-            return  # the last attempt broke after the last byte
+            return  # the connection broke after the last byte
         part.unlink()
         raise ConnectionError("the file on the server has changed") from None
     with response:

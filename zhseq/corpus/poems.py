@@ -54,7 +54,7 @@ _QUALITY = ("poetry-source", "chinese-poetry", "werneror-poetry")
 
 @dataclass(frozen=True)
 class DropReport:
-    """What became of the records.
+    """Counts of records read and dropped.
 
     Attributes:
         read: source -> records read.
@@ -66,7 +66,7 @@ class DropReport:
 
 
 def load_poems(root: Path | str | None = None, sources: Sequence[str] = POETRY_SOURCES) -> datasets.Dataset:
-    """Load the merged poems of the given sources; the first call builds the Arrow cache, later ones map it.
+    """Load the merged poems of the given sources; the first call builds an Arrow cache, later calls memory-map it.
 
     Columns: `id`, `form`, `title`, `author`, `dynasty`, `lines` (texts of Han characters, simplified, no
     punctuation), `marks` (one character for each line: the mark that follows it), `tune` (ci, else empty), `source`,
@@ -106,7 +106,7 @@ def map_poems(root: Path | str | None = None, *, build: bool = True) -> pyarrow.
 
 
 def drop_report(root: Path | str | None = None, sources: Sequence[str] = POETRY_SOURCES) -> DropReport:
-    """Return how many records were read and dropped; takes the same arguments as `load_poems`, raises the same."""
+    """Return the counts of records read and dropped; arguments and errors as in `load_poems`."""
     return DropReport(**json.loads((_cache(root, sources) / "drops.json").read_text(encoding="utf-8")))
 
 
@@ -124,12 +124,12 @@ def select_split(dataset: datasets.Dataset, split: str) -> datasets.Dataset:
 
 
 def _column(dataset: datasets.Dataset, name: str) -> Any:
-    """Return a column as one Arrow array, which knows of no rows that a selection has left out."""
+    """Return a column as one Arrow array, with the selected rows only."""
     return dataset.with_format("arrow")[name].combine_chunks()
 
 
 def _cache(root: Path | str | None, sources: Sequence[str], *, build: bool = True) -> Path:
-    """Return the directory of the Arrow cache, built if it is not there yet."""
+    """Return the directory of the Arrow cache; build it if it does not exist."""
     unknown = [source for source in sources if source not in POETRY_SOURCES]
     if unknown or not sources:
         raise ConfigError(
@@ -151,7 +151,7 @@ def _cache(root: Path | str | None, sources: Sequence[str], *, build: bool = Tru
             folder=target.parent,
         )
     target.parent.mkdir(exist_ok=True)
-    # Only the holder of the lock builds, so whatever temporary directory it finds was left behind by a killed run.
+    # This process holds the lock, so an existing temporary directory was left by a killed run.
     with FileLock(target.parent / "poems.lock"):
         for stale in target.parent.glob("poems-*.part"):
             shutil.rmtree(stale)
@@ -225,7 +225,7 @@ def _build(folders: dict[str, Path], target: Path) -> None:
 
 
 def _table(poems: CleanPoems, result: Deduplication) -> Any:
-    """Lay the poems out as an Arrow table, one row for each."""
+    """Convert the poems to an Arrow table with one row each."""
     import pyarrow as pa
 
     line_ends = np.cumsum(poems.line_lengths)
@@ -254,9 +254,9 @@ Hashes = npt.NDArray[np.uint64]
 MIN_SHARED = 2
 """Lines that must agree at the least: one line in common is a quotation, a stock phrase or a poem made of old lines."""
 MAX_POEMS = 64
-"""A line found in more poems than this is a refrain: it does not bring poems together."""
+"""A line that occurs in more poems is a refrain and is not used to find duplicates."""
 RARE = 20
-"""A character seen less often than this in all the corpora counts as rare (a misprint, or a variant not yet folded)."""
+"""Frequency in all corpora below which a character is rare (a misprint, or a variant that is not normalised)."""
 
 _BASE = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd: powers of it never vanish modulo 2**64
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # multipliers of the splitmix64 finaliser
@@ -265,7 +265,7 @@ _MASK = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Deduplication:
-    """Which poems stay and which belong together.
+    """Result of the deduplication.
 
     Attributes:
         kept: indices of the poems that stay, ascending, shape (kept,), dtype int64.
@@ -322,7 +322,7 @@ def same_poems(hashes: Hashes, poem_lines: Ints) -> tuple[Ints, Ints]:
     poem_of = np.repeat(np.arange(len(poem_lines)), poem_lines)
     order = np.lexsort((poem_of, hashes))
     hashes, poem_of = hashes[order], poem_of[order]
-    # A line that a poem repeats counts once.
+    # Count repeated lines of a poem once.
     first = np.append(True, (hashes[1:] != hashes[:-1]) | (poem_of[1:] != poem_of[:-1]))[: len(hashes)]
     hashes, poem_of = hashes[first], poem_of[first]
     group_starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)])
@@ -374,7 +374,7 @@ def _cluster_keys(left: Ints, right: Ints, texts: Hashes) -> Hashes:
 
 
 def _text_hashes(poems: CleanPoems) -> Hashes:
-    """Hash the whole text of every poem, line breaks left out, shape (poems,), dtype uint64."""
+    """Hash the text of every poem without line breaks, shape (poems,), dtype uint64."""
     starts = np.cumsum(poems.poem_lines) - poems.poem_lines
     if not len(starts):
         return np.zeros(0, dtype=np.uint64)

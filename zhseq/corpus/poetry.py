@@ -140,7 +140,7 @@ _HEADING = re.compile(r"[【（(]?(其[一二三四五六七八九十]+)[】）)
 
 
 def _split_series(record: RawPoem) -> list[RawPoem]:
-    """Part a record that holds a whole series, each poem under a heading of its own, into its poems."""
+    """Split a record with a series of poems, each with its own heading, into single poems."""
     if "其" not in record.text:
         return [record]
     paragraphs = record.text.split("\n")
@@ -176,7 +176,7 @@ def _records(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _text(record: Mapping[str, Any], field: str, path: Path, number: int, default: str | None = None) -> str:
-    """Return one text field of a record; `default` stands in for a missing or null one."""
+    """Return a text field of a record, or `default` if it is missing or null."""
     value = record.get(field)
     if value is None:
         value = default
@@ -195,7 +195,7 @@ def _paragraphs(record: Mapping[str, Any], field: str, path: Path, number: int) 
 
 
 def _broken(path: Path, number: int, expected: Message, found: object) -> CorpusError:
-    """Make the error for a record of an unexpected kind. A parsed file has no lines any more: it gives the number."""
+    """Create the error for an unexpected record, with its number, because line numbers are lost after parsing."""
     return CorpusError(
         "record_broken",
         "{path}, record {number}: expected {expected}, found {found}; get the corpus anew or repair the file.",
@@ -207,7 +207,7 @@ def _broken(path: Path, number: int, expected: Message, found: object) -> Corpus
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
-    """Return the files that match, in an order that does not depend on the file system."""
+    """Return the matching files, sorted."""
     paths = sorted(folder.glob(pattern))
     if not paths:
         raise CorpusError(
@@ -221,7 +221,7 @@ def _files(folder: Path, pattern: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class _JsonFormat:
-    """How one family of JSON files names its fields and what all its records have in common."""
+    """Field names of a family of JSON files, and values common to all its records."""
 
     pattern: str
     dynasty: str

@@ -100,7 +100,7 @@ def corpus_from_entry(entry: dict[str, Any]) -> Corpus:
 
 
 def find_corpora(names: Iterable[str]) -> list[Corpus]:
-    """Look corpora up by their names or by the name of their kind, without repeats.
+    """Return corpora by their names or by the name of their kind, without duplicates.
 
     Raises:
         ConfigError: an unknown name; the message gives the known ones.
@@ -120,14 +120,14 @@ def find_corpora(names: Iterable[str]) -> list[Corpus]:
 
 
 def corpora_root() -> Path:
-    """Return where corpora live: `$ZHSEQ_CORPORA`, or `corpora/` in the checkout, or else in the current directory."""
+    """Return the directory of the corpora: `$ZHSEQ_CORPORA`, else `corpora/` in the checkout or current directory."""
     if configured := os.environ.get("ZHSEQ_CORPORA"):
         return Path(configured)
     return checkout_corpora() or Path.cwd() / "corpora"
 
 
 def checkout_corpora() -> Path | None:
-    """Return `corpora/` of the checkout that this code is run from, or None where it was installed."""
+    """Return `corpora/` of the checkout that this code belongs to, or None if it is installed."""
     checkout = Path(__file__).resolve().parents[2]
     return checkout / "corpora" if (checkout / "pyproject.toml").exists() else None
 

@@ -67,7 +67,7 @@ def poem_stats(root: Path, sources: Sequence[str]) -> PoemStats:
 
 
 def poem_tables(stats: PoemStats) -> str:
-    """Lay the counts out as text."""
+    """Format the counts as text."""
     total = len(stats.poem_lengths)
     share = [(name, count, f"{count / max(total, 1):.1%}") for name, count in stats.dynasties.items()]
     forms = [
@@ -95,7 +95,7 @@ def poem_tables(stats: PoemStats) -> str:
 
 
 def file_tables(folder: Path) -> str:
-    """Count the bytes, lines and characters of every file of a corpus; files of no text count as bytes only."""
+    """Count the bytes, lines and characters of every file of a corpus; binary files have bytes only."""
     rows: list[tuple[object, ...]] = []
     totals = np.zeros(3, dtype=np.int64)
     for path in tree_files(folder):
@@ -112,7 +112,7 @@ def file_tables(folder: Path) -> str:
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Align a table for the terminal: texts left, numbers right, Chinese characters two columns wide."""
+    """Format a table for the terminal; numbers are right-aligned, Chinese characters count as two columns."""
     body = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     cells = [list(header), *body]
     columns = range(len(header))
@@ -127,12 +127,12 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _width(text: str) -> int:
-    """Return the columns that a text takes on a terminal."""
+    """Return the width of a text on a terminal, in columns."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _ordered(counts: Mapping[str, int], order: Sequence[str]) -> dict[str, int]:
-    """Sort counts into a given order; names that are not in it come last, the most frequent first."""
+    """Sort counts in a given order; other names come last, most frequent first."""
     rest = sorted(set(counts) - set(order), key=lambda name: (-counts[name], name))
     return {name: counts[name] for name in (*order, *rest) if name in counts}
 
@@ -183,7 +183,7 @@ _INK = "#333333"
 
 
 def plot_poems(stats: PoemStats, path: Path) -> None:
-    """Draw forms, dynasties, lengths and drops into a PNG file.
+    """Plot forms, dynasties, lengths and dropped records to a PNG file.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -230,7 +230,7 @@ def _chinese_font() -> str | None:
 
 
 def _bars(axes: Axes, title: str, counts: dict[str, int]) -> None:
-    """Draw one horizontal bar for each name, its number at the end."""
+    """Plot a horizontal bar for each name, with its count."""
     bars = axes.barh(list(counts), list(counts.values()), color=_COLOUR, height=0.72)
     axes.bar_label(bars, labels=[f"{count:,}" for count in counts.values()], padding=4, fontsize=9)
     _finish(axes, title)
@@ -242,7 +242,7 @@ def _bars(axes: Axes, title: str, counts: dict[str, int]) -> None:
 
 
 def _lengths(axes: Axes, stats: PoemStats) -> None:
-    """Draw the distribution of poem lengths; the few longest poems are gathered in the last bar."""
+    """Plot the distribution of poem lengths; the last bar includes all longer poems."""
     longest, step = 160, 4
     clipped = np.minimum(stats.poem_lengths, longest)
     axes.hist(clipped, bins=list(range(0, longest + 2 * step, step)), color=_COLOUR, rwidth=0.85)
@@ -255,7 +255,7 @@ def _lengths(axes: Axes, stats: PoemStats) -> None:
 
 
 def _drops(axes: Axes, stats: PoemStats) -> None:
-    """Draw for each reason how many records of each source were dropped."""
+    """Plot the number of dropped records by reason and source."""
     reasons = [reason for reason in REASONS if any(drops.get(reason) for drops in stats.report.dropped.values())]
     left: np.ndarray[Any, np.dtype[np.float64]] = np.zeros(len(reasons))
     for colour, (source, drops) in zip(_SHADES, stats.report.dropped.items(), strict=False):
@@ -274,7 +274,7 @@ def _drops(axes: Axes, stats: PoemStats) -> None:
 
 
 def _finish(axes: Axes, title: str) -> None:
-    """Set the title and take the frame away."""
+    """Set the title and remove the frame."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=8)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

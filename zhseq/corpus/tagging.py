@@ -325,7 +325,7 @@ def _array(text: str, name: str) -> list[str]:
 
 
 def _detect(source: Source, path: Path) -> str:
-    """Tell the format of a file from the look of its first lines.
+    """Detect the format of a file from its first lines.
 
     Raises:
         CorpusError: It looks like none.
@@ -379,7 +379,7 @@ def _detect(source: Source, path: Path) -> str:
 
 
 def _are_words(rows: Sequence[Sequence[str]]) -> bool:
-    """Tell whether what stands between blanks is words: neither with their tags, nor with marks between, nor uncut."""
+    """Return whether lines are blank-separated words, rather than tagged, otherwise separated or unsegmented text."""
     tagged = sum(any(map(_WITH_TAG.search, row)) for row in rows)
     parted = sum(any(map(_BORDER.fullmatch, row[1:-1])) for row in rows)
     size = sum(len(token) for row in rows for token in row)

@@ -135,7 +135,7 @@ def read_labelled(path: Path) -> Labelled:
     """Read a table of texts and labels.
 
     Args:
-        path: CSV, or TSV by its name; of other names, by what stands in its first line.
+        path: CSV or TSV file, by its extension; with another extension, detected from the first line.
 
     Raises:
         InputError: Names the line that has no text or no label, and what else makes the table useless.

@@ -309,7 +309,7 @@ def _is_surely_utf8(line: bytes) -> bool:
 
 
 def _is_sure(text: str) -> bool:
-    """Tell whether text that is valid UTF-8 is so not by accident."""
+    """Return whether text is long enough that valid UTF-8 is not a coincidence."""
     return sum(1 for _ in islice(_WIDE.finditer(text), _SURE)) >= _SURE
 
 
@@ -345,7 +345,7 @@ def _doubt(data: bytes, text: str, name: str, errors: str | None) -> Message | N
 
 
 def _plausibility_by_accident(text: str) -> float:
-    """Tell how much UTF-8 of a few characters looks like text: common Chinese ones do, and accents in Latin words."""
+    """Return how plausible a short UTF-8 text is: common Chinese characters count, and accents in Latin words."""
     characters = [character for character in text if not character.isascii()]
     found = 1.5 * len(_ACCENTED.findall(text))
     found += sum(2 * _is_common(each) for each in characters if ord(each) >= _HAN)

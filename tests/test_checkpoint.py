@@ -188,7 +188,7 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, old: bytes, new: bytes) -
     assert old in content
     assert len(old) >= len(new)
     path.write_bytes(content.replace(old, new.ljust(len(old))))
-    with pytest.raises(CheckpointError, match="is damaged or is no safetensors file"):
+    with pytest.raises(CheckpointError, match="is damaged or not a safetensors file"):
         checkpoint.read_arrays(path)
 
 
@@ -232,7 +232,7 @@ def test_json_that_is_nested_without_end_is_refused(directory: Path) -> None:
 def test_what_is_no_regular_file_is_not_opened(directory: Path, name: str, kind: str) -> None:
     (directory / name).unlink()
     os.mkfifo(directory / name) if kind == "pipe" else (directory / name).symlink_to("/dev/zero")
-    with pytest.raises(CheckpointError, match=f"{name} is no regular file"):
+    with pytest.raises(CheckpointError, match=f"{name} is not a regular file"):
         checkpoint.read_config(directory, KIND)
 
 
@@ -289,7 +289,7 @@ def test_a_model_larger_than_its_weights_is_not_built(directory: Path) -> None:
 )
 def test_weights_that_are_none_are_refused(directory: Path, weight: torch.Tensor) -> None:
     checkpoint.write_tensors(directory / "model.safetensors", {"weight": weight, "bias": torch.ones(60)})
-    with pytest.raises(CheckpointError, match="weight holds what is no weight"):
+    with pytest.raises(CheckpointError, match="weight contains values that are not weights"):
         checkpoint.read_weights(directory, nn.Linear(50, 60))
 
 
@@ -312,7 +312,7 @@ def test_no_pickle_is_ever_opened(directory: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):
         checkpoint.read_weights(directory, nn.Linear(50, 60))
     (directory / "model.safetensors").write_bytes(poison)
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged or is no safetensors file"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged or not a safetensors file"):
         checkpoint.read_weights(directory, nn.Linear(50, 60))
     assert not sprung.exists()
     pickle.loads(poison)
@@ -372,7 +372,7 @@ def test_a_repository_that_cannot_be_fetched_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     with pytest.raises(
-        CheckpointError, match="'someone/poem' is no local directory and could not be fetched"
+        CheckpointError, match="'someone/poem' is not a local directory and could not be fetched"
     ) as caught:
         checkpoint.resolve("someone/poem")
     assert "\n" not in str(caught.value)

@@ -82,7 +82,7 @@ def test_under_torchrun_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", "tpu", "cpu:1", "cpu:x", "", "CPU", "春"])
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"device '{name}' is not available; on this machine there is: cpu"):
+    with pytest.raises(ConfigError, match=f"device '{name}' is not available; this machine has: cpu"):
         pick_device(name)
 
 

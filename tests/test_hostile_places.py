@@ -58,7 +58,7 @@ def test_a_poem_is_written_without_a_home(tiny_model_dir: Path) -> None:
 def test_a_model_of_the_hub_is_a_sentence_without_a_home() -> None:
     done = run("-m", "zhseq.tag", "--model", "nobody/nothing", "-", text="中国")
     assert done.returncode == 2
-    assert done.stderr.startswith("zhseq: 'nobody/nothing' is no local directory and could not be fetched")
+    assert done.stderr.startswith("zhseq: 'nobody/nothing' is not a local directory and could not be fetched")
     assert len(done.stderr.splitlines()) == 1
 
 

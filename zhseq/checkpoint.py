@@ -100,7 +100,7 @@ def resolve(model: str | os.PathLike[str]) -> Path:
     except Exception as error:  # the hub client raises many types of errors
         raise CheckpointError(
             "model_not_fetched",
-            "'{model}' is no local directory and could not be fetched as a repository: {reason}",
+            "'{model}' is not a local directory and could not be fetched as a repository: {reason}",
             model=model,
             reason=str(error).splitlines()[0] if str(error) else type(error).__name__,
         ) from error
@@ -193,7 +193,7 @@ def _check_files(directory: Path) -> None:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
                 raise CheckpointError(
-                    "not_a_regular_file", "{path} is no regular file; fetch or train the model again", path=path
+                    "not_a_regular_file", "{path} is not a regular file; fetch or train the model again", path=path
                 )
             if path.name.endswith(_TABLES) and status.st_size > _LARGEST_TABLE:
                 raise CheckpointError(
@@ -405,7 +405,7 @@ def read_fitting(directory: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict
 def _not_finite(path: Path, name: str) -> CheckpointError:
     return CheckpointError(
         "weights_not_finite",
-        "{path}: {name} holds what is no weight: numbers that are whole, infinite or none at all; fetch or train the "
+        "{path}: {name} contains values that are not weights: integers, infinities or NaN; fetch or train the "
         "model again",
         path=path,
         name=name,
@@ -419,7 +419,7 @@ def _missing(path: Path) -> CheckpointError:
 def _damaged(path: Path, reason: Exception) -> CheckpointError:
     return CheckpointError(
         "weights_damaged",
-        "{path} is damaged or is no safetensors file ({reason}); fetch or train it again",
+        "{path} is damaged or not a safetensors file ({reason}); fetch or train it again",
         path=path,
         reason=" ".join(str(reason).split())[:200],
     )

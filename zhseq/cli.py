@@ -137,15 +137,15 @@ def begin_run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
     if there and hasattr(options, "resume"):
         raise InputError(
             "run_exists",
-            "{folder} holds a training already ({name}): go on with it by <resume>, begin anew by <overwrite>, or give "
-            "another <output>",
+            "{folder} already contains a training ({name}): resume it with <resume>, start again with <overwrite>, or "
+            "give another <output>",
             folder=options.output,
             name=there[0],
         )
     if there:
         raise InputError(
             "output_exists",
-            "{folder} holds {name} already: replace it by <overwrite>, or give another <output>",
+            "{folder} already contains {name}: replace it with <overwrite>, or give another <output>",
             folder=options.output,
             name=there[0],
         )

@@ -69,7 +69,7 @@ def pick_device(name: str) -> torch.device:
     if name not in there and name not in [f"{kind}:{index}" for kind in there for index in range(counts[kind])]:
         raise ConfigError(
             "device_unavailable",
-            "device '{name}' is not available; on this machine there is: {there}",
+            "device '{name}' is not available; this machine has: {there}",
             name=name,
             there=", ".join(there),
         )

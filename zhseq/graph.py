@@ -225,7 +225,7 @@ class Session:
         except Exception as error:  # onnxruntime raises many types of errors
             raise CheckpointError(
                 "graph_not_run",
-                "{path} is no graph that this onnxruntime can run ({reason}); make it again with zhseq export",
+                "{path} is not a graph that this onnxruntime can run ({reason}); make it again with zhseq export",
                 path=self._source,
                 reason=" ".join(str(error).split())[:200],
             ) from error

@@ -176,7 +176,7 @@ def interrupted(tmp_path: Path, *, workers: int, folder: bool, how: int) -> tupl
     assert program.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how]
     if how != signal.SIGKILL:
         assert left == []
-        assert error[0] == "zhseq: what is done is kept: the same command with --resume goes on from there"
+        assert error[0] == "zhseq: finished work is kept: run the same command with --resume to continue"
     return source, output
 
 
@@ -209,7 +209,7 @@ def test_what_changed_since_is_refused(tmp_path: Path) -> None:
     whole = contents(source)
     for name, text in (("a.txt", "丙\n"), ("b.txt", whole["b.txt"].replace("第7行", "第8行"))):
         write(source / name, text)
-        with pytest.raises(InputError, match="what it had done has changed since"):
+        with pytest.raises(InputError, match="it had processed has changed"):
             echo_run(names, str(output), resume=True).execute()
         write(source / name, whole[name])
     write(source / "0.txt", "新\n")
@@ -229,7 +229,7 @@ def test_a_part_that_is_gone_is_said(tmp_path: Path) -> None:
     part = part_of(output / "b.txt.tagged")
     data = part.read_bytes()
     part.write_bytes(data[:10])
-    with pytest.raises(InputError, match="of the interrupted run, found less; begin anew"):
+    with pytest.raises(InputError, match="of the interrupted run, found less; start again"):
         echo_run([str(source)], str(output), resume=True).execute()
     part.unlink()
     with pytest.raises(InputError, match="expected what the interrupted run wrote: No such file"):

@@ -56,7 +56,7 @@ def test_processes_that_cannot_start_are_given_up(tmp_path: Path) -> None:
 def test_errors_of_the_work_arrive_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^2 is wrong$"):
         list(run_ordered(Squares(tmp_path), [4, 2, 5], 2))
-    with pytest.raises(WorkerError, match="which it should not: TypeError"):
+    with pytest.raises(WorkerError, match="unexpectedly: TypeError"):
         list(run_ordered(Squares(tmp_path), [4, "2", 5], 2))  # type: ignore[list-item]
 
 

@@ -49,7 +49,7 @@ def test_get_tells_of_a_corpus_that_was_changed(tmp_path: Path, pack: Pack) -> N
     corpus = pack(FILES)
     fetch.get(corpus, tmp_path / "root", from_dir=tmp_path / "shelf")
     (tmp_path / "root/sample/a.txt").write_bytes(b"omega\n")
-    with pytest.raises(CorpusError, match=r"sample: expected 2 files with tree checksum .* delete .* get it anew"):
+    with pytest.raises(CorpusError, match=r"sample: expected 2 files with tree checksum .* delete .* get it again"):
         fetch.get(corpus, tmp_path / "root", from_dir=tmp_path / "shelf")
     assert (tmp_path / "root/sample/a.txt").read_bytes() == b"omega\n"
 

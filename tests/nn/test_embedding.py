@@ -94,5 +94,5 @@ def test_uninitialized_draws_no_random_numbers() -> None:
 
 
 def test_sizes_that_no_machine_has_are_named_as_the_fault_of_the_file() -> None:
-    with pytest.raises(CheckpointError, match=r"config\.json asks for sizes that cannot be had"), uninitialized():
+    with pytest.raises(CheckpointError, match=r"config\.json asks for sizes that exceed the memory"), uninitialized():
         embedding_table(10**9, 10**9)

@@ -224,8 +224,8 @@ def damaged(model: Path, place: Path, name: str, values: torch.Tensor | None) ->
     [
         (None, "does not fit config.json beside it|asks for a larger model"),
         (torch.zeros(3), "does not fit config.json beside it|asks for a larger model"),
-        (torch.full((12, 16), torch.nan), "holds what is no weight"),
-        (torch.zeros(12, 16, dtype=torch.int32), "holds what is no weight"),
+        (torch.full((12, 16), torch.nan), "contains values that are not weights"),
+        (torch.zeros(12, 16, dtype=torch.int32), "contains values that are not weights"),
     ],
 )
 def test_weights_that_are_none_are_refused(

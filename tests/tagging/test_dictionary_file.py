@@ -206,7 +206,7 @@ def test_patterns_and_texts_that_are_kept_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("re:[a-", "expected a regular expression, but '[a-' is none"),
+        ("re:[a-", "expected a regular expression, but '[a-' is invalid"),
         ("re:", "expected a regular expression that needs a character to match, found ''"),
         ("re:a*", "expected a regular expression that needs a character to match, found 'a*'"),
         ("re:a\tn\tX\ty", "expected at most 3 columns with tabs between"),

@@ -177,7 +177,7 @@ def test_a_graph_of_another_opset_is_refused(directory: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no graph", b"\xff" * 1000])
 def test_what_is_no_graph_is_one_sentence(content: bytes) -> None:
-    with pytest.raises(CheckpointError, match="is no graph that this onnxruntime can run") as caught:
+    with pytest.raises(CheckpointError, match="is not a graph that this onnxruntime can run") as caught:
         Session(content, 1, source="model.onnx")
     assert "\n" not in str(caught.value)
 
@@ -196,7 +196,11 @@ def test_weights_that_do_not_fit_are_refused(directory: Path, wrong: str) -> Non
             "whole": {name: torch.ones_like(tensors[name], dtype=torch.int64)},
         }[wrong]
     checkpoint.write_tensors(directory / "model.safetensors", tensors)
-    message = "does not fit config.json" if wrong in ("missing", "too many", "shape") else "holds what is no weight"
+    message = (
+        "does not fit config.json"
+        if wrong in ("missing", "too many", "shape")
+        else "contains values that are not weights"
+    )
     with pytest.raises(CheckpointError, match=message):
         Tagger.load(directory, backend="onnx")
 

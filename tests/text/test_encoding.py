@@ -172,7 +172,7 @@ def test_what_is_no_chinese_is_not_made_chinese() -> None:
 
 def test_an_error_names_the_option_only_where_there_is_one() -> None:
     data = TEXT.encode() + b"\xff"
-    with pytest.raises(InputError, match=r"mend the file\.$"):
+    with pytest.raises(InputError, match=r"repair the file\.$"):
         read(data)
     with pytest.raises(InputError, match="or read it with errors='replace'"):
         read(data, errors="strict")

@@ -135,7 +135,7 @@ def _compare(before: dict[str, Any], now: dict[str, Any]) -> None:
             raise InputError(
                 "other_settings",
                 "expected the settings of the interrupted run, found {name} {now!r} instead of {before!r}; resume with "
-                "what it had, or begin anew without <resume>.",
+                "what it had, or start again without <resume>.",
                 name=name,
                 now=now.get(name),
                 before=before.get(name),
@@ -197,7 +197,7 @@ class FileOutput:
                 elif not path.exists():
                     raise InputError(
                         "result_gone",
-                        "{path}: expected the result of the interrupted run, found none; begin anew.",
+                        "{path}: expected the result of the interrupted run, found none; start again.",
                         path=path,
                     )
             if self.progress.chunks and self._current < len(self._paths):
@@ -253,7 +253,7 @@ class FileOutput:
         self._journal.close(keep=keep)
         if keep:
             self._notify(
-                Message("kept_for_resume", "what is done is kept: the same command with <resume> goes on from there")
+                Message("kept_for_resume", "finished work is kept: run the same command with <resume> to continue")
             )
 
     def _open(self, size: int) -> BinaryIO:
@@ -276,7 +276,7 @@ class FileOutput:
             file.close()
             raise InputError(
                 "part_cut",
-                "{path}: expected {size} bytes of the interrupted run, found less; begin anew.",
+                "{path}: expected {size} bytes of the interrupted run, found less; start again.",
                 path=part,
                 size=size,
             )

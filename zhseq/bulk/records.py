@@ -242,7 +242,7 @@ def _csv_rows(lines: Iterable[Unit], name: str, column: str) -> Iterator[tuple[i
     except csv.Error as error:
         raise InputError(
             "broken_csv",
-            "{location}: expected CSV, found a row that breaks its rules ({reason}); save the table anew.",
+            "{location}: expected CSV, found a row that breaks its rules ({reason}); save the table again.",
             location=_line(name, reader.line_num),
             reason=error,
         ) from error
@@ -329,7 +329,7 @@ def _text(record: dict[str, Any], location: Message, reading: Reading) -> str:
             raise InputError(
                 "half_character",
                 "{location}: expected Unicode text in {column!r}, found half a character (a lone surrogate) at "
-                "{position}; mend the file or read it with <errors=replace>.",
+                "{position}; repair the file or read it with <errors=replace>.",
                 location=location,
                 column=reading.column,
                 position=error.start,

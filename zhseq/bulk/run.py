@@ -365,8 +365,8 @@ def compare_input(now: str, before: str) -> None:
     if now != before:
         raise InputError(
             "input_changed",
-            "expected the input that the interrupted run read, found that what it had done has changed since; begin "
-            "anew without <resume>.",
+            "expected the input of the interrupted run, but the part that it had processed has changed; start again "
+            "without <resume>.",
         )
 
 

@@ -221,7 +221,7 @@ def _call_safely(call: Callable[..., Any], *arguments: Any) -> Any:
     except Exception as error:
         return WorkerError(
             "work_failed",
-            "the work failed, which it should not: {kind}: {reason}",
+            "a task failed unexpectedly: {kind}: {reason}",
             kind=type(error).__name__,
             reason=str(error),
         )

@@ -70,7 +70,7 @@ def get(
         part = root / f".{corpus.name}.part"
         _remove(part)
         if target.exists():
-            _verify(corpus, target, Message("delete_and_get", "delete {folder} and get it anew", {"folder": target}))
+            _verify(corpus, target, Message("delete_and_get", "delete {folder} and get it again", {"folder": target}))
             return False
         try:
             part.mkdir()
@@ -266,7 +266,7 @@ def _readable(path: Path) -> Iterator[None]:
     except (*_DAMAGE, EOFError, ValueError) as error:
         raise CorpusError(
             "archive_damaged",
-            "{path}: expected a whole archive, found a damaged one ({reason}); get it anew.",
+            "{path}: expected a whole archive, found a damaged one ({reason}); get it again.",
             path=path,
             reason=error,
         ) from None

@@ -74,7 +74,7 @@ def read_composed(name: str, folder: Path) -> dict[str, str]:
     if not isinstance(table, dict):
         raise CorpusError(
             "no_table_of_notations",
-            "{path}: expected an object of notations, found {found}; get it anew.",
+            "{path}: expected an object of notations, found {found}; get it again.",
             path=path,
             found=type(table).__name__,
         )
@@ -95,7 +95,7 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
     except FileNotFoundError:
         raise CorpusError(
-            "corpus_file_missing", "{path}: expected a corpus file, found none; get the corpus anew.", path=path
+            "corpus_file_missing", "{path}: expected a corpus file, found none; get the corpus again.", path=path
         ) from None
     try:
         return data.decode("utf-8")
@@ -103,7 +103,7 @@ def read_text(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise CorpusError(
             "corpus_file_not_utf8",
-            "{path}, line {line}: expected UTF-8 text, found byte 0x{byte:02x}; get it anew.",
+            "{path}, line {line}: expected UTF-8 text, found byte 0x{byte:02x}; get it again.",
             path=path,
             line=line,
             byte=data[error.start],
@@ -121,7 +121,7 @@ def load_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise CorpusError(
             "corpus_file_not_json",
-            "{path}, line {line}: expected JSON, found {problem!r}; get it anew.",
+            "{path}, line {line}: expected JSON, found {problem!r}; get it again.",
             path=path,
             line=error.lineno,
             problem=error.msg,
@@ -129,7 +129,7 @@ def load_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:  # thousands of digits, of brackets in brackets
         raise CorpusError(
             "corpus_file_not_plain_json",
-            "{path}: expected JSON, found more than can be read ({problem}); get it anew.",
+            "{path}: expected JSON, found more than can be read ({problem}); get it again.",
             path=path,
             problem=str(error),
         ) from None
@@ -165,7 +165,7 @@ def _records(path: Path) -> list[Mapping[str, Any]]:
     if not isinstance(records, list):
         raise CorpusError(
             "no_list_of_records",
-            "{path}: expected a JSON list of records, found {found}; get it anew.",
+            "{path}: expected a JSON list of records, found {found}; get it again.",
             path=path,
             found=type(records).__name__,
         )
@@ -198,7 +198,7 @@ def _broken(path: Path, number: int, expected: Message, found: object) -> Corpus
     """Create the error for an unexpected record, with its number, because line numbers are lost after parsing."""
     return CorpusError(
         "record_broken",
-        "{path}, record {number}: expected {expected}, found {found}; get the corpus anew or repair the file.",
+        "{path}, record {number}: expected {expected}, found {found}; get the corpus again or repair the file.",
         path=path,
         number=number + 1,
         expected=expected,
@@ -212,7 +212,7 @@ def _files(folder: Path, pattern: str) -> list[Path]:
     if not paths:
         raise CorpusError(
             "corpus_files_missing",
-            "{folder}: expected files {pattern}, found none; run `python -m zhseq.corpus get` anew.",
+            "{folder}: expected files {pattern}, found none; run `python -m zhseq.corpus get` again.",
             folder=folder,
             pattern=pattern,
         )
@@ -273,7 +273,7 @@ def _read_qianjiashi(path: Path) -> Iterator[RawPoem]:
     if not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
         raise CorpusError(
             "no_list_of_sections",
-            "{path}: expected an object with a list of sections, found something else; get it anew.",
+            "{path}: expected an object with a list of sections, found something else; get it again.",
             path=path,
         )
     number = 0
@@ -325,7 +325,7 @@ def _read_werneror(folder: Path) -> Iterator[RawPoem]:
                 if number == 0 or len(row) != len(_CSV_HEADER):
                     raise CorpusError(
                         "csv_line_broken",
-                        "{path}, line {line}: expected {part} {header}, found {count} fields; get the corpus anew or "
+                        "{path}, line {line}: expected {part} {header}, found {count} fields; get the corpus again or "
                         "repair the file.",
                         path=path,
                         line=rows.line_num,
@@ -339,7 +339,7 @@ def _read_werneror(folder: Path) -> Iterator[RawPoem]:
         except csv.Error as error:
             raise CorpusError(
                 "no_quoted_csv",
-                "{path}, line {line}: expected quoted CSV, found: {reason}; get it anew.",
+                "{path}, line {line}: expected quoted CSV, found: {reason}; get it again.",
                 path=path,
                 line=rows.line_num,
                 reason=error,

@@ -317,7 +317,7 @@ def _array(text: str, name: str) -> list[str]:
     except (ValueError, RecursionError) as error:
         raise CorpusError(
             "broken_array",
-            "{name}: expected a JSON array, but it cannot be parsed ({reason}); mend the file.",
+            "{name}: expected a JSON array, but it cannot be parsed ({reason}); repair the file.",
             name=name,
             reason=str(error),
         ) from error

@@ -428,7 +428,7 @@ class CRF(torchcrf.CRF):  # type: ignore[misc]
             row = int(np.flatnonzero(~feasible)[0])
             raise InputError(
                 "no_legal_tagging",
-                "expected at least one legal tagging of sequence {row} ({length} characters), found none: loosen its "
+                "expected at least one legal tagging of sequence {row} ({length} characters), found none: relax its "
                 "partial labelling, or check the emissions for NaN",
                 row=row,
                 length=int(sequences.lengths[row]),

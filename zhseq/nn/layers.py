@@ -38,7 +38,7 @@ def uninitialized() -> Iterator[None]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             "no_memory_for_sizes",
-            "the model's config.json asks for sizes that cannot be had: {reason}",
+            "the model's config.json asks for sizes that exceed the memory: {reason}",
             reason=reason,
         ) from error
     finally:

@@ -67,8 +67,8 @@ class MarkedSequences:
         if not bool((totals > -np.inf).all()):
             raise InputError(
                 "no_legal_path",
-                "expected at least one legal tagging of each text, found none for one of them: loosen the words that "
-                "the dictionary forces, or check the model",
+                "expected at least one legal tagging of each text, found none for one of them: force fewer words in "
+                "the dictionary, or check the model",
             )
         if nbest == 1:
             return best[None], totals[:, None]

@@ -231,7 +231,7 @@ def _note_more_than_words(path: Path, entries: list[tuple[int, str]], notify: No
             Message(
                 "more_than_a_word",
                 "{path}: {count} of {total} lines hold more than a word and what belongs to it, the first is line "
-                "{line}; all of {word!r} is taken for the word",
+                "{line}; all of {word!r} is read as the word",
                 values,
             )
         )
@@ -261,7 +261,7 @@ def add_pattern(patterns: dict[str, tuple[str, str]], expression: str, pos: str,
     except regex.error as error:
         raise InputError(
             "broken_pattern",
-            "expected a regular expression, but {expression} is none: {reason}.",
+            "expected a regular expression, but {expression} is invalid: {reason}.",
             expression=shown(expression),
             reason=str(error),
         ) from None

@@ -300,8 +300,8 @@ def read_features(directory: Path, settings: SequenceTaggerConfig) -> TaggerFeat
     if found != sizes:
         raise CheckpointError(
             "tables_of_another_model",
-            "{directory} holds {found} characters, bigrams and words, but {source} speaks of {sizes}; "
-            "they are not of the same model",
+            "{directory} holds {found} characters, bigrams and words, but {source} specifies {sizes}; "
+            "the files are not of the same model",
             directory=directory,
             found=found,
             source=str(directory / checkpoint.CONFIG_FILE),

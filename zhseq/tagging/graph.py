@@ -113,7 +113,7 @@ def read_weights(directory: Path, settings: SequenceTaggerConfig) -> dict[str, F
         if values.dtype.kind != "f" or not np.isfinite(values).all():
             raise CheckpointError(
                 "weights_not_finite",
-                "{path}: {name} holds what is no weight: numbers that are whole, infinite or none at all; fetch or "
+                "{path}: {name} contains values that are not weights: integers, infinities or NaN; fetch or "
                 "train the model again",
                 path=path,
                 name=name,

@@ -235,7 +235,7 @@ class _Decoder:
         return InputError(
             "mixed_encodings",
             "{name}, line {line}: expected {encoding} as in the rest of the file, found UTF-8; cut the file where the "
-            "encoding changes, or save it anew as UTF-8.",
+            "encoding changes, or save it as UTF-8.",
             name=self._name,
             line=number,
             encoding=_NAMES[self._encoding],
@@ -252,12 +252,12 @@ class _Decoder:
         if self._errors is None:
             return InputError(
                 "broken_bytes",
-                "{name}, line {line}, byte {byte}: expected {encoding}, found the byte {value}; mend the file.",
+                "{name}, line {line}, byte {byte}: expected {encoding}, found the byte {value}; repair the file.",
                 **values,
             )
         return InputError(
             "replaceable_bytes",
-            "{name}, line {line}, byte {byte}: expected {encoding}, found the byte {value}; mend the file or read it "
+            "{name}, line {line}, byte {byte}: expected {encoding}, found the byte {value}; repair the file or read it "
             "with <errors=replace>.",
             **values,
         )

@@ -294,7 +294,7 @@ def _finished(progress: Progress, config: TrainingConfig, total: int) -> bool:
 def _print_finished(progress: Progress) -> None:
     note = Message(
         "run_finished",
-        "this run is finished: {step:,} steps are done, and nothing is left to do; a new one needs <overwrite>",
+        "this run is finished: {step:,} steps are done; use <overwrite> to start a new one",
         {"step": progress.step},
     )
     print(note.render(command_line), file=sys.stderr)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 # All that the light way needs: numpy, tqdm, regex, and what belongs to Python; onnxruntime where it is asked for.
 LIGHT = """
@@ -48,6 +50,24 @@ def test_the_command_tags_without_torch() -> None:
     refused = run(program, "tag", "-", "--backend", "torch", text="王小明\n")
     assert refused.returncode == 2
     assert refused.stderr.endswith("this needs PyTorch, which is not installed; install it with: pip install torch\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "package"),
+    [
+        (("train", "--help"), "torch"),
+        (("train", "poem", "--output", "x"), "torch"),
+        (("classify", "-"), "torch"),
+        (("corpus", "list"), "filelock"),
+    ],
+)
+def test_a_command_names_the_package_that_it_lacks(arguments: tuple[str, ...], package: str) -> None:
+    program = "sys.argv[0] = 'zhseq'; runpy.run_module('zhseq', run_name='__main__')"
+    refused = run(program, *arguments, text="春眠不觉晓\n")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"zhseq: this needs the package {package}, which is not installed; install it with: pip install {package}\n"
+    )
 
 
 def test_the_library_gives_the_same_without_torch() -> None:

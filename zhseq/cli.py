@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from zhseq.config import settings_of
-from zhseq.errors import InputError, Message, ZhseqError, command_line
+from zhseq.errors import ConfigError, InputError, Message, ZhseqError, command_line
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -217,11 +217,36 @@ def _prepare_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
+_DISTRIBUTIONS = {
+    "torchcrf": "pytorch-crf",
+    "PIL": "Pillow",
+}  # packages on PyPI that have another name than their module
+
+
+def _report(error: ZhseqError) -> int:
+    """Print an error as one sentence and return the exit status."""
+    print(f"zhseq: {error.message.render(command_line)}", file=sys.stderr)
+    return EXIT_ERROR
+
+
+def _missing_package(error: ModuleNotFoundError) -> ConfigError:
+    """Name the package that an import did not find; a module of zhseq that is missing is a fault, and raised again."""
+    module = (error.name or "").partition(".")[0]
+    if module in ("", __package__):
+        raise error
+    return ConfigError(
+        "no_package",
+        "this needs the package {package}, which is not installed; install it with: pip install {package}",
+        package=_DISTRIBUTIONS.get(module, module),
+    )
+
+
 def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run a front door and exit with its status.
 
-    A `ZhseqError` or `OSError` is printed on standard error as one sentence, with exit status 2. Ctrl-C gives status
-    130. A reader that closes the pipe early (`| head`) ends the program silently with status 0.
+    A `ZhseqError`, an `OSError` or a package that is not installed is printed on standard error as one sentence, with
+    exit status 2. Ctrl-C gives status 130. A reader that closes the pipe early (`| head`) ends the program silently
+    with status 0.
     """
     try:
         _prepare_streams()
@@ -235,8 +260,9 @@ def run_main(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         print("zhseq: interrupted", file=sys.stderr)
         status = EXIT_INTERRUPTED
     except ZhseqError as error:
-        print(f"zhseq: {error.message.render(command_line)}", file=sys.stderr)
-        status = EXIT_ERROR
+        status = _report(error)
+    except ModuleNotFoundError as error:
+        status = _report(_missing_package(error))
     except OSError as error:
         name = f" ({error.filename})" if error.filename else ""
         print(f"zhseq: {error.strerror or error}{name}", file=sys.stderr)

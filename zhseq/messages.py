@@ -359,6 +359,7 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "numbers_without_names": "{name} 的 {column} 列：应为标签，或带有 ClassLabel 名称的数字，却是 {found}；"
     "请把该列转为 Sequence(ClassLabel(names=[...]))。",
     # command lines
+    "no_package": "此处需要 {package} 包，尚未安装；可用此命令安装：pip install {package}",
     "unknown_command": "没有“{name}”这个命令；可用：{known}",
     "output_is_a_file": "训练须存放在目录中，而 {path} 是文件；请另给 <output>",
     "run_exists": "{folder} 中已有训练（{name}）：接着训练用 <resume>，重新开始用 <overwrite>，或另给 <output>",

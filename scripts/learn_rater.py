@@ -7,8 +7,9 @@ whole, between tabs; in some poems also a digit from 0 to 2 for each line but th
 for how well the poem closes. Prints what the rater is worth on poems that it was not fitted to (ridge regression, five
 folds of poems): how often it puts the better of two lines first (AUC), and the same for the surprise of the lines alone
 and without what verse sets together, which `scripts/learn_usage.py` must have counted before. What is written is the
-guess of points and that of following added up, `FOLLOWING` of the latter. Then finds the pairs of characters that such
-a rater would wear out; ten minutes of one core.
+guess of points and that of following added up, `FOLLOWING` of the latter. What readers give whole poems, against the
+mean of their form and round, is fitted to what the rater takes of their lines, and to its guesses; drafts are chosen by
+it. Then finds the pairs of characters that such a rater would wear out; ten minutes of one core.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.errors import InputError
-from zhseq.poetry.coherence import HABITS, SUMMARIES, TAIL, Points, Rater, Usage, summaries
+from zhseq.poetry.coherence import HABITS, SUMMARIES, TAIL, Critic, Points, Rater, Usage, Wholes, summaries
 from zhseq.poetry.forms import Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.poet import Poet
@@ -39,6 +40,8 @@ from zhseq.text.vocab import LINE, Vocab
 
 RIDGE = 500.0
 """Of features divided by their standard deviation."""
+FIGURES_RIDGE = 20.0
+"""The same of the four figures of whole poems, which are few."""
 FOLDS = 5
 FOLLOWING = 1.0
 """Points for each digit by which a line follows better."""
@@ -78,6 +81,7 @@ class Lines:
         follows: How well they follow, the last one with how well it closes, the mean of the two, (lines,); else NaN.
         numbers: The poem of each, (lines,).
         places: Its number in the poem, (lines,).
+        lifts: How well it follows those before by the critic, in nats a character, (lines,); 0 for a first line.
     """
 
     features: Floats
@@ -86,6 +90,7 @@ class Lines:
     follows: Floats
     numbers: Ints
     places: Ints
+    lifts: Floats
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     poems = read_ratings(path)
     if poet.usage is None:
         raise InputError("no_usage", "the model comes without usage.safetensors; make it with scripts/learn_usage.py")
-    lines = lines_of(poems, poet.network, poet.vocab, poet.usage)
+    if poet.critic is None:
+        raise InputError("no_critic", "the model lacks critic.safetensors; make it with scripts/learn_critic.py")
+    lines = lines_of(poems, poet.network, poet.vocab, poet.usage, poet.critic)
     features, points, numbers = lines.features, lines.points, lines.numbers
     print(f"{len(poems):,} poems, {len(points):,} lines: {_shares(points)}", file=sys.stderr)
     first, second = len(SUMMARIES), len(SUMMARIES) + len(HABITS)
@@ -128,7 +135,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"following, against the mean of its place: correlation {worth[0]:.3f}, AUC of better ones {worth[1]:.3f}"
         )
-    rater = Rater(*(guess(read, goals, follows) for read in (features, lines.heads)))
+    line, head = (guess(read, goals, follows) for read in (features, lines.heads))
+    targets = targets_of(poems)
+    guessed = wholes_across(poems, lines, targets, goals, follows)
+    for name, rows in (("all", wholes > 0), ("of the last round", np.array([bool(poem.follows) for poem in poems]))):
+        if rows.any():
+            correlation = np.corrcoef(guessed[rows], targets[rows])[0, 1]
+            shown = f"correlation {correlation:.3f}, AUC of 4 and better {auc(guessed[rows], wholes[rows] >= 4):.3f}"
+            print(f"whole poems by what is fitted to them, {name}: {shown}")
+    rater = Rater(line, head, guess_wholes(poems, lines, line, targets, np.ones(len(poems), dtype=bool)))
     for worn in worn_pairs(poet, rater, options.rounds):
         rater = replace(rater, worn=worn)
     rater.save(options.out)
@@ -214,12 +229,12 @@ def read_ratings(path: Path) -> list[Rated]:
     return poems
 
 
-def lines_of(poems: Sequence[Rated], network: Network, vocab: Vocab, usage: Usage) -> Lines:
+def lines_of(poems: Sequence[Rated], network: Network, vocab: Vocab, usage: Usage, critic: Critic) -> Lines:
     """Read all lines of poems, those of one shape together."""
     by_shape: dict[tuple[str, tuple[int, ...]], list[int]] = defaultdict(list)
     for number, poem in enumerate(poems):
         by_shape[poem.form, tuple(map(len, poem.lines))].append(number)
-    features, heads, points, follows, numbers, places = [], [], [], [], [], []
+    features, heads, points, follows, numbers, places, lifts = [], [], [], [], [], [], []
     for (form, lengths), members in by_shape.items():
         prefix = np.array(encode_prefix(vocab, Controls(form)), dtype=np.int64)
         for begin in range(0, len(members), _ROWS):
@@ -241,6 +256,8 @@ def lines_of(poems: Sequence[Rated], network: Network, vocab: Vocab, usage: Usag
                 follows += [follows_of(poems[number], line) for number in chosen]
                 numbers += chosen
                 places += [line] * len(chosen)
+                before = np.concatenate([np.stack([text[n] for text in texts]) for n in range(line)] or [ids], axis=1)
+                lifts.append(critic.lift(before, ids) / np.float32(length) * np.float32(line > 0))
                 logits, state = network.step(np.full((len(chosen), 1), vocab.id(LINE)), state)
     return Lines(
         np.vstack(features),
@@ -249,6 +266,7 @@ def lines_of(poems: Sequence[Rated], network: Network, vocab: Vocab, usage: Usag
         np.array(follows, dtype=np.float32),
         np.array(numbers),
         np.array(places),
+        np.concatenate(lifts),
     )
 
 
@@ -289,12 +307,73 @@ def guess(features: Floats, points: Floats, follows: Floats) -> Points:
     return Points(outputs, surprise, habits, bias)
 
 
-def fit(features: Floats, points: Floats) -> tuple[Floats, float]:
+def targets_of(poems: Sequence[Rated]) -> Floats:
+    """Return what readers gave whole poems, against the mean of their form and round, (poems,)."""
+    targets = np.array([poem.whole for poem in poems], dtype=np.float32)
+    kinds = [(poem.form, bool(poem.follows)) for poem in poems]
+    for kind in set(kinds):
+        rows = np.array([each == kind for each in kinds])
+        targets[rows] -= targets[rows].mean()
+    return targets
+
+
+def wholes_across(poems: Sequence[Rated], lines: Lines, targets: Floats, goals: Floats, follows: Floats) -> Floats:
+    """Return a guess for each whole poem by weights, those of lines included, that were fitted to other poems."""
+    guessed = np.zeros(len(poems), dtype=np.float32)
+    fold = np.arange(len(poems)) % FOLDS
+    for held_out in range(FOLDS):
+        fitted = fold[lines.numbers] != held_out
+        line = guess(lines.features[fitted], goals[fitted], follows[fitted])
+        wholes = guess_wholes(poems, lines, line, targets, fold != held_out)
+        mean, last, least = of_wholes(lines, line)
+        found = mean @ wholes.mean + last @ wholes.last + wholes.least * least
+        found -= found[fold != held_out].mean()  # a guess compares drafts of one poem and has no bias of its own
+        guessed[fold == held_out] = found[fold == held_out]
+    return guessed
+
+
+def guess_wholes(poems: Sequence[Rated], lines: Lines, line: Points, targets: Floats, chosen: Booleans) -> Wholes:
+    """Fit the guess of whole poems to the chosen ones.
+
+    Two regressions are added up: on four figures (mean, least and last of the points of lines, mean of the nats by
+    which they follow), and on these and the features of lines, their mean and those of the last.
+    """
+    mean, last, least = of_wholes(lines, line)
+    weights = np.append(np.concatenate([line.surprise, line.habits, line.outputs]), np.float32(0))
+    figures = np.stack([mean @ weights, least, last @ weights, mean[:, -1]], axis=1)
+    few, _ = fit(figures[chosen], targets[chosen], FIGURES_RIDGE)
+    many, _ = fit(np.hstack([mean, figures, last])[chosen], targets[chosen])
+    of_mean, of_figures, of_last = np.split(many, np.cumsum((mean.shape[1], figures.shape[1])))
+    figured = few + of_figures
+    of_mean, of_last = of_mean + figured[0] * weights, of_last + figured[2] * weights
+    of_mean[-1] += figured[3]
+    forms = tuple(sorted({poem.form for poem in poems}))
+    return Wholes(forms, of_mean.astype(np.float32), of_last.astype(np.float32), float(figured[1]))
+
+
+def of_wholes(lines: Lines, line: Points) -> tuple[Floats, Floats, Floats]:
+    """Return the features of lines, their mean over each poem and those of its last line, and the least points.
+
+    Returns:
+        (poems, features) twice, and (poems,).
+    """
+    features = np.hstack([lines.features, lines.lifts[:, None]])
+    weights = np.concatenate([line.surprise, line.habits, line.outputs])
+    points = lines.features @ weights + np.float32(line.bias)
+    order = np.lexsort((lines.places, lines.numbers))
+    begins = np.flatnonzero(lines.places[order] == 0)
+    counts = np.diff(np.append(begins, len(order)))
+    mean = np.add.reduceat(features[order], begins) / counts[:, None]
+    least = np.minimum.reduceat(points[order], begins)
+    return mean, features[order][begins + counts - 1], least
+
+
+def fit(features: Floats, points: Floats, ridge: float = RIDGE) -> tuple[Floats, float]:
     """Return the weights of a ridge regression, (features,), and its bias."""
     mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64) + 1e-6
     scaled, middle = (features - mean) / spread, float(points.mean())
     weights = (
-        np.linalg.solve(scaled.T @ scaled + RIDGE * np.eye(scaled.shape[1]), scaled.T @ (points - middle)) / spread
+        np.linalg.solve(scaled.T @ scaled + ridge * np.eye(scaled.shape[1]), scaled.T @ (points - middle)) / spread
     )
     return weights, middle - float(mean @ weights)
 

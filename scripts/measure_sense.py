@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--about", type=int, default=0, metavar="N", help="also N quatrains on each of ten subjects")
     parser.add_argument("--people", type=int, default=1000, metavar="N", help="dev poems of each form (default: 1000)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--drafts", type=int, default=1, metavar="N", help="drafts of each poem (default: 1)")
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="fields of Ranking")
     parser.add_argument("--without-sense", action="store_true", help="write without the table of sense")
     parser.add_argument("--print", action="store_true", help="print the poems as well")
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report: dict[str, Any] = {"seed": options.seed, "ranking": asdict(ranking)}
     for form in options.forms:
         began = time.process_time()
-        written = write(poet, Request(form=form, ranking=ranking, sampling=Sampling(seed=options.seed)), options.poems)
+        request = Request(form=form, drafts=options.drafts, ranking=ranking, sampling=Sampling(seed=options.seed))
+        written = write(poet, request, options.poems)
         seconds = (time.process_time() - began) / options.poems
         own = {"processor seconds a poem": seconds, **sense_of(poet, corpus, attested, written, form)}
         people = sense_of(poet, corpus, attested, by_people(held_out, form, options.people), form)

@@ -76,6 +76,8 @@ def test_scores_every_poem_of_a_long_file(front_door, tmp_path):
         ["--form", "六言"],
         ["--author", "nobody"],
         ["--num", "0"],
+        ["--drafts", "0"],
+        ["--drafts", "17"],
         ["--temperature", "-2"],
         ["--device", "tpu"],
         ["--threads", "99999999999999999999"],

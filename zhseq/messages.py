@@ -126,6 +126,7 @@ _POETRY: dict[str, str] = {
     "bad_top_p": "<top_p> 须大于 0 且不超过 1，而这里是 {top_p}",
     "bad_top_k": "<top_k> 不可为负，而这里是 {top_k}；0 表示不限",
     "bad_seed": "种子不可为负，而这里是 {seed}",
+    "bad_drafts": "<drafts> 须在 1 至 {most} 之间，而这里是 {drafts}",
     "bad_best_of": "<best_of> 须在 1 至 {most} 之间，而这里是 {best_of}",
     # the command line
     "suggest_what": "<suggest> 后须有一个诗稿文件，未定之字可写作「？」",

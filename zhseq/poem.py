@@ -18,7 +18,7 @@ from zhseq.poetry.pinyin import spaced
 from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL
 from zhseq.poetry.reading import WrittenPoem, named_tune, read_poem, read_poems, read_records, split_lines
 from zhseq.poetry.regulated import PROSE
-from zhseq.poetry.request import RHYMES, Poem, Ranking, Request, Sampling
+from zhseq.poetry.request import DRAFTS, RHYMES, Poem, Ranking, Request, Sampling
 from zhseq.poetry.wishes import other_names
 from zhseq.text.encoding import decode_lines, decode_text
 
@@ -102,6 +102,13 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
     add("--top-p", Sampling.top_p, "sample from this probability mass", metavar="X")
     add("--top-k", Sampling.top_k, "sample from this many characters", "no limit")
     add("--best-of", Ranking.best_of, "candidates per line")
+    group.add_argument(
+        "--drafts",
+        type=int,
+        metavar="N",
+        help=f"drafts of each poem, of which the best is kept; only in regulated verse (default: {DRAFTS} for one "
+        "poem, 1 for several)",
+    )
 
 
 def _add_own_lines(group: argparse._ArgumentGroup) -> None:
@@ -186,7 +193,7 @@ def request_of(options: argparse.Namespace) -> Request:
                 "no_line_in_file", "{path} holds no line to go on from; give at least one", path=options.continue_
             )
     names = ["start", "form", "tune", "title", "about", "author", "dynasty", "acrostic", "acrostic_at"]
-    names += ["rhyme", "rhyme_group", "rhyme_with", "traditional"]
+    names += ["rhyme", "rhyme_group", "rhyme_with", "traditional", "drafts"]
     return Request(
         **{name: getattr(options, name) for name in names},
         lines=lines,

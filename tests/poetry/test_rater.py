@@ -11,7 +11,7 @@ import pytest
 
 from tests.poetry.test_usage import some_usage
 from zhseq.errors import CheckpointError
-from zhseq.poetry.coherence import HABITS, RATER_FILE, Points, Rater, summaries
+from zhseq.poetry.coherence import HABITS, RATER_FILE, Points, Rater, Wholes, summaries
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.prosody import Prosody
 from zhseq.poetry.request import Ranking, Request, Sampling
@@ -25,7 +25,10 @@ def some_points(dim: int, seed: int) -> Points:
 
 
 def some_rater(dim: int) -> Rater:
-    return Rater(some_points(dim, 0), some_points(dim, 1))
+    mean, last = (
+        np.random.default_rng(seed).normal(size=len(HABITS) + 5 + dim).astype(np.float32).round(5) for seed in (2, 3)
+    )
+    return Rater(some_points(dim, 0), some_points(dim, 1), Wholes(("五绝",), mean, last, 0.5))
 
 
 def test_points_are_linear_in_outputs_surprise_and_habits() -> None:
@@ -49,6 +52,13 @@ def test_a_rater_is_read_as_written(tmp_path: Path) -> None:
         np.testing.assert_allclose(read.surprise, own.surprise)
         np.testing.assert_allclose(read.habits, own.habits)
         assert read.bias == own.bias
+    assert rater.whole is not None
+    assert again.whole is not None
+    assert (again.whole.forms, again.whole.least) == (("五绝",), 0.5)
+    np.testing.assert_allclose(again.whole.mean, rater.whole.mean, atol=1e-6)
+    np.testing.assert_allclose(again.whole.last, rater.whole.last, atol=1e-6)
+    replace(rater, whole=None).save(tmp_path)
+    assert Rater.load(tmp_path, 8).whole is None
 
 
 @pytest.mark.parametrize(
@@ -63,6 +73,11 @@ def test_a_rater_is_read_as_written(tmp_path: Path) -> None:
         {"head": None},
         {"head": {"bias": 0, "outputs": [1.0] * 8, "surprise": [1.0] * 4, "habits": [1.0]}},
         {"worn": {"春": 1.0}},
+        {"whole": {}},
+        {"whole": {"forms": ["五绝"], "mean": [0.0] * 22, "last": [0.0] * 23, "least": 0}},
+        {"whole": {"forms": ["五绝"], "mean": [0.0] * 23, "last": [float("nan")] * 23, "least": 0}},
+        {"whole": {"forms": None, "mean": [0.0] * 23, "last": [0.0] * 23, "least": 0}},
+        {"whole": {"forms": ["五绝"], "mean": [0.0] * 23, "last": [0.0] * 23, "least": "much"}},
     ],
 )
 def test_what_is_no_rater_is_refused(tmp_path: Path, broken: str | dict[str, object]) -> None:
@@ -70,7 +85,7 @@ def test_what_is_no_rater_is_refused(tmp_path: Path, broken: str | dict[str, obj
     path = tmp_path / RATER_FILE
     whole = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(broken if isinstance(broken, str) else json.dumps(whole | broken), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"rater.json is not a rater of version 2"):
+    with pytest.raises(CheckpointError, match=r"rater.json is not a rater of version 3"):
         Rater.load(tmp_path, 8)
 
 

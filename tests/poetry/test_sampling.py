@@ -77,6 +77,7 @@ def test_impossible_settings_are_refused(wrong):
         (Sampling, {"seed": 1.5}, "seed of type int, but got float"),
         (Sampling, {"top_k": True}, "top_k of type int, but got bool"),
         (Ranking, {"best_of": "4"}, "best_of of type int, but got str"),
+        (Request, {"drafts": "4"}, "drafts of type int, but got str"),
         (Request, {"start": None}, "start of type str, but got NoneType"),
         (Request, {"form": float("nan")}, "form of type str, but got float"),
         (Request, {"tune": ["浣溪沙"]}, "tune of type str, but got list"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,18 @@ from scripts.learn_rater import (
     follows_of,
     goals_of,
     guess,
+    guess_wholes,
     lines_of,
+    of_wholes,
     read_ratings,
+    targets_of,
+    wholes_across,
     worn_pairs,
 )
 from tests.poetry.conftest import make_prosody
 from tests.poetry.test_usage import some_usage
 from zhseq.errors import InputError
-from zhseq.poetry.coherence import HABITS, SUMMARIES, Points, Rater
+from zhseq.poetry.coherence import HABITS, SUMMARIES, Critic, Points, Rater
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.request import Request, Sampling
 
@@ -51,21 +55,71 @@ def test_ratings_are_read_and_broken_ones_named(tmp_path: Path) -> None:
             read_ratings(path)
 
 
+def some_critic(symbols: int) -> Critic:
+    vectors = np.random.default_rng(0).normal(size=(symbols, 4)).astype(np.float32)
+    return Critic(vectors, np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), 2.0)
+
+
 def test_each_line_has_its_features(tiny_poet: Poet) -> None:
     poems = [Rated("五绝", ("春风来", "山月去"), (2, 1), 3), Rated("五绝", ("春风去", "山月来"), (0, 1), 1)]
-    usage = some_usage(len(tiny_poet.vocab))
-    lines = lines_of(poems, tiny_poet.network, tiny_poet.vocab, usage)
+    usage, critic = some_usage(len(tiny_poet.vocab)), some_critic(len(tiny_poet.vocab))
+    lines = lines_of(poems, tiny_poet.network, tiny_poet.vocab, usage, critic)
     features, heads, points, numbers = lines.features, lines.heads, lines.points, lines.numbers
     assert features.shape == heads.shape == (4, len(SUMMARIES) + len(HABITS) + tiny_poet.network.vectors.shape[1])
     by_poem = {number: points[numbers == number].tolist() for number in (0, 1)}
     assert by_poem == {0: [2, 1], 1: [0, 1]}
-    alone = lines_of(poems[1:], tiny_poet.network, tiny_poet.vocab, usage)
+    alone = lines_of(poems[1:], tiny_poet.network, tiny_poet.vocab, usage, critic)
     np.testing.assert_allclose(features[numbers == 1], alone.features, atol=1e-5)
     np.testing.assert_allclose(heads[numbers == 1], alone.heads, atol=1e-5)
     cut = [Rated("五绝", ("春风", "山月"), (2, 1), 3)]  # what stands before the last three characters, at least two
     np.testing.assert_allclose(
-        lines_of(cut, tiny_poet.network, tiny_poet.vocab, usage).heads[0], heads[numbers == 0][0], atol=1e-5
+        lines_of(cut, tiny_poet.network, tiny_poet.vocab, usage, critic).heads[0],
+        heads[numbers == 0][0],
+        atol=1e-5,
     )
+
+
+def test_it_is_known_how_lines_follow_those_before(tiny_poet: Poet) -> None:
+    usage, critic = some_usage(len(tiny_poet.vocab)), some_critic(len(tiny_poet.vocab))
+    texts = ("春风来", "山月去", "风月去")
+    lines = lines_of([Rated("五绝", texts, (2, 1, 0), 3)], tiny_poet.network, tiny_poet.vocab, usage, critic)
+    first, second, third = (tiny_poet.vocab.encode(text) for text in texts)
+    expected = [critic.lift(first, second), critic.lift(np.concatenate([first, second]), third)]
+    np.testing.assert_allclose(lines.lifts, [0, *(nats / 3 for nats in expected)], atol=1e-5)
+
+
+def test_whole_poems_are_told_against_their_form_and_round() -> None:
+    poems = [
+        Rated("五绝", ("春",), (1,), 1),
+        Rated("五绝", ("春",), (1,), 3),
+        Rated("七绝", ("春",), (1,), 5),
+        Rated("五绝", ("春", "月"), (1, 1), 5, (1,), 1),
+    ]
+    np.testing.assert_allclose(targets_of(poems), [-1, 1, 0, 0])
+
+
+def test_what_readers_give_whole_poems_is_learned() -> None:
+    rng = np.random.default_rng(0)
+    count, size = 1500, len(SUMMARIES) + len(HABITS) + 2
+    features = rng.normal(size=(4 * count, size)).astype(np.float32)
+    numbers, places = np.repeat(np.arange(count), 4), np.tile(np.arange(4), count)
+    lifts = np.where(places > 0, rng.normal(size=4 * count), 0).astype(np.float32)
+    nothing = np.full(4 * count, np.nan, np.float32)
+    lines = Lines(features, features, features[:, 0], nothing, numbers, places, lifts)
+    means = np.bincount(numbers, features[:, 0]) / 4 + np.bincount(numbers, lifts) / 4
+    targets = (means + features[places == 3, 1] / 2).astype(np.float32)
+    poems = [Rated("五绝", ("春",) * 4, (1,) * 4, 1)] * count
+    line = guess(features, features[:, 0], nothing)
+    found = guess_wholes(poems, lines, line, targets, numbers[places == 0] >= 0)
+    assert found.forms == ("五绝",)
+    assert found.last[1] == pytest.approx(0.5, abs=0.15)
+    assert found.mean[-1] > 0.7
+    shuffled = rng.permutation(4 * count)  # lines may come in any order
+    mixed = Lines(*(getattr(lines, field.name)[shuffled] for field in fields(lines)))
+    for own, other in zip(of_wholes(lines, line), of_wholes(mixed, line), strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-5)
+    guessed = wholes_across(poems, lines, targets, features[:, 0], nothing)
+    assert np.corrcoef(guessed, targets)[0, 1] > 0.9
 
 
 def test_how_lines_follow_is_told_against_the_mean_of_their_place() -> None:
@@ -80,7 +134,7 @@ def test_how_lines_follow_is_told_against_the_mean_of_their_place() -> None:
     found = [follows_of(poem, line) for poem in poems for line in range(len(poem.lines))]
     np.testing.assert_equal(found, [np.nan, np.nan, np.nan, 2, 1, np.nan, 0, 1])  # the last with the close
     numbers, places = np.array([0, 0, 1, 1, 1, 2, 2, 2]), np.array([0, 1, 0, 1, 2, 0, 1, 2])
-    lines = Lines(nothing, nothing, points, np.array(found, np.float32), numbers, places)
+    lines = Lines(nothing, nothing, points, np.array(found, np.float32), numbers, places, points)
     goals, follows = goals_of(lines, np.array([False, True, True]))
     np.testing.assert_equal(goals, [0, 0, -1, 1, 0, -1, 1, 0])
     np.testing.assert_equal(follows, [np.nan, np.nan, np.nan, 1, 0, np.nan, -1, 0])

@@ -19,7 +19,8 @@ PACKAGE = Path(schemas.__file__).parents[1]
 WRITING = ("planning", "review", "faults", "forms", "writer", "request", "poet", "search", "lookup")
 OF_FILES_AND_SETTINGS = {
     *("cannot_listen", "empty_file"),
-    *("bad_best_of", "bad_num", "bad_seed", "bad_temperature", "bad_top_k", "bad_top_p", "unknown_book"),  # bounded
+    *("bad_best_of", "bad_drafts", "bad_num", "bad_seed", "bad_temperature", "bad_top_k", "bad_top_p"),  # bounded
+    "unknown_book",
     *("the_start", "the_acrostic", "the_upper_line", "this_text", "this_mark", "no_mark", "one_line", "line_count"),
 }
 BODIES = {

@@ -44,7 +44,7 @@ def client(poet: Poet) -> Iterator[TestClient]:
 def test_poems_are_those_of_the_library(client: TestClient, poet: Poet) -> None:
     wishes = {"start": "春", "form": "五绝", "seed": 3, "best_of": 2, "temperature": 0.7, "num": 2}
     found = client.post("/v1/poems", json=wishes).json()["poems"]
-    first = poet.write(start="春", form="五绝", seed=3, best_of=2, temperature=0.7)
+    first = poet.write(start="春", form="五绝", seed=3, best_of=2, temperature=0.7, drafts=1)
     assert len(found) == 2
     assert found[0]["lines"] == list(first.lines)
     assert found[0]["text"] == first.text
@@ -63,9 +63,25 @@ def test_what_gives_way_to_a_start_is_named(client: TestClient) -> None:
     assert poem["note"] is None
 
 
+def test_one_poem_is_chosen_among_drafts_and_several_are_not(client: TestClient, poet: Poet) -> None:
+    def texts(**wishes: object) -> list[str]:
+        poems = client.post("/v1/poems", json={"form": "七绝", "seed": 5, **wishes}).json()["poems"]
+        return [poem["text"] for poem in poems]
+
+    assert texts() == texts(drafts=4) == texts(drafts=None) == [poet.write(form="七绝", seed=5).text]
+    assert texts(num=2) == texts(num=2, drafts=1) == [poem.text for poem in poet.write_many(2, form="七绝", seed=5)]
+    assert texts(num=2, drafts=4)[0] == texts()[0] != texts(num=2)[0]
+
+
 @pytest.mark.parametrize(
     "wishes",
-    [{"form": "七绝", "num": 2}, {"tune": "如梦令", "about": "秋夜"}, {"lines": ["春眠不觉晓"], "rhyme": "none"}],
+    [
+        {"form": "七绝"},
+        {"form": "七绝", "num": 2},
+        {"form": "五绝", "num": 2, "drafts": 3},
+        {"tune": "如梦令", "about": "秋夜"},
+        {"lines": ["春眠不觉晓"], "rhyme": "none"},
+    ],
 )
 def test_lines_come_one_by_one_and_make_the_same_poems(client: TestClient, wishes: dict[str, object]) -> None:
     whole = client.post("/v1/poems", json=wishes).json()["poems"]
@@ -133,6 +149,8 @@ def test_wishes_that_cannot_be_fulfilled(
         {"seed": 2**63},
         {"best_of": 0},
         {"best_of": 65},
+        {"drafts": 0},
+        {"drafts": 17},
         {"temperature": -0.1},
         {"temperature": "hot"},
         {"top_p": 0},

@@ -10,7 +10,8 @@ neighbours, which three of them stand in a row, and which meet in a line oftener
 
 How a reader rates a line is guessed from what the language model made of it, its outputs averaged over the line, from
 what the characters cost, and from what verse sets together: a linear layer on top of the LSTM, which
-`scripts/learn_rater.py` fits to lines that were rated.
+`scripts/learn_rater.py` fits to lines that were rated. How a reader rates a whole poem is guessed from the same of its
+lines, and from how well they follow.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Bytes = npt.NDArray[np.uint8]
 CRITIC_FILE = "critic.safetensors"
 USAGE_FILE = "usage.safetensors"
 RATER_FILE = "rater.json"
-RATER_KIND, RATER_VERSION = "rater", 2
+RATER_KIND, RATER_VERSION = "rater", 3
 SUMMARIES = ("mean", "max", "min", "std")
 """What the rater takes of the surprise of a line's characters."""
 HABITS = (
@@ -369,18 +370,82 @@ class Points:
 
 
 @dataclass(frozen=True)
+class Wholes:
+    """A linear guess of what readers give whole poems, against others of the same form.
+
+    Attributes:
+        forms: Forms of which poems were rated.
+        mean: Weights of the features of lines, see `features_of`, their mean over a poem, (features,).
+        last: The same of those of the last line.
+        least: Weight of the least of the points of the lines.
+    """
+
+    forms: tuple[str, ...]
+    mean: Floats
+    last: Floats
+    least: float
+
+    def __call__(self, features: Floats, points: Floats) -> Floats:
+        """Return the guess for poems, (poems,).
+
+        Args:
+            features: Of their lines, (poems, lines, features).
+            points: Of their lines, (poems, lines).
+        """
+        of_lines = features.mean(axis=1) @ self.mean + features[:, -1] @ self.last
+        found: Floats = of_lines + np.float32(self.least) * points.min(axis=1)
+        return found
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], dim: int) -> Wholes:
+        """Take what `fields` returned.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: Something is no number.
+            ValueError: Something is no finite number, or of another model.
+        """
+        mean, last = (np.array(content[name], dtype=np.float32) for name in ("mean", "last"))
+        forms, least = tuple(map(str, content["forms"])), float(content["least"])
+        if not mean.shape == last.shape == (len(SUMMARIES) + len(HABITS) + dim + 1,):
+            raise ValueError(mean.shape)
+        if not all(np.isfinite(values).all() for values in (mean, last, least)):
+            raise ValueError(least)
+        return cls(forms, mean, last, least)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the guess as values of JSON."""
+        mean, last = ([round(float(value), 6) for value in values] for values in (self.mean, self.last))
+        return {"forms": list(self.forms), "mean": mean, "last": last, "least": round(self.least, 6)}
+
+
+def features_of(outputs: Floats, surprise: Floats, habits: Floats, lift: Floats) -> Floats:
+    """Return what `Wholes` takes of lines, (..., features).
+
+    Args:
+        outputs: See `Points`; likewise the next two.
+        surprise: See there.
+        habits: See there.
+        lift: How well each follows those before, in nats a character, see `Critic.lift`; 0 for a first line, (...).
+    """
+    return np.concatenate([summaries(surprise), habits, outputs, lift[..., None]], axis=-1, dtype=np.float32)
+
+
+@dataclass(frozen=True)
 class Rater:
-    """What readers give lines.
+    """What readers give lines and poems.
 
     Attributes:
         line: The points of a line.
         head: The same guessed from all but its last `TAIL` characters.
+        whole: What readers give whole poems, or None where none was rated.
         worn: Two characters that a search led by these points would write oftener than people do -> nats against a
             line that has them.
     """
 
     line: Points
     head: Points
+    whole: Wholes | None = None
     worn: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -402,7 +467,8 @@ class Rater:
             worn = {str(pair): float(nats) for pair, nats in content["worn"].items()}
             if any(len(pair) != 2 for pair in worn) or not all(np.isfinite(list(worn.values()))):
                 raise ValueError(worn)
-            return cls(Points.of(content["line"], dim), Points.of(content["head"], dim), worn)
+            whole = None if content["whole"] is None else Wholes.of(content["whole"], dim)
+            return cls(Points.of(content["line"], dim), Points.of(content["head"], dim), whole, worn)
         except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise CheckpointError(
                 "no_rater_file",
@@ -420,6 +486,7 @@ class Rater:
             "version": RATER_VERSION,
             "line": self.line.fields(),
             "head": self.head.fields(),
+            "whole": None if self.whole is None else self.whole.fields(),
             "worn": {pair: round(nats, 1) for pair, nats in self.worn.items()},
         }
         text = json.dumps(content, ensure_ascii=False)

@@ -19,6 +19,9 @@ Rhyme = Literal["auto", "classical", "ci", "modern", "none"]
 RHYMES: tuple[str, ...] = get_args(Rhyme)
 """What `Request.rhyme` may be."""
 MOST_CANDIDATES = 256
+MOST_DRAFTS = 16
+DRAFTS = 4
+"""Drafts of a poem that is asked for alone."""
 
 _KINDS: dict[str, type] = {"str": str, "int": Integral, "float": Real, "bool": bool}
 
@@ -29,14 +32,17 @@ def expect(name: str, value: object, kind: str) -> None:
     Args:
         name: Name of the argument.
         value: What was given.
-        kind: `str`, `int`, `float`, `bool` or `tuple[str, ...]`.
+        kind: `str`, `int`, `int | None`, `float`, `bool` or `tuple[str, ...]`.
 
     Raises:
         TypeError: The value is of another type.
     """
     if kind == "tuple[str, ...]":
         fits = isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)
+    elif kind == "int | None" and value is None:
+        fits = True
     else:
+        kind = kind.removesuffix(" | None")
         fits = isinstance(value, _KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
     if not fits:
         raise TypeError(f"expected {name} of type {kind}, but got {type(value).__name__}")
@@ -145,6 +151,7 @@ class Request:
     """Options of a poem; an empty string leaves the choice to the model.
 
     Raises:
+        InputError: `drafts` is out of range.
         TypeError: A value has the wrong type.
     """
 
@@ -179,12 +186,26 @@ class Request:
     """Rhyme group, given by one of its characters."""
     rhyme_with: str = ""
     """A character to rhyme with, another way to give the rhyme group."""
+    drafts: int | None = None
+    """Drafts of each poem, 1 to 16, of which the one is kept that readers may like best; by default 4 for a poem that
+    is asked for alone and 1 for several. Ci, 排律 and verse without tones have one."""
     sampling: Sampling = field(default_factory=Sampling)
     ranking: Ranking = field(default_factory=Ranking)
 
     def __post_init__(self) -> None:
         _expect_fields(self)
         object.__setattr__(self, "lines", tuple(self.lines))
+        if self.drafts is not None and not 1 <= self.drafts <= MOST_DRAFTS:
+            raise InputError(
+                "bad_drafts",
+                "<drafts> must lie in 1 to {most}, but is {drafts}",
+                most=MOST_DRAFTS,
+                drafts=self.drafts,
+            )
+
+    def drafts_of(self, num: int) -> int:
+        """Return the drafts of each poem if so many poems are asked for."""
+        return self.drafts or (DRAFTS if num == 1 else 1)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
 _GROUP = 8  # scores of which only the largest is looked at first
 
 
-def random_streams(seed: int, poems: range, draws: int) -> Floats:
+def random_streams(seed: int, poems: Sequence[int], draws: int) -> Floats:
     """Return one number in [0, 1) for each poem and draw, (poems, draws); each poem has a stream of its own.
 
     Source: SplitMix64 (Steele, Lea and Flood, 2014), begun at a place that seed and poem choose. The numbers are the
@@ -30,7 +30,7 @@ def random_streams(seed: int, poems: range, draws: int) -> Floats:
         state = _mixed(state + np.uint64(seed % 2**64) + _STEP)
         if not (seed := seed >> 64):
             break
-    begins = _mixed(state + np.arange(poems.start, poems.stop, dtype=np.uint64) * _STEP)
+    begins = _mixed(state + np.array(poems, dtype=np.uint64) * _STEP)
     numbers = _mixed(begins[:, None] + np.arange(1, draws + 1, dtype=np.uint64) * _STEP)
     return (numbers >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
 
@@ -154,7 +154,7 @@ def sample(
     writable: Booleans,
     line_id: int,
     sampling: Sampling,
-    numbers: range,
+    numbers: Sequence[int],
 ) -> Iterator[Ints]:
     """Write poems of one shape side by side, line by line; no line stands twice in a poem.
 

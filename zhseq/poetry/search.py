@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from zhseq.batching import Ints
-from zhseq.poetry.coherence import TAIL, Critic, Rater, Usage, WornPairs
+from zhseq.poetry.coherence import TAIL, Critic, Rater, Usage, WornPairs, features_of
 from zhseq.poetry.fitting import PatternChoice
 from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.planning import Plan
@@ -206,9 +207,23 @@ class Task:
         return by_tone
 
 
+class Written(NamedTuple):
+    """Poems that are written side by side.
+
+    Attributes:
+        poems: Character ids, (poems, lines, longest line), 0 where nothing is written.
+        patterns: The pattern of the plan that each poem follows, (poems,), 0 without patterns.
+        worth: What readers may give each poem, see `Rater.whole`, (poems,); 0 where that is not known, or not yet.
+    """
+
+    poems: Ints
+    patterns: Ints
+    worth: Floats
+
+
 def search(
-    network: Network, task: Task, sampling: Sampling, ranking: Ranking, poems: range
-) -> Iterator[tuple[Ints, Ints] | None]:
+    network: Network, task: Task, sampling: Sampling, ranking: Ranking, poems: Sequence[int]
+) -> Iterator[Written | None]:
     """Write poems of one shape side by side, line by line; yield None after each place of a line.
 
     Args:
@@ -219,14 +234,14 @@ def search(
         poems: Numbers of these poems among all that the seed gives.
 
     Yields:
-        After each line: character ids, (poems, lines, longest line), 0 beyond the end of a shorter line and in lines to
-        come; and the pattern that each poem follows, (poems,). What is written never changes again.
+        The poems after each line; 0 stands beyond the end of a shorter line and in lines to come. What is written
+        never changes again.
     """
     state = _Search(network, task, sampling, ranking, poems)
     for line in range(len(task.forced)):
         for _ in state.write_line(line):
             yield None
-        yield state.poems, state.pattern
+        yield Written(state.poems, state.pattern, state.worth())
 
 
 @dataclass
@@ -257,7 +272,9 @@ class _Drawn:
 class _Search:
     """The state of a batch between two lines."""
 
-    def __init__(self, network: Network, task: Task, sampling: Sampling, ranking: Ranking, numbers: range) -> None:
+    def __init__(
+        self, network: Network, task: Task, sampling: Sampling, ranking: Ranking, numbers: Sequence[int]
+    ) -> None:
         self.task, self.sampling, self.ranking = task, sampling, ranking
         self.score = LineScore(network.vectors, ranking, task.facing)
         count = len(numbers)
@@ -275,6 +292,7 @@ class _Search:
         self.sense = task.sense
         if self.sense is not None:
             self.spoken = np.tile(self.sense.times(task.title), (count, 1))
+        self.judged: list[tuple[Floats, Floats]] = []  # features and points of each line, see `Wholes`
         self.carried = np.zeros(count, dtype=bool)  # whether each poem has a word of its subject
         self.readers = [_Reader(network, task.prefix, count)]
         if task.background is not None:
@@ -464,6 +482,7 @@ class _Search:
         best = score.argmax(axis=1)
         poems = np.arange(count)
         chosen = candidates[poems, best]
+        self._remember(line, drawn, poems * width + best)
         if self.task.subject is not None:
             self.carried |= self.task.subject[chosen].any(axis=1)
         self.poems[:, line, :length] = chosen
@@ -477,6 +496,30 @@ class _Search:
         found = group_of[np.minimum(chosen[:, -1], len(group_of) - 1)]
         old = self.groups[poems, index]
         self.groups[poems, index] = np.where((slot != UNASSIGNED) & (old == UNASSIGNED), found, old)
+
+    def _remember(self, line: int, drawn: _Drawn, rows: Ints) -> None:
+        """Keep what the guess of whole poems takes of the chosen candidates.
+
+        Args:
+            line: Number of the line, of which none is kept yet.
+            drawn: The candidates.
+            rows: The chosen ones, (poems,).
+        """
+        task = self.task
+        if task.rater is None or task.rater.whole is None or task.usage is None or task.critic is None:
+            return
+        chosen, length = drawn.candidates[rows], drawn.candidates.shape[1]
+        parts = drawn.outputs[rows] / np.float32(length), drawn.surprise[rows], task.usage.habits(chosen)
+        before = self.poems[:, :line].reshape(len(self.poems), -1)
+        lift = task.critic.lift(before, chosen) if line else np.zeros(len(chosen), dtype=np.float32)
+        self.judged.append((features_of(*parts, lift / np.float32(length)), task.rater.line(*parts)))
+
+    def worth(self) -> Floats:
+        """Return what readers may give the poems, (poems,); 0 before they are whole."""
+        if self.task.rater is None or self.task.rater.whole is None or len(self.judged) < len(self.task.forced):
+            return np.zeros(len(self.poems), dtype=np.float32)
+        features, points = (np.stack(part, axis=1) for part in zip(*self.judged, strict=True))
+        return self.task.rater.whole(features, points)
 
     def _repeats(self, line: int, candidates: Ints) -> Floats:
         """Tell which candidates are equal to an earlier line of their poem, (poems, candidates): 1, or else 0."""

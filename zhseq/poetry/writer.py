@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from zhseq.poetry.request import Poem
 from zhseq.poetry.rules import CharacterMasks, FacingTables, SenseTables
 from zhseq.poetry.sampling import sample
 from zhseq.poetry.scoring import compare
-from zhseq.poetry.search import Task, search
+from zhseq.poetry.search import Task, Written, search
 from zhseq.poetry.sense import Sense
 from zhseq.text.normalize import codepoints, is_han, normalize, printed
 from zhseq.text.vocab import LINE, Vocab
@@ -29,7 +30,9 @@ from zhseq.text.vocab import LINE, Vocab
 MOST_VERSIONS = 64
 """Versions of a line that can be asked for."""
 
+BETWEEN_DRAFTS = 1 << 40  # random streams between two drafts of a poem: more than poems
 _SIDE_BY_SIDE = 256  # lines written at once: more are not faster on a CPU, and memory stays flat
+_ALONE = 128  # the same of the drafts of one poem, so that a step stays short
 _ROUNDS = 4  # times that lines are written before fewer versions than asked for are given
 
 
@@ -88,23 +91,51 @@ class Writer:
 
     def steps(self, plan: Plan, num: int) -> Iterator[Poem | None]:
         """Yield the same, and None after each step: a place of a line, of poems that are not whole yet."""
-        for numbers in _blocks(plan, range(num)):
-            poems, patterns = yield from self._last(plan, numbers, len(plan.given))
-            for ids, pattern in zip(poems, patterns.tolist(), strict=True):
+        drafts = self._drafts(plan, num)
+        for numbers in _blocks(plan, range(num), drafts):
+            written = yield from self._best(plan, numbers, drafts)
+            for ids, pattern in zip(written.poems, written.patterns.tolist(), strict=True):
                 yield self._poem(plan, ids, pattern, len(plan.given))
 
     def lines(self, plan: Plan, number: int) -> Iterator[Poem | None]:
-        """Yield the poem of a number after each of its lines, as far as it is written, and None after each step."""
-        count = 0
+        """Yield the poem of a number after each of its lines, as far as it is written, and None after each step.
+
+        Where it is chosen among drafts, no line is known before all of them are written.
+        """
+        drafts, count = self._drafts(plan, 1), 0
+        if drafts > 1:
+            best = yield from self._best(plan, range(number, number + 1), drafts)
+            for lines in range(1, len(plan.given) + 1):
+                yield self._poem(plan, best.poems[0], int(best.patterns[0]), lines)
+            return
         for written in self.write(plan, range(number, number + 1)):
             if written is None:
                 yield None
                 continue
-            (ids,), patterns = written
             count += 1
-            yield self._poem(plan, ids, int(patterns[0]), count)
+            yield self._poem(plan, written.poems[0], int(written.patterns[0]), count)
 
-    def _last(self, plan: Plan, numbers: range, lines: int) -> Generator[None, None, tuple[Ints, Ints]]:
+    def _drafts(self, plan: Plan, num: int) -> int:
+        """Return how many drafts each of so many poems has; 1 where it is not known what readers give such poems."""
+        rater = self._rater
+        if plan.choice is None or plan.tune or rater is None or self._usage is None or self._critic is None:
+            return 1
+        if rater.whole is None or plan.form.name not in rater.whole.forms:
+            return 1
+        return plan.request.drafts_of(num)
+
+    def _best(self, plan: Plan, numbers: Sequence[int], drafts: int) -> Generator[None, None, Written]:
+        """Write poems in so many drafts, yield None after each step, and return the best draft of each."""
+        streams = [number + draft * BETWEEN_DRAFTS for number in numbers for draft in range(drafts)]
+        parts = []
+        for block in _blocks(plan, streams, most=_ALONE if len(numbers) == 1 else _SIDE_BY_SIDE):
+            part = yield from self._last(plan, block, len(plan.given))
+            parts.append(part)
+        written = Written(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+        best = written.worth.reshape(-1, drafts).argmax(axis=1) + np.arange(len(numbers)) * drafts
+        return Written(*(field[best] for field in written))
+
+    def _last(self, plan: Plan, numbers: Sequence[int], lines: int) -> Generator[None, None, Written]:
         """Write so many lines of poems, yield None after each step, and return what `write` yields last."""
         for written in self.write(plan, numbers):
             yield None
@@ -142,8 +173,8 @@ class Writer:
         for turn in range(_ROUNDS):
             before = len(found)
             for numbers in _blocks(plan, range(turn * num, (turn + 1) * num)):
-                poems, patterns = yield from self._last(plan, numbers, index + 1)
-                for ids, pattern in zip(poems, patterns.tolist(), strict=True):
+                written = yield from self._last(plan, numbers, index + 1)
+                for ids, pattern in zip(written.poems, written.patterns.tolist(), strict=True):
                     line = self.text(plan, ids, pattern, index + 1)[index]
                     if normalize(line) not in taken:
                         found.setdefault(normalize(line), line)
@@ -164,17 +195,12 @@ class Writer:
         """Yield `num` lower lines of a couplet whose upper line is planned, see `plan_couplet`, and None as `steps`."""
         marks = answer_marks(upper)
         for number in range(num):  # one by one: each has so many candidates
-            poems, patterns = yield from self._last(plan, range(number, number + 1), len(plan.given))
-            lower = self.text(plan, poems[0], int(patterns[0]), len(plan.given))[len(marks) :]
+            written = yield from self._last(plan, range(number, number + 1), len(plan.given))
+            lower = self.text(plan, written.poems[0], int(written.patterns[0]), len(plan.given))[len(marks) :]
             yield "".join(line + mark for line, mark in zip(lower, marks, strict=True))
 
-    def write(self, plan: Plan, numbers: range) -> Iterator[tuple[Ints, Ints] | None]:
-        """Write poems side by side; yield None after each step within a line.
-
-        Yields:
-            After each line: character ids, (poems, lines, longest line), 0 where nothing is written; and the
-            pattern of the plan that each poem follows, (poems,), 0 without patterns.
-        """
+    def write(self, plan: Plan, numbers: Sequence[int]) -> Iterator[Written | None]:
+        """Write poems of these random streams side by side; yield them after each line, None after steps within."""
         request = plan.request
         if plan.choice is not None:
             assert plan.prosody is not None, "patterns come from a prosody"
@@ -210,7 +236,7 @@ class Writer:
             numbers=numbers,
         )
         for poems in shaped:
-            yield poems, np.zeros(len(numbers), dtype=np.int64)
+            yield Written(poems, np.zeros(len(numbers), np.int64), np.zeros(len(numbers), np.float32))
 
     def text(self, plan: Plan, ids: Ints, pattern: int, count: int) -> tuple[str, ...]:
         """Return the first `count` lines of a poem to a pattern of the plan, (lines, longest line), as text."""
@@ -270,11 +296,12 @@ class Writer:
         return [[self.vocab.id(normalize(character)) if character else -1 for character in line] for line in given]
 
 
-def _blocks(plan: Plan, numbers: range) -> Iterator[range]:
-    """Part numbers of poems into those that are written side by side."""
-    block = max(1, _SIDE_BY_SIDE // (plan.request.ranking.best_of if plan.choice else 1))
-    for begin in range(numbers.start, numbers.stop, block):
-        yield range(begin, min(begin + block, numbers.stop))
+def _blocks(plan: Plan, numbers: Sequence[int], drafts: int = 1, most: int = _SIDE_BY_SIDE) -> Iterator[Sequence[int]]:
+    """Part numbers of poems, of so many drafts each, into those that are written side by side, `most` lines at once."""
+    block = max(1, most // ((plan.request.ranking.best_of if plan.choice else 1) * drafts))
+    rest = iter(numbers)
+    while taken := list(islice(rest, block)):
+        yield taken
 
 
 def _joined(notes: Sequence[Message]) -> Message | None:

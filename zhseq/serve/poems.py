@@ -285,7 +285,10 @@ def _poems(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
 
 
 def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
-    """Yield an event for each line of each poem, and one for the whole poem."""
+    """Yield an event for each line of each poem, and one for the whole poem.
+
+    The lines of a poem that is chosen among drafts come together, once it is chosen.
+    """
     for number in range(wishes.num):
         shown = 0
         for grown in poet.growing(_wanted(wishes), number):
@@ -302,7 +305,9 @@ def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
 
 def _wanted(wishes: PoemRequest) -> Request:
     sampling = Sampling(wishes.temperature, wishes.top_p, wishes.top_k, wishes.seed)
-    return replace(_request(wishes), lines=tuple(wishes.lines), sampling=sampling, ranking=Ranking(wishes.best_of))
+    wanted = replace(_request(wishes), lines=tuple(wishes.lines), sampling=sampling, ranking=Ranking(wishes.best_of))
+    # Each poem of a stream is asked for by itself, and is still one of several.
+    return replace(wanted, drafts=wishes.drafts or wanted.drafts_of(wishes.num))
 
 
 def _request(wishes: Wishes) -> Request:

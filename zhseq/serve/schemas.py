@@ -16,7 +16,7 @@ from zhseq.poetry.faults import LICENCES, REASONS
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.lookup import PatternEntry, Place
 from zhseq.poetry.prosody.books import BOOK_NAMES
-from zhseq.poetry.request import Ranking, Request, Rhyme, Sampling
+from zhseq.poetry.request import DRAFTS, MOST_DRAFTS, Ranking, Request, Rhyme, Sampling
 from zhseq.serve.settings import (
     MAX_POEMS,
     MAX_SUGGESTIONS,
@@ -155,6 +155,15 @@ class PoemRequest(Wishes):
     lines: Annotated[list[Line], Field(description="first lines, to be continued", max_length=100)] = []
     num: Annotated[int, Field(ge=1, le=MAX_POEMS, description="number of poems")] = 1
     best_of: Annotated[int, Field(ge=1, le=64, description="candidates per line")] = Ranking().best_of
+    drafts: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MOST_DRAFTS,
+            description="drafts of each poem, of which the best is kept; only in regulated verse; "
+            f"by default {DRAFTS} for one poem and 1 for several",
+        ),
+    ] = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="probability mass to sample from")] = (
         _SAMPLING.top_p
     )

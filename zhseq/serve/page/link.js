@@ -7,11 +7,11 @@ const TEXTS = [
   ...["form", "tune", "start", "acrostic", "acrostic_at", "about", "title", "author", "dynasty", "rhyme", "rhyme_group"],
   ...["upper", "lower"],
 ];
-const NUMBERS = ["seed", "num", "temperature", "best_of", "top_p", "top_k"];
+const NUMBERS = ["seed", "num", "temperature", "best_of", "drafts", "top_p", "top_k"];
 const BETWEEN = "/"; // between lines
 
 /** Return the address of a poem on the desk. */
-export function linkTo({ rows, tune, heading, rhyme, wishes, seed, own, partial, edited, number, lower }) {
+export function linkTo({ rows, tune, heading, rhyme, wishes, seed, own, partial, edited, number, of, lower }) {
   const query = new URLSearchParams();
   if (own || partial || edited) {
     query.set("text", print(rows, heading));
@@ -20,7 +20,9 @@ export function linkTo({ rows, tune, heading, rhyme, wishes, seed, own, partial,
   } else {
     for (const name of TEXTS) if (wishes[name]) query.set(name, wishes[name]);
     if (lower) query.set("lower", lower);
-    const given = { ...wishes, seed, num: number > 1 ? number : undefined };
+    // One of several has one draft where nothing else was wished, but alone it would have more.
+    const drafts = wishes.drafts ?? (of > 1 ? 1 : undefined);
+    const given = { ...wishes, seed, drafts, num: number > 1 ? number : undefined };
     for (const name of NUMBERS) if (given[name] !== undefined) query.set(name, given[name]);
     if (wishes.traditional) query.set("traditional", "yes");
     if (wishes.lines) query.set("lines", wishes.lines.join(BETWEEN));

@@ -42,6 +42,8 @@ export const STRINGS = {
   dynasty: ["仿时代", "In the manner of the time"],
   num: ["首数", "How many"],
   bestOf: ["每句候选", "Candidates a line"],
+  drafts: ["每首草稿", "Drafts a poem"],
+  draftsHint: ["一首时为 4", "4 for one poem"],
   temperature: ["放胆（温度）", "Boldness (temperature)"],
   topP: ["取舍（top-p）", "Draw from (top-p)"],
   topK: ["候选字数（top-k）", "Characters (top-k)"],

@@ -5,7 +5,7 @@ import { t } from "./i18n.js";
 import { linesOf } from "./verse.js";
 
 const TEXTS = ["start", "acrostic", "about", "title", "author", "dynasty", "rhyme-group"];
-const NUMBERS = { num: [1, 8], temperature: [0, 10], "best-of": [1, 64], "top-p": [0.01, 1], "top-k": [0, 100_000] };
+const NUMBERS = { num: [1, 8], temperature: [0, 10], "best-of": [1, 64], drafts: [1, 16], "top-p": [0.01, 1], "top-k": [0, 100_000] };
 const MOST_SEED = 1_000_000; // of those that are drawn here
 
 /** A wish that cannot be sent. */

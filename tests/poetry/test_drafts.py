@@ -1,0 +1,116 @@
+"""Of several drafts of a poem the one is kept that readers may like best; which one does not depend on other poems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from scripts.learn_rater import Rated, lines_of, of_wholes
+from zhseq.errors import InputError
+from zhseq.poetry.coherence import HABITS, SUMMARIES, Wholes, features_of
+from zhseq.poetry.poet import Poem, Poet
+from zhseq.poetry.request import DRAFTS, Request, Sampling
+from zhseq.poetry.writer import BETWEEN_DRAFTS
+
+
+@pytest.fixture(scope="module")
+def poet() -> Poet:
+    return Poet.load()
+
+
+def drafts_of(poet: Poet, request: Request, number: int, count: int) -> list[Poem]:
+    """Write the drafts of a poem by themselves."""
+    return [list(poet.lines(request, number + draft * BETWEEN_DRAFTS))[-1] for draft in range(count)]
+
+
+def worth_of(poet: Poet, poems: Sequence[Poem]) -> list[float]:
+    """Return what readers may give poems, which are read once more for it."""
+    rater = poet._writer._rater
+    assert rater is not None
+    assert rater.whole is not None
+    assert poet.usage is not None
+    assert poet.critic is not None
+    rated = [Rated(poem.form, poem.lines, (0,) * len(poem.lines), 1) for poem in poems]
+    mean, last, least = of_wholes(lines_of(rated, poet.network, poet.vocab, poet.usage, poet.critic), rater.line)
+    found = mean @ rater.whole.mean + last @ rater.whole.last + rater.whole.least * least
+    return list(map(float, found))
+
+
+@pytest.mark.parametrize("wishes", [{"form": "七绝"}, {"start": "春", "form": "五律"}, {"acrostic": "山高水长"}])
+def test_the_draft_is_kept_that_readers_may_like_best(poet: Poet, wishes: dict[str, str]) -> None:
+    one = Request(**wishes, drafts=1, sampling=Sampling(seed=7))  # type: ignore[arg-type]
+    several = Request(**wishes, drafts=3, sampling=Sampling(seed=7))  # type: ignore[arg-type]
+    kept = list(poet.stream(several, 4))
+    for number, poem in enumerate(kept):
+        drafts = drafts_of(poet, one, number, 3)
+        assert len(set(drafts)) == 3
+        assert poem == drafts[int(np.argmax(worth_of(poet, drafts)))]
+    assert list(poet.stream(one, 2)) == [drafts_of(poet, one, number, 1)[0] for number in range(2)]
+    assert list(poet.stream(several, 2)) == kept[:2]
+    assert list(poet.lines(several, 2))[-1] == kept[2]
+
+
+def test_drafts_do_not_depend_on_how_many_are_written_at_once(poet: Poet) -> None:
+    wishes = {"form": "五绝", "seed": 3, "best_of": 40}  # three drafts of the twelve at a time
+    assert poet.write(**wishes, drafts=12) == poet.write_many(2, **wishes, drafts=12)[0]  # type: ignore[arg-type]
+
+
+def test_one_poem_is_chosen_among_four_and_several_are_not(poet: Poet) -> None:
+    assert (Request().drafts_of(1), Request().drafts_of(2), Request(drafts=3).drafts_of(2)) == (DRAFTS, 1, 3)
+    alone = poet.write(form="七绝", seed=5)
+    assert (
+        alone == poet.write(form="七绝", seed=5, drafts=DRAFTS) == poet.write_many(2, form="七绝", seed=5, drafts=4)[0]
+    )
+    many = poet.write_many(2, form="七绝", seed=5)
+    assert many[0] == poet.write(form="七绝", seed=5, drafts=1)
+    assert many[0] != alone
+
+
+def test_lines_that_are_shown_as_they_come_wait_for_the_choice(poet: Poet) -> None:
+    request = Request(start="江上", form="七绝", sampling=Sampling(seed=2))
+    grown = list(poet.growing(request))
+    poems = [poem for poem in grown if poem is not None]
+    assert [len(poem.lines) for poem in poems] == [1, 2, 3, 4]
+    assert grown[-4:] == poems
+    assert poems[-1] == poet.write(start="江上", form="七绝", seed=2)
+    assert all(poem.lines == poems[-1].lines[: len(poem.lines)] for poem in poems)
+
+
+@pytest.mark.parametrize("wishes", [{"tune": "如梦令"}, {"form": "七绝", "rhyme": "none"}, {"form": "五言排律"}])
+def test_verse_of_which_nothing_was_rated_has_one_draft(poet: Poet, wishes: dict[str, str]) -> None:
+    assert poet.write(**wishes, drafts=4) == poet.write(**wishes, drafts=1)  # type: ignore[arg-type]
+
+
+def test_a_model_without_ratings_has_one_draft(ruled_poet: Poet) -> None:
+    assert ruled_poet.write(form="五绝", drafts=4) == ruled_poet.write(form="五绝", drafts=1)
+
+
+def test_drafts_keep_the_rules(poet: Poet) -> None:
+    request = Request(form="七律", drafts=4, sampling=Sampling(seed=1))
+    assert not any(poet.check(poem.text).faults for poem in poet.stream(request, 10))
+
+
+@pytest.mark.parametrize("drafts", [0, -1, 17])
+def test_drafts_out_of_range_are_refused(poet: Poet, drafts: int) -> None:
+    with pytest.raises(InputError, match=rf"drafts= must lie in 1 to 16, but is {drafts}") as caught:
+        poet.write(drafts=drafts)
+    assert caught.value.message.code == "bad_drafts"
+
+
+@pytest.mark.parametrize("drafts", ["4", 2.0, True])
+def test_drafts_are_a_number(drafts: object) -> None:
+    with pytest.raises(TypeError, match="drafts"):
+        Request(drafts=drafts)  # type: ignore[arg-type]
+
+
+def test_the_guess_of_wholes_is_linear_but_for_the_least_line() -> None:
+    size = len(SUMMARIES) + len(HABITS) + 2 + 1
+    mean, last = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    mean[-1], last[0] = 2, 1
+    surprise, habits = np.float32([[[1, 3], [2, 4]]]), np.zeros((1, 2, len(HABITS)), np.float32)
+    features = features_of(np.zeros((1, 2, 2), np.float32), surprise, habits, np.float32([[0, 0.5]]))
+    assert features.shape == (1, 2, size)
+    found = Wholes(("五绝",), mean, last, 0.25)(features, np.float32([[-4, 8]]))
+    np.testing.assert_allclose(found, [2 * 0.25 + 3 - 1])

@@ -281,6 +281,18 @@ def test_a_link_brings_the_poem_back(visit):
     assert lines_of(third) == edited
 
 
+def test_a_link_to_one_of_several_poems_keeps_the_number_of_drafts(visit):
+    page = visit(**VISIT)
+    module = "/static/link.js"
+    link = """async ([module, number, of, wishes]) => {
+      const { linkTo, readLink } = await import(module);
+      return readLink(new URL(linkTo({ rows: [], wishes, seed: 5, number, of })).hash);
+    }"""
+    assert page.evaluate(link, [module, 1, 1, {}]) == {"seed": 5}
+    assert page.evaluate(link, [module, 1, 2, {}]) == {"seed": 5, "drafts": 1}
+    assert page.evaluate(link, [module, 2, 2, {"drafts": 3}]) == {"seed": 5, "num": 2, "drafts": 3}
+
+
 def test_a_link_to_a_poem_that_was_changed_keeps_its_title(visit):
     page = visit(**VISIT)
     write_quatrain(page, about="明月")

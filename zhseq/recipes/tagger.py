@@ -310,14 +310,14 @@ def _small(epochs: int, size: int = 1024) -> tuple[str, ...]:
 _GENTLY = (*_small(10), "training.learning_rate=1e-3")  # from a trained encoder, which overfits easily
 _MODERN = (
     Source("modern_text", "modern_text:dev", weight=3),
-    Source("modern_labels", None, weight=2),
+    Source("modern_labels", None, weight=1.6),
     Source("modern_written", None, weight=2),
 )
 RECIPES = {
     "default": Named(
         {
-            "pos": (Source("pfr199801"), *_MODERN),
-            "ner": (Source("msra_ner"), *_MODERN, Source("uner_gsdsimp", "uner_gsdsimp:dev", weight=2)),
+            "pos": (Source("pfr199801", weight=1.2), *_MODERN),
+            "ner": (Source("msra_ner", weight=1.2), *_MODERN, Source("uner_gsdsimp", "uner_gsdsimp:dev", weight=1.5)),
             "ner-cluener": (Source("cluener2020", None),),
             "pos-cnc": (Source("cnc_words", None, weight=0.3),),
         },

@@ -340,6 +340,8 @@ def test_a_line_of_brackets_is_read_in_no_time(tmp_path: Path) -> None:
         ("他们/r 在/p 上海/ns\n他们 在 上海\n", "words_apart"),
         ("他们 / 在 / 上海\n", "words_apart"),
         ("他们|在|上海\n", "words_apart"),
+        ("<html><head><title>通知</title></head>\n<body><p>下午 开会</p></body>\n</html>\n", "words_apart"),
+        ("他们 在\0 上海\n", "words_apart"),
         ("昨天开会讨论了预算。\n下周再说，大家先回去看材料。\n", "words_apart"),
         ("浙 b-org\n商 i-org\n好 o\n", "tags_in_capitals"),
         ("浙 B-ORG 商 I-ORG\n好 O\n", "one_pair_a_line"),

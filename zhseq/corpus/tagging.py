@@ -64,6 +64,8 @@ _PART_OF_SPEECH = re.compile("[A-Za-z]{1,8}")
 _HAN = "[\u3400-\u9fff]"
 _WITH_TAG = re.compile(rf"{_HAN}[\"']?[,;|_:/\\=#^]+[\"']?\w")
 _BORDER = re.compile(r"[/|_\\^]+")
+_MARKUP = re.compile(r"<[/!?]?[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f]")
+"""HTML, XML or control characters, which no segmented text has."""
 _UNCUT = re.compile(rf"{_HAN}{{10,}}|{_HAN}+[，。；！？].*{_HAN}")
 _MUCH = 0.1  # of the lines of a file that would be something else
 
@@ -379,12 +381,16 @@ def _detect(source: Source, path: Path) -> str:
 
 
 def _are_words(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether lines are blank-separated words, rather than tagged, otherwise separated or unsegmented text."""
+    """Return whether lines are blank-separated words, rather than tagged, otherwise separated or unsegmented text.
+
+    Neither is markup, nor what has control characters.
+    """
     tagged = sum(any(map(_WITH_TAG.search, row)) for row in rows)
+    foreign = sum(any(map(_MARKUP.search, row)) for row in rows)
     parted = sum(any(map(_BORDER.fullmatch, row[1:-1])) for row in rows)
     size = sum(len(token) for row in rows for token in row)
     uncut = sum(len(token) for row in rows for token in row if _UNCUT.search(token))
-    return max(tagged, parted) <= _MUCH * len(rows) and 2 * uncut <= size
+    return max(tagged, parted, foreign) <= _MUCH * len(rows) and 2 * uncut <= size
 
 
 def _most(answers: Iterable[object]) -> bool:

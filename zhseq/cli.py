@@ -217,10 +217,8 @@ def _prepare_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-_DISTRIBUTIONS = {
-    "torchcrf": "pytorch-crf",
-    "PIL": "Pillow",
-}  # packages on PyPI that have another name than their module
+_DISTRIBUTIONS = {"torchcrf": "pytorch-crf"}
+"""Module -> its package on PyPI, where that has another name."""
 
 
 def _report(error: ZhseqError) -> int:

@@ -56,7 +56,7 @@ Fields = tuple[str, int, int, str, "float | None"]
 class Columns:
     """The words, or the entities, of several texts as arrays; objects are created on access."""
 
-    __slots__ = ("_arrays", "_bounds", "_kind", "_lists", "_names")
+    __slots__ = ("_arrays", "_bounds", "_json", "_kind", "_lists", "_names")
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class Columns:
         """
         self._kind, self._arrays, self._bounds, self._names = kind, arrays, bounds, names
         self._lists: tuple[list[int], list[int], list[str], list[float] | None] | None = None
+        self._json: tuple[list[int], list[int], list[str]] | None = None
 
     def fields(self, number: int, text: str) -> Iterator[Fields]:
         """Yield the fields of the words or entities of a text, given by its index, without creating objects."""
@@ -87,6 +88,27 @@ class Columns:
         texts = [text[start:end] for start, end in zip(begins, stops, strict=True)]
         odds = repeat(None) if self._lists[3] is None else self._lists[3][here]
         return zip(texts, begins, stops, names, odds, strict=False)
+
+    def json(self, number: int, text: str) -> str:
+        """Return the words or entities of a text, given by its index, as comma-separated JSON objects.
+
+        No character of the text may need an escape in JSON.
+        """
+        if self._json is None:  # for all texts at once
+            starts, ends, labels, scores = self._arrays
+            key = _KEYS[self._kind]
+            names = [f', "{key}": {_without_separators(_quoted(name))}' for name in self._names]
+            odds = repeat("}") if scores is None else [_json_score(score) for score in scores.tolist()]
+            tails = [names[label] + end for label, end in zip(labels.tolist(), odds, strict=False)]
+            self._json = starts.tolist(), ends.tolist(), tails
+        here = slice(self._bounds[number], self._bounds[number + 1])
+        begins, stops, tails = self._json[0][here], self._json[1][here], self._json[2][here]
+        return ", ".join(
+            [
+                f'{{"text": "{text[start:end]}", "start": {start}, "end": {end}{tail}'
+                for start, end, tail in zip(begins, stops, tails, strict=True)
+            ]
+        )
 
     def objects(self, number: int, text: str) -> tuple[Any, ...]:
         """Return the words or entities of a text, given by its index."""
@@ -154,13 +176,17 @@ def lazy_documents(texts: Sequence[str], words: Columns | None, entities: Column
 
 def fields_of(document: Document, name: str) -> Iterable[Fields]:
     """Return the fields of the `words` or `entities` of a document, without creating objects if they do not exist."""
-    source = getattr(document, "_source", None)
-    if source is None:
-        spans: tuple[Word, ...] | tuple[Entity, ...] = document.words if name == "words" else document.entities
-        return spans
-    words, entities, number = source
-    columns: Columns | None = words if name == "words" else entities
-    return () if columns is None else columns.fields(number, document.text)
+    columns, number = _columns_of(document, name)
+    if columns is not None:
+        return columns.fields(number, document.text)
+    spans: tuple[Word, ...] | tuple[Entity, ...] = document.words if name == "words" else document.entities
+    return spans
+
+
+def _columns_of(document: Document, name: str) -> tuple[Columns | None, int]:
+    """Return the columns of the `words` or `entities` of a document, None if it holds objects, and its index."""
+    words, entities, number = getattr(document, "_source", None) or (None, None, 0)
+    return (words if name == "words" else entities), number
 
 
 def tagged_text(document: Document, tasks: Sequence[str]) -> str:
@@ -370,31 +396,32 @@ class _JsonWriter(Writer):
     def write(self, document: Document, tail: str = "") -> str:
         if self._nbest:
             return super().write(document, tail)
-        lists = [f', "{name}": [{_json_spans(document, name, 0)}]' for name in self._names]
-        return _without_separators("".join([self._head(document.text, tail), *lists, "}\n"]))
+        plain = _is_plain(document.text)
+        head = f'{{"text": "{document.text}"' if plain and not self._records else self._head(document.text, tail)
+        lists = [f', "{name}": [{_json_spans(document, name, 0, plain=plain)}]' for name in self._names]
+        return "".join([head, *lists, "}\n"])
 
     def _head(self, text: str, tail: str) -> str:
-        return tail if self._records else f'{{"text": {_quoted(text)}'
+        return _without_separators(tail if self._records else f'{{"text": {_quoted(text)}')
 
     def begin(self, text: str, tail: str = "") -> str:
         self._separator, self._readings = "", 1
         self._best = {name: _DeferredList() for name in self._names[1:]}
         self._ranks = [{name: _DeferredList() for name in self._names} for _ in range(self._nbest)]
-        return f'{_without_separators(self._head(text, tail))}, "{self._names[0]}": ['
+        return f'{self._head(text, tail)}, "{self._names[0]}": ['
 
     def part(self, document: Document, offset: int = 0) -> str:
-        written = _without_separators(_json_spans(document, self._names[0], offset))
+        written = _json_spans(document, self._names[0], offset)
         if written:
             written, self._separator = self._separator + written, ", "
         for name, deferred in self._best.items():
-            deferred.append(_without_separators(_json_spans(document, name, offset)))
+            deferred.append(_json_spans(document, name, offset))
         if self._ranks:
             readings = document.alternatives or (document,)
             self._readings = max(self._readings, len(readings))
             for rank, lists in enumerate(self._ranks):
                 for name, deferred in lists.items():  # a part with fewer readings repeats its last one
-                    found = _json_spans(readings[min(rank, len(readings) - 1)], name, offset)
-                    deferred.append(_without_separators(found))
+                    deferred.append(_json_spans(readings[min(rank, len(readings) - 1)], name, offset))
         return written
 
     def end(self) -> Iterator[str]:
@@ -482,15 +509,34 @@ def _without_separators(encoded: str) -> str:
     return _SEPARATORS.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded)
 
 
-def _json_spans(document: Document, name: str, offset: int) -> str:
-    """Encode the `words` or `entities` of a part that begins at `offset`, comma-separated, without brackets."""
-    key = "pos" if name == "words" else "label"
+def _json_spans(document: Document, name: str, offset: int, *, plain: bool = False) -> str:
+    """Encode the `words` or `entities` of a part that begins at `offset`, comma-separated, without brackets.
+
+    `plain` tells that the offset is 0 and that no character of the text needs an escape; that is faster.
+    """
+    columns, number = _columns_of(document, name)
+    if columns is not None and plain:
+        return columns.json(number, document.text)
+    key = _KEYS[Word if name == "words" else Entity]
     written = [
         f'{{"text": {_quoted(text)}, "start": {offset + start}, "end": {offset + end}, "{key}": {_quoted(label)}'
-        + ("}" if score is None else f', "score": {round(score, 4)}}}')
+        + ("}" if score is None else _json_score(score))
         for text, start, end, label, score in fields_of(document, name)
     ]
-    return ", ".join(written)
+    return _without_separators(", ".join(written))
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether no character of a text needs an escape in JSON."""
+    return len(_quoted(text)) == len(text) + 2 and not _SEPARATORS.search(text)
+
+
+def _json_score(score: float) -> str:
+    return f', "score": {round(score, 4)}}}'
+
+
+_KEYS: dict[type[Word] | type[Entity], str] = {Word: "pos", Entity: "label"}
+"""Names of the labels in JSON."""
 
 
 class _ConlluWriter(Writer):

@@ -48,6 +48,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._in_head = True
+        self._head_begun = False
+        """Whether a part of a head has come."""
         self._bytes = 0
         """Of this request, head and body, as they came."""
         self._late: asyncio.TimerHandle | None = None
@@ -106,6 +108,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._reading = False
         if self._held is not None:  # its body is still to come
             self._begin_held()
+        if self._head_begun:  # its rest is still to come; most heads come whole, and need no clock
+            self._expect_head()
         if self._in_head and self._bytes > HEAD_BYTES:
             self._refuse(
                 ApiError(
@@ -121,13 +125,13 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Called by the parser at the first byte of a request."""
         super().on_message_begin()
-        self._expect_head()
+        self._head_begun = True
 
     def on_headers_complete(self) -> None:
         """Called by the parser when the body begins."""
         self.scope[CONNECTION] = self  # type: ignore[literal-required]
         super().on_headers_complete()  # it may find that this is no HTTP
-        self._in_head = False
+        self._in_head = self._head_begun = False
         self._stop_waiting()
 
     def on_message_complete(self) -> None:

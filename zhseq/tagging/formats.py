@@ -99,13 +99,14 @@ class Columns:
             key = _KEYS[self._kind]
             names = [f', "{key}": {_without_separators(_quoted(name))}' for name in self._names]
             odds = repeat("}") if scores is None else [_json_score(score) for score in scores.tolist()]
-            tails = [names[label] + end for label, end in zip(labels.tolist(), odds, strict=False)]
+            places = zip(starts.tolist(), ends.tolist(), labels.tolist(), odds, strict=False)
+            tails = [f'", "start": {start}, "end": {end}{names[label]}{last}' for start, end, label, last in places]
             self._json = starts.tolist(), ends.tolist(), tails
         here = slice(self._bounds[number], self._bounds[number + 1])
         begins, stops, tails = self._json[0][here], self._json[1][here], self._json[2][here]
         return ", ".join(
             [
-                f'{{"text": "{text[start:end]}", "start": {start}, "end": {end}{tail}'
+                f'{{"text": "{text[start:end]}{tail}'
                 for start, end, tail in zip(begins, stops, tails, strict=True)
             ]
         )

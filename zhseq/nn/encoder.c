@@ -3,8 +3,7 @@
    that fit.
 
    What weights are multiplied with is rounded to 8 bits likewise, each vector by its own greatest number, so that a text
-   is read alike whatever is read beside it. For what the scores are summed of, what rounding lost is rounded and multiplied
-   once more, in steps that are FINER times as small.
+   is read alike whatever is read beside it.
 
    Texts are read in groups: the first characters of all, then the second ones, and so on, the longest texts first. So those that
    go through a step of the LSTM side by side lie side by side.
@@ -23,7 +22,6 @@
 
 #define GROUP 32 /* texts that are read side by side */
 #define MOST 64  /* vectors that are multiplied with a matrix at once, at most */
-#define FINER 254
 
 typedef struct {
     int64_t dim;
@@ -47,10 +45,10 @@ typedef struct {
     const layer_t *lstm;     /* (layers) */
     const int64_t *tags;     /* (heads): columns of the scores, head after head */
     table_t characters, bigrams, words; /* of 0 numbers where there are none */
-    matrix_t window[2];       /* (read) to (width * channels), a part for each place of the window; what rounding lost */
+    matrix_t window;          /* (read) to (width * channels), a part for each place of the window */
     const float *window_bias; /* (channels) */
-    matrix_t from_states[2];  /* to the scores, from the states of the last layer; what rounding lost */
-    matrix_t from_window[2];  /* from the CNN, likewise */
+    matrix_t from_states;     /* to the scores, from the states of the last layer */
+    matrix_t from_window;     /* to the scores, from the CNN */
 } network_t;
 
 typedef struct {
@@ -77,23 +75,18 @@ typedef union {
     int32_t bits;
 } float_bits_t;
 
-/* Round to a whole number, and give it as a vector of 8 bits has it: 128 more. */
-INLINE float_bits_t shifted(float value, float factor) {
+/* Round to a whole number, in the form of a vector of 8 bits: 128 more. */
+INLINE uint8_t rounded(float value, float factor) {
     const float_bits_t found = {fmaf(value, factor, SHIFT + 128.0f)};
-    return found;
+    return (uint8_t)found.bits;
 }
 
-INLINE float whole_of(float_bits_t number) { return number.value - (SHIFT + 128.0f); }
-
-/* Round a vector, and what rounding lost if fine is not NULL. */
-INLINE void round_vector(const float *values, int64_t size, uint8_t *found, uint8_t *fine, float *scale) {
+INLINE void round_vector(const float *values, int64_t size, uint8_t *found, float *scale) {
     float most = 1e-30f;
 #pragma omp simd reduction(max : most)
     for (int64_t i = 0; i < size; i++) most = larger(fabsf(values[i]), most);
     const float factor = 127.0f / most;
-    for (int64_t i = 0; i < size; i++) found[i] = (uint8_t)shifted(values[i], factor).bits;
-    for (int64_t i = 0; fine != NULL && i < size; i++)
-        fine[i] = (uint8_t)shifted(fmaf(values[i], factor, -whole_of(shifted(values[i], factor))), FINER).bits;
+    for (int64_t i = 0; i < size; i++) found[i] = rounded(values[i], factor);
     *scale = most / 127.0f;
 }
 
@@ -103,8 +96,8 @@ typedef struct {
     int64_t row, block; /* from one row to the next, from one BLOCK to the next */
 } place_t;
 
-/* Put the products of some rows, each times factor, with a matrix into a place, or add them there. */
-INLINE void multiply(int level, const matrix_t *matrix, vectors_t rows, float factor, int64_t count, place_t place, const int add) {
+/* Write the products of some rows with a matrix to a place, or add them there. */
+INLINE void multiply(int level, const matrix_t *matrix, vectors_t rows, int64_t count, place_t place, const int add) {
     int32_t acc[2][TILE * BLOCK];
     tile_t tile = first_tile(matrix, count), last = {0, 0, 0, 0};
     for (int turn = 0; tile.count || last.count; turn = !turn) { /* while a tile is multiplied, the last sums become numbers */
@@ -112,7 +105,7 @@ INLINE void multiply(int level, const matrix_t *matrix, vectors_t rows, float fa
         const float *scales = matrix->scales + last.column, *bias = matrix->bias + last.column;
         for (int r = 0; r < last.count; r++) {
             const int64_t row = last.first + r;
-            const float scale = factor * rows.scales[row];
+            const float scale = rows.scales[row];
             const int32_t *sums = acc[!turn] + r * last.width;
             float *found = place.numbers + row * place.row + last.column / BLOCK * place.block + last.column % BLOCK;
             for (int first = 0; first < last.width; first += LANES)
@@ -141,9 +134,9 @@ INLINE float power(float x, const float factor) {
     return found.value;
 }
 
-/* One step of LANES units: their gates change their cells, and give their states and what rounding lost of these. */
-INLINE void step_units(const float *gates, float *cells, uint8_t *states, uint8_t *fine) {
-    int32_t found[LANES], lost[LANES];
+/* One step of LANES units: their gates change their cells and give their states. */
+INLINE void step_units(const float *gates, float *cells, uint8_t *states) {
+    int32_t found[LANES];
 #pragma omp simd
     for (int u = 0; u < LANES; u++) {
         const float input = 1.0f + power(gates[u], -1.0f), forget = 1.0f + power(gates[LANES + u], -1.0f);
@@ -152,12 +145,10 @@ INLINE void step_units(const float *gates, float *cells, uint8_t *states, uint8_
         const float now = fmaf(cells[u], both, fmaf(-fresh, forget, forget)) / (forget * both);
         const float squeezed = power(now, -2.0f);
         const float state = fmaf(-127.0f, squeezed, 127.0f) / fmaf(output, squeezed, output);
-        const float_bits_t number = shifted(state, 1.0f);
-        cells[u] = now;
-        found[u] = number.bits, lost[u] = shifted(state - whole_of(number), FINER).bits;
+        const float_bits_t number = {state + (SHIFT + 128.0f)};
+        cells[u] = now, found[u] = number.bits;
     }
     for (int u = 0; u < LANES; u++) states[u] = (uint8_t)found[u];
-    for (int u = 0; u < LANES; u++) fine[u] = (uint8_t)lost[u];
 }
 
 /* One step of some texts. */
@@ -166,7 +157,7 @@ typedef struct {
     const float *gates;     /* what comes from the vectors that are read: (units / LANES, rows, BLOCK) */
     int64_t rows;
     vectors_t before;       /* states of the step before */
-    uint8_t *states, *fine; /* of this one, and what rounding lost of them; as far from text to text as before */
+    uint8_t *states;        /* of this one, as far from text to text as before */
     float *cells;           /* (units / LANES, GROUP, LANES) */
 } step_t;
 
@@ -188,7 +179,7 @@ INLINE void take_step(int level, const matrix_t *recurrent, const step_t *step) 
 #pragma omp simd
             for (int c = 0; c < BLOCK; c++) gates[c] = (float)sums[c] * (scales[c] * (1.0f / 127.0f)) + read[c];
             const int64_t place = text * step->before.stride + unit;
-            step_units(gates, step->cells + (block * GROUP + text) * LANES, step->states + place, step->fine + place);
+            step_units(gates, step->cells + (block * GROUP + text) * LANES, step->states + place);
         }
         last = tile, tile = next_tile(recurrent, step->texts, tile);
     }
@@ -201,9 +192,8 @@ typedef struct {
     uint8_t *read;         /* (characters, read): vectors of characters */
     float *read_scales;    /* (characters) */
     uint8_t *states[2];    /* (characters, 2 * state): of the layer below, and of this one */
-    uint8_t *fine_states;  /* (characters, 2 * state): what rounding of the states lost */
     float *unit;           /* (characters): 1 / 127, the scale of states */
-    uint8_t *window, *fine_window; /* (characters, channels): what the CNN found, and what rounding of it lost */
+    uint8_t *window;       /* (characters, channels): what the CNN found */
     float *window_scales;  /* (characters) */
     uint8_t *some;         /* (MOST, read): the vectors of one text */
     float *some_scales;    /* (MOST) */
@@ -238,7 +228,7 @@ INLINE void look_up(const network_t *net, const texts_t *texts, const group_t *g
                         for (int64_t i = 0; i < wide; i++) sum[i] += share * word[i];
                 }
             }
-            round_vector(vector, used, space->read + row * net->read, NULL, space->read_scales + row);
+            round_vector(vector, used, space->read + row * net->read, space->read_scales + row);
         }
 }
 
@@ -247,7 +237,7 @@ INLINE void read_direction(const network_t *net, int level, const layer_t *layer
                            vectors_t vectors, uint8_t *states, space_t *space) {
     const matrix_t *inputs = layer->inputs + direction, *recurrent = layer->recurrent + direction;
     const int64_t *offsets = group->offsets, stride = 2 * net->state, longest = group->longest;
-    uint8_t *own = states + direction * net->state, *fine = space->fine_states + direction * net->state;
+    uint8_t *own = states + direction * net->state;
     memset(space->cells, 0, sizeof(float) * GROUP * net->units);
     step_t step = {.known = 0, .before = {NULL, NULL, stride}, .cells = space->cells};
     for (int64_t done = 0; done < longest;) {
@@ -256,13 +246,13 @@ INLINE void read_direction(const network_t *net, int level, const layer_t *layer
         while (!direction && end < longest && offsets[end + 1] - offsets[begin] <= MOST) end++;
         step.rows = offsets[end] - offsets[begin];
         const vectors_t slab = {vectors.values + offsets[begin] * vectors.stride, vectors.scales + offsets[begin], vectors.stride};
-        multiply(level, inputs, slab, 1.0f, step.rows, (place_t){space->wide, BLOCK, step.rows * BLOCK}, 0);
+        multiply(level, inputs, slab, step.rows, (place_t){space->wide, BLOCK, step.rows * BLOCK}, 0);
         for (int64_t n = 0; n < end - begin; n++, done++) {
             const int64_t at = direction ? end - 1 - n : begin + n;
             step.texts = offsets[at + 1] - offsets[at];
             if (step.known > step.texts) step.known = step.texts; /* the others have ended */
             step.gates = space->wide + (offsets[at] - offsets[begin]) * BLOCK;
-            step.states = own + offsets[at] * stride, step.fine = fine + offsets[at] * stride;
+            step.states = own + offsets[at] * stride;
             take_step(level, recurrent, &step);
             step.before.values = step.states, step.known = step.texts;
         }
@@ -271,7 +261,7 @@ INLINE void read_direction(const network_t *net, int level, const layer_t *layer
 
 /* Let the window CNN read a group, text by text. */
 INLINE void read_windows(const network_t *net, int level, const group_t *group, space_t *space) {
-    const int64_t channels = net->channels, width = net->width, side = width / 2, columns = net->window[0].outputs;
+    const int64_t channels = net->channels, width = net->width, side = width / 2, columns = net->window.outputs;
     const vectors_t some = {space->some, space->some_scales, net->read};
     float *sums = space->sums;
     for (int64_t text = 0; text < group->count; text++) {
@@ -283,9 +273,7 @@ INLINE void read_windows(const network_t *net, int level, const group_t *group, 
                 memcpy(space->some + n * net->read, space->read + row * net->read, net->read);
                 space->some_scales[n] = space->read_scales[row];
             }
-            const place_t place = {space->wide + first * columns, columns, BLOCK};
-            multiply(level, net->window, some, 1.0f, rows, place, 0);
-            multiply(level, net->window + 1, some, 1.0f, rows, place, 1);
+            multiply(level, &net->window, some, rows, (place_t){space->wide + first * columns, columns, BLOCK}, 0);
         }
         for (int64_t at = 0; at < length; at++) {
             memcpy(sums, net->window_bias, sizeof(float) * channels);
@@ -296,33 +284,23 @@ INLINE void read_windows(const network_t *net, int level, const group_t *group, 
                 for (int64_t c = 0; c < channels; c++) sums[c] += part[c];
             }
             for (int64_t c = 0; c < channels; c++) sums[c] = larger(sums[c], 0.0f);
-            const int64_t row = group->offsets[at] + text, place = row * channels;
-            round_vector(sums, channels, space->window + place, space->fine_window + place, space->window_scales + row);
+            const int64_t row = group->offsets[at] + text;
+            round_vector(sums, channels, space->window + row * channels, space->window_scales + row);
         }
     }
 }
 
-/* Multiply with rounded weights, and with what rounding lost of rows or of weights. */
-INLINE void multiply_finely(int level, const matrix_t *matrices, vectors_t rows, const uint8_t *fine, int64_t count,
-                            place_t place, const int add) {
-    const vectors_t rest = {(uint8_t *)fine, rows.scales, rows.stride};
-    multiply(level, matrices, rows, 1.0f, count, place, add);
-    multiply(level, matrices + 1, rows, 1.0f, count, place, 1);
-    multiply(level, matrices, rest, 1.0f / FINER, count, place, 1);
-}
-
 INLINE void score(const network_t *net, int level, const texts_t *texts, const group_t *group, uint8_t *states, space_t *space) {
-    const int64_t columns = net->from_states[0].outputs, all = group->offsets[group->longest];
+    const int64_t columns = net->from_states.outputs, all = group->offsets[group->longest];
     const place_t place = {space->wide, columns, BLOCK};
     int64_t at = 0;
     for (int64_t begin = 0; begin < all; begin += MOST) {
         const int64_t rows = all - begin < MOST ? all - begin : MOST;
-        const int64_t first = 2 * begin * net->state, seen = begin * net->channels;
-        const vectors_t read = {states + first, space->unit, 2 * net->state};
-        multiply_finely(level, net->from_states, read, space->fine_states + first, rows, place, 0);
+        const vectors_t read = {states + 2 * begin * net->state, space->unit, 2 * net->state};
+        multiply(level, &net->from_states, read, rows, place, 0);
         if (net->channels) {
-            const vectors_t window = {space->window + seen, space->window_scales + begin, net->channels};
-            multiply_finely(level, net->from_window, window, space->fine_window + seen, rows, place, 1);
+            const vectors_t window = {space->window + begin * net->channels, space->window_scales + begin, net->channels};
+            multiply(level, &net->from_window, window, rows, place, 1);
         }
         const float *wide = space->wide;
         for (int64_t row = begin; row < begin + rows; row++, wide += columns) {
@@ -359,12 +337,12 @@ INLINE void *piece(char **memory, int64_t size) {
    anything. Returns what is to be freed, NULL for want of memory. */
 static void *reserve(const network_t *net, int64_t characters, int64_t longest, space_t *space) {
     const int64_t rows = characters + TILE, states = rows * 2 * net->state, seen = rows * net->channels;
-    const int64_t gates = 4 * net->units, scores = net->from_states[0].outputs;
-    const int64_t window = net->channels ? net->window[0].outputs : 0;
+    const int64_t gates = 4 * net->units, scores = net->from_states.outputs;
+    const int64_t window = net->channels ? net->window.outputs : 0;
     int64_t vector = net->channels > net->read ? net->channels : net->read;
     int64_t wide = MOST * (gates > scores ? gates : scores);
     if (wide < longest * window) wide = longest * window;
-    const int64_t sizes[] = {rows * net->read, rows * 4, states, states, states, rows * 4, seen, seen, rows * 4,
+    const int64_t sizes[] = {rows * net->read, rows * 4, states, states, rows * 4, seen, rows * 4,
                              (MOST + TILE) * net->read, (MOST + TILE) * 4, wide * 4, GROUP * net->units * 4, vector * 4};
     int64_t total = 64;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total += (sizes[i] + 63) / 64 * 64;
@@ -372,11 +350,10 @@ static void *reserve(const network_t *net, int64_t characters, int64_t longest, 
     if (memory == NULL) return NULL;
     space->read = piece(&next, sizes[0]), space->read_scales = piece(&next, sizes[1]);
     space->states[0] = piece(&next, sizes[2]), space->states[1] = piece(&next, sizes[3]);
-    space->fine_states = piece(&next, sizes[4]), space->unit = piece(&next, sizes[5]);
-    space->window = piece(&next, sizes[6]), space->fine_window = piece(&next, sizes[7]);
-    space->window_scales = piece(&next, sizes[8]);
-    space->some = piece(&next, sizes[9]), space->some_scales = piece(&next, sizes[10]);
-    space->wide = piece(&next, sizes[11]), space->cells = piece(&next, sizes[12]), space->sums = piece(&next, sizes[13]);
+    space->unit = piece(&next, sizes[4]);
+    space->window = piece(&next, sizes[5]), space->window_scales = piece(&next, sizes[6]);
+    space->some = piece(&next, sizes[7]), space->some_scales = piece(&next, sizes[8]);
+    space->wide = piece(&next, sizes[9]), space->cells = piece(&next, sizes[10]), space->sums = piece(&next, sizes[11]);
     for (int64_t r = 0; r < rows; r++) space->unit[r] = 1.0f / 127.0f;
     return memory;
 }

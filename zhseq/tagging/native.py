@@ -28,7 +28,6 @@ from zhseq.text.normalize import CodePoints
 _BLOCK, _LANES = 64, 16  # as in products.h
 _LINE = 64  # bytes of the cache
 _LARGEST = 127  # of a weight, and of two side by side that are added
-_FINER = 127  # steps of what rounding loses in one of a weight: so two side by side are of at most 128 again
 _WORTH_A_THREAD = 16  # texts
 
 
@@ -157,10 +156,10 @@ def _laid_out(weights: Mapping[str, Floats], settings: SequenceTaggerConfig, lev
         Packed(*layers),
         np.array([len(tags) for tags in settings.heads.values()], dtype=np.int64),
         *tables,
-        *_matrix(filters.reshape(width * channels, read), fine=True),
+        *_matrix(filters.reshape(width * channels, read)),
         window_bias,
-        *_matrix(_of_states(scores[:, : 2 * hidden], hidden), bias, fine=True),
-        *_matrix(seen, fine=True),
+        *_matrix(_of_states(scores[:, : 2 * hidden], hidden), bias),
+        *_matrix(seen),
     )
 
 
@@ -191,14 +190,8 @@ def _of_states(values: Floats, hidden: int) -> Floats:
     return found.reshape(len(values), -1)
 
 
-def _matrix(values: Floats, bias: Floats | None = None, *, fine: bool = False) -> Iterator[int | npt.NDArray[Any]]:
-    """Round weights, (outputs, inputs), to 8 bits, row by row, and yield them as `matrix_t`.
-
-    Args:
-        values: The weights.
-        bias: (outputs,).
-        fine: Whether what rounding lost follows as a second matrix, whose numbers are `_FINER` times as small.
-    """
+def _matrix(values: Floats, bias: Floats | None = None) -> Iterator[int | npt.NDArray[Any]]:
+    """Round weights, (outputs, inputs), to 8 bits, row by row, and yield them, with a bias, (outputs,), as `matrix_t`."""
     outputs, inputs = _filled(values.shape[0], _LANES), _filled(values.shape[1])
     every, biases = np.zeros((outputs, inputs), dtype=np.float32), np.zeros(outputs, dtype=np.float32)
     every[: values.shape[0], : values.shape[1]] = values
@@ -206,14 +199,9 @@ def _matrix(values: Floats, bias: Floats | None = None, *, fine: bool = False) -
         biases[: len(bias)] = bias
     by_pairs = np.concatenate([every, every[:, ::2] + every[:, 1::2]], axis=1)
     scales = np.maximum(np.abs(by_pairs).max(axis=1, initial=0.0), np.float32(1e-12)) / np.float32(_LARGEST)
-    every /= scales[:, None]
-    for share in (1, _FINER) if fine else (1,):
-        rounded = np.rint(every)
-        whole = rounded.astype(np.int8)
-        starts = -128 * whole.sum(axis=1, dtype=np.int32)
-        yield from (inputs, outputs, _filled(values.shape[1], 8))
-        yield from (_in_blocks(whole), starts, scales / np.float32(share), biases)
-        every = (every - rounded) * _FINER
+    whole = np.rint(every / scales[:, None]).astype(np.int8)
+    yield from (inputs, outputs, _filled(values.shape[1], 8))
+    yield from (_in_blocks(whole), -128 * whole.sum(axis=1, dtype=np.int32), scales, biases)
 
 
 def _in_blocks(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:

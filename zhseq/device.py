@@ -456,7 +456,8 @@ def address(values: npt.NDArray[Any]) -> int:
         ValueError: The array is not in C order.
     """
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(values))  # four times as fast as the way below
+        # Four times as fast as the way below. NumPy's stubs declare the buffer protocol from Python 3.12 on only.
+        return ctypes.addressof(ctypes.c_char.from_buffer(values))  # type: ignore[arg-type]
     except (TypeError, ValueError):  # read-only, empty, or not in C order
         if not values.flags.c_contiguous:
             raise ValueError("expected an array in C order") from None

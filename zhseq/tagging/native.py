@@ -191,7 +191,7 @@ def _of_states(values: Floats, hidden: int) -> Floats:
 
 
 def _matrix(values: Floats, bias: Floats | None = None) -> Iterator[int | npt.NDArray[Any]]:
-    """Round weights, (outputs, inputs), to 8 bits, row by row, and yield them, with a bias, (outputs,), as `matrix_t`."""
+    """Round weights, (outputs, inputs), to 8 bits, row by row; yield them as `matrix_t`, with a bias, (outputs,)."""
     outputs, inputs = _filled(values.shape[0], _LANES), _filled(values.shape[1])
     every, biases = np.zeros((outputs, inputs), dtype=np.float32), np.zeros(outputs, dtype=np.float32)
     every[: values.shape[0], : values.shape[1]] = values

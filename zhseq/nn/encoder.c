@@ -1,15 +1,14 @@
-/* The network of a tagger with weights of 8 bits: vectors of characters, a BiLSTM and a window CNN side by side, and the
-   scores of tags. Called by zhseq/tagging/native.py alone, with arrays that it has checked: C order, the types below, sizes
-   that fit.
+/* The tagger's network with 8-bit weights: embeddings, a BiLSTM and a window CNN side by side, and emission scores. Called only
+   by zhseq/tagging/native.py, with arrays that it has validated: C order, the types below, consistent sizes.
 
-   What weights are multiplied with is rounded to 8 bits likewise, each vector by its own greatest number, so that a text
-   is read alike whatever is read beside it.
+   Vectors are also quantised to 8 bits, each with its own scale, so that the scores of a text do not depend on the other texts
+   of the batch.
 
-   Texts are read in groups: the first characters of all, then the second ones, and so on, the longest texts first. So those that
-   go through a step of the LSTM side by side lie side by side.
+   Texts are processed in groups. Rows of a group are ordered by position, then by text, longest text first, so that the texts
+   that are active in a step of the LSTM are contiguous.
 
-   All is compiled once for each kind of instructions, and finds the same with all: products are summed without rounding, and
-   what is multiplied and added in one step (fmaf) is so everywhere, by instructions or by the library of C. */
+   The code is compiled once per instruction set, with the same results: integer products are summed exactly, and all fused
+   multiply-adds are explicit (fmaf), by an instruction or by the C library. */
 
 #define _DEFAULT_SOURCE /* syscall */
 #include <math.h>
@@ -20,8 +19,8 @@
 #include "portable.h"
 #include "products.h"
 
-#define GROUP 32 /* texts that are read side by side */
-#define MOST 64  /* vectors that are multiplied with a matrix at once, at most */
+#define GROUP 32 /* maximum number of texts in a group */
+#define MOST 64  /* maximum number of vectors that are multiplied with a matrix at once */
 
 typedef struct {
     int64_t dim;
@@ -29,53 +28,53 @@ typedef struct {
 } table_t;
 
 typedef struct {
-    matrix_t inputs[2];    /* for each direction, to its gates: input, forget, cell, output of LANES units, then of the next */
-    matrix_t recurrent[2]; /* from its own state of the step before */
+    matrix_t inputs[2];    /* per direction, inputs to gates: input, forget, cell, output of LANES units, then of the next LANES */
+    matrix_t recurrent[2]; /* per direction, previous state to gates */
 } layer_t;
 
 typedef struct {
-    int64_t level;  /* of the instructions */
-    int64_t read;   /* numbers in the vector of a character, filled up to a multiple of BLOCK */
-    int64_t slots;  /* words that a character may have in each of its sets */
-    int64_t units;  /* of a direction, filled up to a multiple of LANES */
-    int64_t state;  /* of a direction, filled up to a multiple of BLOCK */
-    int64_t layers; /* of the LSTM */
-    int64_t channels, width; /* of the CNN, 0 channels for none; filled up to a multiple of BLOCK */
+    int64_t level;  /* instruction set */
+    int64_t read;   /* dimensions of the input vector of a character, padded to a multiple of BLOCK */
+    int64_t slots;  /* maximum number of words in each of the four sets of a character */
+    int64_t units;  /* LSTM units per direction, padded to a multiple of LANES */
+    int64_t state;  /* dimensions of the state of a direction, padded to a multiple of BLOCK */
+    int64_t layers; /* LSTM layers */
+    int64_t channels, width; /* of the CNN; channels are padded to a multiple of BLOCK, 0 for no CNN */
     int64_t heads;
     const layer_t *lstm;     /* (layers) */
-    const int64_t *tags;     /* (heads): columns of the scores, head after head */
-    table_t characters, bigrams, words; /* of 0 numbers where there are none */
-    matrix_t window;          /* (read) to (width * channels), a part for each place of the window */
+    const int64_t *tags;     /* (heads): number of tags; the scores of all heads are concatenated */
+    table_t characters, bigrams, words; /* dim is 0 for a missing table */
+    matrix_t window;          /* (read) to (width * channels), a part for each position of the window */
     const float *window_bias; /* (channels) */
-    matrix_t from_states;     /* to the scores, from the states of the last layer */
-    matrix_t from_window;     /* to the scores, from the CNN */
+    matrix_t from_states;     /* states of the last layer to scores */
+    matrix_t from_window;     /* CNN outputs to scores */
 } network_t;
 
 typedef struct {
-    int64_t texts, length;       /* the padded length of the scores */
+    int64_t texts, length;       /* number of texts, padded length of the scores */
     const int64_t *lengths;      /* (texts) */
     int64_t chosen;
-    const int64_t *order;        /* (chosen): those that are read, the longest first */
-    const int32_t *characters;   /* (characters of all texts): rows of tables, as all that follows */
-    const int32_t *bigrams;
-    const int32_t *words;        /* (characters, 4 * slots) */
-    const float *shares;         /* (characters, 4 * slots) */
-    float *const *found;         /* (heads): (texts, length, tags), or NULL */
+    const int64_t *order;        /* (chosen): texts to process, longest first */
+    const int32_t *characters;   /* (characters of all texts): rows of the embedding table */
+    const int32_t *bigrams;      /* (characters): rows */
+    const int32_t *words;        /* (characters, 4 * slots): rows */
+    const float *shares;         /* (characters, 4 * slots): weights of the words */
+    float *const *found;         /* (heads): scores (texts, length, tags), or NULL for a head that is not requested */
 } texts_t;
 
 INLINE float larger(float a, float b) { return a > b ? a : b; }
 INLINE float smaller(float a, float b) { return a < b ? a : b; }
 
-/* ---- Vectors in 8 bits. ---- */
+/* ---- 8-bit vectors ---- */
 
-#define SHIFT 12582912.0f /* added to a float, it rounds it to a whole number, and leaves this in the last bits */
+#define SHIFT 12582912.0f /* 1.5 * 2**23; adding it to a float rounds to an integer, in the lowest bits of the sum */
 
 typedef union {
     float value;
     int32_t bits;
 } float_bits_t;
 
-/* Round to a whole number, in the form of a vector of 8 bits: 128 more. */
+/* Round to an integer with an offset of 128, as in vectors_t. */
 INLINE uint8_t rounded(float value, float factor) {
     const float_bits_t found = {fmaf(value, factor, SHIFT + 128.0f)};
     return (uint8_t)found.bits;
@@ -90,17 +89,17 @@ INLINE void round_vector(const float *values, int64_t size, uint8_t *found, floa
     *scale = most / 127.0f;
 }
 
-/* Where products of rows with columns are put: BLOCK of columns lie together. */
+/* Output location of products: each BLOCK of columns is contiguous. */
 typedef struct {
     float *numbers;
-    int64_t row, block; /* from one row to the next, from one BLOCK to the next */
+    int64_t row, block; /* strides between rows and between blocks */
 } place_t;
 
-/* Write the products of some rows with a matrix to a place, or add them there. */
+/* Write the products of rows and a matrix to a place, with the bias of the matrix, or add them (without bias) if `add`. */
 INLINE void multiply(int level, const matrix_t *matrix, vectors_t rows, int64_t count, place_t place, const int add) {
     int32_t acc[2][TILE * BLOCK];
     tile_t tile = first_tile(matrix, count), last = {0, 0, 0, 0};
-    for (int turn = 0; tile.count || last.count; turn = !turn) { /* while a tile is multiplied, the last sums become numbers */
+    for (int turn = 0; tile.count || last.count; turn = !turn) { /* scale the sums of one tile while the next is multiplied */
         if (tile.count) multiply_tile(level, matrix, tile, rows, acc[turn]);
         const float *scales = matrix->scales + last.column, *bias = matrix->bias + last.column;
         for (int r = 0; r < last.count; r++) {
@@ -117,31 +116,31 @@ INLINE void multiply(int level, const matrix_t *matrix, vectors_t rows, int64_t 
     }
 }
 
-/* ---- The LSTM. ---- */
+/* ---- LSTM ---- */
 
-/* e to the power of x times factor, which is taken for one of 25 where it is more: products of three such powers are floats. */
+/* exp(x * factor), with the exponent clamped to [-25, 25], so that products of three results are finite. */
 INLINE float power(float x, const float factor) {
     const float scale = factor * 1.44269504f, most = 25.0f / (factor < 0.0f ? -factor : factor);
     x = larger(smaller(x, most), -most);
     float_bits_t whole = {fmaf(x, scale, SHIFT)};
     const float part = fmaf(x, scale, SHIFT - whole.value);
-    float_bits_t found = {fmaf(part, 1.3276472e-3f, 9.6755413e-3f)}; /* 2 to the power of part, by the closest polynomial */
+    float_bits_t found = {fmaf(part, 1.3276472e-3f, 9.6755413e-3f)}; /* 2**part by a minimax polynomial */
     found.value = fmaf(part, found.value, 5.5507133e-2f);
     found.value = fmaf(part, found.value, 2.4022120e-1f);
     found.value = fmaf(part, found.value, 6.9314697e-1f);
     found.value = fmaf(part, found.value, 1.0000001f);
-    found.bits += (int32_t)((uint32_t)whole.bits << 23); /* to its exponent */
+    found.bits += (int32_t)((uint32_t)whole.bits << 23); /* add `whole` to the exponent */
     return found.value;
 }
 
-/* One step of LANES units: their gates change their cells and give their states. */
+/* Compute one step of LANES units: update their cells, and write their states as 8-bit numbers. */
 INLINE void step_units(const float *gates, float *cells, uint8_t *states) {
     int32_t found[LANES];
 #pragma omp simd
     for (int u = 0; u < LANES; u++) {
         const float input = 1.0f + power(gates[u], -1.0f), forget = 1.0f + power(gates[LANES + u], -1.0f);
         const float fresh = power(gates[2 * LANES + u], -2.0f), output = 1.0f + power(gates[3 * LANES + u], -1.0f);
-        const float both = fmaf(input, fresh, input); /* one division for the three of sigmoids and of a tangent */
+        const float both = fmaf(input, fresh, input); /* common denominator of input gate and cell candidate, to save divisions */
         const float now = fmaf(cells[u], both, fmaf(-fresh, forget, forget)) / (forget * both);
         const float squeezed = power(now, -2.0f);
         const float state = fmaf(-127.0f, squeezed, 127.0f) / fmaf(output, squeezed, output);
@@ -151,17 +150,17 @@ INLINE void step_units(const float *gates, float *cells, uint8_t *states) {
     for (int u = 0; u < LANES; u++) states[u] = (uint8_t)found[u];
 }
 
-/* One step of some texts. */
+/* One step of the LSTM for the texts that are active at a position. */
 typedef struct {
-    int64_t texts, known;   /* those that have a state of the step before are the first ones */
-    const float *gates;     /* what comes from the vectors that are read: (units / LANES, rows, BLOCK) */
-    int64_t rows;
-    vectors_t before;       /* states of the step before */
-    uint8_t *states;        /* of this one, as far from text to text as before */
+    int64_t texts, known;   /* active texts; the first `known` of them have a previous state */
+    const float *gates;     /* contribution of the inputs to the gates, (units / LANES, rows, BLOCK) */
+    int64_t rows;           /* second dimension of gates */
+    vectors_t before;       /* previous states */
+    uint8_t *states;        /* output, with the stride of `before` */
     float *cells;           /* (units / LANES, GROUP, LANES) */
 } step_t;
 
-/* Take a step: while a tile of the states before is multiplied, the sums of the last one become states. */
+/* Compute a step; the sums of one tile are converted to states while the next tile is multiplied. */
 INLINE void take_step(int level, const matrix_t *recurrent, const step_t *step) {
     const int32_t nothing[BLOCK] = {0};
     int32_t acc[2][TILE * BLOCK];
@@ -185,27 +184,27 @@ INLINE void take_step(int level, const matrix_t *recurrent, const step_t *step) 
     }
 }
 
-/* ---- The network. ---- */
+/* ---- Network ---- */
 
-/* What a group is computed in. Rows are characters: those at the first place of all texts, at the second, ... */
+/* Buffers for a group. Rows are characters, ordered by position, then by text. */
 typedef struct {
-    uint8_t *read;         /* (characters, read): vectors of characters */
+    uint8_t *read;         /* (characters, read): input vectors */
     float *read_scales;    /* (characters) */
-    uint8_t *states[2];    /* (characters, 2 * state): of the layer below, and of this one */
+    uint8_t *states[2];    /* (characters, 2 * state): of the layer below and of the current one, alternating */
     float *unit;           /* (characters): 1 / 127, the scale of states */
-    uint8_t *window;       /* (characters, channels): what the CNN found */
+    uint8_t *window;       /* (characters, channels): outputs of the CNN */
     float *window_scales;  /* (characters) */
-    uint8_t *some;         /* (MOST, read): the vectors of one text */
+    uint8_t *some;         /* (MOST, read): consecutive input vectors of one text */
     float *some_scales;    /* (MOST) */
-    float *wide;           /* (most rows, most outputs) */
+    float *wide;           /* (maximum number of rows, maximum number of outputs): products */
     float *cells;          /* (units / LANES, GROUP, LANES) */
-    float *sums;           /* (the greatest of all sizes of a vector) */
+    float *sums;           /* (maximum size of a vector): a vector before quantisation */
 } space_t;
 
 typedef struct {
     int64_t count, longest;
-    const int64_t *offsets; /* (longest + 1): where the rows of each place begin */
-    int64_t lengths[GROUP], sources[GROUP], numbers[GROUP]; /* sources: of their characters in texts_t */
+    const int64_t *offsets; /* (longest + 1): first row of each position */
+    int64_t lengths[GROUP], sources[GROUP], numbers[GROUP]; /* of each text; sources: index of its first character in texts_t */
 } group_t;
 
 INLINE void look_up(const network_t *net, const texts_t *texts, const group_t *group, space_t *space) {
@@ -232,7 +231,7 @@ INLINE void look_up(const network_t *net, const texts_t *texts, const group_t *g
         }
 }
 
-/* Read a group in one direction, from vectors, (characters, inputs), into states. */
+/* Compute one direction of an LSTM layer from vectors, (characters, inputs), into states, (characters, 2 * state). */
 INLINE void read_direction(const network_t *net, int level, const layer_t *layer, int direction, const group_t *group,
                            vectors_t vectors, uint8_t *states, space_t *space) {
     const matrix_t *inputs = layer->inputs + direction, *recurrent = layer->recurrent + direction;
@@ -241,7 +240,7 @@ INLINE void read_direction(const network_t *net, int level, const layer_t *layer
     memset(space->cells, 0, sizeof(float) * GROUP * net->units);
     step_t step = {.known = 0, .before = {NULL, NULL, stride}, .cells = space->cells};
     for (int64_t done = 0; done < longest;) {
-        int64_t begin = direction ? longest - done - 1 : done, end = begin + 1; /* places that are read at once */
+        int64_t begin = direction ? longest - done - 1 : done, end = begin + 1; /* positions whose inputs are multiplied at once */
         while (direction && begin > 0 && offsets[end] - offsets[begin - 1] <= MOST) begin--;
         while (!direction && end < longest && offsets[end + 1] - offsets[begin] <= MOST) end++;
         step.rows = offsets[end] - offsets[begin];
@@ -250,7 +249,7 @@ INLINE void read_direction(const network_t *net, int level, const layer_t *layer
         for (int64_t n = 0; n < end - begin; n++, done++) {
             const int64_t at = direction ? end - 1 - n : begin + n;
             step.texts = offsets[at + 1] - offsets[at];
-            if (step.known > step.texts) step.known = step.texts; /* the others have ended */
+            if (step.known > step.texts) step.known = step.texts; /* the other texts have ended */
             step.gates = space->wide + (offsets[at] - offsets[begin]) * BLOCK;
             step.states = own + offsets[at] * stride;
             take_step(level, recurrent, &step);
@@ -259,7 +258,7 @@ INLINE void read_direction(const network_t *net, int level, const layer_t *layer
     }
 }
 
-/* Let the window CNN read a group, text by text. */
+/* Compute the window CNN, text by text. */
 INLINE void read_windows(const network_t *net, int level, const group_t *group, space_t *space) {
     const int64_t channels = net->channels, width = net->width, side = width / 2, columns = net->window.outputs;
     const vectors_t some = {space->some, space->some_scales, net->read};
@@ -333,8 +332,8 @@ INLINE void *piece(char **memory, int64_t size) {
     return found;
 }
 
-/* Reserve what a group of so many characters is computed in; what is filled up is multiplied with weights of 0, and may be
-   anything. Returns what is to be freed, NULL for want of memory. */
+/* Allocate the buffers for groups of up to so many characters. Padding columns are not initialised, because their weights are 0.
+   Return the memory to be freed, or NULL if there is not enough. */
 static void *reserve(const network_t *net, int64_t characters, int64_t longest, space_t *space) {
     const int64_t rows = characters + TILE, states = rows * 2 * net->state, seen = rows * net->channels;
     const int64_t gates = 4 * net->units, scores = net->from_states.outputs;
@@ -358,7 +357,7 @@ static void *reserve(const network_t *net, int64_t characters, int64_t longest, 
     return memory;
 }
 
-/* Choose the texts from the one of this rank on. offsets: (longest + 1). */
+/* Form the group of texts from index `first` of the order on; fill its offsets, (longest + 1). */
 INLINE group_t choose_group(const texts_t *texts, const int64_t *begins, int64_t first, int64_t *offsets) {
     group_t group = {.count = texts->chosen - first < GROUP ? texts->chosen - first : GROUP, .offsets = offsets};
     for (int64_t n = 0; n < group.count; n++) {
@@ -407,7 +406,7 @@ TARGET_VNNI static int vnni_tag_scores(const network_t *net, const texts_t *text
 TARGET_AVX2 static int avx2_tag_scores(const network_t *net, const texts_t *texts) { return tag_scores(net, AVX2, texts); }
 #endif
 
-/* Score the tags of texts. Returns 0, or 1 for want of memory. */
+/* Compute the emission scores of texts. Return 0, or 1 if there is not enough memory. */
 EXPORT int zhseq_tag_scores(const network_t *net, const texts_t *texts) {
 #if HAS_VECTORS
     if (net->level >= VNNI) return vnni_tag_scores(net, texts);
@@ -416,7 +415,7 @@ EXPORT int zhseq_tag_scores(const network_t *net, const texts_t *texts) {
     return tag_scores(net, PLAIN, texts);
 }
 
-/* The best of the levels that this processor has. */
+/* Return the best level that this CPU supports. */
 EXPORT int zhseq_level(void) {
 #if HAS_VECTORS
     __builtin_cpu_init();

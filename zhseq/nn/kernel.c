@@ -1,7 +1,8 @@
-/* The loops of zhseq.nn.viterbi, which says what they compute. Called by it alone, with arrays that it has
-   checked: C order, the types below, sizes that fit. Columns are padded to a multiple of LANES, scores by minus infinity.
+/* Viterbi search and marginals for zhseq.nn.viterbi, which documents the algorithms. Called only by that module, with arrays
+   that it has validated: C order, the types below, consistent sizes. Columns are padded to a multiple of LANES, scores with
+   minus infinity.
 
-   Best paths are the same as those of the numpy code, bit by bit: sums are of two numbers at a time, in the same order. */
+   Best paths are bit for bit those of the numpy code: sums are computed two numbers at a time, in the same order. */
 
 #include <float.h>
 #include <math.h>
@@ -14,40 +15,40 @@
 #define LANES 16
 #define PADDED(n) (((n) + LANES - 1) / LANES * LANES)
 
-/* The structures are made of 64-bit words. */
+/* All fields have 64 bits. */
 typedef struct {
-    int64_t tags;        /* columns */
-    int64_t width;       /* the dense table is about the columns before this one */
-    int64_t first_row;   /* rows of the dense table begin at this column */
-    int64_t rows;        /* and are so many */
-    int64_t ways;        /* most listed transitions to one column */
-    int64_t inner_begin; /* no listed transition leads to a column before this one */
-    int64_t labels;      /* rows of spans */
+    int64_t tags;        /* number of columns */
+    int64_t width;       /* number of target columns of the dense table, which come first */
+    int64_t first_row;   /* column of the first row of the dense table */
+    int64_t rows;        /* number of rows of the dense table */
+    int64_t ways;        /* maximum number of listed transitions to one column */
+    int64_t inner_begin; /* first column that a listed transition leads to */
+    int64_t labels;      /* number of rows of spans */
     const int32_t *order;      /* (tags): tag of each column */
     const float *start;        /* (PADDED(tags)) */
     const float *end;          /* (PADDED(tags)) */
-    const float *across;       /* (rows, PADDED(width)) */
-    const float *into;         /* (width, PADDED(rows)): the same, transposed */
-    const float *gap;          /* (rows, PADDED(rows)) */
-    const int32_t *inner_from; /* (ways, PADDED(tags)): columns, 0 as padding */
-    const float *inner;        /* (ways, PADDED(tags)) */
+    const float *across;       /* (rows, PADDED(width)): dense table of transition scores */
+    const float *into;         /* (width, PADDED(rows)): the dense table transposed */
+    const float *gap;          /* (rows, PADDED(rows)): see Chain */
+    const int32_t *inner_from; /* (ways, PADDED(tags)): source columns of listed transitions, padded with 0 */
+    const float *inner;        /* (ways, PADDED(tags)): scores of listed transitions */
     const int32_t *spans;      /* (labels, 4): columns of B, inside, E, S, or -1 */
-    const float *steps;        /* (4, labels): from B to inside, B to E, inside to inside, inside to E */
+    const float *steps;        /* (4, labels): scores of B to inside, B to E, inside to inside, inside to E */
 } chain_t;
 
 typedef struct {
     const float *emissions;  /* (batch, length, tags) */
     const int64_t *lengths;  /* (batch) */
     int64_t batch, length;
-    const int32_t *kinds;    /* (characters of all texts) or NULL: row of penalties, or -1 */
+    const int32_t *kinds;    /* (characters of all texts): row of penalties, or -1; NULL for no restrictions */
     const float *penalties;  /* (kinds, tags) */
 } sequences_t;
 
 typedef struct {
     int64_t count;
-    const int64_t *starts, *lasts; /* (count): characters of all texts laid end to end; ordered by the last */
+    const int64_t *starts, *lasts; /* (count): first and last characters in the concatenated texts; sorted by the last */
     const float *bonus;            /* (count) */
-    const int64_t *labels;         /* (count): rows of spans, or -1 */
+    const int64_t *labels;         /* (count): row of spans of the label whose bonus counts twice, or -1 */
 } arcs_t;
 
 INLINE float larger(float a, float b) { return a > b ? a : b; }
@@ -69,8 +70,8 @@ INLINE int first_of(const float *values, int padded, float wanted) {
     return found < padded ? found : 0;
 }
 
-/* Put what each character of a text adds to a path into own, (length, PADDED(tags)), relative to the best of its tags.
-   Returns the sum of these best ones, or NaN for emissions that are NaN or infinite. */
+/* Write the scores of each character of a text, relative to the maximum over its tags, to own, (length, PADDED(tags)).
+   Return the sum of these maxima, or NaN if emissions are NaN or infinite. */
 INLINE double own_scores(const chain_t *chain, const float *emissions, int64_t length, const int32_t *kinds,
                          const float *penalties, float *own) {
     const int tags = (int)chain->tags, padded = PADDED(tags);
@@ -93,7 +94,7 @@ INLINE double own_scores(const chain_t *chain, const float *emissions, int64_t l
     return peaks;
 }
 
-/* The best that the dense table leads to from the scores before, into after, (PADDED(width)). */
+/* Write the maximum over the transitions of the dense table from the scores `before` to after, (PADDED(width)). */
 INLINE void dense_step(const chain_t *chain, const float *restrict before, float *restrict closing, float *restrict after) {
     const int rows = chain->rows, padded_rows = PADDED(rows), width = PADDED(chain->width);
     memcpy(closing, before + chain->first_row, sizeof(float) * rows);
@@ -132,7 +133,7 @@ INLINE void step(const chain_t *chain, const float *restrict before, const float
     for (int c = 0; c < padded; c++) after[c] += own[c];
 }
 
-/* Let an arc from start to last raise the scores at last; chosen, (labels), remembers where it did. */
+/* Raise the scores at `last` by an arc from start to last; store the arc in chosen, (labels), where it is the best path. */
 INLINE void follow_arc(const chain_t *chain, const float *own, float *values, int64_t start, int64_t last, float bonus,
                        int64_t label, int32_t arc, int32_t *chosen) {
     const int padded = PADDED(chain->tags), labels = chain->labels;
@@ -156,7 +157,7 @@ INLINE void follow_arc(const chain_t *chain, const float *own, float *values, in
     }
 }
 
-/* Where the best path to a column comes from, one character before. */
+/* Return the best predecessor of a column, one character before. */
 INLINE int source_of(const chain_t *chain, const float *before, int column, float *closing) {
     const int rows = chain->rows, padded_rows = PADDED(rows), padded = PADDED(chain->tags);
     float best = -INFINITY;
@@ -177,8 +178,8 @@ INLINE int source_of(const chain_t *chain, const float *before, int column, floa
     return source;
 }
 
-/* Find the best path of each text: its tags, laid end to end, and its score, minus infinity for none.
-   Returns 0, or 1 for want of memory. */
+/* Find the best path of each text: the concatenated tags, and the score of each path, minus infinity if there is none.
+   Return 0, or 1 if there is not enough memory. */
 EXPORT FOR_EACH_PROCESSOR int zhseq_best_paths(const chain_t *chain, const sequences_t *texts, const arcs_t *arcs,
                                                int64_t *tags, double *scores) {
     const int padded = PADDED(chain->tags), labels = chain->labels;
@@ -220,7 +221,7 @@ EXPORT FOR_EACH_PROCESSOR int zhseq_best_paths(const chain_t *chain, const seque
                     follow_arc(chain, own, values, arcs->starts[next] - offset, at, arcs->bonus[next],
                                arcs->labels[next], (int32_t)(next - first_arc), chosen + at * labels);
         }
-        float *final = own; /* of no use any more */
+        float *final = own; /* reuse the buffer */
         for (int c = 0; c < padded; c++) final[c] = values[(length - 1) * padded + c] + chain->end[c];
         const float best = greatest(final, padded);
         int column = first_of(final, padded, best);
@@ -254,7 +255,7 @@ static double add_logs(double a, double b) {
     return top == -INFINITY ? top : top + log(exp(a - top) + exp(b - top));
 }
 
-/* log(exp(state) @ exp(table)) for a dense table (rows, padded): shares holds exp(table - peaks), (rows, padded). */
+/* Compute log(exp(state) @ exp(table)) for a dense table, (rows, padded); shares is exp(table - peaks), (rows, padded). */
 INLINE void log_product(const double *state, int rows, const float *table, const float *shares, const float *peaks,
                         int columns, double *found, float *sums) {
     const int padded = PADDED(columns);
@@ -276,7 +277,7 @@ INLINE void log_product(const double *state, int rows, const float *table, const
             found[c] = top + peaks[c] + log(sums[c]);
             continue;
         }
-        double exact = -INFINITY; /* the float has lost what counts, or there is nothing */
+        double exact = -INFINITY; /* the float sum may have underflowed, or no path leads here */
         for (int r = 0; r < rows; r++)
             if (table[(int64_t)r * padded + c] > -INFINITY) exact = add_logs(exact, state[r] + table[(int64_t)r * padded + c]);
         found[c] = exact;
@@ -294,8 +295,8 @@ static void share_out(const float *table, int rows, int columns, float *shares, 
             shares[(int64_t)r * padded + c] = c < columns ? expf(table[(int64_t)r * padded + c] - peaks[c]) : 0.0f;
 }
 
-/* Find the probability of each tag at each character of texts laid end to end, (characters, tags); NaN for texts that
-   have no legal path. Returns 0, or 1 for want of memory. */
+/* Compute the marginal probability of each tag at each character of the concatenated texts, (characters, tags); NaN for texts
+   without a legal path. Return 0, or 1 if there is not enough memory. */
 EXPORT FOR_EACH_PROCESSOR int zhseq_tag_probabilities(const chain_t *chain, const sequences_t *texts, float *odds) {
     const int tags = chain->tags, padded = PADDED(tags), rows = chain->rows, width = chain->width;
     const int most = padded + LANES;
@@ -361,5 +362,5 @@ EXPORT FOR_EACH_PROCESSOR int zhseq_tag_probabilities(const chain_t *chain, cons
     return failed;
 }
 
-/* What this library was made of, so that another source finds out. */
+/* Return the hash of the sources of this library, so that a library of other sources is not used. */
 EXPORT const char *zhseq_source(void) { return ZHSEQ_SOURCE; }

@@ -1,27 +1,27 @@
-/* Words and pairs of characters in texts: the loop of zhseq.tagging.features, which says what it finds. Called by it
-   alone, with arrays that it has checked: C order, the types below, sizes that fit.
+/* Look up dictionary words and bigrams of texts for zhseq.tagging.features, which documents the result. Called only by that
+   module, with arrays that it has validated: C order, the types below, consistent sizes.
 
-   It finds the same as the numpy code, bit by bit: sums are of two numbers at a time, in the same order. */
+   The result is bit for bit that of the numpy code: sums are computed two numbers at a time, in the same order. */
 
 #include <stdint.h>
 #include <string.h>
 
 #include "portable.h"
 
-/* The structures are made of 64-bit words. */
+/* All fields have 64 bits. */
 typedef struct {
-    const uint64_t *hashes;  /* sorted; the last is greater than all that is sought */
-    const int32_t *rows;     /* of the table of vectors, one for each hash */
-    const uint8_t *possible; /* by the first bits of a hash, a bit for each: whether it may be there */
-    const int32_t *first;    /* by the first bits of a hash: where to begin */
-    int64_t possible_shift, first_shift; /* what leaves these bits */
+    const uint64_t *hashes;  /* sorted; the last one is a sentinel, greater than any hash that is looked up */
+    const int32_t *rows;     /* row of the embedding table for each hash */
+    const uint8_t *possible; /* bitmap over the first bits of a hash: whether such a hash exists */
+    const int32_t *first;    /* by the first bits of a hash: index in hashes at which to start */
+    int64_t possible_shift, first_shift; /* shifts that yield the first bits for possible and first */
 } ngrams_t;
 
 typedef struct {
-    int64_t longest, slots;       /* characters of a word; words that a character may have in each of its sets */
-    const ngrams_t *const *words; /* (longest): those of each length, or NULL */
-    const float *weights;         /* of each row */
-    const ngrams_t *pairs;        /* or NULL */
+    int64_t longest, slots;       /* maximum length of a word; columns of each of the four sets of a character */
+    const ngrams_t *const *words; /* (longest): words of each length, or NULL if there are none */
+    const float *weights;         /* weight of each row */
+    const ngrams_t *pairs;        /* bigrams, or NULL */
 } lookup_t;
 
 INLINE uint64_t mixed(uint32_t point) {
@@ -39,7 +39,7 @@ INLINE int32_t row_of(const ngrams_t *ngrams, uint64_t hash) {
     return ngrams->hashes[at] == hash ? ngrams->rows[at] : 0;
 }
 
-/* Put a word of a text, from its first character on, into the sets of all its characters. */
+/* Write a word into the sets of its characters; words is that of the first one. inside: first slot of words of this length. */
 INLINE void put_word(int32_t *words, int64_t slots, int64_t length, int64_t inside, int32_t row) {
     const int64_t columns = 4 * slots;
     if (length == 1) {
@@ -51,8 +51,8 @@ INLINE void put_word(int32_t *words, int64_t slots, int64_t length, int64_t insi
     for (int64_t at = 1; at < length - 1; at++) words[at * columns + slots + inside + at - 1] = row;
 }
 
-/* Find the words and pairs of texts laid end to end.
-   words, shares: (characters, 4 * slots), words full of zeros; pairs: (characters). */
+/* Look up the words and bigrams of concatenated texts.
+   words, shares: (characters, 4 * slots), words initialised with 0; pairs: (characters). */
 EXPORT void zhseq_look_up(const lookup_t *tables, int64_t texts, const int64_t *lengths, const uint32_t *points, int32_t *pairs,
                           int32_t *words, float *shares) {
     const int64_t slots = tables->slots, columns = 4 * slots;

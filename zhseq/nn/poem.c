@@ -1,10 +1,10 @@
-/* A step of the language model of poems, and the choice of a character behind it: products with matrices, LSTM cells,
-   attention at one position, and draws under masks. Called by zhseq/poetry/network.py and sampling.py alone, with arrays that
-   they have checked: C order, the types below, sizes that fit.
+/* A step of the poem model and the sampling of the next character: matrix products, LSTM cells, attention at one position, and
+   draws under masks. Called only by zhseq/poetry/network.py and sampling.py, with arrays that they have validated: C order, the
+   types below, consistent sizes.
 
-   It finds what the numpy code finds, but for the last digit of sums. Products are computed by tiles (AMX) in bfloat16, which
-   has 8 digits: a number that is multiplied is the sum of three of them, a weight of two, which holds the 11 digits of float16
-   exactly. A row's results do not depend on the rows beside it. */
+   The results are those of the numpy code, except for the last digit of sums. Matrix products use AMX tiles in bfloat16, which
+   has 8 bits of precision: an input is split into a sum of three bfloat16 numbers, a weight into two, which represent the 11 bits
+   of float16 exactly. The results of a row do not depend on the other rows. */
 
 #define _DEFAULT_SOURCE /* syscall */
 #include <math.h>
@@ -16,18 +16,18 @@
 
 #define TILE 16 /* rows or columns of a tile */
 #define DEEP 32 /* inputs of a tile */
-#define TILE_SIZE (TILE * DEEP) /* numbers of a tile of 16 bits */
-#define PARTS 3 /* that a number that is multiplied is the sum of; a weight has two */
+#define TILE_SIZE (TILE * DEEP) /* 16-bit numbers of a tile */
+#define PARTS 3 /* bfloat16 numbers whose sum is an input; a weight has two */
 
 INLINE float larger(float a, float b) { return a > b ? a : b; }
 INLINE float smaller(float a, float b) { return a < b ? a : b; }
 
-/* e to the power of x, which is taken for -87 where it is less, and for 87 where it is more. */
+/* exp(x), with x clamped to [-87, 87]. */
 INLINE float exponential(float x) {
     x = larger(smaller(x, 87.0f), -87.0f);
-    const float whole = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* to the nearest whole number */
+    const float whole = (x * 1.44269504f + 12582912.0f) - 12582912.0f; /* round to the nearest integer */
     const float part = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
-    float power = 1.3888889e-3f + part * 1.9841270e-4f; /* by its series */
+    float power = 1.3888889e-3f + part * 1.9841270e-4f; /* Taylor series */
     power = 8.3333333e-3f + part * power;
     power = 4.1666667e-2f + part * power;
     power = 1.6666667e-1f + part * power;
@@ -41,9 +41,9 @@ INLINE float exponential(float x) {
     return power * scale.value;
 }
 
-/* ---- Products. ---- */
+/* ---- Matrix products ---- */
 
-INLINE uint16_t upper_half(float value) { /* the nearest number of 16 bits */
+INLINE uint16_t upper_half(float value) { /* the nearest bfloat16 */
     union {
         float value;
         uint32_t bits;
@@ -59,8 +59,8 @@ INLINE float of_half(uint16_t half) {
     return found.value;
 }
 
-/* Lay out weights, (outputs, inputs), for zhseq_multiply: (outputs / 32, inputs / DEEP, upper and lower halves, 2 tiles, TILE_SIZE),
-   filled up with 0. */
+/* Arrange weights, (outputs, inputs), for zhseq_multiply: (outputs / 32, inputs / DEEP, 2 for upper and lower parts, 2 tiles,
+   TILE_SIZE), padded with 0. */
 EXPORT FOR_EACH_PROCESSOR void zhseq_lay_out(const float *weights, int64_t outputs, int64_t inputs, uint16_t *found) {
     const int64_t steps = (inputs + DEEP - 1) / DEEP, blocks = (outputs + 2 * TILE - 1) / (2 * TILE);
     memset(found, 0, sizeof(uint16_t) * blocks * steps * 4 * TILE_SIZE);
@@ -81,7 +81,7 @@ static const struct {
     uint8_t rows[16];
 } eight_tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE}};
 
-/* Split rows, (count, inputs), into tiles: (count / TILE, inputs / DEEP, PARTS, TILE_SIZE), filled up with 0. */
+/* Split rows, (count, inputs), into tiles, (count / TILE, inputs / DEEP, PARTS, TILE_SIZE), whose padding must be 0 already. */
 FOR_EACH_PROCESSOR static void split_rows(const float *rows, int64_t count, int64_t inputs, uint16_t *found) {
     const int64_t steps = (inputs + DEEP - 1) / DEEP;
     for (int64_t r = 0; r < count; r++)
@@ -102,7 +102,8 @@ FOR_EACH_PROCESSOR static void split_rows(const float *rows, int64_t count, int6
 
 #define LOAD(tile, place) _tile_loadd(tile, place, 64)
 
-/* Sums, (TILE, 2 * TILE), and the products of two tiles of rows with two of columns: tiles 0 to 3. The smallest come first. */
+/* Compute initial sums, (TILE, 2 * TILE), plus the products of two tiles of rows and two of columns, in tile registers 0 to 3.
+   With the upper parts of weights, smaller parts of rows are added first. */
 TARGET_TILES static void four_tiles(const float *sums, const uint16_t *rows, int64_t next, const uint16_t *weights, int64_t steps) {
     _tile_loadd(0, sums, 128); _tile_loadd(1, sums + TILE, 128);
     _tile_loadd(2, sums, 128); _tile_loadd(3, sums + TILE, 128);
@@ -120,7 +121,7 @@ TARGET_TILES static void four_tiles(const float *sums, const uint16_t *rows, int
     }
 }
 
-/* Sums, (TILE, 2 * TILE), and the products of one tile of rows with two of columns: tiles 0 and 1. */
+/* The same for one tile of rows, in tile registers 0 and 1. */
 TARGET_TILES static void two_tiles(const float *sums, const uint16_t *rows, const uint16_t *weights, int64_t steps) {
     _tile_loadd(0, sums, 128); _tile_loadd(1, sums + TILE, 128);
     for (int64_t step = 0; step < steps; step++, rows += PARTS * TILE_SIZE, weights += 4 * TILE_SIZE) {
@@ -133,7 +134,7 @@ TARGET_TILES static void two_tiles(const float *sums, const uint16_t *rows, cons
     }
 }
 
-/* Put tiles, two beside each other and up to two below, into found from a column on. */
+/* Write the tile registers, 2 * TILE columns by up to 2 * TILE rows, to found, from a column on. */
 TARGET_TILES static void store_tiles(float *found, int64_t outputs, int64_t count, int64_t column) {
     float corner[2 * TILE * 2 * TILE];
     const int64_t width = outputs - column < 2 * TILE ? outputs - column : 2 * TILE;
@@ -168,7 +169,7 @@ TARGET_TILES static void multiply(const uint16_t *rows, int64_t count, const uin
 }
 #endif
 
-/* Whether this processor multiplies by tiles in bfloat16. */
+/* Return whether this CPU has AMX with bfloat16 and the system permits it. */
 EXPORT int zhseq_has_tiles(void) {
 #if HAS_VECTORS
     unsigned a, b, c, d;
@@ -179,8 +180,8 @@ EXPORT int zhseq_has_tiles(void) {
 #endif
 }
 
-/* Put bias, (outputs) or NULL, and the products of rows, (count, inputs), with weights as zhseq_lay_out lays them out into
-   found, (count, outputs). Returns 0, or 1 for want of memory. Only where zhseq_has_tiles. */
+/* Write the products of rows, (count, inputs), and weights arranged by zhseq_lay_out, plus bias, (outputs) or NULL, to found,
+   (count, outputs). Return 0, or 1 if there is not enough memory. Requires zhseq_has_tiles. */
 EXPORT int zhseq_multiply(const float *rows, int64_t count, const uint16_t *weights, const float *bias, int64_t inputs,
                           int64_t outputs, float *found) {
 #if HAS_VECTORS
@@ -198,13 +199,13 @@ EXPORT int zhseq_multiply(const float *rows, int64_t count, const uint16_t *weig
 #endif
 }
 
-/* ---- Cells and attention. ---- */
+/* ---- LSTM cells and attention ---- */
 
-/* The hyperbolic tangent. */
+/* tanh(x). */
 INLINE float squeezed(float x) { return 1.0f - 2.0f / (exponential(2.0f * x) + 1.0f); }
 
-/* Let gates, (count, 4 * units), of which all but the third are halved, change cells, (count, units), and give states,
-   likewise: see _Layer in zhseq/poetry/network.py. */
+/* Compute cells and states, (count, units), from gates, (count, 4 * units), all but the third of which are halved, and the
+   previous cells; see _Layer in zhseq/poetry/network.py. */
 EXPORT FOR_EACH_PROCESSOR void zhseq_lstm_cells(int64_t count, int64_t units, const float *gates, const float *before,
                                                 float *cells, float *states) {
     for (int64_t r = 0; r < count; r++, gates += 4 * units, before += units, cells += units, states += units)
@@ -219,8 +220,9 @@ EXPORT FOR_EACH_PROCESSOR void zhseq_lstm_cells(int64_t count, int64_t units, co
         }
 }
 
-/* Let each row look back over the first `length` of `room` positions, see NumpyNetwork. queries, found: (count, heads * size);
-   keys, values: (count, room, heads * size). Returns 0, or 1 for want of memory. */
+/* Compute the attention of each row to the first `length` of `room` positions, see NumpyNetwork. queries: (count, heads * size)
+   with a row stride; keys, values: (count, room, heads * size); found: (count, heads * size).
+   Return 0, or 1 if there is not enough memory. */
 EXPORT FOR_EACH_PROCESSOR int zhseq_look_back(int64_t count, int64_t heads, int64_t size, int64_t length, int64_t room,
                                               const float *queries, int64_t stride, const float *keys, const float *values,
                                               float *found) {
@@ -250,7 +252,7 @@ EXPORT FOR_EACH_PROCESSOR int zhseq_look_back(int64_t count, int64_t heads, int6
     return 0;
 }
 
-/* ---- Draws. ---- */
+/* ---- Sampling ---- */
 
 INLINE float peak_of(const float *scores, int64_t size) {
     float peak = -INFINITY;
@@ -259,7 +261,7 @@ INLINE float peak_of(const float *scores, int64_t size) {
     return peak;
 }
 
-/* The logarithm of the summed exponentials of each row of scores, (count, size). */
+/* Compute the log-sum-exp of each row of scores, (count, size). */
 EXPORT FOR_EACH_PROCESSOR void zhseq_totals(int64_t count, int64_t size, const float *scores, float *found) {
     for (int64_t r = 0; r < count; r++, scores += size) {
         const float peak = peak_of(scores, size);
@@ -270,7 +272,7 @@ EXPORT FOR_EACH_PROCESSOR void zhseq_totals(int64_t count, int64_t size, const f
     }
 }
 
-/* Whole numbers in the order of the numbers that they are made of, and back. */
+/* Convert floats to integers of the same order, and back. */
 INLINE int32_t key_of(float value) {
     union {
         float value;
@@ -287,7 +289,7 @@ INLINE float of_key(int32_t key) {
     return found.value;
 }
 
-/* A bound that at least `most` of some keys reach, and not many more; the least of all where there are fewer. */
+/* Return a bound that at least `most` of the keys reach, and not many more; the lowest bound if there are fewer keys. */
 INLINE int32_t bound_of(const int32_t *keys, int64_t size, int64_t most) {
     int32_t low = key_of(-INFINITY), high = key_of(INFINITY);
     while (low + 1 < high) {
@@ -313,7 +315,7 @@ INLINE int is_before(choice_t one, choice_t other) {
     return one.score > other.score || (one.score == other.score && one.place < other.place);
 }
 
-/* Sort choices, the best first. */
+/* Sort choices, best first. */
 static void sort(choice_t *choices, int64_t size) {
     while (size > 12) {
         const choice_t pivot = choices[size / 2];
@@ -336,11 +338,11 @@ static void sort(choice_t *choices, int64_t size) {
     }
 }
 
-#define NOTHING 1e-30f /* weights below are none */
-#define LAYERS 8 /* scores of which only the largest is looked at first */
+#define NOTHING 1e-30f /* smaller weights count as 0 */
+#define LAYERS 8 /* scores in a group, of which first only the maximum is compared */
 
-/* Collect the `most` best of some scores, the best first, without those that are minus infinity; return how many.
-   keys: (size / LAYERS, rounded up); choices: (size). */
+/* Write the `most` best scores, best first and without minus infinity, to choices, (size), and return their number.
+   keys: (size / LAYERS, rounded up), a buffer. */
 INLINE int64_t best_of(const float *scores, int64_t size, int64_t most, int32_t *keys, choice_t *choices) {
     const int64_t groups = (size + LAYERS - 1) / LAYERS;
     for (int64_t g = 0; g < groups; g++) keys[g] = key_of(scores[g]);
@@ -361,21 +363,21 @@ INLINE int64_t best_of(const float *scores, int64_t size, int64_t most, int32_t 
     return count < most ? count : most;
 }
 
-/* The structure is made of 64-bit words. */
+/* All fields have 64 bits. */
 typedef struct {
-    int64_t count, size;   /* rows of scores */
-    int64_t width;         /* rows that share a row of what is allowed */
-    int64_t changes;       /* for each row */
-    int64_t most;          /* best characters of which one is drawn */
+    int64_t count, size;   /* number of rows, and of scores in a row */
+    int64_t width;         /* number of consecutive rows that share a row of `allowed` */
+    int64_t changes;       /* number of penalties per row */
+    int64_t most;          /* number of best characters from which one is drawn */
     const float *scores;   /* (count, size) */
     const float *allowed;  /* (count / width, size): added to scores */
-    const int64_t *places; /* (count, changes) */
-    const float *nats;     /* (count, changes): subtracted at these places */
-    const float *chances;  /* (count): from 0 to 1 */
+    const int64_t *places; /* (count, changes): characters with penalties */
+    const float *nats;     /* (count, changes): their penalties, subtracted from scores */
+    const float *chances;  /* (count): random numbers from 0 to 1 */
     const float *limits;   /* temperature and share, see Sampling */
 } draws_t;
 
-/* Draw from the best characters, whose weights take the place of their scores. */
+/* Draw one of the best characters; their scores are replaced by probabilities. */
 INLINE int64_t drawn_of(choice_t *best, int64_t count, float heat, float share, float chance) {
     const float peak = best[0].score;
     float total = 0.0f, limit = 0.0f, sum = 0.0f;
@@ -386,7 +388,7 @@ INLINE int64_t drawn_of(choice_t *best, int64_t count, float heat, float share, 
     return best[chosen].place;
 }
 
-/* Draw a character for each row. Returns 0, or 1 for want of memory. */
+/* Draw a character for each row. Return 0, or 1 if there is not enough memory. */
 EXPORT FOR_EACH_PROCESSOR int zhseq_draw(const draws_t *draws, int64_t *found) {
     const int64_t size = draws->size, groups = (size + LAYERS - 1) / LAYERS;
     float *scores = malloc((sizeof(float) + sizeof(choice_t)) * size + sizeof(int32_t) * groups);

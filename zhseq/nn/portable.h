@@ -1,7 +1,7 @@
-/* What compilers and processors differ in, for the other files of this folder. */
+/* Differences between compilers and CPUs, for the other files in this directory. */
 
-/* One library for all processors of a kind: the loader chooses what this one can do. clang does that for no function that
-   others may call. */
+/* Compile a function for several instruction sets; the loader chooses the best one for the CPU. clang does not support this for
+   exported functions. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
@@ -15,7 +15,7 @@
 #define EXPORT __declspec(dllexport)
 #endif
 
-/* Instructions that are asked for where they are used. */
+/* Intrinsics for instruction sets that are enabled per function. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && (__GNUC__ >= 11 || __clang_major__ >= 12)
 #define HAS_VECTORS 1
 #include <immintrin.h>

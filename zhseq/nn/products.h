@@ -1,40 +1,41 @@
-/* Products of vectors of 8 bits with matrices of 8 bits, for encoder.c: summed without rounding, so that all processors find
-   the same, whatever instructions they have.
+/* Products of 8-bit vectors and 8-bit matrices for encoder.c. Sums are exact, so that the results are the same with all
+   instruction sets.
 
-   A number of a vector is a byte that is 128 more than it, because the instructions want one of two numbers without a sign. What
-   that adds is the same for all vectors: a sum begins with 128 times less than the weights of its column. Two weights side by
-   side that fall to one 16-bit sum of AVX2 (maddubs) are of at most 128 together, so 255 times as much fits. */
+   Numbers of a vector are stored with an offset of 128, because the instructions multiply unsigned by signed bytes. This adds the
+   same to the products of all vectors, which is compensated by starting each sum at -128 times the sum of the weights of its
+   column. Two adjacent weights, whose products AVX2 (maddubs) adds in 16 bits, sum to at most 128 in absolute value, so 255 times
+   as much does not saturate. */
 
-#define BLOCK 64 /* columns that are multiplied together, and the multiple that inputs are filled up to */
-#define LANES 16 /* columns that are multiplied together behind the last BLOCK, and the multiple that outputs are filled up to */
-#define TILE 16  /* rows that are multiplied together */
+#define BLOCK 64 /* columns of a tile, and the multiple to which inputs are padded */
+#define LANES 16 /* columns of a tile after the last whole BLOCK, and the multiple to which outputs are padded */
+#define TILE 16  /* maximum number of rows of a tile */
 
-enum { PLAIN, AVX2, VNNI, AMX }; /* instructions that products are computed with */
+enum { PLAIN, AVX2, VNNI, AMX }; /* instruction sets */
 
-/* The structures are made of 64-bit words. */
+/* All fields have 64 bits. */
 typedef struct {
     int64_t inputs, outputs; /* multiples of BLOCK and of LANES */
-    int64_t used;            /* inputs that have weights, a multiple of 8 */
-    const int8_t *weights;   /* of each BLOCK or LANES of columns: (inputs / 4, columns, 4), whole numbers from -127 to 127 */
-    const int32_t *starts;   /* (outputs): what sums begin with */
-    const float *scales;     /* (outputs): what weights are multiples of */
+    int64_t used;            /* inputs before the padding, rounded up to a multiple of 8 */
+    const int8_t *weights;   /* for each BLOCK, at the end for each LANES, of columns: (inputs / 4, columns, 4), from -127 to 127 */
+    const int32_t *starts;   /* (outputs): initial values of the sums */
+    const float *scales;     /* (outputs): value of a weight of 1 */
     const float *bias;       /* (outputs) */
 } matrix_t;
 
-/* Some vectors. */
+/* Quantised vectors. */
 typedef struct {
-    uint8_t *values;     /* (rows, stride); rows up to a multiple of TILE may be read */
-    const float *scales; /* (rows): what the numbers are multiples of */
+    uint8_t *values;     /* (rows, stride), with an offset of 128; rows up to a multiple of TILE may be read */
+    const float *scales; /* (rows): value of a number of 1 */
     int64_t stride;
 } vectors_t;
 
-/* Some rows with some columns. */
+/* A tile: rows of vectors by columns of a matrix. */
 typedef struct {
-    int64_t column, first; /* of the columns, of the rows */
-    int width, count;      /* columns, BLOCK or LANES; rows, at most TILE, 0 behind the last tile */
+    int64_t column, first; /* first column, first row */
+    int width, count;      /* number of columns, BLOCK or LANES; number of rows, at most TILE, 0 after the last tile */
 } tile_t;
 
-/* The tile that comes behind one: the next rows, then the next columns. */
+/* Return the tile after another one: the next rows of the same columns, else the first rows of the next columns. */
 INLINE tile_t next_tile(const matrix_t *matrix, int64_t rows, tile_t tile) {
     tile.first += tile.count;
     if (tile.first == rows || tile.count == 0) tile.first = 0, tile.column += tile.width;
@@ -61,7 +62,7 @@ static void plain_product(const matrix_t *matrix, tile_t tile, const uint8_t *ro
 #define TARGET_AVX2 __attribute__((target("avx2,fma")))
 #define TARGET_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 
-/* Some rows, at most 4, with LANES columns, of a block of more. */
+/* Multiply up to 4 rows with LANES of the `width` columns of a tile. */
 TARGET_AVX2 INLINE void avx2_rows(const int8_t *weights, int64_t used, int width, const int32_t *starts, const uint8_t *rows,
                                   int64_t stride, const int count, int32_t *acc) {
     const __m256i ones = _mm256_set1_epi16(1);
@@ -97,7 +98,7 @@ TARGET_AVX2 static void avx2_product(const matrix_t *matrix, tile_t tile, const 
     }
 }
 
-/* Some rows with some LANES of columns, at most 24 sums in all. */
+/* Multiply rows with `vectors` times LANES columns; count * vectors is at most 24, to keep all sums in registers. */
 TARGET_VNNI INLINE void vnni_rows(const int8_t *weights, int64_t used, const int32_t *starts, const uint8_t *rows, int64_t stride,
                                   const int count, const int vectors, int32_t *acc) {
     __m512i sums[TILE][4];
@@ -124,7 +125,7 @@ TARGET_VNNI INLINE void vnni_rows(const int8_t *weights, int64_t used, const int
         for (int c = 0; c < vectors; c++) _mm512_storeu_si512(acc + LANES * (r * vectors + c), sums[r][c]);
 }
 
-/* One row with BLOCK columns: in two halves, whose sums do not wait for each other. */
+/* Multiply one row with BLOCK columns, in two halves whose sums do not depend on each other. */
 TARGET_VNNI static void vnni_row(const int8_t *weights, int64_t used, const int32_t *starts, const uint8_t *row, int32_t *acc) {
     __m512i sums[8];
 #pragma GCC unroll 8
@@ -162,7 +163,7 @@ TARGET_VNNI static void vnni_product(const matrix_t *matrix, tile_t tile, const 
     }
 }
 
-#define AMX_ROWS 4 /* fewer are quicker without */
+#define AMX_ROWS 4 /* minimum number of rows for which AMX is faster than VNNI */
 
 static const struct {
     uint8_t palette, start, reserved[14];
@@ -174,7 +175,7 @@ __attribute__((target("amx-tile"))) static void shape_tiles(void) { _tile_loadco
 
 __attribute__((target("amx-tile"))) static void release_tiles(void) { _tile_release(); }
 
-/* A tile of inputs with LANES columns takes 64 of each row at once; sums begin in each row with the same. */
+/* Multiply with tile registers of 64 inputs of each row; a stride of 0 loads the same initial sums into all rows. */
 __attribute__((target("amx-tile,amx-int8"))) static void amx_product(const matrix_t *matrix, tile_t tile, const uint8_t *rows,
                                                                      int64_t stride, int32_t *acc) {
     const int8_t *weights = matrix->weights + tile.column * matrix->inputs;
@@ -209,7 +210,7 @@ static int has_amx(void) {
 }
 #endif
 
-/* Multiply a tile: sums, (TILE, width). */
+/* Multiply a tile; the sums are written to acc, (TILE, width). */
 INLINE void multiply_tile(int level, const matrix_t *matrix, tile_t tile, vectors_t rows, int32_t *acc) {
     const uint8_t *values = rows.values + tile.first * rows.stride;
 #if HAS_VECTORS

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=program("corpus"), description="List, download and describe corpora; select lines to annotate."
     )
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _select(options: argparse.Namespace) -> int:
-    """Print the chosen lines, tagged: corrected by hand, `train tagger --train` reads them."""
+    """Print the selected lines, tagged; after correction by hand, `train tagger --train` reads them."""
     from zhseq.bulk.inputs import check_not_read, discover
     from zhseq.bulk.records import DEFAULT_COLUMN, Reading, read_units
     from zhseq.bulk.selection import SelectionConfig, select, without_scores
@@ -116,7 +116,7 @@ def _get(root: Path, names: Sequence[str], from_dir: Path | None, url: str | Non
 
 
 def _stats(root: Path, name: str, plot: Path | None) -> int:
-    """Count a corpus and, for poetry, draw the counts."""
+    """Print the statistics of a corpus and, for poetry, plot them."""
     from zhseq.corpus.stats import file_tables, poem_stats, poem_tables
     from zhseq.errors import ConfigError
 

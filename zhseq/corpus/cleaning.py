@@ -1,7 +1,7 @@
 """Clean poems: raw records -> lines of simplified Han characters, tune names, and a reason for each dropped record.
 
 All texts of a source are concatenated to one array of code points, and character classes, breaks and lines are computed
-for the whole array at once, so the cost does not depend on the number of poems. The result is stored in columns.
+for the whole array at once, without a Python loop over its characters. The result is stored in columns.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Ints = npt.NDArray[np.int64]
 Points = npt.NDArray[np.uint32]
 
 _SEPARATOR = "\x1e"
-"""Separator after every record and between its fields; no corpus contains this control character."""
+"""Separator of concatenated records, a control character that no corpus contains."""
 
-# What a code point of the upstream text means. The order of the defects is the order in which they are reported.
+# Classes of code points of the upstream text. Defects are reported in this order.
 _HAN, _MARK, _NEWLINE, _END, _IGNORED, _NOTE, _ILLEGIBLE, _COMPOSED, _OTHER = range(9)
 
 _MARKS = {"，": "，,", "。": "。.．", "；": "；;", "？": "？", "！": "！!", "：": "：:∶"}
-"""Punctuation that ends a line: normalised form -> accepted forms. An ASCII ? is a lost character, not a question."""
+"""Punctuation that ends a line: normalised form -> accepted forms. An ASCII ? stands for an undecodable character."""
 _IGNORED_CHARACTERS = "、“”‘’「」『』\"'《》〈〉· \t\r\u00a0\u200b\u3000\ufeff"
-"""Pauses inside a line, quotation marks and blanks, which are removed and do not end a line."""
+"""Pauses inside a line, quotation marks and blanks, which are removed without ending a line."""
 _NOTE_CHARACTERS = "()（）[]［］〖〗〔〕【】<>|-0123456789"
 _ILLEGIBLE_CHARACTERS = "□■○●◆◇◎?�*＊▆▅"
 _COMPOSED_CHARACTERS = "{}/=+／⿰⿱⿲⿳⿴⿵⿶⿷⿸⿹⿺⿻"
@@ -53,7 +53,7 @@ REASONS = (EMPTY, SUSPECTED, FRAGMENT, *_DEFECTS.values(), PROSE, DUPLICATE)
 
 _FRAGMENT_TITLE = re.compile(r"[残断佚逸]?句(?:$|[\s其一二三四五六七八九十(])|存目$")
 _MAX_LINE = 30
-"""Maximum length of a line in characters: lines of songs are shorter, prose prefaces and unpunctuated text longer."""
+"""Maximum length of a line in characters; prose prefaces and unpunctuated texts have longer ones, songs do not."""
 _MIN_LINES = 2
 _MIN_CHARACTERS = 10
 _MIN_EVEN_LINES = 4
@@ -74,24 +74,24 @@ _DYNASTY_NAMES = {
     "南宋": "宋",
     "北宋": "宋",
 }
-"""Upstream names of periods -> dynasty: 三国 and 晋 are part of 魏晋; 辽 (22 poems) and transitions are part of 金."""
+"""Upstream names of periods -> dynasty. 三国 and 晋 belong to 魏晋, 辽 (22 poems) and the transitions to 金."""
 
 REGULATED = {(4, 5): "五绝", (4, 7): "七绝", (8, 5): "五律", (8, 7): "七律"}
 _EVEN = {4: "四言", 5: "五言", 7: "七言"}
 FORMS = (*REGULATED.values(), "五言", "七言", "四言", "杂言", "词", "曲")
-"""The first four are shapes (lines x characters); such poems need not follow the tone rules."""
+"""Forms of poems. The first four are shapes (lines x characters); such poems need not follow the tone rules."""
 
 
 @dataclass(frozen=True)
 class CleanPoems:
-    """Cleaned poems in columns; texts are Han characters only, simplified, variants folded.
+    """Cleaned poems in columns. Lines contain only Han characters, simplified and with variants folded.
 
     Attributes:
-        ids, titles, authors, dynasties, forms, tunes, sources: one text for each poem.
-        points: code points of all lines of all poems end to end, shape (characters,), dtype uint32.
-        line_lengths: characters in each line, shape (lines,), dtype int64.
-        line_marks: code point of the mark that ends each line, shape (lines,), dtype uint32.
-        poem_lines: lines in each poem, shape (poems,), dtype int64.
+        ids, titles, authors, dynasties, forms, tunes, sources: One string per poem.
+        points: Code points of the concatenated lines, shape (characters,), dtype uint32.
+        line_lengths: Number of characters of each line, shape (lines,), dtype int64.
+        line_marks: Code point of the mark that ends each line, shape (lines,), dtype uint32.
+        poem_lines: Number of lines of each poem, shape (poems,), dtype int64.
     """
 
     ids: list[str]
@@ -120,7 +120,7 @@ def concatenate(parts: Sequence[CleanPoems]) -> CleanPoems:
 
 
 def select(poems: CleanPoems, chosen: Ints) -> CleanPoems:
-    """Return the poems with these indices, which must ascend."""
+    """Return the poems with the given indices, which must be ascending."""
     mask = np.zeros(len(poems), dtype=bool)
     mask[chosen] = True
     line_mask = np.repeat(mask, poems.poem_lines)
@@ -148,14 +148,14 @@ def clean(
     """Clean the records of one source.
 
     Args:
-        source: name of the corpus, written into every poem.
-        records: records of the reader.
-        skip: ids of records that upstream marks as doubtful, which are dropped.
-        composed: composed notation -> character.
-        known_tunes: tune names that may stand at the head of the title of a ci.
+        source: Name of the corpus, the source of every poem.
+        records: Raw records.
+        skip: Ids of records that upstream suspects of being damaged, which are dropped.
+        composed: Composed notation -> character.
+        known_tunes: Tune names that may stand at the beginning of the title of a ci.
 
     Returns:
-        The poems that passed, in the order of `records`, and how many were dropped for which reason.
+        The kept poems, in the order of `records`, and the number of dropped records by reason.
     """
     blob = "".join(_compose(record.text, composed) + _SEPARATOR for record in records)
     raw = codepoints(blob)
@@ -191,7 +191,7 @@ def clean(
 
 @lru_cache(maxsize=1)
 def _classes() -> npt.NDArray[np.uint8]:
-    """Build the class table, shape (0x110000,), dtype uint8."""
+    """Build the table code point -> class, shape (0x110000,), dtype uint8."""
     table = np.full(0x110000, _OTHER, dtype=np.uint8)
     table[is_han(np.arange(0x110000, dtype=np.uint32))] = _HAN
     for start, end in ((ord("A"), ord("Z")), (ord("a"), ord("z")), (0xFF10, 0xFF19), (0x2460, 0x2473)):
@@ -213,7 +213,7 @@ def _classes() -> npt.NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def _mark_table() -> Points:
-    """Build the table code point -> normalised mark; a paragraph or poem without a final mark gets 。."""
+    """Build the table code point -> normalised mark, shape (0x110000,), dtype uint32; 。 for other line breaks."""
     table = np.full(0x110000, ord("。"), dtype=np.uint32)
     for kept, read in _MARKS.items():
         table[codepoints(read)] = ord(kept)
@@ -221,15 +221,15 @@ def _mark_table() -> Points:
 
 
 def _lines(raw: Points, classes: npt.NDArray[np.uint8]) -> tuple[Ints, Ints, Points]:
-    """Find the lines: maximal runs of Han characters with no break between them.
+    """Find the lines: maximal sequences of Han characters without a break between them.
 
     Returns:
-        Position of the first character, number of characters, and closing mark, each of shape (lines,).
+        Position of the first character, number of characters, and final mark of each line, each of shape (lines,).
     """
     breaks = (classes == _MARK) | (classes == _NEWLINE) | (classes == _END)
     break_positions = np.flatnonzero(breaks)
     han_positions = np.flatnonzero(classes == _HAN)
-    # A line is ended by the first break after it.
+    # The first break after a character ends its line.
     segment = np.searchsorted(break_positions, han_positions)
     starts = np.flatnonzero(np.diff(segment, prepend=-1))
     lengths = np.diff(np.append(starts, len(segment)))
@@ -237,7 +237,7 @@ def _lines(raw: Points, classes: npt.NDArray[np.uint8]) -> tuple[Ints, Ints, Poi
 
 
 def _compose(text: str, composed: Mapping[str, str]) -> str:
-    """Replace composed notations by their character where it is known, and a stray separator by a sign of damage."""
+    """Replace known composed notations by their character, and separators in the text by U+FFFD."""
     text = text.replace(_SEPARATOR, "\ufffd")
     if "{" not in text:
         return text
@@ -245,7 +245,7 @@ def _compose(text: str, composed: Mapping[str, str]) -> str:
 
 
 def _fields(records: Sequence[RawPoem]) -> tuple[list[str], list[str], list[str], list[str]]:
-    """Fold title, author, dynasty and tune of all records, with blanks collapsed."""
+    """Return title, author, dynasty and tune of all records, normalised and with blanks collapsed."""
     columns = []
     for name in ("title", "author", "dynasty", "tune"):
         text = _SEPARATOR.join(getattr(record, name).replace(_SEPARATOR, " ") for record in records)
@@ -259,7 +259,7 @@ def _fields(records: Sequence[RawPoem]) -> tuple[list[str], list[str], list[str]
 def _kinds_tunes_topics(
     records: Sequence[RawPoem], titles: Sequence[str], tunes: Sequence[str], known_tunes: Collection[str]
 ) -> tuple[list[str], list[str], list[str]]:
-    """Return kind, tune and title of every record; the title of a ci without title is its tune."""
+    """Return kind, tune and title of every record; a ci without a title has its tune as title."""
     kinds, names, topics = [], [], []
     for record, title, field in zip(records, titles, tunes, strict=True):
         tune, topic = "", title
@@ -281,7 +281,7 @@ def _reasons(
     record_of: Ints,
     skip: Collection[str],
 ) -> list[str]:
-    """Return for each record the reason for dropping it by its characters, title or id, or an empty string."""
+    """Return the reason for dropping each record by its characters, title or id, or an empty string to keep it."""
     count = len(records)
     present = {kind: np.bincount(record_of[classes == kind], minlength=count) > 0 for kind in (_HAN, *_DEFECTS)}
     reasons = np.full(count, "", dtype=object)
@@ -296,7 +296,7 @@ def _reasons(
 
 @dataclass(frozen=True)
 class _Shape:
-    """Lines, characters, longest line and common line length (0 where lines differ) of each record."""
+    """Number of lines and characters, longest line and common line length (0 if lengths differ) of each record."""
 
     lines: Ints
     characters: Ints
@@ -305,7 +305,7 @@ class _Shape:
 
 
 def _shape(lengths: Ints, line_record: Ints, records: int) -> _Shape:
-    """Measure the lines of each record; all four arrays have the shape (records,), dtype int64."""
+    """Measure the lines of each record; all arrays have shape (records,) and dtype int64."""
     lines = np.bincount(line_record, minlength=records)
     shortest, longest, characters = np.zeros((3, records), dtype=np.int64)
     filled = np.flatnonzero(lines)
@@ -318,7 +318,7 @@ def _shape(lengths: Ints, line_record: Ints, records: int) -> _Shape:
 
 
 def _judge_shape(reasons: list[str], kinds: Sequence[str], shape: _Shape) -> None:
-    """Add the reasons that depend on the number and length of the lines."""
+    """Add the reasons for dropping records that depend on number and length of the lines."""
     short = (shape.lines < _MIN_LINES) | (shape.characters < _MIN_CHARACTERS)
     couplet = (shape.lines < _MIN_EVEN_LINES) & np.isin(shape.even, list(_EVEN))
     for index in np.flatnonzero(short | couplet).tolist():
@@ -333,9 +333,9 @@ def _form(kind: str, tune: str, lines: int, length: int) -> str:
 
     Args:
         kind: 诗, 词 or 曲.
-        tune: tune of a ci; collections of ci hold quatrains such as 竹枝词 that have none of the known ones.
-        lines: number of lines.
-        length: characters in each line, 0 where lines differ.
+        tune: Tune of a ci; empty for quatrains in collections of ci, such as 竹枝词, which have no known tune.
+        lines: Number of lines.
+        length: Length of all lines in characters; 0 if they differ.
     """
     shape = REGULATED.get((lines, length), _EVEN.get(length, "杂言"))
     if kind == QU or (kind == CI and (tune or (lines, length) not in REGULATED)):
@@ -344,7 +344,7 @@ def _form(kind: str, tune: str, lines: int, length: int) -> str:
 
 
 def _dynasty(name: str, author: str, identity: str) -> str:
-    """Map an upstream period to a dynasty; 楚辞 contains poets of 先秦 and of 汉."""
+    """Map an upstream period to a dynasty; 楚辞 contains poems of 先秦 and of 汉."""
     if "/楚辞/" in identity and author not in ("屈原", "宋玉"):
         return "汉"
     return _DYNASTY_NAMES.get(name, name)
@@ -356,9 +356,9 @@ _ORDINAL = re.compile(r"(?:其|之)?[一二三四五六七八九十百\d]+(?:首
 _DOTS = "·・•‧"
 _SPLIT = re.compile(f"[{_DOTS}]")
 _MIN_HEAD = 3
-"""Minimum number of titles with a text before a dot for it to be a tune; a rare one may be part of a place name."""
+"""Minimum number of titles that begin with a text and a dot for it to be a tune; a rare one may be part of a name."""
 _MAX_TUNE = 7
-"""Longest tune name taken on trust from before a dot, in characters (凤凰台上忆吹箫 has seven)."""
+"""Maximum length in characters of a text before a dot to be accepted as a tune (凤凰台上忆吹箫 has seven)."""
 _ALIASES = {
     "金缕曲": "贺新郎", "金缕词": "贺新郎", "乳燕飞": "贺新郎", "貂裘换酒": "贺新郎", "贺新凉": "贺新郎",
     "百字令": "念奴娇", "酹江月": "念奴娇", "壶中天": "念奴娇", "大江东去": "念奴娇", "壶中天慢": "念奴娇",
@@ -376,15 +376,15 @@ _ALIASES = {
     "苍梧谣": "十六字令", "归字谣": "十六字令", "重叠金": "菩萨蛮", "思佳客": "鹧鸪天", "龙吟曲": "水龙吟",
     "庆春宫": "庆宫春", "胜胜慢": "声声慢", "绿头鸭": "多丽", "锁寒窗": "琐窗寒", "锁窗寒": "琐窗寒",
 }  # fmt: skip
-"""Other names of common tunes -> the name under which most poems stand. A name that two tunes share is not here."""
+"""Other names of common tunes -> their most frequent name; names shared by two tunes are omitted."""
 
 
 def collect_tunes(names: Iterable[str], titles: Iterable[str]) -> frozenset[str]:
     """Collect the tune names that occur in the corpora.
 
     Args:
-        names: normalised tune fields (`rhythmic`).
-        titles: normalised titles of ci; tunes stand before a dot, as in 浣溪沙·春日, or are the whole title.
+        names: Normalised tune fields (`rhythmic`).
+        titles: Normalised titles of ci, which are a tune, or a tune, a dot and a topic, as in 浣溪沙·春日.
     """
     known = {part for name in names for part in _SPLIT.split(_BRACKETED.sub("", name))} | set(_ALIASES)
     heads = Counter(_SPLIT.split(title)[0].strip() for title in titles)
@@ -393,7 +393,7 @@ def collect_tunes(names: Iterable[str], titles: Iterable[str]) -> frozenset[str]
 
 
 def canonical_tune(name: str) -> str:
-    """Remove variants and remarks from a normalised tune field; 秦楼月・忆秦娥 (alias, standard name) gives 忆秦娥."""
+    """Return the standard name of a normalised tune field; 秦楼月・忆秦娥 (alias, standard name) gives 忆秦娥."""
     tune = _SPLIT.split(_BRACKETED.sub("", name))[-1].strip()
     return "" if tune in _NO_TUNE else _ALIASES.get(tune, tune)
 
@@ -402,12 +402,12 @@ def split_title(title: str, tune: str, known: Collection[str]) -> tuple[str, str
     """Split the normalised title of a ci into tune and topic.
 
     Args:
-        title: title, with or without the tune at its head.
-        tune: canonical tune from a field of its own, or empty.
-        known: tune names that may stand at the head of a title.
+        title: Title, with or without the tune at the beginning.
+        tune: Canonical tune from a separate field, or empty.
+        known: Tune names that may stand at the beginning of a title.
 
     Returns:
-        Tune (empty when there is none that is known) and topic (empty when the title is only a tune and a number).
+        Tune (empty if none is found) and topic (empty if the title is only a tune and a number).
     """
     head, *rest = _SPLIT.split(title, maxsplit=1)
     head = _BRACKETED.sub("", head).strip()

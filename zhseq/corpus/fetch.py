@@ -46,21 +46,21 @@ def get(
 ) -> bool:
     """Fetch a corpus to `root/NAME` from a directory, a mirror or else from upstream.
 
-    The files are unpacked beside the target, checked, written through to the disk and then moved into place by one
-    rename, so a kill at any moment leaves either nothing or all. What a killed run has left is cleared by the next.
+    The files are unpacked next to the target, verified, flushed to disk and then moved into place by one rename, so an
+    interrupted run leaves either nothing or everything. The next run removes its temporary files.
 
     Args:
-        corpus: entry of the manifest.
-        root: directory of the corpora, made if it is not there.
-        from_dir: directory below which the archives lie; what comes with the repository needs none.
-        mirror: address under which the archives lie.
-        github: address of the tar service of GitHub.
+        corpus: Entry of the manifest.
+        root: Directory of the corpora, which is created if missing.
+        from_dir: Directory that contains the archives, searched recursively; archives of this repository need none.
+        mirror: URL of the directory of the archives.
+        github: URL of the tar service of GitHub.
 
     Returns:
-        True when the corpus was fetched, False when it was there already.
+        True if the corpus was fetched, False if it already existed.
 
     Raises:
-        CorpusError: nothing to fetch from, a wrong checksum, an archive with unsafe paths, a full disk.
+        CorpusError: There is no source, a checksum is wrong, an archive has unsafe paths, or the disk is full.
     """
     target = root / corpus.name
     cache = root / ".cache"
@@ -332,12 +332,12 @@ def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
     and by any later call, unless the server sends the whole file again.
 
     Args:
-        url: address, http or https.
-        target: file to write; a file that is there already is taken as it is.
-        pause: seconds before the first retry.
+        url: URL, http or https.
+        target: File to write; if it exists already, nothing is downloaded.
+        pause: Seconds before the first retry.
 
     Raises:
-        CorpusError: the address is invalid, or the server refused the request or is not reachable.
+        CorpusError: The URL is invalid, or the server refused the request or is not reachable.
     """
     if target.exists():
         return
@@ -391,7 +391,7 @@ def _continue(url: str, part: Path) -> None:
     """Download the missing rest of a partial file.
 
     Raises:
-        OSError: or `http.client.HTTPException`, when the connection breaks; what came before is in the file.
+        OSError: Or `http.client.HTTPException`, if the connection breaks; the data received before is in the file.
     """
     have = part.stat().st_size if part.exists() else 0
     headers = {**_HEADERS, "Range": f"bytes={have}-"} if have else _HEADERS
@@ -419,7 +419,7 @@ def _copy(response: http.client.HTTPResponse, part: Path, have: int, total: int 
     """Append the body of a response to the first `have` bytes of the partial file.
 
     Raises:
-        ConnectionError: fewer bytes came than were announced.
+        ConnectionError: Fewer bytes were received than announced.
     """
     name = part.name.removesuffix(".part")
     with (

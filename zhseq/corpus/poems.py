@@ -1,8 +1,8 @@
 """Merge the poetry corpora: read, clean, deduplicate, split, and cache the result as Arrow files.
 
-Two poems are one when half of the lines of the shorter one agree. Lines become 64-bit hashes, poems that share a hash
-become candidate pairs, and shared lines are counted by sorting the pairs: the cost grows with the number of lines, not
-with the square of the number of poems.
+Two records are editions of one poem if they share at least half of the lines of the shorter one, and at least two.
+Lines are hashed to 64 bits, poems that share a hash form candidate pairs, and shared lines are counted by sorting the
+pairs, so the cost grows with the number of lines rather than with the square of the number of poems.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     import pyarrow
 
 CODE_VERSION = 4
-"""Version of the cache; increase it with every change of reading, cleaning or splitting."""
+"""Version of the cache; increment it with every change to reading, cleaning, deduplication or splitting."""
 
 SPLITS = ("train", "dev", "test")
 _BUCKETS = 100
 _SPLIT_OF_BUCKET = {0: "test", 1: "dev"}
-"""Of 100 hash buckets of clusters, one is test, one dev, and the others train."""
+"""Bucket of a cluster, by its hash, -> split; the other 98 of 100 buckets are train."""
 _QUALITY = ("poetry-source", "chinese-poetry", "werneror-poetry")
-"""Sources from the cleanest edition on (0.8 % of Tang records with stray marks in the first, 9 % in the second)."""
+"""Sources from the cleanest on (stray marks in 0.8 % of the Tang records of the first, 9 % of the second)."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class DropReport:
     """Counts of records read and dropped.
 
     Attributes:
-        read: source -> records read.
-        dropped: source -> reason -> records dropped.
+        read: Source -> number of records read.
+        dropped: Source -> reason -> number of records dropped.
     """
 
     read: dict[str, int]
@@ -66,34 +66,34 @@ class DropReport:
 
 
 def load_poems(root: Path | str | None = None, sources: Sequence[str] = POETRY_SOURCES) -> datasets.Dataset:
-    """Load the merged poems of the given sources; the first call builds an Arrow cache, later calls memory-map it.
+    """Load the merged poems of the given sources. The first call builds an Arrow cache, which later calls memory-map.
 
-    Columns: `id`, `form`, `title`, `author`, `dynasty`, `lines` (texts of Han characters, simplified, no
-    punctuation), `marks` (one character for each line: the mark that follows it), `tune` (ci, else empty), `source`,
+    Columns: `id`, `form`, `title`, `author`, `dynasty`, `lines` (Han characters, simplified, without punctuation),
+    `marks` (one character per line: the punctuation mark that follows it), `tune` (of a ci, else empty), `source`,
     `split` (train, dev or test; all editions of a poem are in one split).
 
     Args:
-        root: directory of the corpora; by default `corpora_root()`.
-        sources: poetry archives to merge, some of `POETRY_SOURCES`.
+        root: Directory of the corpora; by default `corpora_root()`.
+        sources: Poetry archives to merge, some of `POETRY_SOURCES`.
 
     Raises:
-        ConfigError: an unknown source.
-        CorpusError: a source is not there, one of its records is broken, or the disk is full.
+        ConfigError: A source is unknown.
+        CorpusError: A source is missing, one of its records is invalid, or the disk is full.
     """
-    import datasets  # imported here: it takes most of a second, which a bare command line should not pay
+    import datasets  # a slow import (most of a second), which command lines should not pay for without need
 
     return datasets.load_from_disk(str(_cache(root, sources)))
 
 
 def map_poems(root: Path | str | None = None, *, build: bool = True) -> pyarrow.Table:
-    """Map the merged poems of all sources as an Arrow table, in the columns of `load_poems`, which takes little memory.
+    """Memory-map the merged poems of all sources as an Arrow table with the columns of `load_poems`.
 
     Args:
-        root: directory of the corpora; by default `corpora_root()`.
-        build: whether to merge the poems first where that was never done, which takes minutes.
+        root: Directory of the corpora; by default `corpora_root()`.
+        build: Whether to build the cache if it does not exist, which takes minutes.
 
     Raises:
-        CorpusError: a source is not there, or was never merged and is not to be.
+        CorpusError: A source is missing, or the cache does not exist and `build` is false.
     """
     import pyarrow
 
@@ -124,7 +124,7 @@ def select_split(dataset: datasets.Dataset, split: str) -> datasets.Dataset:
 
 
 def _column(dataset: datasets.Dataset, name: str) -> Any:
-    """Return a column as one Arrow array, with the selected rows only."""
+    """Return a column of the selected rows as one Arrow array."""
     return dataset.with_format("arrow")[name].combine_chunks()
 
 
@@ -173,7 +173,7 @@ def _cache(root: Path | str | None, sources: Sequence[str], *, build: bool = Tru
 
 
 def _fingerprint(folders: dict[str, Path]) -> str:
-    """Hash all that the result depends on: code version, normalisation, size and time of every corpus file."""
+    """Hash what the result depends on: code version, normalisation, and size and modification time of corpus files."""
     digest = hashlib.sha256(f"{CODE_VERSION}".encode())
     for name in ("normalize.py", "fold.tsv", "variants.tsv"):
         digest.update(resources.files("zhseq.text").joinpath(name).read_bytes())
@@ -185,7 +185,7 @@ def _fingerprint(folders: dict[str, Path]) -> str:
 
 
 def _build(folders: dict[str, Path], target: Path) -> None:
-    """Read, clean, de-duplicate and split the poems, and write them with the drop report into `target`."""
+    """Read, clean, deduplicate and split the poems, and write them with the drop report into `target`."""
     import datasets
 
     records = {source: read_source(source, folder) for source, folder in folders.items()}
@@ -225,7 +225,7 @@ def _build(folders: dict[str, Path], target: Path) -> None:
 
 
 def _table(poems: CleanPoems, result: Deduplication) -> Any:
-    """Convert the poems to an Arrow table with one row each."""
+    """Convert the poems to an Arrow table with one row per poem."""
     import pyarrow as pa
 
     line_ends = np.cumsum(poems.line_lengths)
@@ -252,13 +252,13 @@ def _table(poems: CleanPoems, result: Deduplication) -> Any:
 Hashes = npt.NDArray[np.uint64]
 
 MIN_SHARED = 2
-"""Lines that must agree at the least: one line in common is a quotation, a stock phrase or a poem made of old lines."""
+"""Minimum number of shared lines; a single one is a quotation, a stock phrase, or part of a poem made of old lines."""
 MAX_POEMS = 64
-"""A line that occurs in more poems is a refrain and is not used to find duplicates."""
+"""Maximum number of poems with a line; a line in more poems is a refrain, and is not used to find duplicates."""
 RARE = 20
-"""Frequency in all corpora below which a character is rare (a misprint, or a variant that is not normalised)."""
+"""Frequency in all corpora below which a character is rare: a misprint, or a variant that is not normalised."""
 
-_BASE = 0x9E3779B97F4A7C15  # 2**64 / golden ratio, odd: powers of it never vanish modulo 2**64
+_BASE = 0x9E3779B97F4A7C15  # 2**64 / golden ratio; odd, so that its powers are never 0 modulo 2**64
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # multipliers of the splitmix64 finaliser
 _MASK = (1 << 64) - 1
 
@@ -268,9 +268,9 @@ class Deduplication:
     """Result of the deduplication.
 
     Attributes:
-        kept: indices of the poems that stay, ascending, shape (kept,), dtype int64.
-        cluster_keys: for each of them a number common to all poems that are connected through copies, kept or not;
-            it depends on the texts alone, not on their order. Shape (kept,), dtype uint64.
+        kept: Indices of the poems to keep, ascending, shape (kept,), dtype int64.
+        cluster_keys: Key of the cluster of each of these poems, shape (kept,), dtype uint64. A cluster is a connected
+            component of the graph of duplicates, dropped poems included. Keys depend on the texts, not on their order.
     """
 
     kept: Ints
@@ -280,13 +280,12 @@ class Deduplication:
 def deduplicate(poems: CleanPoems, source_rank: npt.ArrayLike) -> Deduplication:
     """Choose one edition of every poem.
 
-    Of two poems that are the same one stays: first one of a regulated shape (a record that joins several poems in one
-    has not), then the one with more lines (an excerpt gives way to the whole), then the one with fewer rare
-    characters, then the better source.
+    Of two editions prefer one of a regulated shape (a record that joins several poems has none), then the one with more
+    lines (the complete poem rather than an excerpt), then the one with fewer rare characters, then the better source.
 
     Args:
-        poems: poems of all sources.
-        source_rank: for each poem, the rank of its source, lower is better, shape (poems,).
+        poems: Poems of all sources.
+        source_rank: Rank of the source of each poem, lower is better, shape (poems,).
     """
     count = len(poems)
     left, right = same_poems(line_hashes(poems.points, poems.line_lengths), poems.poem_lines)
@@ -301,7 +300,7 @@ def deduplicate(poems: CleanPoems, source_rank: npt.ArrayLike) -> Deduplication:
 
 
 def line_hashes(points: Points, line_lengths: Ints) -> Hashes:
-    """Hash every line, shape (lines,), dtype uint64. Equal lines get equal numbers on every machine, in every run."""
+    """Hash every line, shape (lines,), dtype uint64. The hashes are the same on every machine and in every run."""
     if not len(line_lengths):
         return np.zeros(0, dtype=np.uint64)
     starts = np.cumsum(line_lengths) - line_lengths
@@ -310,11 +309,11 @@ def line_hashes(points: Points, line_lengths: Ints) -> Hashes:
 
 
 def same_poems(hashes: Hashes, poem_lines: Ints) -> tuple[Ints, Ints]:
-    """Find the pairs of poems of which at least half of the lines of the shorter one, and at least two, agree.
+    """Find the pairs of poems that share at least half of the lines of the shorter poem, and at least `MIN_SHARED`.
 
     Args:
-        hashes: line hashes of all poems end to end, shape (lines,).
-        poem_lines: lines in each poem, shape (poems,).
+        hashes: Line hashes of the concatenated poems, shape (lines,).
+        poem_lines: Number of lines of each poem, shape (poems,).
 
     Returns:
         First and second index of each pair, first < second, each of shape (pairs,).
@@ -322,7 +321,7 @@ def same_poems(hashes: Hashes, poem_lines: Ints) -> tuple[Ints, Ints]:
     poem_of = np.repeat(np.arange(len(poem_lines)), poem_lines)
     order = np.lexsort((poem_of, hashes))
     hashes, poem_of = hashes[order], poem_of[order]
-    # Count repeated lines of a poem once.
+    # Count a line once per poem.
     first = np.append(True, (hashes[1:] != hashes[:-1]) | (poem_of[1:] != poem_of[:-1]))[: len(hashes)]
     hashes, poem_of = hashes[first], poem_of[first]
     group_starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)])
@@ -331,7 +330,7 @@ def same_poems(hashes: Hashes, poem_lines: Ints) -> tuple[Ints, Ints]:
     rest_of_group = np.repeat(group_starts + sizes, sizes) - np.arange(len(hashes)) - 1
     keys = []
     for step in range(1, MAX_POEMS):
-        # The entry and the one `step` places after it in its group: every pair of the group turns up just once.
+        # Pair each entry with the one `step` places after it in its group, so that every pair is counted once.
         entries = np.flatnonzero((rest_of_group >= step) & (group_size <= MAX_POEMS))
         if not len(entries):
             break
@@ -346,10 +345,10 @@ def same_poems(hashes: Hashes, poem_lines: Ints) -> tuple[Ints, Ints]:
 
 
 def _dominated(left: Ints, right: Ints, rank: Ints) -> npt.NDArray[np.bool_]:
-    """Drop, from the best poem on, every copy of a poem that stays, shape (poems,), dtype bool.
+    """Return which poems to drop: in order of rank, all duplicates of each kept poem, shape (poems,), dtype bool.
 
-    A poem that is only a copy of a dropped copy stays: likeness is not handed on, or stock lines would chain hundreds
-    of folk songs into one.
+    A poem that is a duplicate of dropped poems only is kept: if the relation were transitive, stock lines would connect
+    hundreds of folk songs.
     """
     dropped = np.zeros(len(rank), dtype=bool)
     better = np.where(rank[left] < rank[right], left, right)
@@ -399,7 +398,7 @@ def _powers(count: int) -> Hashes:
 
 
 def _mix(values: Hashes) -> Hashes:
-    """Scramble 64-bit values one to one (splitmix64 finaliser), so that sums of them collide no oftener than chance."""
+    """Mix the bits of values by a bijection (splitmix64 finaliser), so that their sums collide by chance only."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(_MIX[0])
     values = (values ^ (values >> np.uint64(27))) * np.uint64(_MIX[1])
     return values ^ (values >> np.uint64(31))

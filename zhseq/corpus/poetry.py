@@ -24,13 +24,13 @@ class RawPoem:
     """One upstream record.
 
     Attributes:
-        id: upstream id, or `source/path#number` (counted from 0 inside the file) where upstream has none.
-        title: upstream title, unchanged; for ci without a title of its own, empty.
-        author: upstream author, unchanged, may be empty.
-        dynasty: upstream name of the period, unchanged.
-        kind: 诗, 词 or 曲, as upstream files it; `None` where only the title can tell.
-        tune: upstream tune name of a ci (`rhythmic`), or empty.
-        text: paragraphs joined by line feeds, unchanged.
+        id: Upstream id, or `source/path#number` (counted from 0 in the file) if upstream has none.
+        title: Upstream title, unchanged; empty for a ci without a title.
+        author: Upstream author, unchanged, may be empty.
+        dynasty: Upstream name of the period, unchanged.
+        kind: 诗, 词 or 曲, as classified upstream; `None` if only the title can show it.
+        tune: Upstream tune name of a ci (`rhythmic`), or empty.
+        text: Paragraphs joined by line feeds, unchanged.
     """
 
     id: str
@@ -46,17 +46,17 @@ def read_source(name: str, folder: Path) -> list[RawPoem]:
     """Read every record of one poetry archive.
 
     Args:
-        name: one of `POETRY_SOURCES`.
-        folder: directory into which the archive was unpacked.
+        name: One of `POETRY_SOURCES`.
+        folder: Directory of the unpacked archive.
 
     Raises:
-        CorpusError: a file is missing, is not UTF-8, or holds a record that cannot be read (names file and line).
+        CorpusError: A file is missing, is not UTF-8, or has an invalid record; the message names file and line.
     """
     return [poem for record in _READERS[name](folder) for poem in _split_series(record)]
 
 
 def read_skip_list(name: str, folder: Path) -> frozenset[str]:
-    """Return the ids of the records that upstream itself suspects of being damaged."""
+    """Return the ids of the records that upstream suspects of being damaged."""
     if name != "chinese-poetry":
         return frozenset()
     ids: set[str] = set()
@@ -66,7 +66,7 @@ def read_skip_list(name: str, folder: Path) -> frozenset[str]:
 
 
 def read_composed(name: str, folder: Path) -> dict[str, str]:
-    """Return upstream's table of composed notations such as `{上休下鳥}` -> the character, where just one is known."""
+    """Return upstream's table of composed notations such as `{上休下鳥}` -> character, where exactly one is known."""
     path = folder / "全唐诗" / "表面结构字.json"
     if name != "chinese-poetry" or not path.exists():
         return {}
@@ -86,10 +86,10 @@ def read_composed(name: str, folder: Path) -> dict[str, str]:
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 file whole.
+    """Read a UTF-8 file.
 
     Raises:
-        CorpusError: the file is missing or not UTF-8; in the second case the message names the line.
+        CorpusError: The file is missing or not UTF-8; in the second case the message names the line.
     """
     try:
         data = path.read_bytes()
@@ -114,7 +114,7 @@ def load_json(path: Path) -> Any:
     """Parse one JSON file.
 
     Raises:
-        CorpusError: as for `read_text`, or the text is not JSON (names the line).
+        CorpusError: As `read_text`, or the text is not JSON; the message names the line.
     """
     try:
         return json.loads(read_text(path))
@@ -126,7 +126,7 @@ def load_json(path: Path) -> Any:
             line=error.lineno,
             problem=error.msg,
         ) from None
-    except (ValueError, RecursionError) as error:  # thousands of digits, of brackets in brackets
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits, or nested brackets
         raise CorpusError(
             "corpus_file_not_plain_json",
             "{path}: expected JSON, found more than can be read ({problem}); get it again.",
@@ -136,7 +136,7 @@ def load_json(path: Path) -> Any:
 
 
 _HEADING = re.compile(r"[【（(]?(其[一二三四五六七八九十]+)[】）)]?[：:。]?")
-"""A paragraph that only counts the poems of a series, as in 【其一】."""
+"""A paragraph that is only the number of a poem in a series, as in 【其一】."""
 
 
 def _split_series(record: RawPoem) -> list[RawPoem]:
@@ -246,7 +246,7 @@ _CHINESE_POETRY = (
 
 
 def _read_chinese_poetry(folder: Path) -> Iterator[RawPoem]:
-    """Read the archive `chinese-poetry`; `全唐诗/error` holds only copies and is read by `read_skip_list`."""
+    """Read the archive `chinese-poetry`; `全唐诗/error` contains only copies and is read by `read_skip_list`."""
     for layout in _CHINESE_POETRY:
         for path in _files(folder, layout.pattern):
             stem = f"chinese-poetry/{path.relative_to(folder).as_posix()}"
@@ -258,7 +258,7 @@ def _read_chinese_poetry(folder: Path) -> Iterator[RawPoem]:
                     title="" if title == tune else title,
                     author=layout.author or _text(record, "author", path, number),
                     dynasty=layout.dynasty,
-                    # A collection of ci may hold a few shi: those have no tune.
+                    # A collection of ci may contain a few shi, which have no tune.
                     kind=layout.kind if tune or layout.kind != CI else None,
                     tune=tune,
                     text=_paragraphs(record, layout.text, path, number),
@@ -280,7 +280,7 @@ def _read_qianjiashi(path: Path) -> Iterator[RawPoem]:
     for poem in (poem for section in sections for poem in section.get("content", [])):
         author = _text(poem, "author", path, number, "")
         dynasty, _, name = author.removeprefix("（").rpartition("）")
-        # Poems of one title stand as a list of sub-chapters in the place of the paragraphs.
+        # Poems with a common title are a list of sub-chapters in place of the paragraphs.
         parts = [part for part in poem.get("paragraphs", []) if isinstance(part, dict)]
         for part in parts or [poem]:
             yield RawPoem(

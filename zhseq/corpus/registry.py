@@ -15,18 +15,18 @@ from typing import Any
 from zhseq.errors import ConfigError, CorpusError
 
 KINDS = ("poetry", "tagging", "text")
-"""Groups of corpora; `get` takes the name of a group for all of its members."""
+"""Kinds of corpora; `get` accepts the name of a kind for all of its corpora."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A packed copy of (part of) a corpus, as mirrors keep it.
+    """A packed copy of a corpus or of a part of it, as stored on mirrors.
 
     Attributes:
-        file: file name, ending in `.tar.xz` (a directory tree) or `.xz` (one file).
-        sha256: checksum of the archive.
-        size: size of the archive in bytes.
-        top: leading part of the paths inside to be taken off, as `msra_ner/`, or empty.
+        file: File name, ending in `.tar.xz` (a directory tree) or `.xz` (one file).
+        sha256: Checksum of the archive.
+        size: Size of the archive in bytes.
+        top: Prefix to remove from the paths in the archive, such as `msra_ner/`, or empty.
     """
 
     file: str
@@ -41,12 +41,12 @@ class Upstream:
 
     Attributes:
         repository: `OWNER/NAME` on GitHub.
-        ref: full commit, or a tag where upstream has released under one.
-        paths: patterns of the upstream paths that belong to the corpus.
-        source: leading part of the upstream paths to be taken off.
-        target: leading part to be put in its place.
-        zip_bytes: where not 0, `paths` is one zip file; the first `zip_bytes` bytes of its largest member are the
-            file `target`, and the rest (a test part) is left out.
+        ref: Full commit hash, or the tag of an upstream release.
+        paths: Glob patterns of the upstream paths that belong to the corpus.
+        source: Prefix to remove from the upstream paths.
+        target: Prefix that replaces it.
+        zip_bytes: If not 0, `paths` is one zip file; the first `zip_bytes` bytes of its largest member are the file
+            `target`, and the rest (a test part) is omitted.
     """
 
     repository: str
@@ -62,16 +62,16 @@ class Corpus:
     """One entry of the manifest.
 
     Attributes:
-        name: name of the corpus and of its directory.
-        kind: one of `KINDS`.
-        purpose: what it is for, one sentence.
-        licence: licence as stated upstream.
-        files: number of files once unpacked.
-        size: bytes once unpacked.
-        tree_sha256: checksum of the unpacked tree, see `tree_checksum`.
-        archives: packed copies.
-        upstream: where the files come from; empty when they were compiled from so many places that only the packed
-            copy can be had.
+        name: Name of the corpus and of its directory.
+        kind: One of `KINDS`.
+        purpose: Purpose, one sentence.
+        licence: Licence as stated upstream.
+        files: Number of unpacked files.
+        size: Total size of the unpacked files in bytes.
+        tree_sha256: Checksum of the unpacked tree, see `tree_checksum`.
+        archives: Packed copies.
+        upstream: Origin of the files; empty if they were compiled from so many places that only the packed copy is
+            available.
     """
 
     name: str
@@ -93,7 +93,7 @@ def manifest() -> dict[str, Corpus]:
 
 
 def corpus_from_entry(entry: dict[str, Any]) -> Corpus:
-    """Make a `Corpus` from its JSON object."""
+    """Create a `Corpus` from its JSON object."""
     archives = tuple(Archive(**archive) for archive in entry["archives"])
     upstream = tuple(Upstream(**{**source, "paths": tuple(source["paths"])}) for source in entry["upstream"])
     return Corpus(**{**entry, "archives": archives, "upstream": upstream})
@@ -103,7 +103,7 @@ def find_corpora(names: Iterable[str]) -> list[Corpus]:
     """Return corpora by their names or by the name of their kind, without duplicates.
 
     Raises:
-        ConfigError: an unknown name; the message gives the known ones.
+        ConfigError: A name is unknown; the message lists the known ones.
     """
     found: dict[str, Corpus] = {}
     for name in names:
@@ -136,7 +136,7 @@ def corpus_folder(name: str, root: Path | str | None = None) -> Path:
     """Return the directory of an unpacked corpus; `root` is `corpora_root()` by default.
 
     Raises:
-        CorpusError: it is not there.
+        CorpusError: The directory does not exist.
     """
     folder = (corpora_root() if root is None else Path(root)) / name
     if not folder.is_dir():
@@ -158,7 +158,7 @@ def tree_files(folder: Path) -> list[Path]:
 def tree_checksum(folder: Path) -> str:
     """Return the SHA-256 of the sorted list of `SHA-256 of the file, two blanks, path, line feed` below a directory.
 
-    It is the same however the files were packed, and so checks a download whose packed bytes nobody promises.
+    It does not depend on how the files were packed, so it can verify downloads whose packed bytes may change.
     """
     digest = hashlib.sha256()
     for path in tree_files(folder):

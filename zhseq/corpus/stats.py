@@ -28,11 +28,11 @@ class PoemStats:
     """Counts of the merged poems.
 
     Attributes:
-        forms, dynasties, splits, sources: name -> poems, in the order in which they are shown.
-        split_forms: split -> form -> poems.
-        line_lengths: Han characters in a line -> lines.
-        poem_lengths: Han characters in each poem, shape (poems,).
-        report: what was read and dropped.
+        forms, dynasties, splits, sources: Name -> number of poems, in display order.
+        split_forms: Split -> form -> number of poems.
+        line_lengths: Han characters of a line -> number of lines.
+        poem_lengths: Han characters of each poem, shape (poems,).
+        report: Counts of records read and dropped.
     """
 
     forms: dict[str, int]
@@ -46,7 +46,7 @@ class PoemStats:
 
 
 def poem_stats(root: Path, sources: Sequence[str]) -> PoemStats:
-    """Count the merged poems of some sources; raises what `load_poems` raises."""
+    """Count the merged poems of some sources; errors as in `load_poems`."""
     table = load_poems(root, sources).with_format("arrow")
     columns = {name: table[name].to_pylist() for name in ("form", "dynasty", "split", "source")}
     lines = table["lines"].combine_chunks()
@@ -137,7 +137,7 @@ def _ordered(counts: Mapping[str, int], order: Sequence[str]) -> dict[str, int]:
     return {name: counts[name] for name in (*order, *rest) if name in counts}
 
 
-# The picture of the merged poems. It needs matplotlib, the extra `plot`.
+# The figure of the merged poems, which needs matplotlib (extra `plot`).
 
 _CHINESE_FONTS = (
     "Noto Sans CJK SC",
@@ -176,7 +176,7 @@ _LATIN = {
     "明": "Ming",
     "清": "Qing",
 }
-"""Labels for machines without a Chinese font, where the characters would come out as empty boxes."""
+"""Labels for machines without a Chinese font, where Chinese characters would be shown as empty boxes."""
 _COLOUR = "#2f5d8a"
 _SHADES = ("#2f5d8a", "#c8963e", "#7a9e7e")
 _INK = "#333333"

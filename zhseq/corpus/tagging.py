@@ -53,7 +53,7 @@ FORMATS = ("auto", *_READERS, "parallel", "datasets")
 
 _LONGEST_LABEL = 64
 _SAMPLE = 200  # lines from which a format is detected
-_SHARE = 0.9  # share of lines that must match a format; invalid lines are reported by its reader
+_SHARE = 0.9  # share of lines that must match a format; its reader reports the others
 _SLASHED = re.compile(r"\S+/[A-Za-z]+(?:\][A-Za-z.]+)*$")
 _COMPOUND = re.compile(r".+/[a-z]+\](?:nt|ns|nz|nr|i|l)$")
 _CLUENER = re.compile(r'"label"\s*:\s*\{')  # our own format has labels, too, but as strings
@@ -65,9 +65,9 @@ _HAN = "[\u3400-\u9fff]"
 _WITH_TAG = re.compile(rf"{_HAN}[\"']?[,;|_:/\\=#^]+[\"']?\w")
 _BORDER = re.compile(r"[/|_\\^]+")
 _MARKUP = re.compile(r"<[/!?]?[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f]")
-"""HTML, XML or control characters, which no segmented text has."""
+"""HTML, XML or control characters, which do not occur in segmented text."""
 _UNCUT = re.compile(rf"{_HAN}{{10,}}|{_HAN}+[，。；！？].*{_HAN}")
-_MUCH = 0.1  # of the lines of a file that would be something else
+_MUCH = 0.1  # share of such lines above which a file is not segmented text
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?::\w+)?$")
 
@@ -330,7 +330,7 @@ def _detect(source: Source, path: Path) -> str:
     """Detect the format of a file from its first lines.
 
     Raises:
-        CorpusError: It looks like none.
+        CorpusError: The lines match no format.
     """
     lines = [line.strip("\ufeff") for line in source.lines if line.strip()][:_SAMPLE]
     lines = [line for line in lines if not DOCUMENT_START.match(line)] or lines
@@ -383,7 +383,7 @@ def _detect(source: Source, path: Path) -> str:
 def _are_words(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether lines are blank-separated words, rather than tagged, otherwise separated or unsegmented text.
 
-    Neither is markup, nor what has control characters.
+    Markup and text with control characters are not accepted.
     """
     tagged = sum(any(map(_WITH_TAG.search, row)) for row in rows)
     foreign = sum(any(map(_MARKUP.search, row)) for row in rows)
@@ -399,7 +399,7 @@ def _most(answers: Iterable[object]) -> bool:
 
 
 def _for_task(texts: list[TaggedText], task: str | None, name: str) -> list[TaggedText]:
-    """Keep one kind of labels."""
+    """Keep only the annotation of one task."""
     if task is None:
         return texts
     if task == "pos":

@@ -1,4 +1,4 @@
-"""Readers of JSON lines (zhseq's format with or without texts, CLUENER) and of Hugging Face data sets."""
+"""Readers of JSON lines (zhseq's format, with texts or with references to them; CLUENER) and Hugging Face data sets."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from zhseq.text.tags import Span, detect_scheme, tags_to_spans
 _WORDS = '{"start": 0, "end": 2, "pos": "n"}'
 _ENTITIES = '{"start": 0, "end": 2, "label": "PER"}'
 _HALF = re.compile("[\ud800-\udfff]")
-_MUCH = 0.1  # share of records without annotation from which a file is refused
+_MUCH = 0.1  # share of records without annotation above which a file is rejected
 _OTHER_NAMES = {"tag", "label", "type", "upos", "xpos"}
-"""Other names of the field `pos`."""
+"""Fields that may have been meant as `pos`; a word that has one of them but no `pos` is an error."""
 _TOKEN_COLUMNS = ("tokens", "words", "chars", "characters", "sentence")
 _ENTITY_COLUMNS = ("ner_tags", "ner", "tags", "labels")
 _WORD_COLUMNS = ("upos", "pos_tags", "pos", "xpos")
 
 
 def read_jsonl(source: Source) -> Iterator[TaggedText]:
-    """Read `{"text", "words": [{"start", "end", "pos"}], "entities": [{"start", "end", "label"}]}`, one object a line.
+    """Read `{"text", "words": [{"start", "end", "pos"}], "entities": [{"start", "end", "label"}]}`, an object per line.
 
-    Offsets are half-open, in code points. `words`, `entities` and `document` may be missing; a record with none of them
-    is left out, and counted. Entities may also stand as doccano writes them: `"label": [[0, 2, "PER"]]`, or
+    Offsets are half-open, in code points. `words`, `entities` and `document` are optional; records with neither words
+    nor entities are skipped and counted. Entities may also have doccano's format: `"label": [[0, 2, "PER"]]`, or
     `"entities": [{"start_offset": 0, "end_offset": 2, "label": "PER"}]`.
     """
     yield from _labelled(source, _objects(source))
@@ -40,11 +40,11 @@ def read_jsonl(source: Source) -> Iterator[TaggedText]:
 def read_detached(source: Source) -> Iterator[TaggedText]:
     """Read annotation that is stored separately from its texts, which are in the corpus `raw`.
 
-    One object a line, that of `read_jsonl` with the place of the text instead of it: `{"file", "line", "start", "end"}`
-    for the characters `start` to `end` (half-open) of the line of the raw file whose `line_key` is `line`.
+    Objects are as in `read_jsonl`, but with a reference instead of the text: `{"file", "line", "start", "end"}` for the
+    characters from `start` to `end` (exclusive) of the line with the `line_key` `line` in a raw file.
 
     Raises:
-        CorpusError: The raw text is missing, or does not contain the line.
+        CorpusError: The raw file is missing, or does not contain the line.
     """
     wanted: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     for index, record in _parsed(source):
@@ -89,7 +89,7 @@ def _lines_of(file: str, keys: set[str]) -> dict[str, str]:
 
 
 def _labelled(source: Source, objects: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[TaggedText]:
-    """Read words and entities of JSON objects with texts."""
+    """Read words and entities from JSON objects with texts."""
     records = left_out = 0
     for index, record in objects:
         text = record["text"]
@@ -122,7 +122,7 @@ def _labelled(source: Source, objects: Iterable[tuple[int, dict[str, Any]]]) -> 
 
 
 def _from_doccano(record: dict[str, Any]) -> None:
-    """Convert entities in doccano's format."""
+    """Convert entities in doccano's format to `entities` of zhseq's format, in place."""
     for key in ("label", "labels"):
         marks = record.get(key)
         if "entities" not in record and isinstance(marks, list):
@@ -136,7 +136,7 @@ def _from_doccano(record: dict[str, Any]) -> None:
 
 
 def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], items: Any) -> list[Span]:
-    """Read a list of spans and validate it against the text."""
+    """Read a list of spans, sorted by start, and validate them against the text."""
     key, label, example = kind
     spans = []
     if not isinstance(items, list):
@@ -171,7 +171,7 @@ def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], it
 
 
 def read_cluener(source: Source) -> Iterator[TaggedText]:
-    """Read `{"text", "label": {TYPE: {MENTION: [[START, END]]}}}`, one object a line, with ends inclusive."""
+    """Read `{"text", "label": {TYPE: {MENTION: [[START, END]]}}}`, one object per line, with inclusive ends."""
     for index, record in _objects(source):
         text, found = record["text"], []
         try:
@@ -191,7 +191,7 @@ def read_cluener(source: Source) -> Iterator[TaggedText]:
 
 
 def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Parse the lines that are not blank, each a JSON object with a text."""
+    """Parse non-blank lines as JSON objects with a valid text; yield line index and object."""
     for index, record in _parsed(source):
         if not isinstance(record.get("text"), str):
             raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"; the line'))
@@ -202,7 +202,7 @@ def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _parsed(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Parse the lines that are not blank."""
+    """Parse non-blank lines as JSON objects; yield line index and object."""
     for index, line in enumerate(source.lines):
         if not line.strip():
             continue
@@ -218,7 +218,7 @@ def _parsed(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
         except (
             ValueError,
             RecursionError,
-        ) as error:  # thousands of digits, of brackets in brackets
+        ) as error:  # a number with thousands of digits, or thousands of nested brackets
             expected = Message("a_plainer_json_object", "a JSON object ({reason}); the line", {"reason": str(error)})
             raise source.error(index, expected) from error
         if not isinstance(record, dict):
@@ -227,14 +227,14 @@ def _parsed(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_dataset(name: str, source: Source) -> Iterator[TaggedText]:
-    """Read a Hugging Face data set: a folder that `save_to_disk` wrote, a folder of data files, or a name on the hub.
+    """Read a Hugging Face data set: a folder written by `save_to_disk`, a folder of data files, or a name on the hub.
 
     Args:
-        name: Folder or hub name, with `:SPLIT` behind it if the split is not train.
-        source: Takes the repairs.
+        name: Folder or hub name, followed by `:SPLIT` if the split is not train.
+        source: Counts the repairs.
 
     Raises:
-        CorpusError: It cannot be loaded, or has no columns of tokens and tags.
+        CorpusError: The data set cannot be loaded, or has no columns of tokens and tags.
     """
     dataset = _load(name)
     columns = dataset.column_names
@@ -289,7 +289,7 @@ def read_dataset(name: str, source: Source) -> Iterator[TaggedText]:
 
 def _load(name: str) -> Any:
     """Load one split of a data set."""
-    import datasets  # imported here: it takes a second, which readers of files should not pay
+    import datasets  # a slow import (a second), which readers of files should not pay for
 
     location, colon, split = name.rpartition(":")
     location, split = (location, split) if colon else (name, "train")
@@ -297,7 +297,7 @@ def _load(name: str) -> Any:
         folder = Path(location)
         stored = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
         loaded = datasets.load_from_disk(location) if stored else datasets.load_dataset(location)
-    except Exception as error:  # datasets passes on errors of its many loaders
+    except Exception as error:  # datasets raises the errors of its many loaders
         raise CorpusError(
             "no_data_set",
             "{location}: expected a file, a known corpus or a data set, and none could be loaded ({error}).",
@@ -338,7 +338,7 @@ def _scheme(name: str, column: str, kinds: Sequence[str]) -> str:
 
 
 def _each(tags: Sequence[str]) -> list[Span]:
-    """Convert every token to a span."""
+    """Return a span for every tag."""
     return [Span(index, index + 1, tag) for index, tag in enumerate(tags)]
 
 

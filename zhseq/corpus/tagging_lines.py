@@ -1,6 +1,6 @@
 """Readers of line formats: segmented and tagged text, columns of tokens and tags, CoNLL-U, parallel files.
 
-The PFR corpus, `word/tag` text and segmented text hold one text a line; columns and CoNLL-U one token a line.
+The PFR corpus, `word/tag` text and segmented text have one text per line; columns and CoNLL-U one token per line.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from zhseq.text.tags import OUTSIDE, Ints, Span, TagTable, count_repairs, detect
 PARAGRAPH_ID = re.compile(r"(\d{8}-\d+-\d+)-\d+/m$")
 
 PKU_ENTITIES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
-"""Part-of-speech tag (or label of a compound) of names in the PKU standard -> entity label."""
+"""Part-of-speech tag of a name (or label of a compound) in the PKU standard -> entity label."""
 _PKU_SLIPS = {"vvn": "vn", "na": "ns"}
-"""Misprints in the PFR corpus -> correction."""
+"""Misprinted tag in the PFR corpus -> correction."""
 _TWO_CHARACTER_SURNAMES = frozenset(
     map(
         "".join,
@@ -35,18 +35,18 @@ _TWO_CHARACTER_SURNAMES = frozenset(
     )
 )
 _COMPOSED = "〈（"
-"""Begins a given name of one rare character, spelled by its parts: 余 （申音）."""
+"""First characters of a given name of one rare character, which is written by its components: 余 （申音）."""
 
 _SLIP = "misprinted tag"
 _OPEN = "bracket without its partner"
 
 
 def read_pfr(source: Source) -> Iterator[TaggedText]:
-    """Read the PFR corpus: one paragraph a line, `word/tag` between blanks, `[word/tag word/tag]nt` compounds.
+    """Read the PFR corpus: one paragraph per line, `word/tag` between blanks, compounds as `[word/tag word/tag]nt`.
 
-    Words are those inside the brackets. Entities are compounds (nt, ns) and else words tagged nr, ns, nt; a surname and
-    the given name after it, two words in this corpus, are one entity. The paragraph's id names the document; a file
-    without ids has a document on each line.
+    Words are those inside the brackets. Entities are compounds labelled nt or ns, and other words tagged nr, ns or nt;
+    surname and given name, two words in this corpus, are one entity. The document is named by the id of the paragraph;
+    in a file without ids each line is a document.
     """
     document = ""
     for index, line in enumerate(source.lines):
@@ -64,7 +64,7 @@ def read_pfr(source: Source) -> Iterator[TaggedText]:
 
 
 def read_slashed(source: Source) -> Iterator[TaggedText]:
-    """Read `word/tag` between blanks, with entities as `[word/tag word/tag]PER`: what `python -m zhseq.tag` prints.
+    """Read `word/tag` between blanks, with entities as `[word/tag word/tag]PER`, the output of `python -m zhseq.tag`.
 
     Entities are None for all texts of a file without brackets.
     """
@@ -79,7 +79,7 @@ def read_slashed(source: Source) -> Iterator[TaggedText]:
 
 
 def read_segmented(source: Source) -> Iterator[TaggedText]:
-    """Read words between blanks, one text a line, as in the SIGHAN 2005 sets."""
+    """Read words separated by blanks, one text per line, as in the SIGHAN 2005 data sets."""
     for index, line in enumerate(source.lines):
         words, position = [], 0
         for token in line.split():
@@ -98,7 +98,7 @@ def _read_tokens(source: Source, index: int, tokens: list[str]) -> tuple[str, li
     words: list[Span] = []
     pieces: list[str] = []
     compounds: list[Span] = []
-    opened: list[int] = []  # where the brackets that are open began, as indices of words
+    opened: list[int] = []  # for each open bracket, the index of the first word in it
     position = 0
     for token in tokens:
         while token[0] == "[" and token[1:2] not in ("/", ""):
@@ -125,7 +125,7 @@ def _read_tokens(source: Source, index: int, tokens: list[str]) -> tuple[str, li
                 continue
             start = words[opened.pop()].start
             while compounds and compounds[-1].start >= start:
-                compounds.pop()  # inside of the one that closes now
+                compounds.pop()  # nested in the compound that ends here
             compounds.append(Span(start, position, label))
     if opened:
         source.repairs[_OPEN] += len(opened)
@@ -133,7 +133,7 @@ def _read_tokens(source: Source, index: int, tokens: list[str]) -> tuple[str, li
 
 
 def _pku_entities(text: str, words: list[Span], compounds: list[Span]) -> Iterator[Span]:
-    """Join compounds and names of one word or two; in order."""
+    """Yield the entities of a paragraph in order: compounds, and names of one or two words outside of them."""
     found = [Span(span.start, span.end, PKU_ENTITIES[span.label]) for span in compounds if span.label in PKU_ENTITIES]
     taken = [(span.start, span.end) for span in found]
     names = [word for word in words if word.label in PKU_ENTITIES]
@@ -153,7 +153,7 @@ def _pku_entities(text: str, words: list[Span], compounds: list[Span]) -> Iterat
 
 
 def _join_names(text: str, run: list[Span]) -> Iterator[Span]:
-    """Join surnames and given names in a run of neighbouring nr words."""
+    """Join surnames and given names in a sequence of adjacent nr words."""
     sizes = [word.end - word.start for word in run]
     if len(run) == 3 and sizes == [1, 1, 2]:  # a married woman's name: 陈 方 安生
         yield Span(run[0].start, run[2].end, "PER")
@@ -175,10 +175,10 @@ _POSITION = re.compile(r".+[0-9]$")
 _ENTITY = re.compile(r"(.+):(\d+)-(\d+)$")
 _CONLLU_COLUMNS = 10
 DOCUMENT_START = re.compile(r"-DOCSTART-(\s|,|$)")
-"""Begins a line that is no token, but stands before a document, as in the files of CoNLL 2003."""
+"""Beginning of a line that is not a token but marks the start of a document, as in CoNLL 2003."""
 
 PARTNERS = {"source.txt": "target.txt"}
-"""Name of a text file -> name of the file with its tags; else `NAME.txt` goes with `NAME-label.txt`."""
+"""Name of a text file -> name of its tag file; that of any other `NAME.txt` is `NAME-label.txt`."""
 _LENGTHS = "text and tags of different length, left out"
 
 
@@ -192,7 +192,7 @@ def is_tag(text: str) -> bool:
 
 
 def are_turned(first: str, last: str) -> bool:
-    """Return whether tags like B-PER or O come before the characters instead of after them."""
+    """Return whether the first of two columns is a tag like B-PER or O, and the last is not."""
     return is_tag(first) and not is_tag(last)
 
 
@@ -212,11 +212,11 @@ def header_of(lines: Sequence[str]) -> int:
 
 
 def read_columns(source: Source) -> Iterator[TaggedText]:
-    """Read lines of a character (or word), a tab or blank, perhaps more columns, and last a tag.
+    """Read columns: the first is a character or word, the last a tag; columns in between are ignored.
 
-    Blank lines part texts, lines of `-DOCSTART-` documents. Where no line has a tab or blank, commas part the columns.
-    Tags of a scheme (B-PER, M-PER, O ...) mark entities, or words where they are plain B, M, E, S or leave no character
-    outside in BMES. Other tags are the parts of speech of words.
+    Columns are separated by tabs, blanks, or commas if all lines have the form `character,tag`. Texts are separated by
+    empty lines, documents by `-DOCSTART-` lines. Tags of a scheme (B-PER, M-PER, O ...) mark entities, or words if they
+    have no label, or if they are BMES tags without O. Other tags are the parts of speech of words.
     """
     lines = [line.rstrip() for line in source.lines]
     borders = [index for index, line in enumerate(lines) if DOCUMENT_START.match(line)]
@@ -263,10 +263,10 @@ def _note_header(source: Source, index: int) -> None:
 
 
 def _check_columns(source: Source, lines: Sequence[str], filled: Sequence[int], separator: str) -> None:
-    """Note lines with another number of columns than the first line.
+    """Note lines whose number of columns differs from that of the first line.
 
     Raises:
-        CorpusError: Lines hold several characters with their tags, or numbers stand before the characters.
+        CorpusError: A line has several characters with their tags, or a number precedes the characters.
     """
     if {lines[index].count(separator) for index in filled} == {1}:
         return
@@ -303,7 +303,7 @@ def _separator(lines: Sequence[str]) -> str:
 
 
 def has_commas(lines: Sequence[str]) -> bool:
-    """Return whether lines are comma-separated columns, the last with tags like B-PER."""
+    """Return whether lines are comma-separated columns, the last of which has tags like B-PER."""
     rows = [line.rpartition(",") for line in lines]
     return all(token for token, _, _ in rows) and all(map(is_tag, set(without_bilou([tag for _, _, tag in rows]))))
 
@@ -317,7 +317,7 @@ def _words(tokens: Sequence[str], tags: Sequence[str], document: str) -> TaggedT
 
 
 def _without_positions(tokens: list[str]) -> list[str]:
-    """Remove the index in the word that some corpora append to every character (`科0 技1`)."""
+    """Remove the position in the word that some corpora append to every character (`科0 技1`)."""
     if not all(map(_POSITION.match, tokens)):
         return tokens
     return [token[0] + token[1:].rstrip("0123456789") for token in tokens]
@@ -326,13 +326,13 @@ def _without_positions(tokens: list[str]) -> list[str]:
 def _read_scheme(
     source: Source, filled: list[int], tokens: list[str], tags: list[str], starts: Ints
 ) -> Iterator[TaggedText]:
-    """Convert tags to spans for all texts at once.
+    """Convert the tags of all texts to spans at once, and yield the texts.
 
     Args:
         source: The file.
-        filled: Index of the line of each token.
+        filled: Line index of each token.
         tokens: Characters or words.
-        tags: One for each token.
+        tags: Tag of each token.
         starts: Index of the first token of each text.
     """
     kinds = sorted(set(tags))
@@ -350,7 +350,7 @@ def _read_scheme(
     first = np.zeros(len(ids), dtype=bool)
     first[starts] = True
     count_repairs(ids, table, source.repairs, first=first)
-    # Restore blanks between Latin words in a column of words; columns of characters have none.
+    # Restore blanks between Latin words, but not if the tokens are characters.
     characters = sum(len(token) == 1 for token in tokens) * 10 > 9 * len(tokens)
     pieces = tokens if characters else _joined_texts(tokens, starts)
     ends = np.cumsum([len(piece) for piece in pieces])
@@ -378,11 +378,11 @@ def _joined_texts(tokens: list[str], starts: Ints) -> list[str]:
 def read_conllu(source: Source, *, column: int = 3) -> Iterator[TaggedText]:
     """Read CoNLL-U (or CoNLL-X): words with UPOS, the text from `# text` or `SpaceAfter=No`, entities from MISC.
 
-    Entities are written there as `Entity=LABEL:START-END` at their first word, as `python -m zhseq.tag` does it.
+    Entities are written as `Entity=LABEL:START-END` at their first word, as by `python -m zhseq.tag`.
 
     Args:
         source: The file.
-        column: Which column is the label: 3 for UPOS, 4 for XPOS.
+        column: Index of the column with the label: 3 for UPOS, 4 for XPOS.
     """
     spaced = any("SpaceAfter=No" in line for line in source.lines)
     with_entities = any("Entity=" in line for line in source.lines)
@@ -417,7 +417,7 @@ def read_conllu(source: Source, *, column: int = 3) -> Iterator[TaggedText]:
 
 
 def _note_empty_column(source: Source, column: int) -> None:
-    """Note that the part-of-speech tags are in the other of the two possible columns."""
+    """Add a note if only the other one of the two columns for part-of-speech tags is filled."""
     other = 7 - column  # 3 and 4
     fields = [line.split("\t", 5) for line in source.lines[:1000] if line[:1].isdigit()]
     rows = [row for row in fields if len(row) == 6]
@@ -475,9 +475,9 @@ _UNER_OTHER = "label beside PER, LOC and ORG, left out"
 
 
 def read_uner(source: Source) -> Iterator[TaggedText]:
-    """Read the files of Universal NER: number, word, IOB2 tag and two more columns; `# text` holds the sentence.
+    """Read the files of Universal NER: number, word, IOB2 tag and two more columns; `# text` contains the sentence.
 
-    Only names are read: the words are those of the treebank that the names were put upon.
+    Only entities are read, because the words are those of the underlying treebank.
 
     Source: Mayhew et al. (2024), "Universal NER".
     """
@@ -502,7 +502,7 @@ def read_uner(source: Source) -> Iterator[TaggedText]:
 
 
 def _uner_entities(source: Source, index: int, text: str, words: list[str], tags: list[str]) -> tuple[Span, ...]:
-    """Locate the words in the text and join those of an entity."""
+    """Locate the words in the text, and join the words of each entity."""
     entities: list[Span] = []
     position, inside = 0, False
     for word, tag in zip(words, tags, strict=True):
@@ -536,7 +536,7 @@ def partner(path: Path) -> Path:
 
 
 def read_parallel(source: Source, tags: Source) -> Iterator[TaggedText]:
-    """Read texts of blank-separated characters, and their tags on the same lines of another file."""
+    """Read texts as characters separated by blanks, and their tags from the same lines of a second file."""
     if len(source.lines) != len(tags.lines):
         raise CorpusError(
             "other_length",

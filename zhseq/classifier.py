@@ -64,9 +64,9 @@ class ClassifierConfig(ClassifierShape):
     labels: tuple[str, ...] = field(kw_only=True)
     """Labels, at least two."""
     verse: bool = False
-    """The texts are poems: punctuation ends lines, and 《》 before the text is the title."""
+    """Whether the texts are poems: then punctuation ends lines, and a title in 《》 may precede the text."""
     max_characters: int = 512
-    """Maximum number of characters of a text that are read."""
+    """Number of characters after which a text is truncated."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,7 +81,8 @@ class ClassifierConfig(ClassifierShape):
 class TextClassifier(nn.Module):
     """LSTM layers over embedded characters; a linear layer over the last state and the mean of all states.
 
-    Differs from the textbook, where the last state alone does: the mean is a short way for gradients to each character.
+    Differs from the usual classifier, which reads only the last state: the mean gives gradients a short path to each
+    character.
     """
 
     def __init__(self, config: ClassifierConfig) -> None:
@@ -108,13 +109,13 @@ class TextClassifier(nn.Module):
 
 
 def encode(text: str, vocab: Vocab, *, verse: bool, limit: int) -> Ints:
-    """Return the symbol ids of a text, (symbols,), with `<bos>` at the beginning, in verse after the title.
+    """Return the symbol ids of a text, (symbols,), with `<bos>` before the text, in verse after the title.
 
     Args:
-        text: In any script.
-        vocab: Vocabulary, with `<line>` for the end of a line.
+        text: Text in simplified or traditional script.
+        vocab: Vocabulary with `<line>`, the symbol for line ends.
         verse: See `ClassifierConfig`.
-        limit: Characters that are read.
+        limit: Number of characters after which the text is truncated.
     """
     text = normalize(text).strip()
     title = ""
@@ -161,13 +162,13 @@ class Classification:
 class Classifier:
     """A trained classifier. One classifier may be used from several threads.
 
-    Which dynasty a poem reads like, by the model that comes with zhseq:
+    The model shipped with zhseq predicts the dynasty of a poem:
 
         Classifier.load().classify(["床前明月光，疑是地上霜。举头望明月，低头思故乡。"])[0].label
     """
 
     def __init__(self, model: TextClassifier, vocab: Vocab, name: str = "") -> None:
-        """Create from a model, which is put into evaluation mode, and its vocabulary."""
+        """Create from a model, which is switched to evaluation mode, and its vocabulary."""
         self.model, self.vocab, self.name = model.eval(), vocab, name
 
     def __repr__(self) -> str:
@@ -180,14 +181,14 @@ class Classifier:
         """Load a classifier.
 
         Args:
-            model: A directory, or a Hugging Face repository name; by default the one of dynasties that comes with
+            model: A directory or a Hugging Face repository name; by default the classifier of dynasties shipped with
                 zhseq.
             device: `cpu`, `cuda`, `mps` or `auto`.
-            threads: Processor threads, see `zhseq.device.set_threads`.
+            threads: CPU threads, see `zhseq.device.set_threads`.
 
         Raises:
-            CheckpointError: It is missing, damaged, or no classifier.
-            ConfigError: The device is not available, or there are less than 1 threads.
+            CheckpointError: The checkpoint is missing, damaged, or not that of a classifier.
+            ConfigError: The device is not available, or `threads` is less than 1.
         """
         set_threads(threads)
         directory = checkpoint.shipped("dynasty") if model is None else checkpoint.resolve(model)
@@ -215,11 +216,11 @@ class Classifier:
         """Classify texts.
 
         Args:
-            texts: In any script, of any length; see `ClassifierConfig.max_characters`.
+            texts: Texts in any script, of any length; see `ClassifierConfig.max_characters`.
 
         Raises:
             InputError: A text is empty.
-            TypeError: It is one text, not several.
+            TypeError: `texts` is a single text.
         """
         if isinstance(texts, str):
             raise TypeError("expected several texts, but got one; put it into a list")

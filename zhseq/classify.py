@@ -16,17 +16,17 @@ from zhseq.text.encoding import decode_lines
 if TYPE_CHECKING:
     from zhseq.classifier import Classification, Classifier
 
-_AT_ONCE = 256  # lines
+_AT_ONCE = 256  # lines that are classified together
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, classify line by line or score a table of texts and labels, return the exit status."""
+    """Classify lines of text, or score a table of texts and labels, and return the exit status."""
     options = _parser().parse_args(arguments)
     if options.gold and options.inputs:
         raise InputError("gold_and_inputs", "<gold> scores the texts of its own table; give no other input with it")
     if options.picture and not options.gold:
         raise InputError("picture_of_scores", "<picture> draws the confusions of <gold>; give that, too")
-    from zhseq.classifier import Classifier  # imported here: PyTorch takes a second, and mistakes are said before
+    from zhseq.classifier import Classifier  # a slow import (PyTorch), after the options are checked
 
     classifier = Classifier.load(options.model, device=options.device, threads=options.threads)
     if options.gold:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _classified(classifier: Classifier, lines: Iterator[str]) -> Iterator[tuple[str, Classification | None]]:
-    """Yield each line and its classification, None for an empty line."""
+    """Yield each line and its classification; None for an empty line."""
     block: list[str] = []
 
     def classified() -> Iterator[tuple[str, Classification | None]]:

@@ -1,4 +1,4 @@
-"""Recipe of the text classifier: training on a table of texts and labels, evaluation by accuracy and F1."""
+"""Recipe of the text classifier: training on a table of texts and labels, evaluation by accuracy and macro F1."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from zhseq.batching import Array, Batch, Ints
 
 TEXT_NAMES, LABEL_NAMES = ("text", "文本"), ("label", "标签")
-"""Names of the two columns; in a table without a header the text comes first."""
+"""Names of the two columns. In a table without a header, the first column is the text."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class ClassifierDataConfig:
     """Settings of the training data."""
 
     tokens_per_batch: int = 4096
-    """Padded characters in a batch."""
+    """Maximum number of padded characters in a batch."""
     vocab_size: int = 6000
-    """Size of the vocabulary, the most frequent characters; with `--init` that of the initial model is kept."""
+    """Maximum number of symbols in the vocabulary; with `--init` the vocabulary of that model is used."""
     max_characters: int = 512
-    """Maximum number of characters of a text that are read."""
+    """Number of characters after which a text is truncated."""
     verse: bool = False
-    """The texts are poems: punctuation ends lines, and 《》 before the text is the title."""
+    """Whether the texts are poems: then punctuation ends lines, and a title in 《》 may precede the text."""
     dev_share: float = 0.1
     """Share of the texts held out as dev set if `--dev` is not given."""
 
@@ -81,7 +81,7 @@ class ClassifierDataConfig:
 
 @dataclass(frozen=True)
 class ClassifierRecipe:
-    """Settings of a training of a classifier."""
+    """Settings of the training of a classifier."""
 
     data: ClassifierDataConfig = field(default_factory=ClassifierDataConfig)
     model: ClassifierShape = field(default_factory=ClassifierShape)
@@ -114,7 +114,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Train a classifier as the command line asks, and return the exit status."""
+    """Train a classifier with the options of the command line, and return the exit status."""
     recipe = override(ClassifierRecipe(), options.set)
     train, dev = read_labelled(options.train), read_labelled(options.dev) if options.dev else None
     if dev is None:
@@ -138,8 +138,8 @@ def read_labelled(path: Path) -> Labelled:
         path: CSV or TSV file, by its extension; with another extension, detected from the first line.
 
     Raises:
-        InputError: Names the line that has no text or no label, and what else makes the table useless.
-        OSError: It cannot be read.
+        InputError: A line is invalid (the message names it), or there are fewer than two labels.
+        OSError: The file cannot be read.
     """
     content = decode_text(path.read_bytes(), str(path), note)
     first = content.partition("\n")[0]
@@ -151,7 +151,7 @@ def read_labelled(path: Path) -> Labelled:
     else:
         rows = csv.reader(lines, strict=True)
     columns: tuple[int, int] | None = None
-    wide = 2  # columns of a row
+    wide = 2  # number of columns
     texts, labels, line = list[str](), list[str](), 0
     try:
         for row in rows:
@@ -181,7 +181,7 @@ def read_labelled(path: Path) -> Labelled:
 def _cells(
     row: Sequence[str], columns: tuple[int, int], wide: int, where: Mapping[str, object], mark: str
 ) -> tuple[str, str]:
-    """Return text and label of a row, which must have no other fields."""
+    """Return text and label of a row; non-empty cells beyond the columns of the table are an error."""
     if any(cell.strip() for cell in row[wide:]):
         raise InputError(
             "surplus_columns",
@@ -218,7 +218,7 @@ def _columns(row: Sequence[str]) -> tuple[int, int]:
 
 
 def _check_labels(path: Path, labels: Sequence[str]) -> None:
-    """Check that there are texts with at least two different labels."""
+    """Check that at least two different labels occur."""
     counts = Counter(labels)
     if not counts:
         raise InputError("no_labelled_text", "{path}: expected texts and labels, found none", path=path)
@@ -233,10 +233,10 @@ def _check_labels(path: Path, labels: Sequence[str]) -> None:
 
 
 def hold_out(texts: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
-    """Split texts into training and dev set, stratified by label; equal texts are in the same set.
+    """Split texts into training and dev set, stratified by label; identical texts are in the same set.
 
     Raises:
-        InputError: A label has fewer than two different texts.
+        InputError: A label has fewer than two different texts, or would have no training text.
     """
     rng = np.random.default_rng(seed)
     by_label: dict[str, list[str]] = {}
@@ -265,7 +265,7 @@ def hold_out(texts: Labelled, share: float, seed: int) -> tuple[Labelled, Labell
 
 
 class LabelledBatches(Sequence["Batch[Array]"]):
-    """Batches of an epoch: each text once."""
+    """Batches of an epoch, in which each text occurs once."""
 
     def __init__(self, texts: Sequence[Ints], labels: Ints, tokens_per_batch: int, seed: tuple[int, int]) -> None:
         self.texts, self.labels = texts, labels
@@ -289,18 +289,18 @@ def train_classifier(
     init: str | None = None,
     resume: bool = False,
 ) -> Evaluation:
-    """Train a classifier and save the best one, by macro F1, in `directory`/best.
+    """Train a classifier and save the best one, by macro F1 on the dev set, in `directory`/best.
 
     Args:
-        recipe: All settings.
-        directory: The run.
-        train: Texts to learn from.
-        dev: Texts to score on; labels that are not learned are always wrong.
-        init: A tagger or poem model to start from.
-        resume: Go on with the run that is there.
+        recipe: Settings.
+        directory: Output directory.
+        train: Training texts.
+        dev: Dev texts; a label that does not occur in `train` is never predicted.
+        init: Checkpoint of a tagger or poem model to start from.
+        resume: Whether to resume the run in `directory`.
 
     Raises:
-        CheckpointError: `init` is missing, damaged, or neither.
+        CheckpointError: `init` is missing, damaged, or neither a tagger nor a poem model.
     """
     torch.manual_seed(recipe.training.seed)
     labels = tuple(sorted(set(train.labels)))
@@ -369,8 +369,9 @@ def score(classifier: Classifier, texts: Labelled) -> dict[str, Any]:
     """Evaluate a classifier.
 
     Returns:
-        `texts`; `accuracy`; `f1`, the mean of the labels'; `by_label`: precision, recall, F1 and texts of each; and
-        `confusions`, texts by gold and found label, (labels, labels), in the order of `labels`.
+        `texts`, their number; `accuracy`; `f1`, the mean over the labels that occur in `texts`; `labels`, sorted;
+        `by_label`: precision, recall, F1 and number of texts of each label; and `confusions`: numbers of texts by gold
+        and predicted label, (labels, labels), in the order of `labels`.
     """
     found = [each.label for each in classifier.classify(texts.texts)]
     labels = sorted({*classifier.labels, *texts.labels})
@@ -394,7 +395,7 @@ def score(classifier: Classifier, texts: Labelled) -> dict[str, Any]:
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """Format a report of `score` as a table."""
+    """Format the result of `score` as a table."""
     rows = [f"{report['texts']:,} texts: accuracy {report['accuracy']:.2%}, mean F1 {report['f1']:.2%}"]
     rows.append(f"{'precision':>9} {'recall':>7} {'F1':>7} {'texts':>7}  label")
     for label, each in report["by_label"].items():

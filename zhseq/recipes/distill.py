@@ -1,10 +1,10 @@
 """Knowledge distillation: train a small tagger on raw text labelled by larger ones, in addition to the gold texts.
 
-The teachers vote as one model: a CRF whose emissions and transitions are the means of theirs, so that a tagging is as
-likely as the geometric mean of what each of them thinks of it.
+The teachers are combined into one CRF whose emissions and transitions are the means of theirs, so the probability of a
+tag sequence is proportional to the geometric mean of its probabilities under the teachers.
 
 Source: Hinton et al. (2015), "Distilling the Knowledge in a Neural Network". Differs: the student learns the best
-tagging of texts that the teachers are sure of, not their distribution.
+tag sequence of texts that the teachers label with confidence, not their distribution.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ if TYPE_CHECKING:
     from zhseq.nn.crf import CRF
 
 LABELLED_FILE = "labelled.jsonl"
-_KEY = 8  # characters of an evaluation text by which it is searched for in raw text
-_BATCH = 8192  # padded characters in a batch of the teachers
+_KEY = 8  # leading characters of an evaluation text by which it is indexed
+_BATCH = 8192  # maximum number of padded characters in a batch of the teachers
 
 
 @dataclass(frozen=True)
 class DistillRecipe:
-    """Settings of a distillation."""
+    """Settings of distillation."""
 
     data: TaggerDataConfig = field(default_factory=TaggerDataConfig)
     model: TaggerModelConfig = field(default_factory=TaggerModelConfig)
     training: TrainingConfig = field(default_factory=lambda: TaggerRecipe().training)
     characters: int = 10_000_000
-    """Characters of raw text to label; 0: everything."""
+    """Characters of raw text to label; 0: all."""
     news_share: float = 0.15
-    """Share of these from files whose name begins with `news`, if there are any."""
+    """Share of these characters from files whose name begins with `news`, if there are any."""
     mean_probability: float = 0.95
     """Minimum mean word probability of a text used for the student."""
     least_probability: float = 0.5
     """Minimum tag probability of every character of such a text, for words and for entities."""
     weight: float = 1.0
-    """How often the labelled texts are read per pass over the gold corpora."""
+    """Expected number of repetitions of each labelled text per epoch."""
 
     def __post_init__(self) -> None:
         if min(self.mean_probability, self.least_probability) < 0 or self.characters < 0 or not self.weight > 0:
@@ -101,7 +101,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Label raw text, unless this was done before, train the student, and return the exit status."""
+    """Label raw text unless a resumed run has done so, train the student, and return the exit status."""
     named = find_recipe(options.recipe)
     recipe = override(override(DistillRecipe(), named.settings), options.set)
     init = options.init or (own_tagger() if named.transfer else None)
@@ -109,7 +109,7 @@ def main(options: argparse.Namespace) -> int:
     if not (options.resume and labelled.exists()):
         teachers = Teachers([load_parts(resolve(name)) for name in options.teacher], recipe.training.device)
         label_texts(teachers, options.text, labelled, recipe, named.sources)
-    resume = options.resume and (options.output / RESUME_FILE).exists()  # else it was cut short while labelling
+    resume = options.resume and (options.output / RESUME_FILE).exists()  # else labelling was interrupted
     added = Source(str(labelled), None, recipe.weight)
     sources = {head: (*own, added) if head in TASKS else own for head, own in named.sources.items()}
     student = TaggerRecipe(recipe.data, recipe.model, recipe.training)
@@ -130,13 +130,13 @@ class Labels:
 
 
 class Teachers:
-    """An ensemble of taggers."""
+    """An ensemble of taggers that predicts as one CRF."""
 
     def __init__(self, parts: Sequence[tuple[SequenceTagger, TaggerFeatures]], device: str = "cpu") -> None:
-        """Join taggers.
+        """Combine taggers, given as pairs of model and features.
 
         Raises:
-            InputError: They differ in heads or tags.
+            InputError: The taggers differ in heads or tags.
         """
         self.device = pick_device(device)
         self.parts = [(model.to(self.device).eval(), features) for model, features in parts]
@@ -166,7 +166,12 @@ class Teachers:
 
     @torch.no_grad()
     def label(self, points: npt.NDArray[np.uint32], lengths: npt.NDArray[np.int64]) -> dict[str, Labels]:
-        """Label texts, given as normalised code points one after the other and their lengths, (texts,), by head."""
+        """Label texts with each head.
+
+        Args:
+            points: Normalised code points of the concatenated texts, (characters,).
+            lengths: Characters of each text, (texts,).
+        """
         sums: dict[str, Tensor] = {}
         for (model, features), order in zip(self.parts, self.orders, strict=True):
             batch = features.assemble(points, lengths).to(self.device)
@@ -186,11 +191,18 @@ class Teachers:
 def label_texts(teachers: Teachers, text: str, target: Path, recipe: DistillRecipe, sources: Sources) -> None:
     """Write the raw texts that the teachers label with confidence to `target`, as JSON lines for `read_tagged`.
 
-    Texts that hold one of those that a source is evaluated on are left out.
+    Texts that contain an evaluation text of a source are omitted.
+
+    Args:
+        teachers: The ensemble.
+        text: Raw text: a corpus, a directory or a file.
+        target: Output file.
+        recipe: Settings.
+        sources: Gold corpora of the student, by head.
 
     Raises:
         CorpusError: There is no raw text, or a source is missing.
-        InputError: The teachers are sure of no text.
+        InputError: The teachers label no text with confidence.
     """
     sample = VectorsRecipe(characters=recipe.characters, news_share=recipe.news_share, seed=recipe.training.seed)
     held_out = HeldOut(text.text for text in held_out_texts(sources, recipe.data))
@@ -241,7 +253,7 @@ def _record(
         probabilities = own.probabilities[index, :length]
         if probabilities.min() < recipe.least_probability:
             return None
-        if head == "pos":  # the probability of a word is the minimum over its tags
+        if head == "pos":  # the probability of a word is the minimum over its characters
             if np.minimum.reduceat(probabilities, starts).mean() < recipe.mean_probability:
                 return None
             borders = {0, *ends.tolist()}
@@ -256,7 +268,7 @@ class HeldOut:
     """Evaluation texts, which must not occur in training texts."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        """Index texts; those of less than eight characters are ignored, because they occur in many texts."""
+        """Index texts; those with fewer than eight characters are ignored, because they occur in many texts."""
         self.by_key: dict[str, list[str]] = {}
         for text in texts:
             compact = _compact(text)
@@ -264,7 +276,7 @@ class HeldOut:
                 self.by_key.setdefault(compact[:_KEY], []).append(compact)
 
     def inside(self, text: str) -> bool:
-        """Return whether a text contains one of the indexed texts, regardless of blanks, width and script."""
+        """Return whether a text contains an indexed text; blanks, width and script are ignored."""
         compact = _compact(text)
         for start in range(len(compact) - _KEY + 1):
             if any(compact.startswith(known, start) for known in self.by_key.get(compact[start : start + _KEY], ())):

@@ -48,9 +48,9 @@ class EncoderRecipe:
         )
     )
     characters: int = 40_000_000
-    """Characters of raw text to read; 0: everything."""
+    """Characters of raw text to read; 0: all."""
     news_share: float = 0.5
-    """Share of these from files whose name begins with `news`, if there are any."""
+    """Share of these characters from files whose name begins with `news`, if there are any."""
     hidden_share: float = 0.15
     """Share of the characters that are masked."""
     widen_to: int = 0
@@ -121,7 +121,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Pretrain an encoder as the command line asks, and return the exit status."""
+    """Pretrain an encoder with the options of the command line, and return the exit status."""
     recipe = override(EncoderRecipe(), options.set)
     sources = find_recipe(options.recipe).sources
     start = Start(options.vectors, options.init, lists=options.lists, units=recipe.widen_to)

@@ -1,4 +1,4 @@
-"""Recipe of the poem language model: data with control prefixes, evaluation in bits per Han character, checkpoint."""
+"""Recipe of the poem model: training data with control prefixes, evaluation in bits per Han character, checkpoint."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class PoemDataConfig:
     """Settings of the training data."""
 
     tokens_per_batch: int = 4096
-    """Padded symbols in a batch."""
+    """Maximum number of padded symbols in a batch."""
     max_symbols: int = 100
     """Maximum length of a poem in symbols; longer poems are cut after the last line that fits."""
     vocab_size: int = 8800
-    """Output vocabulary: characters and special symbols the model can write."""
+    """Maximum size of the output vocabulary: special symbols and the most frequent characters."""
     max_authors: int = 1000
-    """Number of authors with a control symbol: those with the most poems."""
+    """Maximum number of authors with a control symbol; those with the most poems are chosen."""
     drop_form: float = 0.1
     """Share of training poems without their form symbol."""
     drop_dynasty: float = 0.5
@@ -53,7 +53,7 @@ class PoemDataConfig:
     drop_title: float = 0.6
     """Share of training poems without their title."""
     dev_poems: int = 2000
-    """Number of dev poems, of the four regulated forms."""
+    """Maximum number of dev poems, all in one of the four regulated forms."""
 
     def __post_init__(self) -> None:
         for name in ("drop_form", "drop_dynasty", "drop_author", "drop_title"):
@@ -89,7 +89,7 @@ def build_vocab(poems: Dataset, config: PoemDataConfig) -> tuple[Vocab, int]:
     """Build the vocabulary of a training set.
 
     Returns:
-        The vocabulary and how many of its first symbols the model can write; the control symbols come after them.
+        The vocabulary, and the size of the output vocabulary: its first symbols, which the control symbols follow.
     """
     texts = column(poems, "lines", joined_by="")
     characters = Vocab.build((text for text in texts if text), config.vocab_size, symbols=(LINE,))
@@ -105,7 +105,7 @@ def build_vocab(poems: Dataset, config: PoemDataConfig) -> tuple[Vocab, int]:
 
 
 def encode(poems: Dataset, vocab: Vocab, max_symbols: int) -> EncodedPoems:
-    """Convert a dataset of poems to flat arrays."""
+    """Encode a dataset of poems as flat arrays."""
     symbols, symbol_offsets = encode_texts(vocab, column(poems, "lines", joined_by=LINE_MARK), max_symbols)
     tunes = zip(column(poems, "tune"), column(poems, "title"), strict=True)
     named = [tune + title if tune not in title else title for tune, title in tunes]
@@ -124,7 +124,7 @@ def encode(poems: Dataset, vocab: Vocab, max_symbols: int) -> EncodedPoems:
 
 
 def column(poems: Dataset, name: str, *, joined_by: str | None = None) -> list[str]:
-    """Return a column as a list of strings; lists in a row are joined by Arrow, which is faster than Python."""
+    """Return a column as a list of strings; lists of strings are joined by Arrow, which is faster than Python."""
     import pyarrow.compute
 
     values = poems.select_columns([name]).with_format("arrow")[:][name]
@@ -134,7 +134,7 @@ def column(poems: Dataset, name: str, *, joined_by: str | None = None) -> list[s
 
 
 class PoemBatches(Sequence[Batch[Tensor]]):
-    """Batches of an epoch: each poem once, with parts of its prefix dropped at random."""
+    """Batches of an epoch: each poem occurs once, with parts of its control prefix dropped at random."""
 
     def __init__(self, poems: EncodedPoems, config: PoemDataConfig, bos_id: int, seed: int, epoch: int) -> None:
         self.poems = poems
@@ -157,7 +157,7 @@ class PoemBatches(Sequence[Batch[Tensor]]):
 
 
 def evaluator(poems: Dataset, vocab: Vocab, recipe: PoemRecipe) -> Callable[[LanguageModel], Evaluation]:
-    """Return a function that evaluates a model in bits per Han character on `poems`, given their forms."""
+    """Return a function that evaluates a model on `poems`, in bits per Han character given the form."""
     lines, forms = list(poems["lines"]), list(poems["form"])
 
     def evaluate(model: LanguageModel) -> Evaluation:
@@ -169,7 +169,7 @@ def evaluator(poems: Dataset, vocab: Vocab, recipe: PoemRecipe) -> Callable[[Lan
 
 
 def select_dev(poems: Dataset, limit: int) -> Dataset:
-    """Return the first `limit` dev poems, by id, that have one of the four regulated forms."""
+    """Return the first `limit` poems, ordered by id, that have one of the four regulated forms."""
     forms, ids = poems["form"], poems["id"]
     rows = sorted((row for row in range(len(poems)) if forms[row] in FORMS), key=lambda row: ids[row])
     return poems.select(rows[:limit])
@@ -183,20 +183,20 @@ def train_poem(
     resume: bool = False,
     poems: Dataset | None = None,
 ) -> Evaluation:
-    """Train a poem model on the poetry corpora and keep the best checkpoint in `directory`/best.
+    """Train a poem model and save the best checkpoint in `directory`/best.
 
     Args:
-        recipe: All settings.
-        directory: The run.
-        init: Checkpoint to continue from, a directory or a Hugging Face repository name: its vocabulary and shape
-            are kept, the dropout rates are those of `recipe`.
-        resume: Go on with the run that is there.
-        poems: Poem records with a `split` column; by default all of the poetry corpora.
+        recipe: Settings.
+        directory: Output directory.
+        init: Checkpoint to continue from, a directory or a Hugging Face repository name. Its vocabulary and sizes are
+            kept; the dropout rates are those of `recipe`.
+        resume: Whether to resume the run in `directory`.
+        poems: Poem records with a `split` column; by default those of the poetry corpora.
 
     Raises:
-        ConfigError: `directory` cannot be a directory.
-        CorpusError: The corpora are missing or hold no training poems.
-        CheckpointError: `init` is missing, damaged, or no poem model.
+        ConfigError: `directory` or one of its parents is a file.
+        CorpusError: The corpora are missing, or have no training or no dev poems.
+        CheckpointError: `init` is missing, damaged, or not a poem model.
     """
     existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     if not existing.is_dir():
@@ -242,10 +242,10 @@ def train_poem(
 def continue_from(name: str, config: LanguageModelShape) -> tuple[LanguageModel, Vocab]:
     """Load a poem model for further training; its sizes are kept, the dropout rates are those of `config`.
 
-    Attention that `config` asks for and the model does not have is added to it.
+    If `config` has attention heads and the model has none, attention is added to the model.
 
     Raises:
-        CheckpointError: It is missing, damaged, or no poem model.
+        CheckpointError: The checkpoint is missing, damaged, or not a poem model.
     """
     trained, vocab = load_model(checkpoint.resolve(name))
     had = trained.config

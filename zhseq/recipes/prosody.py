@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zhseq.poetry.prosody.tunes import Stanzas
 
 _STANZA_SOURCE = "poetry-source"
-"""The source that marks the stanzas of ci, as paragraphs."""
+"""Name of the source that marks the stanzas of ci, as paragraphs."""
 
 
 def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
@@ -53,7 +53,7 @@ def learn_prosody() -> LearnedProsody:
 
 
 def read_stanzas() -> Stanzas:
-    """Return the stanza ends of the ci whose source keeps stanzas apart: id -> characters after which one ends."""
+    """Return the stanza ends of ci whose source marks stanzas: id -> numbers of characters before each end."""
     from zhseq.corpus.poetry import CI, read_source
     from zhseq.corpus.registry import corpora_root, corpus_folder
 
@@ -63,7 +63,7 @@ def read_stanzas() -> Stanzas:
 
 
 def _stanza_ends(text: str) -> tuple[int, ...]:
-    """Count the characters up to the end of each paragraph but the last; lines may be cut elsewhere than here."""
+    """Count the characters up to the end of each paragraph except the last; line borders may differ from those here."""
     from zhseq.poetry.reading import split_lines
 
     ends, total = [], 0

@@ -353,7 +353,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Train a tagger as the command line asks, and return the exit status."""
+    """Train a tagger with the options of the command line, and return the exit status."""
     named = _choose(options)
     recipe = override(override(TaggerRecipe(), named.settings), options.set)
     init = options.init

@@ -1,7 +1,7 @@
 """Train character, bigram and word vectors on raw text, to initialise the embeddings of a tagger.
 
-All three are skip-gram vectors with negative sampling (Mikolov et al., 2013) by gensim, over the same lines of text:
-once as characters, once as overlapping pairs of characters, once as dictionary words in jieba's segmentation.
+All three kinds are skip-gram vectors with negative sampling (Mikolov et al., 2013), trained by gensim on the same lines
+of text, which are split into characters, overlapping bigrams, or dictionary words by jieba.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 UNITS = ("char", "bigram", "word")
-"""Units with vectors; each has a list `UNIT.txt` and a table `UNIT` in `vectors.safetensors`."""
+"""Units with vectors; each has a list `UNIT.txt` and a tensor `UNIT` in `vectors.safetensors`."""
 TABLES_FILE = "vectors.safetensors"
 _LINES_AT_ONCE = 2000
 
 
 @dataclass(frozen=True)
 class VectorsRecipe:
-    """Settings of the vectors; the model cards record those of the shipped taggers."""
+    """Settings of the training of vectors; the model cards record those of the shipped taggers."""
 
     characters: int = 20_000_000
-    """Characters of text to read, taken from all files of the corpus; 0: everything."""
+    """Characters of text to read, sampled from all files of the corpus; 0: all."""
     news_share: float = 0.5
-    """Share of these from files whose name begins with `news`, if there are any."""
+    """Share of these characters from files whose name begins with `news`, if there are any."""
     char_dim: int = 64
     """Embedding size of characters."""
     bigram_dim: int = 64
@@ -57,9 +57,9 @@ class VectorsRecipe:
     epochs: int = 2
     """Passes over the text."""
     seed: int = 1
-    """Random seed of the text sample and initial vectors."""
+    """Random seed of the text sample and of the initial vectors."""
     threads: int = 1
-    """CPU threads; with more than one the result is not reproducible."""
+    """CPU threads; with more than one, results are not reproducible."""
 
     def __post_init__(self) -> None:
         for name in ("char_dim", "bigram_dim", "word_dim", "window", "epochs", "threads"):
@@ -88,7 +88,7 @@ def add_parser(commands: _SubParsersAction[SettingsParser]) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Train vectors as the command line asks, and return the exit status."""
+    """Train vectors with the options of the command line, and return the exit status."""
     recipe = override(VectorsRecipe(), options.set)
     sizes = train_vectors(find_files(options.text), recipe, options.output)
     print(", ".join(f"{size} {unit}s" for unit, size in sizes.items()) + f"; vectors in {options.output}")
@@ -96,10 +96,10 @@ def main(options: argparse.Namespace) -> int:
 
 
 def find_files(text: str) -> list[Path]:
-    """Return the text files of a named corpus, of a directory, or the one file.
+    """Return the text files of a named corpus or a directory, or the given file itself.
 
     Raises:
-        CorpusError: There are none.
+        CorpusError: There are no text files.
     """
     from zhseq.corpus.registry import corpus_folder
 
@@ -118,7 +118,7 @@ def train_vectors(files: list[Path], recipe: VectorsRecipe, directory: Path) -> 
     """Train all three kinds of vectors and save them.
 
     Returns:
-        How many of each unit have a vector.
+        The number of vectors of each unit.
     """
     tables: dict[str, tuple[list[str], Vectors]] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -141,9 +141,10 @@ def train_vectors(files: list[Path], recipe: VectorsRecipe, directory: Path) -> 
 
 
 def sample_lines(files: list[Path], recipe: VectorsRecipe) -> Iterator[str]:
-    """Yield normalised lines, in random order within blocks of a file, about `recipe.characters` characters in all.
+    """Yield a random sample of normalised lines, in random order within each file.
 
-    The news files share their part evenly, the others theirs; what a small file cannot give is not made up for.
+    The total is about `recipe.characters` characters. The share of the news files is divided evenly among them, and the
+    rest among the other files; if a file is too small for its part, other files do not compensate for it.
     """
     news = [file for file in files if file.name.startswith("news")]
     share = recipe.news_share if news and len(news) < len(files) else float(bool(news))
@@ -170,7 +171,7 @@ def _bigrams(text: str) -> list[str]:
 
 
 def _segmented(texts: Iterable[str]) -> Iterator[str]:
-    """Segment by jieba's dictionary without its model of unknown words, which could not be looked up later."""
+    """Segment with jieba's dictionary only: words guessed by its HMM could not be looked up later."""
     import logging
 
     import jieba
@@ -186,7 +187,7 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 
 
 def _skip_gram(tokens: Path, dim: int, min_count: int, recipe: VectorsRecipe) -> tuple[list[str], Vectors]:
-    """Return the units, most frequent first, and their vectors scaled to a mean norm of 1."""
+    """Train vectors; return the units, most frequent first, and their vectors, scaled to a mean norm of 1."""
     try:
         from gensim.models import Word2Vec
     except ImportError as error:
@@ -211,7 +212,7 @@ def _skip_gram(tokens: Path, dim: int, min_count: int, recipe: VectorsRecipe) ->
 
 
 def save_vectors(directory: Path, tables: dict[str, tuple[list[str], Vectors]]) -> None:
-    """Write each list of units as plain text, and the vectors as float16."""
+    """Write the units as plain text and their vectors as float16, see `load_vectors`."""
     import torch
 
     from zhseq import checkpoint
@@ -224,7 +225,10 @@ def save_vectors(directory: Path, tables: dict[str, tuple[list[str], Vectors]]) 
 
 
 def load_vectors(directory: Path) -> dict[str, tuple[list[str], Vectors]]:
-    """Read vectors written by `save_vectors`: for each unit its symbols, by frequency, and (symbols, dim) float32.
+    """Read vectors written by `save_vectors`.
+
+    Returns:
+        For each unit its symbols, most frequent first, and their vectors, (symbols, dim) float32.
 
     Raises:
         CheckpointError: A file is missing or damaged.

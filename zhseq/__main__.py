@@ -1,4 +1,4 @@
-"""One command for all: `zhseq poem`, `zhseq tag` and so on, each the same as `python -m zhseq.poem` and so on."""
+"""Command line `zhseq`: `zhseq poem` is the same as `python -m zhseq.poem`, and so on for all commands."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ DOORS = {
     "corpus": ("zhseq.corpus.__main__", "list, download and describe corpora"),
     "serve": ("zhseq.serve.__main__", "HTTP service with a web page"),
 }
-"""What can stand after `zhseq`: the module whose `main` is called, and what it does."""
+"""Name of a command -> module whose `main` is called, and description."""
 
 
 def main() -> NoReturn:
-    """Run the command that the command line names, and exit with its status."""
+    """Run the command given on the command line, and exit with its status."""
     door = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if door in DOORS:
-        sys.argv = [f"zhseq {door}", *sys.argv[2:]]  # by which `zhseq.cli.program` knows how it was called
+        sys.argv = [f"zhseq {door}", *sys.argv[2:]]  # from which `zhseq.cli.program` derives the program name
         run_main(lambda arguments: int(import_module(DOORS[door][0]).main(arguments)))
     run_main(lambda arguments: _about(door))
 
 
 def _about(option: str) -> int:
-    """Print the version or what commands there are."""
+    """Print the version or the list of commands; raise an error for an unknown command."""
     if option in ("--version", "-V"):
         print(f"zhseq {zhseq.__version__}")
     elif option in ("--help", "-h"):

@@ -1,4 +1,4 @@
-"""Padded batches: length buckets, numbers of rows that are fast for an LSTM, shards for data-parallel training."""
+"""Padded batches: length buckets, batch sizes that are fast for an LSTM, shards for data-parallel training."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ T = TypeVar("T")
 IGNORED = -100
 """Target of a position that is not scored, as in `torch.nn.functional.cross_entropy`."""
 WORD_SETS = 4
-"""Number of SoftLexicon sets of a character: words that begin at it, contain it, end at it, equal it."""
-_ONE_BLOCK = 48  # most rows that oneDNN's LSTM processes as one block
+"""Number of SoftLexicon sets of a character: words that begin at it, contain it inside, end at it, or equal it."""
+_ONE_BLOCK = 48  # maximum number of rows that oneDNN's LSTM always processes as one block
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Batch(Generic[T]):
         return self._map(moved)
 
     def shard(self, rank: int, world_size: int) -> Batch[T]:
-        """Return every `world_size`-th row from `rank` on, the share of one process of a global batch."""
+        """Return every `world_size`-th row from `rank` on: the share of one process in a global batch."""
         return self._map(lambda values: values[rank::world_size])
 
     def _map(self, function: Callable[[Any], Any]) -> Batch[Any]:
@@ -119,7 +119,7 @@ def round_rows_for_lstm(rows: int) -> int:
 
 
 def filling_rows_for_lstm(rows: int) -> int:
-    """Return the number of padding rows with which an LSTM is fast on a CPU; their results are to be discarded."""
+    """Return the number of rows to add for an LSTM to be fast on a CPU; their results are to be discarded."""
     return 0 if rows <= _ONE_BLOCK else -rows % 8
 
 
@@ -133,7 +133,7 @@ def length_buckets(lengths: Ints, tokens_per_batch: int, *, seed: Sequence[int],
         max_rows: Maximum number of sequences in a batch.
 
     Returns:
-        For each batch the indices of its sequences; every sequence is in one batch.
+        The indices of the sequences of each batch; every sequence is in exactly one batch.
     """
     rng = np.random.default_rng(list(seed))
     order = rng.permutation(len(lengths))

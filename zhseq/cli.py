@@ -218,7 +218,7 @@ def _prepare_streams() -> None:
 
 
 _DISTRIBUTIONS = {"torchcrf": "pytorch-crf"}
-"""Module -> its package on PyPI, where that has another name."""
+"""Name of a module -> name of its package on PyPI, if it differs."""
 
 
 def _report(error: ZhseqError) -> int:
@@ -228,7 +228,7 @@ def _report(error: ZhseqError) -> int:
 
 
 def _missing_package(error: ModuleNotFoundError) -> ConfigError:
-    """Name the package that an import did not find; a module of zhseq that is missing is a fault, and raised again."""
+    """Return a message that names the missing package; raise the error again if a module of zhseq is missing."""
     module = (error.name or "").partition(".")[0]
     if module in ("", __package__):
         raise error

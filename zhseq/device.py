@@ -45,7 +45,7 @@ _FOLDER = Path(__file__).resolve().parent / "nn"
 _OLDEST_RUNTIME = (1, 17)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8  # names of glibc's mallopt parameters
-_SHAPES_OF_THREAD = 8  # capacity of PyTorch's cache per thread; oneDNN's cache is shared by all threads
+_SHAPES_OF_THREAD = 8  # capacity of PyTorch's cache, which is per thread; oneDNN's cache is shared by all threads
 
 
 def pick_device(name: str) -> torch.device:
@@ -64,7 +64,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = next(kind for kind, count in counts.items() if count)
     if name == "cuda" and "LOCAL_RANK" in os.environ:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"  # torchrun: each process has a GPU of its own
+        name = f"cuda:{os.environ['LOCAL_RANK']}"  # torchrun: one GPU per process
     there = [kind for kind, count in counts.items() if count]
     if name not in there and name not in [f"{kind}:{index}" for kind in there for index in range(counts[kind])]:
         raise ConfigError(
@@ -456,7 +456,7 @@ def address(values: npt.NDArray[Any]) -> int:
         ValueError: The array is not in C order.
     """
     try:
-        # Four times as fast as the way below. NumPy's stubs declare the buffer protocol from Python 3.12 on only.
+        # Four times as fast as `__array_interface__`. NumPy's stubs declare buffers for Python 3.12 and later only.
         return ctypes.addressof(ctypes.c_char.from_buffer(values))  # type: ignore[arg-type]
     except (TypeError, ValueError):  # read-only, empty, or not in C order
         if not values.flags.c_contiguous:

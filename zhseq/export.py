@@ -13,7 +13,7 @@ from zhseq.tagging.graph import PRECISIONS, export
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export a model as the command line asks, and return the exit status."""
+    """Export a model with the options of the command line, and return the exit status."""
     options = _parser().parse_args(arguments)
     export(checkpoint.resolve(options.model), options.output, options.precision)
     size = (options.output / GRAPH_FILE).stat().st_size

@@ -1,6 +1,6 @@
 """Write ONNX graphs without the package `onnx`, and run them with onnxruntime.
 
-The format is Protocol Buffers: fields with a number each, one after the other; see `onnx.proto` of the specification.
+The format is Protocol Buffers: a sequence of numbered fields, defined in `onnx.proto` of the ONNX specification.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ CONTRIBUTED = "com.microsoft"
 FLOAT, BOOL, INT64 = 1, 9, 7
 """ONNX data types, for `Cast`."""
 
-_IR_VERSION = 8  # that of opset 17
+_IR_VERSION = 8  # version of the ONNX file format with opset 17
 _TYPES = {"float32": FLOAT, "int8": 3, "int32": 6, "int64": INT64, "bool": BOOL, "float16": 10}
-_GATES = (0, 3, 1, 2)  # ONNX takes input, output, forget, cell; PyTorch has input, forget, cell, output
-_LARGEST = 100  # of a weight in 8 bits: processors without VNNI add pairs of products in 16, and 127 overflows sooner
+_GATES = (0, 3, 1, 2)  # order of ONNX (input, output, forget, cell) from that of PyTorch (input, forget, cell, output)
+# Maximum of an 8-bit weight: CPUs without VNNI add pairs of products in 16 bits, which overflows more often with 127.
+_LARGEST = 100
 
 
 class Graph:
@@ -50,12 +51,12 @@ class Graph:
         self._count = 0
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
-        """Declare an input; dimensions known only at run time are names."""
+        """Declare an input; the dimensions that are known only at run time are given by name."""
         self._inputs.append(_value_info(name, dtype, shape))
         return name
 
     def output(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
-        """Declare the output of a node, or a constant, as an output of the graph."""
+        """Declare the output of a node, or a constant, to be an output of the graph."""
         self._outputs.append(_value_info(name, dtype, shape))
         return name
 
@@ -99,17 +100,17 @@ class Graph:
         return self.node("Add", product, self.constant(bias))
 
     def lstm(self, source: str, lengths: str, weights: Mapping[str, Floats], *, small: bool) -> str:
-        """Add a bidirectional LSTM layer, which reads each text within its own length; return the name of its output.
+        """Add a bidirectional LSTM layer over padded texts, and return the name of its output.
 
         Args:
-            source: (length, texts, inputs).
-            lengths: (texts,) int32.
-            weights: `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh` as PyTorch has them, those of both directions
-                one after the other, (2, 4 * units, ...).
-            small: Whether weights have 8 bits, and what they are multiplied with likewise.
+            source: Name of the input, (length, texts, inputs).
+            lengths: Name of the lengths of the texts, (texts,) int32.
+            weights: `weight_ih`, `weight_hh`, `bias_ih` and `bias_hh` in PyTorch's layout, stacked over the two
+                directions, (2, 4 * units, ...).
+            small: Whether to quantise weights and inputs to 8 bits.
 
         Returns:
-            (length, 2, texts, units), 0 behind the end of a text.
+            The name of the output, (length, 2, texts, units), which is 0 at padding.
         """
         inputs, states, *biases = (_in_onnx_order(weights[name]) for name in _LSTM_WEIGHTS)
         bias = self.constant(np.concatenate(biases, axis=1))
@@ -192,12 +193,12 @@ class Session:
         """Load a graph.
 
         Args:
-            graph: The file.
-            threads: Processor threads for each run.
-            source: Where it came from, for messages.
+            graph: Serialised ONNX model.
+            threads: CPU threads of a run.
+            source: Path of the graph, for messages.
 
         Raises:
-            CheckpointError: It is damaged, or this onnxruntime cannot run it.
+            CheckpointError: The graph is damaged, or this version of onnxruntime cannot run it.
         """
         self._graph, self._threads, self._source = graph, threads, source
         self._session: InferenceSession | None = self._start()
@@ -231,16 +232,16 @@ class Session:
             ) from error
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Array]:
-        """Compute outputs, given by name, for inputs by name."""
+        """Compute the named outputs for inputs by name."""
         if self._session is None:
             self._session = self._start()
         found: list[Array] = self._session.run(list(outputs), dict(inputs))
         return found
 
     def forget(self) -> None:
-        """Prepare the graph again before the next run: in a forked process, where the threads of this one are not.
+        """Make the next run create the onnxruntime session again; for forked processes, which lack its threads.
 
-        What was prepared is never freed: that would wait for these threads without end.
+        The old session is never freed, because freeing it would wait for these threads forever.
         """
         if self._session is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))

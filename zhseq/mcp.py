@@ -1,6 +1,6 @@
-"""Front door for language models: `zhseq mcp`, a server of the Model Context Protocol on standard input and output.
+"""Command line `zhseq mcp`: a server of the Model Context Protocol (MCP) on standard input and output.
 
-Its tools are functions of the library: write, check, suggest, look up, tag. Needs the SDK of the protocol, extra `mcp`.
+Its tools are functions of the library: write, check, suggest, look up, tag. Needs the MCP SDK (extra `mcp`).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _INSTRUCTIONS = (
 
 
 class Models:
-    """What the tools work with, each loaded when it is first needed."""
+    """Models used by the tools, each loaded on first use."""
 
     def __init__(self, poet: str | None = None, tagger: str | None = None) -> None:
-        """Take directories or Hugging Face repository names; None for what comes with zhseq."""
+        """Set the models: directories or Hugging Face repository names; None for those shipped with zhseq."""
         self._poet, self._tagger = poet, tagger
 
     @cached_property
@@ -45,7 +45,7 @@ class Models:
 
     @cached_property
     def handbook(self) -> Handbook:
-        """Its tables."""
+        """The verse reference of the poem model."""
         return zhseq.Handbook.load(self._poet)
 
     @cached_property
@@ -55,11 +55,11 @@ class Models:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and serve until the client leaves.
+    """Parse the command line and serve until the client disconnects.
 
     Raises:
         InputError: Standard input is closed.
-        OSError: An answer cannot be written.
+        OSError: A response cannot be written.
     """
     parser = argparse.ArgumentParser(
         prog=program("mcp"),
@@ -78,17 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _of_the_system(error: BaseException) -> OSError | None:
-    """Return the error of the operating system in a group of errors, as tasks that run side by side raise them."""
+    """Return the first `OSError` in a nested group of errors, as raised by concurrent tasks, or None."""
     if isinstance(error, OSError):
         return error
     return next(filter(None, map(_of_the_system, getattr(error, "exceptions", ()))), None)
 
 
 def create_server(models: Models) -> MCPServer:
-    """Return the server with its tools.
+    """Create the server with its tools.
 
     Raises:
-        ConfigError: The SDK of the protocol is not installed.
+        ConfigError: The MCP SDK is not installed.
     """
     try:
         from mcp.server.mcpserver import MCPServer
@@ -115,7 +115,7 @@ def create_server(models: Models) -> MCPServer:
 
 
 def _add_poems(server: MCPServer, models: Models) -> None:
-    """Add the tools that write, check and mend poems."""
+    """Add the tools that write and check poems, suggest characters, and write lower lines of couplets."""
 
     @server.tool()
     @_spoken
@@ -178,7 +178,7 @@ def _add_poems(server: MCPServer, models: Models) -> None:
 
 
 def _add_handbook(server: MCPServer, models: Models) -> None:
-    """Add the tools that look things up."""
+    """Add the tools of the verse reference."""
     from zhseq.poetry.lookup import fields_of, find_verse
 
     @server.tool()
@@ -220,14 +220,14 @@ def _poem(poem: Poem) -> dict[str, Any]:
 
 
 def _spoken(tool: F) -> F:
-    """Let what cannot be done be said to the client in one sentence."""
+    """Convert a `ZhseqError` of a tool to a `ToolError` with its message, which the client shows."""
 
     @functools.wraps(tool)
-    def spoken(*arguments: Any, **wishes: Any) -> Any:
+    def spoken(*arguments: Any, **options: Any) -> Any:
         from mcp.server.mcpserver.exceptions import ToolError
 
         try:
-            return tool(*arguments, **wishes)
+            return tool(*arguments, **options)
         except ZhseqError as error:
             raise ToolError(error.message.render(service, "en")) from None
 

@@ -1,8 +1,8 @@
-"""What zhseq says in Chinese: the sentence for each code of a message, with the gaps of the English one."""
+"""Chinese translations of messages, by code, with the same placeholders as the English templates."""
 
 from __future__ import annotations
 
-# The English sentences stand where they are raised; `tests/test_messages.py` holds the two together.
+# The English templates are in the code that raises them; `tests/test_messages.py` checks that none is missing here.
 _POETRY: dict[str, str] = {
     # what a poem, a start, an acrostic or an upper line may hold
     "not_chinese": "诗由汉字写成，而{part}中有 {character}，请删去",

@@ -12,7 +12,7 @@ from zhseq.cli import SettingsParser, add_output, add_run_options, begin_run, pr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train or plot as the command line asks, and return the exit status."""
+    """Run the command given on the command line, and return the exit status."""
     # Waiting OpenMP threads sleep instead of spinning. PyTorch reads the variable when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     options = _parser().parse_args(arguments)

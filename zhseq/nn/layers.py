@@ -144,7 +144,7 @@ class SequenceEmbedding(nn.Module):
 
 
 class LockedDropout(nn.Module):
-    """Dropout whose mask is the same at every position of a sequence.
+    """Dropout with the same mask at every position of a sequence.
 
     Source: Gal and Ghahramani (2016); Merity et al. (2018), section 4.2.
     """

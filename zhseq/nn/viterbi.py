@@ -50,8 +50,8 @@ class Chain:
     Attributes:
         tags: Number of tags.
         transitions: Scores from row to column in nats, minus infinity if forbidden, (tags, tags) float32.
-        start: Scores of the first tag, likewise, (tags,) float32.
-        end: Scores of the last tag, likewise, (tags,) float32.
+        start: Scores of the first tag, minus infinity if forbidden, (tags,) float32.
+        end: Scores of the last tag, minus infinity if forbidden, (tags,) float32.
         spans: Ids of the B, inside, E and S tag of each label, -1 if missing, (labels, 4) int64; needed for arcs only.
         order: Tag of each column, (tags,) int64.
         rows: Range of the columns whose outgoing transitions are in the dense table.

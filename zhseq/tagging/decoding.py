@@ -465,7 +465,7 @@ class _Decoder:
             pairs.append((first[0], over[0], total))
         found = [np.stack(column) for column in zip(*((w, n) for w, n, _ in pairs), strict=True)]
         sums = np.stack([total for _, _, total in pairs], axis=1)
-        # The better one of the first two is the result for one reading, and must come first here, too.
+        # The better one of the first two is the result if nbest is 1, and must also come first here.
         first_row = (sums[:, 1] > sums[:, 0]).astype(np.int64)
         sums[np.arange(len(sums)), first_row] = sums.max(1)
         begins = np.cumsum(batch.lengths) - batch.lengths

@@ -150,8 +150,8 @@ class LabelChoice:
     mapping: Mapping[str, str] = field(default_factory=dict)
     """New names of labels (part-of-speech tags and entity labels), applied to both sides."""
     patterns: Sequence[str] = ()
-    """Entity labels to evaluate, before `mapping`, with the wildcards `*` and `?`; empty: all. Applied to the tagger's
-    labels, too, unless none of them matches: then all of them are evaluated."""
+    """Entity labels to evaluate, before `mapping`, with the wildcards `*` and `?`; empty: all. Also applied to the
+    labels of the tagger, unless none of them matches; then all of its labels are evaluated."""
 
     def renamed(self, spans: Iterable[Span]) -> list[Span]:
         """Return the spans with renamed labels."""

@@ -105,10 +105,7 @@ class Columns:
         here = slice(self._bounds[number], self._bounds[number + 1])
         begins, stops, tails = self._json[0][here], self._json[1][here], self._json[2][here]
         return ", ".join(
-            [
-                f'{{"text": "{text[start:end]}{tail}'
-                for start, end, tail in zip(begins, stops, tails, strict=True)
-            ]
+            [f'{{"text": "{text[start:end]}{tail}' for start, end, tail in zip(begins, stops, tails, strict=True)]
         )
 
     def objects(self, number: int, text: str) -> tuple[Any, ...]:
@@ -513,7 +510,7 @@ def _without_separators(encoded: str) -> str:
 def _json_spans(document: Document, name: str, offset: int, *, plain: bool = False) -> str:
     """Encode the `words` or `entities` of a part that begins at `offset`, comma-separated, without brackets.
 
-    `plain` tells that the offset is 0 and that no character of the text needs an escape; that is faster.
+    `plain` means that the offset is 0 and that no character of the text needs an escape, which is faster.
     """
     columns, number = _columns_of(document, name)
     if columns is not None and plain:

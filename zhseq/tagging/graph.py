@@ -32,7 +32,7 @@ from zhseq.text.normalize import CodePoints
 
 PRECISIONS = ("int8", "float32")
 """Precision of the LSTM of a graph: 8-bit weights, or float32 as in PyTorch."""
-_WORD_WEIGHT = 2  # assumed upper bound of the weight of a word set; the four sets of a character add up to 4
+_WORD_WEIGHT = 2  # assumed maximum of the sum of the weights of a word set; the four sets of a character sum to 4
 _PARTS = ("transitions", "start_transitions", "end_transitions")
 
 
@@ -40,7 +40,7 @@ class OnnxNetwork:
     """Compute emission scores with onnxruntime, see `zhseq.tagging.decoding.Network`."""
 
     def __init__(self, session: Session, features: TaggerFeatures, heads: Mapping[str, tuple[str, ...]]) -> None:
-        """Wrap a session of a graph built by `network_graph`, its features, and the tags of its heads."""
+        """Create from a session of a graph built by `network_graph`, its features, and the tags of its heads."""
         self.features, self.heads = features, heads
         self._session = session
         self.chains = {}
@@ -88,7 +88,7 @@ def _inputs(features: TaggerFeatures, points: CodePoints, lengths: Ints) -> dict
 
 
 def _smallest_inputs(features: TaggerFeatures) -> dict[str, npt.NDArray[Any]]:
-    """Return the inputs for a text of one character, to read outputs that do not depend on the text."""
+    """Return the inputs for a text of one character, to compute outputs that do not depend on the text."""
     return _inputs(features, np.zeros(1, dtype=np.uint32), np.ones(1, dtype=np.int64))
 
 

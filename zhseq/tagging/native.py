@@ -1,4 +1,4 @@
-"""The tagger's network in compiled loops (`zhseq/nn/encoder.c`): weights of 8 bits, without PyTorch or onnxruntime."""
+"""Compute the tagger's network with C code (`zhseq/nn/encoder.c`) and 8-bit weights, without PyTorch or onnxruntime."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from zhseq.tagging.lexicon import slots_per_set
 from zhseq.text.normalize import CodePoints
 
 _BLOCK, _LANES = 64, 16  # as in products.h
-_LINE = 64  # bytes of the cache
-_LARGEST = 127  # of a weight, and of two side by side that are added
-_WORTH_A_THREAD = 16  # texts
+_LINE = 64  # bytes of a cache line
+_LARGEST = 127  # maximum absolute value of a quantised weight, and of the sum of two adjacent ones; see products.h
+_WORTH_A_THREAD = 16  # minimum number of texts per thread
 
 
 class NativeNetwork:
-    """Scores tags with compiled loops, see `zhseq.tagging.decoding.Network`.
+    """Compute emission scores with C code, see `zhseq.tagging.decoding.Network`.
 
-    What a text scores does not depend on those that are read with it.
+    The scores of a text do not depend on the other texts of a batch.
     """
 
     def __init__(
@@ -45,21 +45,21 @@ class NativeNetwork:
         threads: int = 1,
         level: int | None = None,
     ) -> None:
-        """Lay out the weights of a checkpoint.
+        """Quantise the weights of a checkpoint and arrange them for the C code.
 
         Args:
-            weights: By their names in a checkpoint, in any float type.
-            features: What is read.
-            settings: The shape.
-            threads: Processor threads.
-            level: Number of the instructions, in the order of the C code; by default the best of this processor.
+            weights: Weights by their names in a checkpoint, in any floating-point type.
+            features: Vocabularies of the tagger.
+            settings: Configuration of the tagger.
+            threads: CPU threads.
+            level: Index of the instruction set in `LEVELS`; by default the best of this CPU, see `instructions`.
         """
         loops = library()
         assert loops is not None, "the loops are not compiled"
         self.features, self.heads = features, settings.heads
         self._level = LEVELS.index(instructions()) if level is None else level
         self._threads = threads
-        self._parts = weights, settings  # what another process lays out anew
+        self._parts = weights, settings  # for `__reduce__`
         self._network = _laid_out(balanced(weights, settings), settings, self._level)
         self.chains: dict[str, Chain] = {}
         for head, tags in settings.heads.items():
@@ -70,17 +70,17 @@ class NativeNetwork:
         return f"native ({LEVELS[self._level]}) on cpu"
 
     def __reduce__(self) -> tuple[type[NativeNetwork], tuple[object, ...]]:
-        """Return what another process makes a network of."""
+        """Pickle the weights of the checkpoint; the network is created again in the other process."""
         weights, settings = self._parts
         return NativeNetwork, (weights, self.features, settings, self._threads)
 
     @classmethod
     def load(cls, directory: Path, threads: int | None = None) -> NativeNetwork:
-        """Read a checkpoint directory.
+        """Load a checkpoint directory.
 
         Raises:
-            CheckpointError: It is missing, damaged, or no tagger.
-            ConfigError: There are less than 1 threads.
+            CheckpointError: It is missing, damaged, or not that of a tagger.
+            ConfigError: `threads` is less than 1.
         """
         count = wanted_threads(threads)
         settings = read_settings(directory)
@@ -88,7 +88,7 @@ class NativeNetwork:
         return cls(read_weights(directory, settings), features, settings, count)
 
     def emissions(self, points: CodePoints, lengths: Ints, heads: Sequence[str]) -> dict[str, Floats]:
-        """Score the tags of some texts; see `Network.emissions`."""
+        """Compute the emission scores of texts, see `Network.emissions`."""
         rows = self.features.look_up(points, lengths)
         sizes = np.ascontiguousarray(lengths, dtype=np.int64)
         texts, longest = len(sizes), int(sizes.max())
@@ -103,7 +103,7 @@ class NativeNetwork:
         return found
 
     def _run_all(self, jobs: Sequence[Packed]) -> None:
-        """Run jobs at the same time, in threads that end with them: so that a process may fork at any time."""
+        """Run jobs in parallel; their threads end with them, so that the process may fork between calls."""
         missing: list[int] = []
         threads = [threading.Thread(target=lambda job=job: missing.append(self._run(job))) for job in jobs[1:]]
         for thread in threads:
@@ -122,12 +122,12 @@ class NativeNetwork:
 
 
 def _filled(size: int, multiple: int = _BLOCK) -> int:
-    """Return the size, filled up to a multiple."""
+    """Return a size, rounded up to a multiple."""
     return -(-size // multiple) * multiple
 
 
 def _laid_out(weights: Mapping[str, Floats], settings: SequenceTaggerConfig, level: int) -> Packed:
-    """Lay a network out as `network_t`."""
+    """Convert a network to `network_t` of the C code."""
     hidden, read = settings.hidden_size, _filled(weights["lstm.forwards.0.weight_ih_l0"].shape[1])
     state, channels = _filled(hidden), _filled(settings.channels)
     layers = [
@@ -164,7 +164,7 @@ def _laid_out(weights: Mapping[str, Floats], settings: SequenceTaggerConfig, lev
 
 
 def _layer(weights: Mapping[str, Floats], number: int, part: str, hidden: int) -> Iterator[int | npt.NDArray[Any]]:
-    """Yield the two matrices, one for each direction, of a part of a layer."""
+    """Yield the fields of the two matrices, one per direction, of a part (`weight_ih`, `weight_hh`) of a layer."""
     for direction in ("forwards", "backwards"):
         name = f"lstm.{direction}.{number}."
         values = weights[f"{name}{part}_l0"]
@@ -178,12 +178,12 @@ def _layer(weights: Mapping[str, Floats], number: int, part: str, hidden: int) -
 
 
 def _by_units(gates: Floats) -> Floats:
-    """Return rows of gates, (4, units, numbers), as (4 * units, numbers): all gates of some units, then of the next."""
+    """Reorder gates, (4, units, columns), to (4 * units, columns): all gates of `_LANES` units, then the next units."""
     return gates.reshape(4, -1, _LANES, gates.shape[2]).swapaxes(0, 1).reshape(-1, gates.shape[2])
 
 
 def _of_states(values: Floats, hidden: int) -> Floats:
-    """Return weights, (outputs, directions * hidden), for states that are filled up, (outputs, directions * state)."""
+    """Pad weights for the states of each direction: (outputs, directions * hidden) to (outputs, directions * state)."""
     parts = values.reshape(len(values), -1, hidden)
     found = np.zeros((*parts.shape[:2], _filled(hidden)), dtype=np.float32)
     found[:, :, :hidden] = parts
@@ -191,7 +191,7 @@ def _of_states(values: Floats, hidden: int) -> Floats:
 
 
 def _matrix(values: Floats, bias: Floats | None = None) -> Iterator[int | npt.NDArray[Any]]:
-    """Round weights, (outputs, inputs), to 8 bits, row by row; yield them as `matrix_t`, with a bias, (outputs,)."""
+    """Quantise each row of weights, (outputs, inputs), to 8 bits; yield them and a bias, (outputs,), as `matrix_t`."""
     outputs, inputs = _filled(values.shape[0], _LANES), _filled(values.shape[1])
     every, biases = np.zeros((outputs, inputs), dtype=np.float32), np.zeros(outputs, dtype=np.float32)
     every[: values.shape[0], : values.shape[1]] = values
@@ -205,7 +205,7 @@ def _matrix(values: Floats, bias: Floats | None = None) -> Iterator[int | npt.ND
 
 
 def _in_blocks(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """Return weights, (outputs, inputs), in the order of `matrix_t`, in lines of the cache."""
+    """Return weights, (outputs, inputs), in the order of `matrix_t`, aligned to cache lines."""
     whole = len(weights) // _BLOCK * _BLOCK
     parts = [
         rows.reshape(len(rows) // columns, columns, weights.shape[1] // 4, 4).swapaxes(1, 2).ravel()

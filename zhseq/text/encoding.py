@@ -59,7 +59,7 @@ _FREQUENT = frozenset(
     "，。、！？：；（）《》“”"
 )
 """The most frequent characters of modern text, simplified and traditional, and punctuation."""
-_LIKELY = 1.0  # of `_plausibility`: common characters all of them, or nearly all and some of them frequent
+_LIKELY = 1.0  # minimum `_plausibility` of likely text: all characters common, or nearly all common and some frequent
 _EXCERPT = 20  # characters that a note shows
 _LEAST = 0.2  # minimum `_plausibility`: text has 0.7 or more, accented Latin letters decoded as Chinese about 0
 _LINE_END = re.compile(r"\r+\n|\r")
@@ -80,10 +80,10 @@ def decode_lines(
         stream: The lines.
         name: Name of the file in messages.
         encoding: One of `ENCODINGS`.
-        errors: `strict`, or `replace` to read bytes that cannot be decoded as U+FFFD; None for strict where the user
-            has no choice.
-        notify: Called once when the text turns out to be no UTF-8, or is likelier text in another encoding whose bytes
-            happen to be valid UTF-8.
+        errors: `strict`, or `replace` to decode invalid bytes as U+FFFD; None for `strict` where the user cannot
+            choose.
+        notify: Called once if the text is not UTF-8, or is more likely text in another encoding that is valid UTF-8 by
+            chance.
 
     Yields:
         The text of a line and its line end: a line feed, carriage return and line feed, or empty for the last line.
@@ -105,7 +105,7 @@ def decode_text(data: bytes, name: str, notify: Notify | None = None) -> str:
     Byte order marks are removed at the beginning of every line, because files may have been concatenated.
 
     Raises:
-        InputError: As `decode_lines`; or the file is compressed, or a document in a binary format.
+        InputError: As `decode_lines`; or the file is compressed, or has a binary format.
     """
     kind = next((kind for begin, kind in _FORMATS.items() if data.startswith(begin)), "")
     if not kind and _has_zeros(data) and not data.startswith(_UTF16_MARKS):
@@ -277,14 +277,14 @@ def _plausibility(data: bytes, encoding: str) -> float:
 
 
 def _plausibility_of_utf8(data: bytes) -> float:
-    """Return the same for bytes that may be damaged UTF-8."""
+    """Return the same as `_plausibility` for bytes that may be damaged UTF-8."""
     text = [character for character in data.decode("utf-8", "replace") if not character.isascii()]
     found = 0.0
     for character in text:
         if character == "\ufffd":
             found -= 1
         elif ord(character) < _HAN:
-            found += 1.5  # letters with accents, which are no Chinese: more than what they may be in GB18030
+            found += 1.5  # accented letters, which are not Chinese: exceed their plausibility in GB18030
         else:
             found += _is_common(character) + (character in _FREQUENT)
     return found / max(1, len(text))
@@ -314,7 +314,7 @@ def _is_sure(text: str) -> bool:
 
 
 def _doubt(data: bytes, text: str, name: str, errors: str | None) -> Message | None:
-    """Return a note on bytes that are read as UTF-8 and are likelier text in another encoding, as 喜 in GB18030 is."""
+    """Return a note if bytes read as UTF-8 are more likely text in another encoding, such as 喜 in GB18030."""
     if text.isascii() or _is_sure(text):
         return None
     sample = b"".join(_PAIR.findall(data))[:_SAMPLE]

@@ -78,6 +78,9 @@ def test_a_rater_is_read_as_written(tmp_path: Path) -> None:
         {"whole": {"forms": ["五绝"], "mean": [0.0] * 23, "last": [float("nan")] * 23, "least": 0}},
         {"whole": {"forms": None, "mean": [0.0] * 23, "last": [0.0] * 23, "least": 0}},
         {"whole": {"forms": ["五绝"], "mean": [0.0] * 23, "last": [0.0] * 23, "least": "much"}},
+        {"whole": {"forms": ["五绝"], "mean": [0.0] * 23, "last": [0.0] * 23, "least": float("inf")}},
+        {"head": {"bias": float("nan"), "outputs": [1.0] * 8, "surprise": [1.0] * 4, "habits": [1.0] * 10}},
+        {"head": {"bias": 0, "outputs": [1.0] * 8, "surprise": [float("inf")] * 4, "habits": [1.0] * 10}},
     ],
 )
 def test_what_is_no_rater_is_refused(tmp_path: Path, broken: str | dict[str, object]) -> None:

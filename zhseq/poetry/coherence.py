@@ -315,6 +315,33 @@ TAIL = 3
 """Characters behind the cut of a line of five or seven; what stands before them is its head."""
 
 
+def _weights(content: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Floats]:
+    """Return vectors of a JSON object by name.
+
+    Args:
+        content: The object.
+        sizes: Name of each vector -> its length.
+
+    Raises:
+        KeyError: A vector is missing.
+        TypeError: A value is not a number.
+        ValueError: A vector has another length, or a value is not a finite number.
+    """
+    weights = {name: np.array(content[name], dtype=np.float32) for name in sizes}
+    for name, values in weights.items():
+        if values.shape != (sizes[name],) or not np.isfinite(values).all():
+            raise ValueError(name)
+    return weights
+
+
+def _number(value: Any) -> float:
+    """Return a value of a JSON object as a float; raise ValueError if it is not finite."""
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
 @dataclass(frozen=True)
 class Points:
     """A linear guess of the points that a reader gives a line, 0 for broken to 3 for excellent.
@@ -353,14 +380,8 @@ class Points:
             TypeError: Something is no number.
             ValueError: Something is no finite number, or of another model.
         """
-        names = ("outputs", "surprise", "habits")
-        outputs, surprise, habits = (np.array(content[name], dtype=np.float32) for name in names)
-        bias = float(content["bias"])
-        if (outputs.shape, surprise.shape, habits.shape) != ((dim,), (len(SUMMARIES),), (len(HABITS),)):
-            raise ValueError(outputs.shape)
-        if not all(np.isfinite(values).all() for values in (outputs, surprise, habits, bias)):
-            raise ValueError(bias)
-        return cls(outputs, surprise, habits, bias)
+        sizes = {"outputs": dim, "surprise": len(SUMMARIES), "habits": len(HABITS)}
+        return cls(**_weights(content, sizes), bias=_number(content["bias"]))
 
     def fields(self) -> dict[str, Any]:
         """Return the guess as values of JSON."""
@@ -405,13 +426,9 @@ class Wholes:
             TypeError: Something is no number.
             ValueError: Something is no finite number, or of another model.
         """
-        mean, last = (np.array(content[name], dtype=np.float32) for name in ("mean", "last"))
-        forms, least = tuple(map(str, content["forms"])), float(content["least"])
-        if not mean.shape == last.shape == (len(SUMMARIES) + len(HABITS) + dim + 1,):
-            raise ValueError(mean.shape)
-        if not all(np.isfinite(values).all() for values in (mean, last, least)):
-            raise ValueError(least)
-        return cls(forms, mean, last, least)
+        size = len(SUMMARIES) + len(HABITS) + dim + 1
+        weights = _weights(content, {"mean": size, "last": size})
+        return cls(tuple(map(str, content["forms"])), **weights, least=_number(content["least"]))
 
     def fields(self) -> dict[str, Any]:
         """Return the guess as values of JSON."""

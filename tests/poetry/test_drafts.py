@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,29 @@ def test_verse_of_which_nothing_was_rated_has_one_draft(poet: Poet, wishes: dict
 
 def test_a_model_without_ratings_has_one_draft(ruled_poet: Poet) -> None:
     assert ruled_poet.write(form="五绝", drafts=4) == ruled_poet.write(form="五绝", drafts=1)
+
+
+def test_whole_poems_are_rated_only_if_drafts_are_compared(poet: Poet, monkeypatch: pytest.MonkeyPatch) -> None:
+    rated: list[int] = []
+
+    def counted(*parts: Any) -> Any:
+        rated.append(len(parts[0]))
+        return features_of(*parts)
+
+    monkeypatch.setattr("zhseq.poetry.search.features_of", counted)
+    request = Request(form="七绝", drafts=1, sampling=Sampling(seed=7))
+    poems = list(poet.stream(request, 2))
+    poem = [*poet.lines(request, 0)][-1]
+    assert poet.rewrite(poem.lines, 2, num=2, form="七绝")
+    assert rated == []
+    assert poem == poems[0]
+    chosen = poet.write(form="七绝", drafts=3, seed=7)
+    assert rated == [3] * 4  # each line of the three drafts
+    assert chosen in drafts_of(poet, request, 0, 3)
+
+    write = poet._writer.write
+    monkeypatch.setattr(poet._writer, "write", lambda plan, numbers, **_: write(plan, numbers, rate_wholes=True))
+    assert list(poet.stream(request, 2)) == poems
 
 
 def test_drafts_keep_the_rules(poet: Poet) -> None:

@@ -129,15 +129,17 @@ class Writer:
         streams = [number + draft * BETWEEN_DRAFTS for number in numbers for draft in range(drafts)]
         parts = []
         for block in _blocks(plan, streams, most=_ALONE if len(numbers) == 1 else _SIDE_BY_SIDE):
-            part = yield from self._last(plan, block, len(plan.given))
+            part = yield from self._last(plan, block, len(plan.given), rate_wholes=drafts > 1)
             parts.append(part)
         written = Written(*(np.concatenate(field) for field in zip(*parts, strict=True)))
         best = written.worth.reshape(-1, drafts).argmax(axis=1) + np.arange(len(numbers)) * drafts
         return Written(*(field[best] for field in written))
 
-    def _last(self, plan: Plan, numbers: Sequence[int], lines: int) -> Generator[None, None, Written]:
+    def _last(
+        self, plan: Plan, numbers: Sequence[int], lines: int, *, rate_wholes: bool = False
+    ) -> Generator[None, None, Written]:
         """Write so many lines of poems, yield None after each step, and return what `write` yields last."""
-        for written in self.write(plan, numbers):
+        for written in self.write(plan, numbers, rate_wholes=rate_wholes):
             yield None
             lines -= written is not None
             if not lines:
@@ -199,9 +201,18 @@ class Writer:
             lower = self.text(plan, written.poems[0], int(written.patterns[0]), len(plan.given))[len(marks) :]
             yield "".join(line + mark for line, mark in zip(lower, marks, strict=True))
 
-    def write(self, plan: Plan, numbers: Sequence[int]) -> Iterator[Written | None]:
-        """Write poems of these random streams side by side; yield them after each line, None after steps within."""
+    def write(self, plan: Plan, numbers: Sequence[int], *, rate_wholes: bool = False) -> Iterator[Written | None]:
+        """Write poems of these random streams side by side; yield them after each line, None after steps within.
+
+        Args:
+            plan: What to write.
+            numbers: Random streams, one for each poem.
+            rate_wholes: Compute `Written.worth`, which only the choice among drafts needs; it is 0 otherwise.
+        """
         request = plan.request
+        rater = None if plan.tune else self._rater  # no line of a ci was rated
+        if rater is not None and not rate_wholes:
+            rater = replace(rater, whole=None)
         if plan.choice is not None:
             assert plan.prosody is not None, "patterns come from a prosody"
             general = replace(plan.controls, author="", title=plan.tune)  # of a time, but of nobody and about nothing
@@ -221,7 +232,7 @@ class Writer:
                 facing=self.facing if plan.answers else None,
                 critic=self._critic,
                 usage=self._usage,
-                rater=None if plan.tune else self._rater,  # no line of a ci was rated
+                rater=rater,
                 worn=None if plan.tune else self.worn,
             )
             yield from search(self.network, task, request.sampling, request.ranking, numbers)

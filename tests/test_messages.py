@@ -60,6 +60,16 @@ def test_each_code_has_one_sentence_in_each_language() -> None:
             assert gaps(CHINESE[code]) <= gaps(template), f"{place}: {code} shows other values in Chinese"
 
 
+def test_messages_and_help_name_commands_in_one_form() -> None:
+    assert [code for code, template in CHINESE.items() if "python -m zhseq" in template] == []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                for value in (*node.args, *(keyword.value for keyword in node.keywords)):
+                    named = isinstance(value, ast.Constant) and "python -m zhseq" in str(value.value)
+                    assert not named, f"{path}:{value.lineno}: expected `zhseq COMMAND`"
+
+
 def test_a_message_is_said_at_each_door_in_its_way() -> None:
     values = {"what": "{tune} <form>", "form": "七{绝}"}
     message = Message("some_code", "a {what} needs <rhyme=none> or <form={form}>, not <best_of>", values)

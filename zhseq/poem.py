@@ -291,7 +291,7 @@ def _couplet(poet: Poet, options: argparse.Namespace) -> None:
 
 def _list_tunes(poet: Poet, options: argparse.Namespace) -> None:
     if not poet.tunes:
-        raise InputError("no_tunes", "this model comes without tunes; learn them with `python -m zhseq.train prosody`")
+        raise InputError("no_tunes", "this model comes without tunes; learn them with `zhseq train prosody`")
     prosody = poet.reviewing("classical")
     for name in poet.tunes:
         tune = prosody.tunes[name]

@@ -99,7 +99,7 @@ def test_a_killed_build_is_cleared_up(poetry_root: Path) -> None:
 
 
 def test_a_missing_corpus_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"run `python -m zhseq.corpus get chinese-poetry`"):
+    with pytest.raises(CorpusError, match=r"run `zhseq corpus get chinese-poetry`"):
         load_poems(tmp_path)
 
 

@@ -59,7 +59,7 @@ def test_corpora_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_corpus_folder_says_how_to_get_what_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     assert corpus_folder("here", tmp_path) == tmp_path / "here"
-    with pytest.raises(CorpusError, match=r"run `python -m zhseq.corpus get gone`"):
+    with pytest.raises(CorpusError, match=r"run `zhseq corpus get gone`"):
         corpus_folder("gone", tmp_path)
 
 

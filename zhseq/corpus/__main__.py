@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     stats.add_argument("name", metavar="NAME", help=f"a corpus, or {_MERGED} for the merged poetry")
     stats.add_argument("--plot", type=Path, metavar="FILE.png", help="also plot the counts (poetry only)")
     chooser = commands.add_parser("select", help="select the lines a tagger is least certain of, to annotate")
-    chooser.add_argument("inputs", nargs="+", metavar="INPUT", help="what `python -m zhseq.tag` reads")
+    chooser.add_argument("inputs", nargs="+", metavar="INPUT", help="what `zhseq tag` reads")
     chooser.add_argument("--model", metavar="PATH_OR_HUB_NAME", help="the tagger (default: the shipped one)")
     chooser.add_argument("--num", type=int, default=300, metavar="N", help="lines to select (default: 300)")
     chooser.add_argument("--candidates", type=int, default=20_000, metavar="N", help="lines to read (default: 20000)")

@@ -212,7 +212,7 @@ def _files(folder: Path, pattern: str) -> list[Path]:
     if not paths:
         raise CorpusError(
             "corpus_files_missing",
-            "{folder}: expected files {pattern}, found none; run `python -m zhseq.corpus get` again.",
+            "{folder}: expected files {pattern}, found none; run `zhseq corpus get` again.",
             folder=folder,
             pattern=pattern,
         )

@@ -142,7 +142,7 @@ def corpus_folder(name: str, root: Path | str | None = None) -> Path:
     if not folder.is_dir():
         raise CorpusError(
             "corpus_missing",
-            "{folder}: expected the corpus {name} here, found none; run `python -m zhseq.corpus get {name}`.",
+            "{folder}: expected the corpus {name} here, found none; run `zhseq corpus get {name}`.",
             folder=folder,
             name=name,
         )

@@ -132,7 +132,7 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
     if prosody is None and (request.rhyme != "auto" or request.tune or request.rhyme_group or request.rhyme_with):
         raise InputError(
             "no_rules",
-            "this model comes without tones, rhymes and tunes; learn them with `python -m zhseq.train prosody` "
+            "this model comes without tones, rhymes and tunes; learn them with `zhseq train prosody` "
             "or use <rhyme=none> without a tune",
         )
     if prosody is None or request.rhyme == "none":

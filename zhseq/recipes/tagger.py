@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from zhseq.batching import gather_ragged, length_buckets
-from zhseq.cli import SettingsParser, add_run_options
+from zhseq.cli import SettingsParser, add_run_options, program
 from zhseq.config import from_dict, override, to_dict
 from zhseq.device import autocast
 from zhseq.errors import CheckpointError, ConfigError
@@ -365,7 +365,7 @@ def main(options: argparse.Namespace) -> int:
     )
     scores = ", ".join(f"{name} {value:.4f}" for name, value in result.details.items())
     print(f"best: {scores} on dev; model in {options.output / 'best'}")
-    print(f"curves: python -m zhseq.train plot {options.output}", file=sys.stderr)
+    print(f"curves: {program('train')} plot {options.output}", file=sys.stderr)
     return 0
 
 

@@ -359,7 +359,7 @@ def _load(directory: Path) -> Prosody:
     except FileNotFoundError as error:
         raise CheckpointError(
             "no_prosody",
-            "{directory} holds no {file}; learn one with `python -m zhseq.train prosody`",
+            "{directory} holds no {file}; learn one with `zhseq train prosody`",
             directory=directory,
             file=PROSODY_FILE,
         ) from error

@@ -101,6 +101,13 @@ def test_a_table_that_is_no_use_is_refused_by_line(tmp_path: Path, content: str,
         read_labelled(written(tmp_path / "a.csv", content))
 
 
+def test_a_table_that_cannot_be_read_is_refused_with_a_code(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.csv", tmp_path):
+        with pytest.raises(InputError, match="expected a file that can be read") as caught:
+            read_labelled(path)
+        assert caught.value.code == "unreadable_file"
+
+
 def test_some_of_each_label_are_held_out_and_equal_texts_stay_together() -> None:
     texts = tuple(f"文{number // 2}" for number in range(40))
     whole = Labelled(texts, tuple("甲" if number < 30 else "乙" for number in range(40)))

@@ -40,6 +40,12 @@ def test_a_missing_file_is_a_sentence_with_its_name() -> None:
     assert (done.returncode, done.stderr) == (2, b"zhseq: odd\n")
 
 
+def test_a_file_to_read_that_is_missing_is_an_error_with_a_code() -> None:
+    done = run("from zhseq.cli import open_input\nwith open_input('/no/such/file'): pass")
+    expected = b"zhseq: /no/such/file: expected a file that can be read: No such file or directory.\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
 def test_a_bug_stays_a_traceback() -> None:
     done = run("return 1 // 0")
     assert done.returncode == 1

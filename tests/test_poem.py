@@ -8,6 +8,7 @@ import pytest
 
 from zhseq import poem as poem_door
 from zhseq.cli import run_main
+from zhseq.errors import InputError
 from zhseq.poem import main
 
 
@@ -93,6 +94,14 @@ def test_bad_input_is_one_sentence_and_exit_code_2(front_door, tmp_path, monkeyp
     assert (status, output) == (2, "")
     assert message.startswith("zhseq: ")
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--score", "--check", "--suggest", "--continue"])
+def test_a_file_that_cannot_be_read_is_refused_with_a_code(tmp_path, option):
+    for path in (tmp_path / "missing.txt", tmp_path):
+        with pytest.raises(InputError, match="expected a file that can be read") as caught:
+            poem_door.main([option, str(path)])
+        assert caught.value.code == "unreadable_file"
 
 
 def test_bytes_that_are_no_text_are_refused_too(tiny_model_dir):

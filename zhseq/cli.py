@@ -176,16 +176,26 @@ def is_standard_output(name: str | Path) -> bool:
     return str(name) in _OUTPUTS
 
 
+def unreadable_file(name: str | Path, error: OSError) -> InputError:
+    """Return the error for a file given by the user that cannot be opened."""
+    return InputError(
+        "unreadable_file", "{name}: expected a file that can be read: {reason}.", name=name, reason=error.strerror
+    )
+
+
 @contextmanager
 def open_input(name: str | Path) -> Iterator[BinaryIO]:
     """Open a file, or standard input, for reading in binary mode.
 
     Raises:
-        InputError: The name denotes standard input, which is closed.
-        OSError: As `open`.
+        InputError: The file cannot be opened, or the name denotes standard input, which is closed.
     """
     if not is_standard_input(name):
-        with Path(name).open("rb") as stream:
+        try:
+            stream = Path(name).open("rb")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            raise unreadable_file(name, error) from error
+        with stream:
             yield stream
     elif sys.stdin is None:
         raise InputError("closed_input", "expected something to read on standard input, found it closed.")

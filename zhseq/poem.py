@@ -206,7 +206,7 @@ def read_text(path: Path) -> str:
     """Read a file of the user, or standard input, in any encoding that `zhseq.text.encoding` knows.
 
     Raises:
-        InputError: It cannot be decoded.
+        InputError: It cannot be read or decoded.
     """
     with open_input(path) as stream:
         return decode_text(stream.read(), str(path), note)

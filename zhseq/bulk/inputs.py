@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from zhseq.cli import is_standard_input
+from zhseq.cli import is_standard_input, unreadable_file
 from zhseq.errors import InputError, Message
 from zhseq.text.encoding import Notify
 
@@ -329,9 +329,7 @@ def _source(name: str) -> Source:
         if stat.S_ISREG(status.st_mode):  # opening and closing a pipe would end the program that writes to it
             path.open("rb").close()
     except OSError as error:
-        raise InputError(
-            "unreadable_file", "{name}: expected a file that can be read: {reason}.", name=name, reason=error.strerror
-        ) from error
+        raise unreadable_file(name, error) from error
     return Source(name, absolute(name), kind, packing, status.st_size)
 
 

@@ -26,7 +26,7 @@ from zhseq.classifier import (
     pad,
     save,
 )
-from zhseq.cli import SettingsParser, add_run_options, note, program
+from zhseq.cli import SettingsParser, add_run_options, note, program, unreadable_file
 from zhseq.config import override, to_dict
 from zhseq.errors import ConfigError, InputError
 from zhseq.poetry.model import load_model
@@ -138,10 +138,14 @@ def read_labelled(path: Path) -> Labelled:
         path: CSV or TSV file, by its extension; with another extension, detected from the first line.
 
     Raises:
-        InputError: A line is invalid (the message names it), or there are fewer than two labels.
-        OSError: The file cannot be read.
+        InputError: The file cannot be read, a line is invalid (the message names it), or there are fewer than two
+            labels.
     """
-    content = decode_text(path.read_bytes(), str(path), note)
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise unreadable_file(path, error) from error
+    content = decode_text(encoded, str(path), note)
     first = content.partition("\n")[0]
     tabs = path.suffix.lower() == ".tsv" or (path.suffix.lower() != ".csv" and "\t" in first)
     csv.field_size_limit(max(csv.field_size_limit(), len(content)))

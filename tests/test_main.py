@@ -1,4 +1,5 @@
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -53,6 +54,18 @@ def test_each_command_is_the_same_as_its_module(door: str) -> None:
         one.stderr.splitlines()[-1].replace(f"zhseq {door}", f"python -m zhseq.{door}")
         == (other.stderr.splitlines()[-1])
     )
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("door", ["", *DOORS, "train poem", "corpus get"])
+def test_help_that_cannot_be_written_is_an_error(door: str, buffered: bool) -> None:
+    way = [sys.executable, *([] if buffered else ["-u"]), "-m", "zhseq", *door.split(), "--help"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            way, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, timeout=120, check=False
+        )
+    assert (done.returncode, done.stderr) == (2, "zhseq: No space left on device\n")
 
 
 def test_the_command_that_is_installed_is_this_one() -> None:

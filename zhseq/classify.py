@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zhseq.cli import STANDARD_INPUT, add_device, add_threads, note, open_input, program, run_main
+from zhseq.cli import STANDARD_INPUT, Parser, add_device, add_threads, note, open_input, program, run_main
 from zhseq.errors import InputError
 from zhseq.text.encoding import decode_lines
 
@@ -77,7 +77,7 @@ def _score(classifier: Classifier, options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("classify"),
         description="Assign a label to each text; the shipped model predicts the period of a classical poem.",
     )

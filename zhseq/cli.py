@@ -55,7 +55,19 @@ def add_threads(group: argparse._ActionsContainer) -> None:
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: 1)")
 
 
-class SettingsParser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser that raises an error if its help cannot be written; argparse ignores this."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Write the help to a file, by default standard output.
+
+        Raises:
+            OSError: The help cannot be written.
+        """
+        print(self.format_help(), end="", file=file, flush=True)
+
+
+class SettingsParser(Parser):
     """A parser whose help lists the settings for `--set`, with defaults and descriptions."""
 
     def __init__(self, **options: Any) -> None:

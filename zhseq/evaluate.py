@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from zhseq.cli import add_backend, add_device, add_threads, program, run_main
+from zhseq.cli import Parser, add_backend, add_device, add_threads, program, run_main
 from zhseq.corpus.tagging import FORMATS, read_tagged
 from zhseq.errors import InputError, command_line
 from zhseq.tagging.evaluation import LabelChoice, as_text, evaluate, spread, unknown_labels
@@ -48,9 +48,7 @@ def main(arguments: Sequence[str] | None = None, load: Callable[..., Tagger] | N
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program("evaluate"), description="Precision, recall and F1 of a tagger on tagged text."
-    )
+    parser = Parser(prog=program("evaluate"), description="Precision, recall and F1 of a tagger on tagged text.")
     parser.add_argument(
         "--gold", required=True, metavar="FILE_OR_CORPUS", help="a file or a corpus, for example weibo_ner:dev"
     )

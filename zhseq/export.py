@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from zhseq import checkpoint
-from zhseq.cli import add_output, note, program, run_main
+from zhseq.cli import Parser, add_output, note, program, run_main
 from zhseq.errors import Message
 from zhseq.graph import GRAPH_FILE, OPSET
 from zhseq.tagging.graph import PRECISIONS, export
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("export"),
         description="Write a tagger checkpoint with an ONNX graph, for onnxruntime in any language.",
     )

@@ -5,14 +5,13 @@ Its tools are functions of the library: write, check, suggest, look up, tag. Nee
 
 from __future__ import annotations
 
-import argparse
 import functools
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import zhseq
-from zhseq.cli import open_input, program, run_main
+from zhseq.cli import Parser, open_input, program, run_main
 from zhseq.errors import ConfigError, ZhseqError, service
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         InputError: Standard input is closed.
         OSError: A response cannot be written.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("mcp"),
         description="MCP server: tools for poems, verse look-up and tagging, on standard input and output.",
     )

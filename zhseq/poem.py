@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zhseq.cli import add_backend, add_device, add_threads, note, open_input, program, run_main
+from zhseq.cli import Parser, add_backend, add_device, add_threads, note, open_input, program, run_main
 from zhseq.errors import InputError, Message, command_line
 from zhseq.poetry.faults import explain
 from zhseq.poetry.picture import check_picture, marks_of, numbered
@@ -35,7 +35,7 @@ _BLOCK = 256  # poems scored side by side
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("poem"),
         usage="%(prog)s [options]",
         description="Write classical Chinese poems by form, tones and rhyme; check and correct your own.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zhseq.bulk.inputs import discover
 from zhseq.bulk.records import DEFAULT_COLUMN, Reading
 from zhseq.bulk.run import Run, TaggingJob, ended_by_sigterm
-from zhseq.cli import add_backend, is_standard_output, note, program, run_main
+from zhseq.cli import Parser, add_backend, is_standard_output, note, program, run_main
 from zhseq.errors import InputError
 from zhseq.tagging.formats import FORMATS, make_writer
 from zhseq.text.encoding import ENCODINGS
@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace, load: Callable[..., Tagger] | None) -> Run
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("tag"), description="Segment Chinese text into words, with part-of-speech tags and named entities."
     )
     add = parser.add_argument

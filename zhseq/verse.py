@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zhseq.cli import program, run_main
+from zhseq.cli import Parser, program, run_main
 from zhseq.errors import InputError, Message, command_line
 from zhseq.poetry.lookup import CharacterEntry, GroupEntry, Handbook, Place, TuneEntry, fields_of, find_verse
 from zhseq.poetry.prosody.books import BOOK_NAMES, names_tune
@@ -18,7 +18,7 @@ _TASKS = ("group", "tune", "facing", "find")
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("verse"),
         usage="%(prog)s [options] [TEXT]",
         description="Verse reference, learned from verse: tones and rhymes of a character, rhyming words, the patterns "

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from zhseq.cli import add_output, program, run_main
+from zhseq.cli import Parser, add_output, program, run_main
 from zhseq.corpus.fetch import get
 from zhseq.corpus.poetry import POETRY_SOURCES
 from zhseq.corpus.registry import corpora_root, corpus_folder, find_corpora, manifest
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program("corpus"), description="List, download and describe corpora; select lines to annotate."
     )
     parser.add_argument("--root", type=Path, help="directory of the corpora (default: $ZHSEQ_CORPORA or ./corpora)")

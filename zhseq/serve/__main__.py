@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from zhseq.cli import add_backend, program, run_main
+from zhseq.cli import Parser, add_backend, program, run_main
 from zhseq.device import share_heap
 from zhseq.errors import ConfigError, InputError, command_line
 from zhseq.serve.settings import KEY_VARIABLE, Settings
@@ -133,9 +133,7 @@ def _check_extra() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program("serve"), description="HTTP service for tagging and poems, with a web page."
-    )
+    parser = Parser(prog=program("serve"), description="HTTP service for tagging and poems, with a web page.")
     default = Settings()
     where = parser.add_argument_group("where to listen, and for whom")
     where.add_argument(

@@ -27,6 +27,23 @@ def test_the_version_is_said_at_once_and_nothing_heavy_is_loaded() -> None:
     assert done.stdout == f"zhseq {zhseq.__version__}\n0 set()\n"
 
 
+@pytest.mark.parametrize("module", ["argparse", "zhseq.cli", "zhseq.config", "zhseq.poem", "numpy"])
+def test_interruption_during_an_import_is_status_130_without_a_traceback(module: str) -> None:
+    program = f"""
+import sys
+class Interrupter:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupter())
+from zhseq.__main__ import main
+sys.argv = ['zhseq', 'poem', '--help']
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "zhseq: interrupted\n")
+
+
 @pytest.mark.parametrize("option", [["--help"], ["-h"], []])
 def test_help_names_all_commands(option: list[str]) -> None:
     done = run("zhseq", *option)

@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # without importing `typing`, which takes most of the time of `import zhseq`
 if TYPE_CHECKING:
+    from typing import Any
+
     from zhseq.poetry.lookup import Handbook
     from zhseq.poetry.poet import Poet
     from zhseq.poetry.request import Poem, Request

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from importlib import import_module
-from typing import NoReturn
 
-import zhseq
-from zhseq.cli import run_main
-from zhseq.errors import InputError
+TYPE_CHECKING = False  # without importing `typing`: Ctrl-C is handled only once `main` runs
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 DOORS = {
     "poem": ("zhseq.poem", "write classical poems, check and correct your own"),
@@ -28,6 +26,11 @@ DOORS = {
 
 def main() -> NoReturn:
     """Run the command given on the command line, and exit with its status."""
+    try:
+        from zhseq.cli import run_main
+    except KeyboardInterrupt:  # as in `run_main`
+        print("zhseq: interrupted", file=sys.stderr)
+        sys.exit(130)
     door = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if door in DOORS:
         sys.argv = [f"zhseq {door}", *sys.argv[2:]]  # from which `zhseq.cli.program` derives the program name
@@ -37,6 +40,11 @@ def main() -> NoReturn:
 
 def _about(option: str) -> int:
     """Print the version or the list of commands; raise an error for an unknown command."""
+    import difflib
+
+    import zhseq
+    from zhseq.errors import InputError
+
     if option in ("--version", "-V"):
         print(f"zhseq {zhseq.__version__}")
     elif option in ("--help", "-h"):

@@ -4,7 +4,7 @@
 
    The results are those of the numpy code, except for the last digit of sums. Matrix products use AMX tiles in bfloat16, which
    has 8 bits of precision: an input is split into a sum of three bfloat16 numbers, a weight into two, which represent the 11 bits
-   of float16 exactly. The results of a row do not depend on the other rows. */
+   of float16 exactly. Without AMX they use fused multiply-adds in 32 bits. The results of a row do not depend on the other rows. */
 
 #define _DEFAULT_SOURCE /* syscall */
 #include <math.h>
@@ -195,6 +195,92 @@ EXPORT int zhseq_multiply(const float *rows, int64_t count, const uint16_t *weig
     return 0;
 #else
     (void)rows, (void)count, (void)weights, (void)bias, (void)inputs, (void)outputs, (void)found;
+    return 1;
+#endif
+}
+
+/* ---- Matrix products in 32 bits ---- */
+
+#define PANEL 32 /* outputs whose weights lie together: (inputs, PANEL) */
+
+#if HAS_VECTORS
+typedef struct {
+    const float *rows; /* (count, inputs) */
+    int64_t inputs;
+} rows_t;
+
+/* Multiply `count` rows by a panel and add `sums`, (PANEL); write to `found`, (count, PANEL). Few rows fill the registers. */
+__attribute__((target("avx512f"))) INLINE void wide_panel(rows_t given, const int count, const float *panel, const float *sums,
+                                                          float *found) {
+    __m512 acc[12][2];
+#pragma GCC unroll 12
+    for (int r = 0; r < count; r++) acc[r][0] = _mm512_loadu_ps(sums), acc[r][1] = _mm512_loadu_ps(sums + 16);
+    for (int64_t k = 0; k < given.inputs; k++, panel += PANEL) {
+        const __m512 low = _mm512_loadu_ps(panel), high = _mm512_loadu_ps(panel + 16);
+#pragma GCC unroll 12
+        for (int r = 0; r < count; r++) {
+            const __m512 value = _mm512_set1_ps(given.rows[r * given.inputs + k]);
+            acc[r][0] = _mm512_fmadd_ps(value, low, acc[r][0]), acc[r][1] = _mm512_fmadd_ps(value, high, acc[r][1]);
+        }
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < count; r++)
+        _mm512_storeu_ps(found + r * PANEL, acc[r][0]), _mm512_storeu_ps(found + r * PANEL + 16, acc[r][1]);
+}
+
+__attribute__((target("avx2,fma"))) INLINE void narrow_panel(rows_t given, const int count, const float *panel, const float *sums,
+                                                             float *found) {
+    __m256 acc[3][4];
+#pragma GCC unroll 3
+    for (int r = 0; r < count; r++)
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; c++) acc[r][c] = _mm256_loadu_ps(sums + 8 * c);
+    for (int64_t k = 0; k < given.inputs; k++, panel += PANEL)
+#pragma GCC unroll 3
+        for (int r = 0; r < count; r++) {
+            const __m256 value = _mm256_set1_ps(given.rows[r * given.inputs + k]);
+#pragma GCC unroll 4
+            for (int c = 0; c < 4; c++) acc[r][c] = _mm256_fmadd_ps(value, _mm256_loadu_ps(panel + 8 * c), acc[r][c]);
+        }
+#pragma GCC unroll 3
+    for (int r = 0; r < count; r++)
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; c++) _mm256_storeu_ps(found + r * PANEL + 8 * c, acc[r][c]);
+}
+
+__attribute__((target("avx512f"))) static void wide_rows(rows_t given, int64_t count, const float *panel, const float *sums,
+                                                         float *found) {
+    for (; count >= 12; count -= 12, given.rows += 12 * given.inputs, found += 12 * PANEL) wide_panel(given, 12, panel, sums, found);
+    for (; count >= 4; count -= 4, given.rows += 4 * given.inputs, found += 4 * PANEL) wide_panel(given, 4, panel, sums, found);
+    for (; count > 0; count--, given.rows += given.inputs, found += PANEL) wide_panel(given, 1, panel, sums, found);
+}
+
+__attribute__((target("avx2,fma"))) static void narrow_rows(rows_t given, int64_t count, const float *panel, const float *sums,
+                                                            float *found) {
+    for (; count >= 3; count -= 3, given.rows += 3 * given.inputs, found += 3 * PANEL) narrow_panel(given, 3, panel, sums, found);
+    for (; count > 0; count--, given.rows += given.inputs, found += PANEL) narrow_panel(given, 1, panel, sums, found);
+}
+#endif
+
+/* Write the products of rows, (count, inputs), and weights, (panels, inputs, PANEL), plus bias, (outputs) or NULL, to found,
+   (count, outputs). wide: use AVX-512, not AVX2 and FMA, one of which the CPU must have. Return 0, or 1 if there is not enough
+   memory. */
+EXPORT int zhseq_multiply_panels(const float *rows, int64_t count, const float *panels, const float *bias, int64_t inputs,
+                                 int64_t outputs, int64_t wide, float *found) {
+#if HAS_VECTORS
+    float *part = malloc(sizeof(float) * (count ? count : 1) * PANEL);
+    if (part == NULL) return 1;
+    for (int64_t column = 0; column < outputs; column += PANEL, panels += inputs * PANEL) {
+        const int64_t width = outputs - column < PANEL ? outputs - column : PANEL;
+        float sums[PANEL] = {0};
+        if (bias != NULL) memcpy(sums, bias + column, sizeof(float) * width);
+        (wide ? wide_rows : narrow_rows)((rows_t){rows, inputs}, count, panels, sums, part);
+        for (int64_t r = 0; r < count; r++) memcpy(found + r * outputs + column, part + r * PANEL, sizeof(float) * width);
+    }
+    free(part);
+    return 0;
+#else
+    (void)rows, (void)count, (void)panels, (void)bias, (void)inputs, (void)outputs, (void)wide, (void)found;
     return 1;
 #endif
 }

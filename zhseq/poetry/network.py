@@ -33,7 +33,8 @@ HEAD_SIZE = 64
 
 _ROWS = 16  # of scores at a time: half a megabyte, which stays in the cache of a core
 _POSITIONS = 4096  # of whole sequences that are read at a time
-_TILE_COLUMNS, _TILE_INPUTS = 32, 32  # as in poem.c
+_TILE_COLUMNS, _TILE_INPUTS, _PANEL = 32, 32, 32  # as in poem.c
+_TILES = len(LEVELS) - 1  # the level of AMX
 _ROOM = 16  # positions that attention may remember before its memory is copied into a larger one
 
 
@@ -182,39 +183,58 @@ def _argument(value: int | Array | None) -> ctypes.c_int64 | ctypes.c_void_p:
 
 
 @lru_cache(maxsize=1)
-def _amx_library() -> ctypes.CDLL | None:
-    """Return the compiled loops if this processor has AMX and it is enabled, else None."""
-    loops = library() if instructions() == LEVELS[-1] else None
-    return loops if loops is not None and loops.zhseq_has_tiles() else None
+def _best_level() -> int:
+    """Return the fastest way of products: the index in `LEVELS` of the instructions used, 0 for numpy."""
+    loops = library()
+    if loops is None:
+        return 0
+    level = LEVELS.index(instructions())
+    return level if level < _TILES or loops.zhseq_has_tiles() else _TILES - 1
 
 
 class _Matrix:
-    """Weights, (outputs, inputs), with which rows are multiplied in 32 bits: by tiles in `poem.c`, or by numpy."""
+    """Weights, (outputs, inputs), for products in 32 bits: AMX tiles or fused multiply-adds in `poem.c`, or numpy."""
 
-    def __init__(self, weights: Floats, bias: Floats | None = None) -> None:
-        """Lay out weights; bias: what is added, (outputs,)."""
+    def __init__(self, weights: Floats, bias: Floats | None = None, level: int | None = None) -> None:
+        """Lay out weights.
+
+        Args:
+            weights: (outputs, inputs).
+            bias: Added to the products, (outputs,).
+            level: See `_best_level`, the default.
+        """
         self._outputs, self._inputs = weights.shape
         self._bias = bias
+        self._level = _best_level() if level is None else level
         self._weights: Any = weights
-        loops = _amx_library()
-        if loops is not None:
+        loops = library()
+        if self._level == _TILES and loops is not None:
             tiles = -(-self._outputs // _TILE_COLUMNS) * -(-self._inputs // _TILE_INPUTS)
             self._weights = np.empty(2 * tiles * _TILE_COLUMNS * _TILE_INPUTS, dtype=np.uint16)
             given = np.ascontiguousarray(weights, dtype=np.float32)
             loops.zhseq_lay_out(*map(_argument, (given, *given.shape, self._weights)))
+        elif self._level:
+            panels = -(-self._outputs // _PANEL)
+            padded = np.zeros((panels * _PANEL, self._inputs), dtype=np.float32)
+            padded[: self._outputs] = weights
+            self._weights = np.ascontiguousarray(padded.reshape(panels, _PANEL, self._inputs).swapaxes(1, 2))
 
     def __call__(self, rows: Floats) -> Floats:
         """Return the products of (rows, inputs), (rows, outputs)."""
-        loops = _amx_library()
-        if loops is None:
+        loops = library()
+        if not self._level or loops is None:
             products: Floats = rows @ self._weights.T
             if self._bias is not None:
                 products += self._bias
             return products
         found = np.empty((len(rows), self._outputs), dtype=np.float32)
         given = np.ascontiguousarray(rows)
-        arguments = (given, len(given), self._weights, self._bias, self._inputs, self._outputs, found)
-        if loops.zhseq_multiply(*map(_argument, arguments)):
+        arguments = (given, len(given), self._weights, self._bias, self._inputs, self._outputs)
+        if self._level == _TILES:
+            failed = loops.zhseq_multiply(*map(_argument, (*arguments, found)))
+        else:
+            failed = loops.zhseq_multiply_panels(*map(_argument, (*arguments, int(self._level > 1), found)))
+        if failed:
             raise MemoryError("no memory for the network")
         return found
 

@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--old", nargs="*", default=[], metavar="FIELD=VALUE", help="fields of Ranking, one setting")
     parser.add_argument("--new", nargs="*", default=[], metavar="FIELD=VALUE", help="the other (default: defaults)")
+    parser.add_argument("--drafts", type=int, metavar="N", default=1, help="drafts of each poem (default: 1)")
     parser.add_argument("--free", action="store_true", help="write without a start")
     parser.add_argument("--old-without-sense", action="store_true", help="the old setting knows no table of sense")
     parser.add_argument("--answers", default="", help="A, B or = for each pair, in order")
@@ -84,7 +85,7 @@ def written(options: argparse.Namespace) -> list[Pair]:
         start = "" if options.free else STARTS[number % len(STARTS)]
         sampling = Sampling(seed=options.seed + number)
         poems = [
-            next(writer.stream(Request(start=start, form=options.form, ranking=ranking, sampling=sampling), 1)).lines
+            next(writer.stream(_request(options, ranking, sampling, start), 1)).lines
             for writer, ranking in zip((plain, poet), rankings.values(), strict=True)
         ]
         result.append(Pair((poems[0], poems[1]), ("old", "new")))
@@ -95,9 +96,13 @@ def against_people(options: argparse.Namespace) -> list[Pair]:
     """Return poems of the new setting without a start, each beside a dev poem by a minor poet."""
     people, ranking = by_minor_poets(load_poems(), options.form), override(Ranking(), options.new)
     drawn = np.random.default_rng([options.seed, 2]).choice(len(people), options.num, replace=False).tolist()
-    request = Request(form=options.form, ranking=ranking, sampling=Sampling(seed=options.seed))
+    request = _request(options, ranking, Sampling(seed=options.seed))
     own = Poet.load(options.model).stream(request, options.num)
     return [Pair((people[row], poem.lines), ("minor poet", "new")) for row, poem in zip(drawn, own, strict=True)]
+
+
+def _request(options: argparse.Namespace, ranking: Ranking, sampling: Sampling, start: str = "") -> Request:
+    return Request(start=start, form=options.form, ranking=ranking, sampling=sampling, drafts=options.drafts)
 
 
 def by_minor_poets(poems: Any, form: str) -> list[Lines]:

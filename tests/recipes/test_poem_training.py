@@ -237,7 +237,7 @@ def test_missing_corpora_are_named_with_the_command_that_gets_them(
     monkeypatch.setenv("ZHSEQ_CORPORA", str(tmp_path / "none"))
     status, _, messages = front_door(tmp_path / "run")
     assert status == 2
-    assert "zhseq.corpus get" in sentence(messages)
+    assert "zhseq corpus get" in sentence(messages)
 
 
 def test_a_broken_record_is_named_by_file(front_door: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,7 @@ def test_both_poems_have_the_start_that_is_due_or_none(tiny_model_dir: Path, fre
         "old": ["best_of=2"],
         "new": ["best_of=3"],
         "old_without_sense": False,
+        "drafts": 1,
     }
     pairs = written(argparse.Namespace(model=str(tiny_model_dir), free=free, **wishes))
     for side in (0, 1):

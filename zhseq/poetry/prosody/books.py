@@ -1,6 +1,6 @@
 """Names of rhyme groups and tunes in the standard reference books. Imports nothing of the project.
 
-A group is told by a few well-known words; who else belongs to it was learned from verse.
+A group is identified by a few well-known words; its other members are learned from verse.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 CLASSICAL, LYRIC, MODERN = "classical", "ci", "modern"
-"""Reference books: the 106 groups of regulated verse (平水韵), the 19 of ci (词林正韵), the 16 of today (中华通韵)."""
+"""Reference books: 106 groups of regulated verse (平水韵), 19 of ci (词林正韵), 16 of modern Chinese (中华通韵)."""
 BOOK_NAMES = {CLASSICAL: "平水韵", LYRIC: "词林正韵", MODERN: "中华通韵"}
 
 _LEVEL = {
@@ -38,7 +38,7 @@ _LYRIC_OBLIQUE = {
     "第十七部入声": "色客碧息", "第十八部入声": "月雪绝别", "第十九部入声": "榻杂插塔",
     "第十七部入声 (缉)": "揖隰汲絷", "第十八部入声 (叶)": "捷蹑鬣镊",
 }  # fmt: skip
-"""The nineteen groups of ci, each with its level and its oblique side; the last five are entering tones."""
+"""The oblique groups of ci. Parts 1 to 14 have a level group as well; parts 15 to 19 are entering tones."""
 OBLIQUE_GROUPS = {
     "上声一董、二肿": "孔总陇冢勇捧恐踊", "上声三讲、二十二养": "养像往想响", "上声四纸、五尾": "纸水子死耳鬼尾苇",
     "上声六语": "语旅女举渚", "上声七麌": "雨舞古土虎", "上声八荠": "礼米底洗启", "上声九蟹、十贿": "海改采彩待",
@@ -58,22 +58,22 @@ OBLIQUE_GROUPS = {
     "入声十药": "药薄略作落", "入声十一陌、十二锡": "陌石客白泽壁历击笛", "入声十三职": "职国德食力",
     "入声十四缉": "辑立集急湿", "入声十五合": "合塔答杂纳", "入声十六叶": "叶帖贴接牒", "入声十七洽": "洽狭峡法甲",
 }  # fmt: skip
-"""The oblique groups of regulated verse -> words that identify each; two groups that poets mix are one entry.
+"""Oblique group of regulated verse -> words that identify it; two groups that poets mix are one entry.
 
-Five have too few words to be told: 上声二十八琰, 上声二十九豏, 去声二十七沁, 去声二十八勘, 去声三十陷.
+Five have too few words to be identified: 上声二十八琰, 上声二十九豏, 去声二十七沁, 去声二十八勘, 去声三十陷.
 """
 _MODERN = "啊喔鹅衣乌迂哀欸熬欧安恩昂英雍儿"
 _NUMERALS = ("一", "二", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二", "十三", "十四", "十五", "十六")
 _NEIGHBOURS = ("东冬", "江阳", "支微齐", "鱼虞", "佳灰", "真文元寒删先", "萧肴豪", "佳麻", "庚青蒸", "覃盐咸")
-"""Groups whose words may rhyme in a first line with those of another (首句邻韵), by the last character of the name."""
+"""Neighbouring groups, which a first line may use (首句邻韵), by the last character of their names."""
 _ENTERING = "入声"
 
 
 def named(groups: Sequence[tuple[str, str]], book: str) -> tuple[str, ...]:
-    """Return the names of rhyme groups in a book, empty where no group of the book has these words.
+    """Return the names of rhyme groups in a book, empty for groups that are not in the book.
 
     Args:
-        groups: Of each its name in this project and all its characters.
+        groups: Name in this project and all characters of each group.
         book: One of `BOOK_NAMES`.
     """
     if book == MODERN:
@@ -83,7 +83,7 @@ def named(groups: Sequence[tuple[str, str]], book: str) -> tuple[str, ...]:
 
 
 def _best(characters: frozenset[str], listed: Mapping[str, str]) -> str:
-    """Return the name most of whose words are in a group; at least half of them have to be."""
+    """Return the name with the largest share of its words among `characters`, empty if that is less than half."""
     shares = {name: len(characters.intersection(words)) / len(words) for name, words in listed.items()}
     best = max(shares, key=lambda name: shares[name])
     return best if shares[best] >= 0.5 else ""
@@ -95,13 +95,13 @@ def _modern(name: str) -> str:
 
 
 def entering(name: str) -> bool:
-    """Tell whether a group, by its name in the book, holds words of the entering tone (入声)."""
+    """Return whether a group, given by its name in the book, has the entering tone (入声)."""
     return _ENTERING in name
 
 
 @lru_cache(maxsize=1024)
 def neighbours(one: str, other: str) -> bool:
-    """Tell whether two level groups of regulated verse, by their names in the book, are neighbours (邻韵)."""
+    """Return whether two level groups of regulated verse, given by their names in the book, are neighbours (邻韵)."""
     return bool(one and other) and any(one[-1] in each and other[-1] in each for each in _NEIGHBOURS)
 
 
@@ -296,8 +296,8 @@ _SAME = """
 扑蝴蝶 扑蝴蝶近
 西河 西湖
 """
-"""One tune a row: the usual name, then its other names; a name of two tunes belongs to the tune with more poems."""
-_AS_FOLDED = str.maketrans("爇殢翦", "𦶟𣨼剪")  # characters of names that `normalize` writes another way
+"""One tune per row: the usual name, then its other names; a name of two tunes belongs to the tune with more poems."""
+_AS_FOLDED = str.maketrans("爇殢翦", "𦶟𣨼剪")  # characters of names that `normalize` replaces
 _LISTED = {name: row.split()[0] for row in _SAME.strip().split("\n") for name in row.split()}
 _STANDARD = {name.translate(_AS_FOLDED): standard for name, standard in _LISTED.items()}
 
@@ -345,7 +345,7 @@ _SONG_SHAPES = {
     (7, 5, 5, 5, 7): "清江引",
     (3, 3, 7, 7, 3, 3, 3): "四块玉",
 }
-"""Line lengths of songs with fixed lines -> the tune."""
+"""Line lengths of songs with fixed lengths -> tune."""
 _NO_TUNES = frozenset(
     [
         "一七令",
@@ -394,19 +394,19 @@ _NO_TUNES = frozenset(
         "降仙台",
     ]
 )
-"""Names in the tune field of the corpora that are no tunes: ceremonies, dances, ballads, titles."""
+"""Names in the tune field of the corpora that are not tunes: ceremonies, dances, ballads, titles."""
 _NOT_SUNG = re.compile(r"竹枝|竹枝词|柳枝词|舞马词|[景咏首阙阕词歌辞]$|^杂|[一二三四五六七八九十]+首")
 _ORDINAL = re.compile(r"(?:其|之)?(?<!第)[一二三四五六七八九十]+[首阙阕咏]?$")
-_OWN = "慢令引近子序犯遍影"  # a name that ends so is a tune of its own, though it begins with another
+_OWN = "慢令引近子序犯遍影"  # a name with such an ending is a separate tune, even if it begins with the name of another
 _SHORTEST_HEAD, _SHORTEST_TOPIC = 3, 1
 
 
 @lru_cache(maxsize=8192)
 def standard_name(name: str) -> str:
-    """Return the usual name of a tune, empty if it is none.
+    """Return the usual name of a tune, or an empty string if the name is not that of a tune.
 
     Args:
-        name: A normalised name, which a topic or a number may follow (望江南啜茶十咏).
+        name: A normalised name, optionally followed by a topic or a number (望江南啜茶十咏).
     """
     if name in _STANDARD:
         return _STANDARD[name]
@@ -422,7 +422,7 @@ def standard_name(name: str) -> str:
 
 
 def song_of(lengths: tuple[int, ...]) -> str:
-    """Return the tune of songs (曲) whose lines have so many characters, empty if there is none."""
+    """Return the tune of songs (曲) with these line lengths, or an empty string."""
     return _SONG_SHAPES.get(lengths, "")
 
 
@@ -432,5 +432,5 @@ def other_names(name: str) -> tuple[str, ...]:
 
 
 def names_tune(name: str) -> bool:
-    """Tell whether a normalised text is the name of a tune or song and unlikely to be anything else."""
+    """Return whether a normalised text is the name of a tune or song and unlikely to be anything else."""
     return (len(name) >= _SHORTEST_HEAD and name in _STANDARD) or name in SONGS

@@ -1,6 +1,6 @@
 """Learn prosody from poems: tones, then rhymes, then tunes.
 
-Modern readings, from pypinyin, are the fallback where verse says too little, and the rhymes of today.
+Modern readings, from pypinyin, are the fallback if verse has too little evidence, and define the modern rhymes.
 """
 
 from __future__ import annotations
@@ -33,32 +33,36 @@ Booleans = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.int64]
 
 _CLASSES = (Tone.LEVEL, Tone.OBLIQUE, Tone.EITHER)
-_SURE = 0.9  # a character is level or oblique when its probability is higher; else it counts as either
-_AMPLE, _SURE_AMPLE = 200, 0.5  # with so much evidence from verse the likelier class is taken
-_NOT_INSIDE = 0.04  # a character with a smaller share of level uses inside of lines is level at their ends only
-_CERTAIN = 0.99  # so sure must be the tone of a rhyme word a writer can rely on
+_SURE = 0.9  # least probability of the class level or oblique; below it the class is "either"
+_AMPLE, _SURE_AMPLE = 200, 0.5  # with this much evidence from verse, the second number replaces `_SURE`
+_NOT_INSIDE = 0.04  # a character with a smaller share of level uses inside lines is level at their ends only
+_CERTAIN = 0.99  # least probability of the tone of a certain rhyme word
 _MIN_EVIDENCE = 3  # a character with less evidence from verse is marked as known from its modern reading
-_MIN_USES = 3  # rarer characters are left out, they are mostly slips and private notations
+_MIN_USES = 3  # rarer characters are left out, as they are mostly slips and private notations
 _FALLBACK_SHARE = 0.8  # share of a modern final's words in one group from which others with this final join it
-_SURE_FALLBACK = 0.95  # share from which they may do so as certain members, if their tone and regulated group are sure
+_SURE_FALLBACK = 0.95  # share from which they may join as certain members, if their tone and regulated group are sure
 
-_TODAY = {"3": 2.0, "4": -1.0}  # today's tone -> odds of an old rising tone, as logarithms
-_FEWEST_TO_PART = 12  # words of a group whose rising and departing tones are parted
-_LEAST_MET, _MET_FOR_BOTH, _BOTH = 5, 20, 0.3  # meetings that tell a tone, that tell two, and least share of each
+_TODAY = {"3": 2.0, "4": -1.0}  # modern tone -> log odds of an old rising tone
+_FEWEST_TO_PART = 12  # fewest words of a group whose rising and departing tones are separated
+_LEAST_MET, _MET_FOR_BOTH, _BOTH = 5, 20, 0.3  # least co-occurrences for one tone and for two, least share of each
 
 LEVEL_CLUSTERS = rhymes.ClusterSettings(min_count=60, merge_above=6.5, split_below=0.15, smallest=400)
-"""For level rhymes of regulated verse: about thirty groups, whose words co-occur far above chance."""
+"""Settings for level rhymes of regulated verse: about thirty groups, whose words co-occur far above chance."""
 LYRIC_CLUSTERS = rhymes.ClusterSettings(min_count=40, merge_above=2.5, split_below=0.15, smallest=400)
-"""For ci, which mixes neighbouring groups, and in oblique rhymes rising and departing tones: fewer groups."""
+"""Settings for ci and for oblique rhymes, which mix neighbouring groups and oblique tones: fewer groups."""
 
 
 @dataclass(frozen=True)
 class LearnedTones:
-    """Tones of the characters of a table: model, strict counts, class probabilities (characters, 3).
+    """Learned tones of the characters of a table.
 
-    `rhyming` are characters that rhyme on a level tone again and again, whatever their tone elsewhere, (characters,);
-    `only_at_ends` are those of them that are level nowhere else; `words` are words in which a character has another
-    tone than elsewhere, see `tones.words_with_other_tone`.
+    Attributes:
+        model: Result of `tones.fit`.
+        counts: Strict counts, see `tones.count`.
+        probabilities: Probabilities of the classes level, oblique and either, (characters, 3).
+        rhyming: Characters that repeatedly rhyme on a level tone although they are oblique elsewhere, (characters,).
+        only_at_ends: Characters that are hardly ever level inside lines, (characters,).
+        words: Words in which a character has another tone than elsewhere, see `tones.words_with_other_tone`.
     """
 
     model: tones.ToneModel
@@ -76,7 +80,7 @@ class LearnedTones:
 
 @dataclass(frozen=True)
 class LearnedProsody:
-    """The learned prosody and the intermediate estimates that tables and plots show."""
+    """The learned prosody and intermediate estimates for tables and plots."""
 
     prosody: Prosody
     tones: LearnedTones
@@ -90,7 +94,7 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
 
     Args:
         table: Poems of all forms.
-        stanzas: Stanza ends of ci for which they are known.
+        stanzas: Stanza ends of ci, where known.
 
     Raises:
         CorpusError: There is no regulated verse among the poems, or too few of them rhyme.
@@ -135,7 +139,7 @@ def learn(table: VerseTable, stanzas: tunes.Stanzas) -> LearnedProsody:
 
 
 def learn_tones(table: VerseTable, modern: Readings) -> LearnedTones:
-    """Learn the tones: expectation-maximisation, strict counts, and the class of each character."""
+    """Learn tones by expectation-maximisation and strict counts, and estimate the class of each character."""
     verse = table.regulated()
     model = tones.fit(verse, len(table.characters))
     counts = tones.count(verse, model.level)
@@ -157,16 +161,16 @@ def learn_tones(table: VerseTable, modern: Readings) -> LearnedTones:
 
 
 def _with_second_readings(found: rhymes.Rhymes, segments: Ids, both: Booleans) -> rhymes.Rhymes:
-    """Give characters of both tones their readings in ci that only the company of certain words tells (思, 听)."""
-    few = np.zeros(len(both), dtype=np.int64)  # a character that is known to have both tones needs few proofs
+    """Add readings in ci of characters of both tones that are only shown by their certain rhyme partners (思, 听)."""
+    few = np.zeros(len(both), dtype=np.int64)  # a character known to have both tones needs little evidence
     readings = rhymes.line_end_readings(segments, found.certain, few) & both[:, None]
     return replace(found, members=found.members | readings)
 
 
 def _with_regulated_readings(lyric: rhymes.Rhymes, level: rhymes.Rhymes) -> rhymes.Rhymes:
-    """Give characters that ci hardly rhymes on the level readings that they have in regulated verse (溅 in 溅溅).
+    """Add level readings of regulated verse to characters without a reading in ci (溅 in 溅溅).
 
-    Only readings of groups of which nearly all words are in one group of ci are taken over.
+    Only readings in groups of which nearly all words are in one group of ci are added.
     """
     shared = level.certain.astype(np.float32).T @ lyric.members.astype(np.float32)
     whole = shared.max(axis=1) >= _SURE_FALLBACK * level.certain.sum(axis=0)
@@ -179,13 +183,13 @@ def _with_regulated_readings(lyric: rhymes.Rhymes, level: rhymes.Rhymes) -> rhym
 def _oblique_tones(
     table: VerseTable, learned: LearnedTones, groups: Sequence[RhymeGroup], modern: Readings
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Tell rising tones (上) from departing ones (去): in old verse words of one hardly rhyme on the other.
+    """Distinguish rising (上) and departing tones (去), which hardly rhyme with each other in old verse.
 
-    Each oblique group is parted in two. That today's third tone is an old rising one nearly always, and the fourth a
-    departing one mostly, is where it begins and says which part is which; verse decides.
+    Each oblique group is split in two. Modern tones are the initial guess and name the parts: a third tone is nearly
+    always an old rising tone, a fourth mostly a departing one. Co-occurrences in verse decide.
 
     Returns:
-        Characters of the rising and of the departing tone; those of both are in both.
+        Characters with the rising tone and characters with the departing tone; a character may be in both sets.
     """
     segments = rhymes.old_oblique_runs(table, learned.level)
     row_of = {character: row for row, character in enumerate(table.characters)}
@@ -213,16 +217,16 @@ def _oblique_tones(
 def _oblique_groups(
     table: VerseTable, learned: LearnedTones, groups: Sequence[RhymeGroup], tones: Mapping[str, frozenset[str]]
 ) -> dict[str, str]:
-    """Part the words of each oblique tone into the groups of the book, from a few words of each (`OBLIQUE_GROUPS`).
+    """Assign the words of each oblique tone to the groups of the book, from a few known words (`OBLIQUE_GROUPS`).
 
     Args:
         table: Poems.
         learned: Tones of its characters.
-        groups: Rhyme groups; entering tones are told by the names of their groups.
-        tones: Characters of the rising and of the departing tone.
+        groups: Rhyme groups; the names of groups identify entering tones.
+        tones: Characters with the rising and with the departing tone.
 
     Returns:
-        Characters of each group that verse tells.
+        Name of each group with assigned characters -> the characters.
     """
     titles = named([(group.name, group.characters) for group in groups], CLASSICAL)
     stopped = {c for group, title in zip(groups, titles, strict=True) if entering(title) for c in group.characters}
@@ -246,7 +250,7 @@ def _oblique_groups(
 
 
 def _only_tone(readings: Sequence[tuple[str, str]]) -> str:
-    """Return the digit of today's oblique tone, empty where there is none or are both."""
+    """Return the digit of the modern oblique tone, or an empty string if there is none or there are several."""
     tones = {digit for _, digit in readings if digit not in _LEVEL_TONES}
     return tones.pop() if len(tones) == 1 else ""
 
@@ -254,11 +258,11 @@ def _only_tone(readings: Sequence[tuple[str, str]]) -> str:
 def _with_line_end_readings(
     table: VerseTable, learned: LearnedTones, level: rhymes.Rhymes, lyric: rhymes.Rhymes
 ) -> tuple[LearnedTones, rhymes.Rhymes, rhymes.Rhymes]:
-    """Give characters their level readings that only rhymes tell of: 望 and 正 stand at few other level places."""
+    """Add level readings that only rhymes show: 望 and 正 are at few other level positions."""
     uses = np.bincount(table.ids, minlength=len(table.characters))
     found = rhymes.line_end_readings(rhymes.even_ends(table), level.certain, uses)
-    found[tone_classes(learned) != 1] = False  # the others were free to rhyme from the start
-    # The group of ci in which most certain words of a regulated group are.
+    found[tone_classes(learned) != 1] = False  # other classes were not excluded from level rhymes before
+    # For each regulated group the group of ci that contains most of its certain words.
     shared = (level.certain.astype(np.float32).T @ lyric.certain.astype(np.float32)).argmax(axis=1)
     in_lyric = np.zeros_like(lyric.members)
     words, groups = np.nonzero(found)
@@ -271,14 +275,14 @@ def _with_line_end_readings(
 
 
 def tone_classes(learned: LearnedTones) -> npt.NDArray[np.int64]:
-    """Return the class of each character: 0 level, 1 oblique, 2 either or not sure enough, shape (characters,)."""
+    """Return the class of each character: 0 level, 1 oblique, 2 either or uncertain, shape (characters,)."""
     best = learned.probabilities.argmax(axis=1)
     needed = np.where(learned.counts.level + learned.counts.oblique >= _AMPLE, _SURE_AMPLE, _SURE)
     return np.where((learned.probabilities.max(axis=1) >= needed) & ~learned.rhyming, best, 2)
 
 
 def _tone_table(characters: str, learned: LearnedTones, modern: Readings, rows: Ids) -> ToneTable:
-    """Return the tones of some characters."""
+    """Return the tone table of the characters in `rows`."""
     counts = learned.counts.level + learned.counts.oblique
     expected = learned.probabilities @ np.array([1.0, 0.0, 0.5])
     level = np.where(counts >= _MIN_EVIDENCE, learned.level, expected)
@@ -303,12 +307,12 @@ def rhyme_groups(
 
     Args:
         characters: The alphabet.
-        learned: Their tones.
-        modern: Their modern readings, which place words that no poem rhymes.
+        learned: Tones of the characters.
+        modern: Modern readings, by which words without rhymes in verse are assigned.
         parts: Level rhymes of regulated verse, level rhymes of ci, oblique rhymes.
     """
     classes = tone_classes(learned)
-    barred = (1, 1, 0)  # an oblique character has no level reading that could rhyme, and the other way round
+    barred = (1, 1, 0)  # an oblique character has no level reading that could rhyme, and vice versa
     members = [part.members & (classes != tone)[:, None] for part, tone in zip(parts, barred, strict=True)]
     single = [
         members[0].sum(axis=1) + members[2].sum(axis=1) == 1,
@@ -336,7 +340,7 @@ def rhyme_groups(
 
 
 def _only_final(found: Sequence[tuple[str, str]]) -> tuple[str, bool] | None:
-    """Return final and tone class of a character with one modern reading, else None."""
+    """Return the final and whether the tone is level if all modern readings agree in both, else None."""
     keys = {(final, digit in "12") for final, digit in found}
     return keys.pop() if len(keys) == 1 else None
 
@@ -344,14 +348,14 @@ def _only_final(found: Sequence[tuple[str, str]]) -> tuple[str, bool] | None:
 def _place(
     members: Booleans, certain: Booleans, keys: Sequence[Hashable], wanted: Booleans, sure: Booleans | None = None
 ) -> None:
-    """Put words of the wanted tone that no poem rhymes where nearly all certain words with their key are.
+    """Assign words without rhymes in verse to the group of nearly all certain words with the same key.
 
     Args:
-        members: Changed in place.
-        certain: Changed in place where `sure` is given.
-        keys: What tells a word's rhyme, None where nothing does.
-        wanted: Words that may be placed.
-        sure: Words that become certain members if nearly all words with their key are in one group.
+        members: Members of each group, (words, groups); changed in place.
+        certain: Certain members, (words, groups); changed in place if `sure` is given.
+        keys: Key of the rhyme of each word, for example its modern final, or None.
+        wanted: Words that may be assigned, (words,).
+        sure: Words that become certain members if nearly all words with their key are in one group, (words,).
     """
     table: dict[Hashable, Ids] = {}
     for row in np.flatnonzero(certain.any(axis=1)).tolist():
@@ -370,7 +374,7 @@ def _place(
 
 
 def _describe(characters: str, uses: Floats, members: Booleans, certain: Booleans, tone: Tone) -> list[RhymeGroup]:
-    """Describe groups of one tone, each called by its commonest certain word."""
+    """Return the rhyme groups of one tone, each named by its most frequent certain word."""
     result = []
     for group in range(members.shape[1]):
         rows = np.flatnonzero(members[:, group])
@@ -415,12 +419,12 @@ _GROUPS = {
     "雍": ("ong", "iong"),
     "儿": ("er",),
 }
-"""The groups of modern rhyme (中华通韵) by the finals of pinyin, `v` standing for ü."""
+"""Group of modern rhyme (中华通韵) -> its finals in pinyin, with `v` for ü."""
 _GROUP_OF_FINAL = {final: name for name, finals in _GROUPS.items() for final in finals}
 _LEVEL_TONES, _TONES = "12", ("1", "2", "3", "4")
-_COMMON_WORDS, _COMMON_SHARE = 3, 0.1  # words, and share of its words, in which a second reading must occur to count
+_COMMON_WORDS, _COMMON_SHARE = 3, 0.1  # least number and share of a character's words that have a second reading
 KINDS = 4
-"""Kinds of characters by their modern tones: level only, oblique only, both, no reading."""
+"""Number of kinds of characters by modern tones: level only, oblique only, both, no reading."""
 
 
 @dataclass(frozen=True)
@@ -428,7 +432,7 @@ class Readings:
     """Modern readings of a list of characters.
 
     Attributes:
-        finals: For each character its common readings as (final, tone digit), the commonest first; may be empty.
+        finals: For each character its common readings as (final, tone digit), the usual one first; may be empty.
         kinds: 0 level, 1 oblique, 2 both, 3 none, shape (characters,).
     """
 
@@ -436,7 +440,7 @@ class Readings:
     kinds: npt.NDArray[np.int64]
 
     def select(self, rows: npt.NDArray[np.int64]) -> Readings:
-        """Keep the readings of some characters."""
+        """Return the readings of the characters in `rows`."""
         return Readings(tuple(self.finals[row] for row in rows.tolist()), self.kinds[rows])
 
 
@@ -470,7 +474,7 @@ def read(characters: str) -> Readings:
 
 @lru_cache(maxsize=1)
 def _readings_in_words() -> dict[str, Counter[str]]:
-    """Count in how many words each reading of a character occurs; dictionaries list readings that nobody uses."""
+    """Return the number of words with each reading of a character, since dictionaries list unused readings."""
     from pypinyin.phrases_dict import phrases_dict
 
     counts: dict[str, Counter[str]] = {}
@@ -486,11 +490,11 @@ def _kind(tones: Sequence[str]) -> int:
 
 
 def class_prior(kinds: npt.NDArray[np.int64], counts: Floats, classes: npt.NDArray[np.int64]) -> Floats:
-    """Estimate, from characters that verse tells about, what the modern tone says of the old one.
+    """Estimate the probability of old tones given modern ones, from characters with enough evidence in verse.
 
     Args:
         kinds: See `Readings`.
-        counts: Evidence from verse for each character; those with little of it are not asked.
+        counts: Evidence from verse for each character; those with less than 50 are left out.
         classes: Class of each character by verse alone: 0 level, 1 oblique, 2 either.
 
     Returns:
@@ -505,13 +509,13 @@ def class_prior(kinds: npt.NDArray[np.int64], counts: Floats, classes: npt.NDArr
 def modern_prosody(
     characters: str, readings: Readings, uses: npt.NDArray[np.int64], tunes: Mapping[str, TunePattern]
 ) -> Prosody:
-    """Build tones and rhyme groups of today's language.
+    """Return the prosody of modern Chinese.
 
     Args:
         characters: Distinct normalised characters.
-        readings: Their readings.
-        uses: How often each is used; members of a group are listed by it.
-        tunes: Tunes, which stay the same.
+        readings: Their modern readings.
+        uses: Frequency of each character, by which members of a group are sorted.
+        tunes: Tunes, which are not changed.
     """
     signs = "".join("平仄中中"[kind] for kind in readings.kinds.tolist())
     first = [found[0][1] in _LEVEL_TONES if found else None for found in readings.finals]

@@ -1,8 +1,8 @@
-"""Patterns of verse: how long the lines are, which tone stands where, which lines rhyme.
+"""Patterns of verse: line lengths, the tone of each position, and rhymes.
 
-The patterns of regulated verse are derived here from three rules: tones alternate at the even places of a line, the
-two lines of a couplet oppose each other (对), and each couplet takes up the tone of the one before (粘). Those of ci
-tunes are learned, see `zhseq.poetry.prosody.tunes`.
+The patterns of regulated verse are derived here from three rules: tones alternate at the even positions of a line, the
+two lines of a couplet have opposite tones (对), and each couplet begins with the tone of the line before it (粘). The
+patterns of ci tunes are learned, see `zhseq.poetry.prosody.tunes`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from itertools import accumulate
 from zhseq.errors import InputError
 
 LEVEL, OBLIQUE, FREE = "平", "仄", "中"
-"""Signs of a pattern: a level tone, an oblique tone, either."""
+"""Signs of a pattern: level tone, oblique tone, either."""
 OPPOSITE = {LEVEL: OBLIQUE, OBLIQUE: LEVEL}
 CI = "词"
 """The form of poems to a tune."""
 FORM_SHAPES = {"五绝": (4, 5), "七绝": (4, 7), "五律": (8, 5), "七律": (8, 7)}
-"""Lines and characters a line of the regulated forms."""
+"""Regulated form -> number of lines and characters per line."""
 
 _FIVE = {
     (OBLIQUE, OBLIQUE): "中仄平平仄",
@@ -27,50 +27,53 @@ _FIVE = {
     (LEVEL, OBLIQUE): "中平平仄仄",
     (LEVEL, LEVEL): "平平中仄平",
 }
-"""The four kinds of line of five by the tones of its second and last character.
+"""The four types of five-character lines by the tones of the second and the last character.
 
-Free are the places where poets are free without a second thought. Beyond the alternation three habits are kept: no
-line ends on three level or three oblique characters, and a level second character is not left alone (孤平).
+Only positions that are commonly free are free. In addition to the alternation, no line ends in three level or three
+oblique tones, and a level second character is not isolated (孤平).
 """
 
 
 UNASSIGNED = -1
-"""Rhyme group of a rhyme that is not assigned yet, and rhyme number of a line that does not rhyme."""
+"""Rhyme group of a rhyme that is not determined yet, and rhyme number of a line that does not rhyme."""
 
 
 @dataclass(frozen=True)
 class Echo:
-    """Characters that repeat earlier ones (叠句, 叠字): 争渡，争渡; places are counted from 0 through all lines."""
+    """Characters that repeat earlier ones (叠句, 叠字), as in 争渡，争渡; positions count from 0 through all lines."""
 
     place: int
+    """Position of the first repeating character."""
     source: int
+    """Position of the first repeated character."""
     length: int
+    """Number of characters."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """One way in which a poem of some form may be built.
+    """Line lengths, tones and rhymes of a poem.
 
     Raises:
-        ValueError: The parts do not belong to the same lines.
+        ValueError: The fields have different numbers of lines or characters, or a sign is unknown.
     """
 
     line_lengths: tuple[int, ...]
     """Characters in each line."""
     tones: tuple[str, ...]
-    """One string for each line, of 平 (level), 仄 (oblique) and 中 (either), one sign a character."""
+    """One string of 平 (level), 仄 (oblique) and 中 (either) per line, one sign per character."""
     rhymes: tuple[int, ...]
-    """Rhyme class of each line: lines of one class rhyme with each other, 0 stands for no rhyme."""
+    """Rhyme class of each line: lines of one class rhyme with each other; 0: no rhyme."""
     marks: str = ""
-    """The usual punctuation mark behind each line; empty where the form has none of its own."""
+    """The usual punctuation mark after each line; empty if the form has none of its own."""
     breaks: tuple[int, ...] = ()
-    """Lines after which a stanza ends, counted from 1; the end of the poem is not among them."""
+    """Numbers, from 1, of the lines after which a stanza ends, without the last line of the poem."""
     count: int = 0
-    """Training poems that follow it; 0 if it was not counted."""
+    """Number of training poems that follow it; 0 if they were not counted."""
     loose: tuple[int, ...] = ()
-    """Places, counted from 0 through all lines, whose tone (and at the end of a line rhyme) some poets do not keep."""
+    """Positions, from 0 through all lines, whose tone (and, at the end of a line, rhyme) some poems do not keep."""
     echoes: tuple[Echo, ...] = ()
-    """Repetitions that the pattern demands (叠句)."""
+    """Repetitions that the pattern requires (叠句)."""
 
     def __post_init__(self) -> None:
         if tuple(len(line) for line in self.tones) != self.line_lengths or len(self.rhymes) != len(self.tones):
@@ -82,21 +85,21 @@ class Pattern:
 
     @cached_property
     def rhyme_places(self) -> dict[int, int]:
-        """Rhyme class by the number of characters up to the end of a line that rhymes."""
+        """Number of characters up to the end of a rhyming line -> rhyme class."""
         ends = accumulate(self.line_lengths)
         return {end: rhyme for end, rhyme in zip(ends, self.rhymes, strict=True) if rhyme}
 
     @cached_property
     def due_rhymes(self) -> dict[int, int]:
-        """Those of `rhyme_places` that no poet leaves."""
+        """The entries of `rhyme_places` that are not at `loose` positions."""
         return {end: rhyme for end, rhyme in self.rhyme_places.items() if end - 1 not in self.loose}
 
     @property
     def rhyme_slots(self) -> tuple[int, ...]:
         """For each line the number of its rhyme, from 0, or `UNASSIGNED` if it does not rhyme.
 
-        Lines of one rhyme class and one tone share a rhyme: where a tune mixes both tones in a class, each has a group
-        of its own.
+        Lines of the same rhyme class and tone share a rhyme: if a class of a tune has both tones, each tone has its own
+        rhyme.
         """
         order: dict[tuple[int, str], int] = {}
         return tuple(
@@ -107,13 +110,13 @@ class Pattern:
 
 @dataclass(frozen=True)
 class TunePattern(Pattern):
-    """The commonest pattern of a ci tune (词牌) and the others that poets use."""
+    """The most frequent pattern of a ci tune (词牌), with its variants."""
 
     name: str = ""
     total: int = 0
-    """All training poems to this tune; `count` of them follow this pattern."""
+    """Number of training poems to this tune; `count` of them follow this pattern."""
     variants: tuple[Pattern, ...] = ()
-    """Other common patterns, the commonest first."""
+    """Other patterns, the most frequent first."""
 
 
 def templates(form: str) -> tuple[Pattern, ...]:
@@ -123,10 +126,11 @@ def templates(form: str) -> tuple[Pattern, ...]:
         form: 五绝, 七绝, 五律 or 七律.
 
     Returns:
-        Patterns that begin on a level and on an oblique second character, without and with rhyme in the first line.
+        Patterns without rhyme in the first line, then with it; of each first the one whose second character is oblique,
+        then level.
 
     Raises:
-        InputError: It is not a regulated form.
+        InputError: `form` is not a regulated form.
     """
     if form not in FORM_SHAPES:
         raise InputError(
@@ -140,15 +144,15 @@ def templates(form: str) -> tuple[Pattern, ...]:
 
 @lru_cache(maxsize=32)
 def regulated_patterns(lines: int, length: int) -> tuple[Pattern, ...]:
-    """Return the patterns of regulated verse of so many lines of 5 or 7 characters, in the order of `templates`."""
+    """Return the patterns of regulated verse with `lines` lines of 5 or 7 characters, in the order of `templates`."""
     return tuple(_regulated(lines, length, second, rhymed) for rhymed in (False, True) for second in (OBLIQUE, LEVEL))
 
 
 def _regulated(lines: int, length: int, second: str, rhymed: bool) -> Pattern:
-    """Build the pattern whose first line has the tone `second` at its second place."""
+    """Build the pattern whose first line has the tone `second` at its second position."""
     tones, rhymes = [], []
     for line in range(lines):
-        # The second characters run x, opposite, opposite, x, x, opposite ...: opposed in a couplet, then taken up.
+        # The second tones are x, opposite, opposite, x, x, opposite ...: opposite in a couplet, equal across couplets.
         start = second if line % 4 in (0, 3) else OPPOSITE[second]
         rhymes.append(int(line % 2 == 1 or (line == 0 and rhymed)))
         tones.append(line_pattern(length, start, LEVEL if rhymes[-1] else OBLIQUE))
@@ -156,7 +160,7 @@ def _regulated(lines: int, length: int, second: str, rhymed: bool) -> Pattern:
 
 
 def line_pattern(length: int, second: str, end: str) -> str:
-    """Return the pattern of a regulated line of 5 or 7 characters by the tones of its second and its last place."""
+    """Return the pattern of a regulated line of 5 or 7 characters by the tones of its second and last position."""
     if length == 5:
         return _FIVE[second, end]
     return FREE + second + _FIVE[OPPOSITE[second], end]

@@ -1,4 +1,4 @@
-"""Tones and rhymes of characters and the tunes of ci, shared by writing and judging, and the file format of them."""
+"""Tones and rhymes of characters and tunes of ci, for writing and checking, and their file format."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from zhseq.text.vocab import Vocab
 Booleans = npt.NDArray[np.bool_]
 
 PROSODY_FILE = "prosody.json"
-_RARE = 0.1  # a reading with a smaller share of a character's uses is not taken where nobody says which is meant
+_RARE = 0.1  # a tone with a smaller share of a character's uses is not allowed by `Prosody.masks`
 
 
 class Tone(enum.Enum):
-    """Tone class of a character: level (平), oblique (仄), or either: it has both readings, or is not known well."""
+    """Tone class of a character: level (平), oblique (仄), or either, if it has both readings or is uncertain."""
 
     LEVEL = "平"
     OBLIQUE = "仄"
@@ -39,9 +39,9 @@ RISING_TONE, DEPARTING_TONE, ENTERING_TONE = "上", "去", "入"
 
 @dataclass(frozen=True)
 class ToneMasks:
-    """Which symbols of a vocabulary may stand at a level and at an oblique place.
+    """Masks of the symbols of a vocabulary that are allowed at level and at oblique positions.
 
-    Shape: both (vocab,), dtype bool. Symbols that are no Chinese character are in neither.
+    Shape: both (vocab,), dtype bool. Symbols that are not Chinese characters are in neither.
     """
 
     level: Booleans
@@ -54,15 +54,15 @@ class RhymeGroup:
 
     id: int
     name: str
-    """Its commonest rhyme word."""
+    """Its most frequent certain rhyme word; in modern rhymes the name of the group and its tone."""
     tone: Tone
     """LEVEL or OBLIQUE."""
     characters: str
-    """All members, the commonest first."""
+    """All members, the most frequent first."""
     certain: str
     """The members with one reading and ample evidence."""
     title: str = ""
-    """Its name in the book (下平十一尤); empty where the book has no such group."""
+    """Its name in the book (下平十一尤); empty if the book has no such group."""
 
     @property
     def full_name(self) -> str:
@@ -72,19 +72,20 @@ class RhymeGroup:
 
 @dataclass(frozen=True)
 class ToneTable:
-    """Tones of a set of characters, the parts of equal length.
+    """Tones of a set of characters; the first four fields have equal length.
 
     Attributes:
         characters: Distinct normalised characters.
-        level: Probability of a level tone, shape (characters,), dtype float32; NaN where nothing is known.
-        classes: One of 平, 仄 and 中 for each character.
-        learned: Whether verse told it; the others have the tone of their modern reading. Shape (characters,), bool.
-        only_at_ends: Characters that are level at the ends of lines only, 不 for example.
-        words: Words of two characters in which one has another tone than elsewhere -> its place (太华: 1).
-        rising: Characters whose oblique reading is known to have the rising tone (上); those of both are in both.
-        departing: Likewise for the departing tone (去).
+        level: Probability of a level tone, shape (characters,), dtype float32; NaN if unknown.
+        classes: 平, 仄 or 中 for each character, as one string.
+        learned: Whether the tone was learned from verse rather than taken from the modern reading, shape (characters,),
+            dtype bool.
+        only_at_ends: Characters that are level at the ends of lines only, for example 不.
+        words: Two-character words in which one character has another tone than elsewhere -> its index (太华: 1).
+        rising: Characters with a rising oblique reading (上); a character may also be in `departing`.
+        departing: Characters with a departing oblique reading (去).
         oblique_groups: Name of an oblique group in the book of regulated verse (去声七遇) -> characters that are known
-            to be in it; where poets mix two groups, the names of both (上声四纸、五尾).
+            to be in it; two groups that poets mix are one entry with both names (上声四纸、五尾).
     """
 
     characters: str
@@ -107,7 +108,7 @@ class ToneTable:
 class Prosody:
     """Tones, rhyme groups and tunes.
 
-    Every method normalises its text (script, variants), so traditional characters may be given.
+    Methods normalise characters (script, variants) unless they ask for normalised text.
     """
 
     def __init__(
@@ -145,26 +146,26 @@ class Prosody:
         """Read `prosody.json` of a model directory.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The file is missing or damaged.
         """
         return _load(Path(directory))
 
     def save(self, directory: Path | str) -> None:
-        """Write `prosody.json` into a directory, which is made if it is not there; what else is in it stays."""
+        """Write `prosody.json` into a directory, which is created if missing; other files in it are kept."""
         _save(self, Path(directory))
 
     def lyric(self) -> Prosody:
-        """Return the same tones and tunes with the rhymes of ci, in which neighbouring groups of level rhymes are one.
+        """Return the same tones and tunes with the rhymes of ci, which join neighbouring groups of level rhymes.
 
-        The prosody itself where its file was made without them.
+        A prosody without rhymes of ci returns itself.
         """
         return self._lyric or self
 
     def modern(self) -> Prosody:
-        """Return tones and rhymes of today's standard language (中华通韵: by the finals); the tunes stay.
+        """Return the tones and rhymes of modern Standard Chinese (中华通韵, by finals) with the same tunes.
 
         Raises:
-            InputError: This file was made without modern readings.
+            InputError: The prosody has no modern readings.
         """
         if self._modern is None:
             raise InputError(
@@ -175,25 +176,25 @@ class Prosody:
 
     @property
     def views(self) -> dict[str, Prosody]:
-        """The other systems of rhymes that came with this one, by name: lyric, modern."""
+        """The other rhyme systems of this prosody by name: lyric, modern."""
         found = {"lyric": self._lyric, "modern": self._modern}
         return {name: prosody for name, prosody in found.items() if prosody is not None}
 
     def level(self, characters: str) -> npt.NDArray[np.float32]:
-        """Return the probability of a level tone of each character, shape (characters,); NaN: not known."""
+        """Return the probability of a level tone of each character, shape (characters,); NaN if unknown."""
         rows = np.array([self._index.get(character, -1) for character in normalize(characters)], dtype=np.int64)
         padded = np.append(self.table.level, np.float32(np.nan))
         return padded[rows]
 
     def tone_class(self, character: str) -> Tone:
-        """Return the tone class of one character; EITHER for one that is not known."""
+        """Return the tone class of one character; EITHER if unknown."""
         row = self._index.get(character)
         if row is None:
             row = self._index.get(normalize(character))
         return Tone.EITHER if row is None else Tone(self.table.classes[row])
 
     def oblique_tone(self, character: str) -> str:
-        """Return which oblique tone a character has: 上, 去, 上去 for both, 入, or 仄 where that is not known."""
+        """Return the oblique tone of a character: 上, 去, 上去 for both, 入, or 仄 if unknown."""
         folded = normalize(character)
         groups = [self.rhyme_groups[number] for number in self.groups(folded)]
         oblique = [group for group in groups if group.tone is not Tone.LEVEL]
@@ -203,25 +204,25 @@ class Prosody:
         return "".join(name for name, members in kinds if folded in members) or Tone.OBLIQUE.value
 
     def oblique_groups(self, character: str) -> tuple[str, ...]:
-        """Return the names in the book of regulated verse of the oblique groups of a character; none if not known."""
+        """Return the names of a character's oblique groups in the book of regulated verse; empty if unknown."""
         return self._oblique_groups.get(normalize(character), ())
 
     def group_names(self, character: str, group: int) -> tuple[str, ...]:
-        """Return the names of a rhyme group of a character; those of an oblique one in the book, where known."""
+        """Return the names of a character's rhyme group; for oblique groups of regulated verse, those in the book."""
         found = self.rhyme_groups[group]
         if self.book != CLASSICAL or found.tone is Tone.LEVEL:
             return (found.full_name,)
         return tuple(f"{title} ({found.name})" for title in self.oblique_groups(character)) or (found.full_name,)
 
     def unknown(self, text: str) -> str:
-        """Return the characters of a normalised text of whose tone and rhyme nothing is known."""
+        """Return the characters of a normalised text that are not in the tone table."""
         return "".join(character for character in text if character not in self._index)
 
     def sounds(self, line: str) -> str:
         """Return the tones of a normalised line of verse, 平, 仄 or 中 for each character.
 
-        不 and a few others are level at the ends of lines only; inside of a line they are oblique. A few words have a
-        tone of their own: 华 may be oblique in 太华.
+        Characters that are level at the ends of lines only (不) are oblique inside a line. In some words a character
+        may have another tone than elsewhere and is 中: 华 in 太华.
         """
         inside, end = self._sounds_inside, self._sounds
         signs = [*(inside.get(c, "中") for c in line[:-1]), *(end.get(c, "中") for c in line[-1:])]
@@ -233,11 +234,12 @@ class Prosody:
         return "".join(signs)
 
     def masks(self, vocab: Vocab, *, strict: bool = False) -> ToneMasks:
-        """Tell which symbols may stand at a level and at an oblique place.
+        """Return masks of the symbols that are allowed at level and at oblique positions.
 
         Args:
             vocab: Any vocabulary.
-            strict: Leave characters of class EITHER out of both masks, instead of in those of their common readings.
+            strict: Exclude characters of class EITHER from both masks; otherwise they are in the masks of their tones
+                that are not rare.
         """
         signs = np.full(len(vocab), ord(Tone.EITHER.value), dtype=np.uint32)
         known = self._rows(vocab)
@@ -254,19 +256,19 @@ class Prosody:
         return self._groups.get(character) or self._groups.get(normalize(character), ())
 
     def certain_groups(self, character: str) -> tuple[int, ...]:
-        """Return the group of a character that has one reading and ample evidence; empty for all others."""
+        """Return the group of a character with one reading and ample evidence; empty for all others."""
         return self._certain.get(character) or self._certain.get(normalize(character), ())
 
     def rhyme(self, first: str, second: str) -> bool:
-        """Tell whether two characters have a rhyme group in common."""
+        """Return whether two characters have a rhyme group in common."""
         return bool(set(self.groups(first)) & set(self.groups(second)))
 
     def group_matrix(self, vocab: Vocab, *, strict: bool = False) -> Booleans:
-        """Tell which symbols are in which rhyme group, shape (vocab, groups), dtype bool.
+        """Return the membership of symbols in rhyme groups, shape (vocab, groups), dtype bool.
 
         Args:
             vocab: Any vocabulary.
-            strict: Only characters with one reading and ample evidence.
+            strict: Include only characters with one reading and ample evidence.
         """
         matrix = np.zeros((len(vocab), len(self.rhyme_groups)), dtype=bool)
         for group in self.rhyme_groups:
@@ -276,10 +278,10 @@ class Prosody:
         return matrix
 
     def group(self, name: str) -> RhymeGroup:
-        """Return the rhyme group that is called by one of its words or by its name in the book (下平十一尤, 十一尤).
+        """Return a rhyme group by one of its words, its name, or its name in the book (下平十一尤, 十一尤).
 
         Raises:
-            InputError: The character rhymes with nothing, or is in several groups and names none of them.
+            InputError: There is no such group, or the character is in several groups and is the name of none.
         """
         folded = normalize(name)
         named = [
@@ -307,27 +309,27 @@ class Prosody:
         )
 
     def _rows(self, vocab: Vocab) -> npt.NDArray[np.int64]:
-        """Return the row of each symbol in the tone table, -1 where there is none, shape (vocab,)."""
+        """Return the row of each symbol in the tone table, -1 if there is none, shape (vocab,)."""
         return np.array([self._index.get(symbol, -1) for symbol in vocab.symbols], dtype=np.int64)
 
 
 def _han(vocab: Vocab) -> Booleans:
-    """Tell which symbols are single Chinese characters, shape (vocab,)."""
+    """Return a mask of the symbols that are single Chinese characters, shape (vocab,)."""
     points = codepoints(from_codepoints(np.array([ord(s) if len(s) == 1 else 0 for s in vocab.symbols], np.uint32)))
     return is_han(points)
 
 
-# The file of a prosody.
+# File format.
 
 _KIND, _VERSION = "prosody", 1
-_SCALE = 1000  # probabilities are kept in thousandths
+_SCALE = 1000  # probabilities are stored in thousandths
 
 
 def _save(prosody: Prosody, directory: Path) -> None:
-    """Write `prosody.json`; an older one is replaced in one step.
+    """Write `prosody.json`, replacing an existing one atomically.
 
     Raises:
-        CheckpointError: The directory cannot be written.
+        CheckpointError: The file cannot be written.
     """
     content: dict[str, Any] = {"kind": _KIND, "version": _VERSION, **_tables(prosody)}
     content["tunes"] = [_tune_record(tune) for tune in prosody.tunes.values()]
@@ -351,7 +353,7 @@ def _load(directory: Path) -> Prosody:
     """Read `prosody.json`.
 
     Raises:
-        CheckpointError: The file is missing, damaged or something else.
+        CheckpointError: The file is missing, damaged or of another kind.
     """
     path = directory / PROSODY_FILE
     try:
@@ -420,7 +422,7 @@ def _group_records(prosody: Prosody) -> list[dict[str, str]]:
 
 
 def _table(content: dict[str, Any]) -> ToneTable:
-    """Return the tone table; the inverse of a part of `_tables`."""
+    """Return the tone table from the JSON values of `_tables`."""
     level = np.array(content["level"], dtype=np.float32)
     fallback = set(content["fallback"])
     return ToneTable(
@@ -477,7 +479,7 @@ def _tune(row: dict[str, Any]) -> TunePattern:
 
 
 def _layout(content: dict[str, Any]) -> str:
-    """Return the JSON text with one row for each field, group and tune, so that differences can be read."""
+    """Return the JSON text with one row per field, group and tune, so that diffs are readable."""
     rows = []
     for key, value in content.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):

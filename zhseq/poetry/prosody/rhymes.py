@@ -1,9 +1,9 @@
 """Learn rhyme groups from verse: cut it into segments that should rhyme, cluster their words, refine by a mixture.
 
-Words are merged while they meet more often than by chance, and groups are split whose halves shun each other. In the
-mixture each poem draws one group and the group draws the rhyme words. It also finds the second readings: a word belongs
-to a further group when it turns up among that group's words much more often than the other words of its own group do,
-which only stray there.
+Words are merged while they co-occur more often than by chance, and groups are split if their halves rarely co-occur. In
+the mixture model each segment draws one group and the group draws the rhyme words. The model also finds second
+readings: a word belongs to another group if it occurs among that group's words much more often than the other words of
+its own group, whose occurrences there are strays.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ Booleans = npt.NDArray[np.bool_]
 WIDTH = 4
 """Words in a segment; a longer run is cut, which limits the effect of a change of rhyme within it."""
 OLD_FORMS = ("五言", "七言", *FORM_SHAPES)
-"""Verse in which the even lines rhyme; oblique rhymes are found in all of it."""
+"""Forms of verse whose even lines rhyme, from all of which oblique rhymes are learned."""
 STOPS = "。！？；"
-"""Marks behind the rhyming lines of ci."""
-_CAN_BE_LEVEL = 0.15
+"""Marks after the rhyming lines of ci."""
+_CAN_BE_LEVEL = 0.15  # least probability of a level tone of a word in a level segment
 
-# Clusters: the first guess of the groups.
-_RARE = 5.0  # meetings by chance that are added to the expected ones, so that single meetings count for little
-_SMALLEST = 6  # words that each half of a group must have
-_DIRECTIONS = 6  # eigenvectors looked at: a small group inside a large one need not show in the first
-_LEAST_MEETINGS = 500  # meetings that each half must have, for its affinity to be more than an accident
+# Clusters: the initial groups.
+_RARE = 5.0  # added to the co-occurrences expected by chance, so that single ones count little
+_SMALLEST = 6  # least words in each half of a group
+_DIRECTIONS = 6  # eigenvectors that are tried: a small group inside a large one may not show in the first
+_LEAST_MEETINGS = 500  # least co-occurrences of each half, for its affinity to be significant
 
 # The mixture.
-_STRAY = 0.01  # share of rhyme words that have nothing to do with the group of their poem
-_POSTERIOR = 0.95  # the rest of a poem must point to one group so surely before a word of it is counted
-_READING = 0.3  # and each other word must have this share of its uses in that group
-_ENOUGH = 20  # a word with so many strict counts is judged by them, others by all segments
-_PURE = 3  # words in a strict segment
-_SECOND_SHARE, _SECOND_COUNT, _SECOND_RATIO = 0.05, 3.0, 8.0  # what makes a second reading: share, count, x stray rate
-_FLOOR = 0.003  # least stray rate, for groups between which nothing was seen to stray
-_CERTAIN_COUNT = 30.0
-_FEWEST = 4  # certain members of a group; one with fewer is an accident, of poems written to another's rhymes mostly
-_CERTAIN_SHARE = 0.8
-_TEMPER, _SUREST = 0.5, 30.0  # words of one poem are no independent witnesses; bounds of logarithms of odds
-_MOST_MIXED = 0.5  # how often two kinds of words may meet, as a share of how often each meets itself
-# What proves a reading: uses among certain words, share of them in one group, and share of all uses anywhere.
+_STRAY = 0.01  # share of rhyme words that are unrelated to the group of their segment
+_POSTERIOR = 0.95  # least posterior of a group, by the other words of a segment, for a word to be counted in it
+_READING = 0.3  # least share of the uses of each other word in this group
+_ENOUGH = 20  # a word with this many strict counts is assigned by them, others by all segments
+_PURE = 3  # least words in a strict segment
+_SECOND_SHARE, _SECOND_COUNT, _SECOND_RATIO = 0.05, 3.0, 8.0  # second reading: least share, count, multiple of strays
+_FLOOR = 0.003  # added to stray rates, for groups between which no strays were seen
+_CERTAIN_COUNT = 30.0  # least uses of a certain member
+_FEWEST = 4  # least certain members of a group; smaller ones mostly come from poems written to another's rhymes
+_CERTAIN_SHARE = 0.8  # least share of the uses of a certain member in its group
+_TEMPER, _SUREST = 0.5, 30.0  # weight of log odds, as words of one poem are not independent; bound of log odds
+_MOST_MIXED = 0.5  # most co-occurrences of two classes, relative to those within each
+# Evidence for a reading: uses among certain words, share of them in one group, and share of all uses anywhere.
 _GUEST_COUNT, _GUEST_SHARE, _GUEST_RATE = 5, 0.8, 0.0005
 
 
@@ -57,7 +57,7 @@ def cooccurrences(segments: Ids, size: int) -> Floats:
     """Count how often two different words occur in one segment.
 
     Args:
-        segments: Rhyme words that should rhyme with each other, shape (segments, width), -1 where there is none.
+        segments: Rhyme words that should rhyme with each other, shape (segments, width), padded with -1.
         size: Only words below this number are counted.
 
     Returns:
@@ -75,12 +75,12 @@ def cooccurrences(segments: Ids, size: int) -> Floats:
 
 
 def merge(counts: Floats, threshold: float) -> list[Ids]:
-    """Merge words and groups, always the two that meet most often for their size.
+    """Merge words and groups agglomeratively, always the two that co-occur most often for their size.
 
     Args:
-        counts: See `meetings`.
-        threshold: Two groups are merged while they meet so many times as often as by chance (pointwise mutual
-            information above its logarithm).
+        counts: See `cooccurrences`.
+        threshold: Two groups are merged if they co-occur at least this many times as often as by chance (pointwise
+            mutual information of at least its logarithm).
 
     Returns:
         The words of each group.
@@ -108,13 +108,14 @@ def merge(counts: Floats, threshold: float) -> list[Ids]:
 
 
 def split(counts: Floats, groups: list[Ids], threshold: float) -> list[Ids]:
-    """Cut groups in two as long as their halves shun each other.
+    """Split groups in two while their halves rarely co-occur.
 
     Args:
-        counts: See `meetings`.
+        counts: See `cooccurrences`.
         groups: See `merge`.
-        threshold: Halves with an affinity below it are parted. The affinity is how often words of both halves meet,
-            divided by how often words of one half do: near 1 for halves of one group, 0 if they never meet.
+        threshold: Groups are split if the affinity of the halves is below it. The affinity is the rate of
+            co-occurrences of words of different halves divided by that of words of the same half: near 1 for halves of
+            one group, 0 if they never co-occur.
     """
     waiting, done = list(groups), []
     while waiting:
@@ -128,12 +129,12 @@ def split(counts: Floats, groups: list[Ids], threshold: float) -> list[Ids]:
 
 
 def _best_cut(inside: Floats) -> tuple[float, Ids, int]:
-    """Find the cut of a group into halves of the least affinity.
+    """Find the cut of a group into halves with the least affinity.
 
-    Words are lined up along each of the leading eigenvectors of their surplus of meetings, and every cut is tried.
+    Words are sorted by each of the leading eigenvectors of their surplus of co-occurrences, and every cut is tried.
 
     Returns:
-        Affinity of the halves, the order of the words, and how many of them are in the first half.
+        Affinity of the halves, the order of the words, and the number of words in the first half.
     """
     best = (1.0, np.arange(len(inside)), 0)
     if len(inside) < 2 * _SMALLEST:
@@ -154,7 +155,7 @@ def _cut_affinities(ordered: Floats) -> Floats:
     """Return the affinity of the first k words and the others for each k, shape (words,); infinite for small halves."""
     weight = ordered.sum(axis=1)
     first = np.concatenate([[0.0], np.cumsum(weight)])[:-1]
-    squares = np.concatenate([[0.0], np.cumsum(weight**2)])[:-1]  # a word does not meet itself
+    squares = np.concatenate([[0.0], np.cumsum(weight**2)])[:-1]  # a word does not co-occur with itself
     inner = np.concatenate([[0.0], np.cumsum(2 * np.tril(ordered, -1).sum(axis=1))])[:-1]
     last, between = weight.sum() - first, first - inner
     outer = weight.sum() - inner - 2 * between
@@ -175,7 +176,7 @@ def level_segments(table: VerseTable, level: Floats) -> Ids:
         level: Probability of a level tone of each character.
     """
     ends = even_ends(table)
-    can_be_level = np.append(level > _CAN_BE_LEVEL, True)  # the last one is for absent words
+    can_be_level = np.append(level > _CAN_BE_LEVEL, True)  # the last entry is for padding (-1)
     return ends[can_be_level[ends].all(axis=1)]
 
 
@@ -201,28 +202,28 @@ def oblique_segments(table: VerseTable, level: Floats) -> Ids:
 
 
 def old_oblique_runs(table: VerseTable, level: Floats) -> Ids:
-    """Return runs of oblique rhyme words of old and regulated verse alone, in which rising and departing tones part."""
+    """Return runs of oblique rhyme words of old and regulated verse, which separate rising and departing tones."""
     old = table.select(np.isin(table.forms, OLD_FORMS))
     return _runs(old, old.line_number % 2 == 1, level < 0.5)
 
 
 def split_in_two(counts: Floats, prior: Floats, rounds: int = 30) -> tuple[Floats, Floats]:
-    """Split words into two classes that avoid each other, from an initial guess that is right for most of them.
+    """Split words into two classes that rarely co-occur, from an initial guess that is right for most of them.
 
     Args:
-        counts: See `meetings`.
-        prior: Odds of the first kind before anything is known, as logarithms, shape (words,); some of both signs.
-        rounds: Each goes by the kinds that the one before found.
+        counts: See `cooccurrences`.
+        prior: Prior log odds of the first class, shape (words,); some positive and some negative.
+        rounds: Rounds of estimation, each with the probabilities of the one before.
 
     Returns:
-        Probability of the first kind, and the share of both kinds that a word's meetings speak of: 1 for a word of the
-        first kind, 0 for one of the second, between them for one that is both. Both of shape (words,).
+        Probability of the first class, and the mixture of both classes that explains a word's co-occurrences: 1 for
+        the first class, 0 for the second, in between for a word of both. Both have shape (words,).
     """
     met = counts.sum(axis=1)
     first = 1 / (1 + np.exp(-prior))
     for _ in range(rounds):
         with_first = counts @ first
-        inside = (first @ with_first) / max(float(first @ met), 1e-9)  # share of first words that first words meet
+        inside = (first @ with_first) / max(float(first @ met), 1e-9)  # share of the first class among its partners
         outside = ((1 - first) @ with_first) / max(float((1 - first) @ met), 1e-9)
         inside, outside = np.clip([inside, outside], 1e-3, 1 - 1e-3)
         odds = with_first * np.log(inside / outside) + (met - with_first) * np.log((1 - inside) / (1 - outside))
@@ -234,18 +235,18 @@ def split_in_two(counts: Floats, prior: Floats, rounds: int = 30) -> tuple[Float
 def cluster_by_seeds(counts: Floats, known: Ids, number: int, rounds: int = 10) -> Floats:
     """Cluster words by the classes of the words they co-occur with, from some known words of each class.
 
-    In each round the rates at which the kinds meet each other are counted, and each word is given the kind whose rates
-    its meetings fit. Two kinds are held to meet at most half as often, for their size, as each meets itself: without
-    that bound two kinds that poets mix would change places.
+    In each round the rates of co-occurrence between classes are estimated, and words are assigned by how well the rates
+    explain their co-occurrences. The rate between two classes, relative to their size, is limited to half of that
+    within them; otherwise two classes that poets mix would be swapped.
 
     Args:
-        counts: See `meetings`.
-        known: Kind of each known word, -1 for the others, shape (words,).
-        number: How many kinds there are.
+        counts: See `cooccurrences`.
+        known: Class of each known word, -1 for the others, shape (words,).
+        number: Number of classes.
         rounds: Rounds of estimation.
 
     Returns:
-        Probability of each kind, shape (words, kinds); 0 for words that meet none.
+        Probability of each class, shape (words, classes); 0 for words that co-occur with none.
     """
     given = np.zeros((len(counts), number))
     given[known >= 0, known[known >= 0]] = 1
@@ -266,24 +267,24 @@ def cluster_by_seeds(counts: Floats, known: Ids, number: int, rounds: int = 10) 
 
 
 def rhyming_ends_of_ci(table: VerseTable) -> Ids:
-    """Return runs of words of either tone at the rhyming lines of ci, as `level_runs` does for level ones."""
+    """Return runs of rhyme words of both tones at the closed lines of ci; see `level_runs`."""
     lyric = table.select(table.forms == CI)
     return _runs(lyric, closed(lyric), np.ones(len(table.characters), dtype=bool))
 
 
 def level_runs(table: VerseTable, level: Floats) -> Ids:
-    """Return runs of level rhyme words at the closed lines of ci, as `oblique_segments` does of oblique ones."""
+    """Return runs of level rhyme words at the closed lines of ci."""
     lyric = table.select(table.forms == CI)
     return _runs(lyric, closed(lyric), level > 0.5)
 
 
 def closed(table: VerseTable) -> npt.NDArray[np.bool_]:
-    """Tell which lines end with a mark that closes a sentence, shape (lines,)."""
+    """Return a mask of the lines that end with one of `STOPS`, shape (lines,)."""
     return np.isin(table.marks, [ord(mark) for mark in STOPS])
 
 
 def _runs(table: VerseTable, rhyming: npt.NDArray[np.bool_], wanted: npt.NDArray[np.bool_]) -> Ids:
-    """Return segments of neighbouring rhyme words of the wanted tone inside one poem."""
+    """Return segments of consecutive rhyme words of the wanted tone inside one poem."""
     words, poems = table.ends[rhyming], table.poem_of[rhyming]
     fits = wanted[words]
     new = np.ones(len(words), dtype=bool)
@@ -297,13 +298,13 @@ class ClusterSettings:
     """Thresholds of the clustering."""
 
     min_count: int
-    """Rarer words are left to the mixture."""
+    """Least uses of a word in clustering; rarer words are assigned by the mixture only."""
     merge_above: float
     """Ratio to chance; see `merge`."""
     split_below: float
     """Affinity; see `split`."""
     smallest: int
-    """Segments' words in a group; smaller groups are dropped, their words left to the mixture."""
+    """Least uses of all words of a group; smaller groups are dropped, and their words assigned by the mixture."""
 
 
 @dataclass(frozen=True)
@@ -312,9 +313,9 @@ class Rhymes:
 
     Attributes:
         counts: Uses of each word in each group, shape (words, groups).
-        members: Which words have a reading in which group, shape (words, groups).
-        certain: The members of one reading and ample evidence, shape (words, groups).
-        strays: How often words of one group stray into another's poems, shape (groups, groups), rows sum to 1.
+        members: Whether a word has a reading in a group, shape (words, groups).
+        certain: Members with one reading and ample evidence, shape (words, groups).
+        strays: Typical share of uses of the words of a group in each group, shape (groups, groups).
     """
 
     counts: Floats
@@ -327,10 +328,10 @@ def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
     """Find the groups and their members.
 
     Args:
-        segments: Words that should rhyme with each other, shape (segments, width), -1 where there is none; each
-            segment has at least two words.
+        segments: Words that should rhyme with each other, shape (segments, width), padded with -1; each segment has at
+            least two words.
         size: Number of different words.
-        settings: How fine the groups come out.
+        settings: Thresholds of the clustering.
 
     Raises:
         CorpusError: There are too few segments to find any group.
@@ -360,16 +361,16 @@ def learn(segments: Ids, size: int, settings: ClusterSettings) -> Rhymes:
 def line_end_readings(segments: Ids, certain: Booleans, uses: Ids) -> Booleans:
     """Find readings that occur at line ends only: words that rhyme with a group without other evidence.
 
-    Counted are segments in which all other words are certain members of one group. A copyist's slip puts any word
-    there once; the same word in the same company time and again has a reading that rhymes (不 among 秋 and 流).
+    Segments in which all other words are certain members of one group are counted. Any word may occur there once by a
+    copyist's slip; a word that does so repeatedly has a reading that rhymes (不 with 秋 and 流).
 
     Args:
-        segments: As in `learn`, of poems that were not chosen by the tones of their words.
+        segments: As in `learn`, of poems that were not selected by the tones of their words.
         certain: Certain members, shape (words, groups).
-        uses: How often each word stands anywhere, shape (words,).
+        uses: Uses of each word anywhere, shape (words,).
 
     Returns:
-        Readings, shape (words, groups), those of the certain members among them.
+        Readings, shape (words, groups), including those of certain members with enough evidence.
     """
     home = np.append(np.where(certain.any(axis=1), certain.argmax(axis=1), -1), -1)
     whole = segments[(segments >= 0).all(axis=1)]
@@ -387,7 +388,7 @@ def mixture(segments: Ids, start: Floats, rounds: int = 25) -> tuple[Floats, Flo
 
     Args:
         segments: As in `learn`.
-        start: First guess of the uses of each word in each group, shape (words, groups).
+        start: Initial guess of the uses of each word in each group, shape (words, groups).
         rounds: Passes over the segments.
 
     Returns:
@@ -416,7 +417,7 @@ def _mixed(words: Floats, uses: Floats) -> Floats:
 
 
 def _log_words(mixed: Floats) -> npt.NDArray[np.float32]:
-    """Return logarithms with one more row of zeros, which the absent words (-1) of a segment pick."""
+    """Return logarithms with one more row of zeros, which padding (-1) of a segment selects."""
     return np.vstack([np.log(mixed), np.zeros((1, mixed.shape[1]))]).astype(np.float32)
 
 
@@ -444,7 +445,7 @@ def _members(segments: Ids, counts: Floats, words: Floats, weights: Floats) -> R
 
 
 def _held_out_counts(segments: Ids, shares: Floats, words: Floats, weights: Floats) -> Floats:
-    """Count each word for the group to which the other words of its segment point, shape (words, groups)."""
+    """Count each word in the group that the other words of its segment determine, shape (words, groups)."""
     size, number = words.shape
     uses = np.bincount(segments[segments >= 0], minlength=size) / max(int((segments >= 0).sum()), 1)
     logs = _log_words(_mixed(words, uses))
@@ -463,7 +464,7 @@ def _held_out_counts(segments: Ids, shares: Floats, words: Floats, weights: Floa
 
 
 def _secondary_rates(seen: Floats, shares: Floats, home: Ids) -> Floats:
-    """Return the share of uses that a typical word of one group has in another, shape (groups, groups)."""
+    """Return the median share of uses of the words of one group in each group, shape (groups, groups)."""
     number = seen.shape[1]
     rates = np.eye(number)
     for group in range(number):

@@ -1,8 +1,8 @@
-"""Level or oblique: tones of characters from regulated verse.
+"""Learn the tones of characters, level or oblique, from regulated verse.
 
-Which of the four patterns a poem follows is not written on it, and the tone of a character neither; both are latent.
-Expectation-maximisation finds them together: it starts from the patterns alone and knows no character. A second pass
-counts each character only where its line leaves no doubt, which removes the noise of licences and corrupt lines.
+The pattern of a poem and the tones of its characters are both latent. Expectation-maximisation estimates them together,
+starting from the four patterns without knowledge of any character. A second pass counts characters only where the rest
+of the line leaves no doubt, which removes the noise of licences and corrupt lines.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Verse = Mapping[str, Ids]
 """Form -> the characters of its poems as numbers, shape (poems, characters of the form)."""
 
 _SIGNS = {LEVEL: 1, OBLIQUE: -1, FREE: 0}
-_START = 0.97  # how surely a poem is first believed to keep the tones of its pattern
-_BLOCK = 8192  # poems looked at together: few enough that their tables stay in the cache
-_NOISE = 0.02  # least probability of a tone in the second pass: nobody's tone can rule a pattern out by itself
-_ODDS = 20.0  # a poem counts when its best pattern is so many times as probable as the next
-_MISMATCH = 0.2  # a character breaks its pattern when its tone there has a smaller probability
-_SURE_LEVEL = 0.9
-# Share of a character's uses on which poets and copyists slip into the other tone: beta distributions Beta(1, x), with
-# means of 0.8 % and 1.6 %; a second reading has any share, Beta(1, 1). Oblique characters slip more: numbers such as 百
-# and 七 were licensed to stand for a level tone.
+_START = 0.97  # initial probability that a position has the tone of its pattern
+_BLOCK = 8192  # poems per block: few enough that their tables stay in the cache
+_NOISE = 0.02  # least probability of a tone in the second pass, so that no single character rules out a pattern
+_ODDS = 20.0  # a poem counts if its best pattern is this many times as probable as the next
+_MISMATCH = 0.2  # a character breaks its pattern if the required tone is less probable
+_SURE_LEVEL = 0.9  # least probability of a level tone that excludes the variant 平平仄平仄
+# Share of a character's uses with the other tone by slips of poets and copyists: beta distributions Beta(1, x) with
+# means of 0.8 % and 1.6 %; a second reading may have any share, Beta(1, 1). Oblique characters have more slips: numbers
+# such as 百 and 七 were licensed at level positions.
 _SLIPS_LEVEL, _SLIPS_OBLIQUE = 120.0, 60.0
 
 
@@ -39,11 +39,11 @@ class ToneModel:
     """Parameters estimated by expectation-maximisation.
 
     Attributes:
-        level: Probability that a character is level where it stands, shape (characters,).
-        positions: Form -> share of level tones at each place of each pattern, shape (5, characters of the form); the
-            last row is that of poems without a pattern.
+        level: Probability that an occurrence of a character is level, shape (characters,).
+        positions: Form -> share of level tones at each position of each pattern, shape (5, characters of the form); the
+            last row is for poems without a pattern.
         weights: Form -> share of poems of each pattern, shape (5,).
-        log_likelihood: Natural logarithm, up to a constant, one for each round.
+        log_likelihood: Natural logarithm of the likelihood, up to a constant, one per round.
     """
 
     level: Floats
@@ -54,14 +54,14 @@ class ToneModel:
 
 @dataclass(frozen=True)
 class ToneCounts:
-    """How often each character stood where its line demanded a level and an oblique tone, shape (characters,)."""
+    """Counts of each character at positions that require a level and an oblique tone, shape (characters,)."""
 
     level: Floats
     oblique: Floats
 
 
-_ONE_TONE = 0.1  # a character with a smaller share of the other tone has one tone
-_TURNED_COUNT, _TURNED_SHARE = 10, 0.6  # uses of a word against that tone, and their share, that make it an exception
+_ONE_TONE = 0.1  # a character with a smaller share of the other tone has only one tone
+_TURNED_COUNT, _TURNED_SHARE = 10, 0.6  # least uses of a word with the other tone, and their share, for an exception
 
 
 def pattern_signs(form: str) -> npt.NDArray[np.int64]:
@@ -74,7 +74,7 @@ def pattern_signs(form: str) -> npt.NDArray[np.int64]:
 def fit(verse: Verse, size: int, rounds: int = 8) -> ToneModel:
     """Estimate tones and patterns together by expectation-maximisation.
 
-    A poem draws a pattern, each place of it draws a tone, and the tone draws a character.
+    In the model a poem draws a pattern, each position draws a tone, and the tone draws a character.
 
     Args:
         verse: Regulated verse.
@@ -96,7 +96,7 @@ def fit(verse: Verse, size: int, rounds: int = 8) -> ToneModel:
                 total += step.add(block)
             counts += step.counts
             weights[form] = step.weights / step.weights.sum()
-            if number > 0:  # the first round only brings the characters in; before it all tones are alike
+            if number > 0:  # in the first round the tones of all characters are still equally likely
                 positions[form] = np.clip(step.levels / np.maximum(step.weights[:, None], 1e-9), 1e-4, 1 - 1e-4)
         emission = (counts + 0.01) / (counts + 0.01).sum(axis=1, keepdims=True)
         likelihood.append(total)
@@ -136,12 +136,12 @@ class _Step:
 
 
 def count(verse: Verse, level: Floats, rounds: int = 3) -> ToneCounts:
-    """Count tones only at places that demand one, in lines without any other fault, of poems of a clear pattern.
+    """Count tones at positions that require one, in lines without another fault, of poems with a clear pattern.
 
     Args:
         verse: Regulated verse.
         level: Probability of a level tone of each character, from `fit`.
-        rounds: Each round judges lines by the counts of the one before.
+        rounds: Number of rounds; each uses the counts of the one before.
     """
     for _ in range(rounds):
         counts = np.zeros((2, len(level)))
@@ -156,7 +156,7 @@ def count(verse: Verse, level: Floats, rounds: int = 3) -> ToneCounts:
 
 
 def count_inside(verse: Verse, level: Floats) -> ToneCounts:
-    """Count as `count` does, but not at the ends of lines: some characters are level there and nowhere else."""
+    """Count in one round as `count`, but not at the ends of lines, where some characters have another tone."""
     counts = np.zeros((2, len(level)))
     for block, wanted, counted, last in _counted_blocks(verse, level):
         for row, sign in ((0, 1), (1, -1)):
@@ -172,7 +172,7 @@ def words_with_other_tone(verse: Verse, level: Floats) -> list[tuple[int, int, i
         level: Probability of a level tone of each character.
 
     Returns:
-        First and second character, and which of them (0 or 1) it is.
+        First and second character of each word, and the index (0 or 1) of the one with another tone.
     """
     size = len(level)
     clear = np.where(level > 1 - _ONE_TONE, 1, np.where(level < _ONE_TONE, -1, 0))
@@ -198,7 +198,7 @@ def words_with_other_tone(verse: Verse, level: Floats) -> list[tuple[int, int, i
 def _counted_blocks(
     verse: Verse, level: Floats
 ) -> Iterator[tuple[Ids, npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-    """Yield blocks of poems, the tones they demand, which places may be counted, and which end a line, (1, places)."""
+    """Yield blocks of poems, their required tones, masks of positions to count, and of line ends, (1, positions)."""
     for form in verse:
         shape, signs = FORM_SHAPES[form], _required_signs(form)
         last = (np.arange(shape[0] * shape[1]) % shape[1] == shape[1] - 1)[None, :]
@@ -208,7 +208,7 @@ def _counted_blocks(
 
 
 def _required_signs(form: str) -> npt.NDArray[np.float32]:
-    """Return the signs of the positions that poets keep: the even ones and the last; shape (4, characters)."""
+    """Return the signs of the positions that poets observe, the even ones and the last, shape (4, characters)."""
     signs = pattern_signs(form)
     kept = np.zeros(signs.shape, dtype=bool)
     kept[:, :, 1:-1:2] = kept[:, :, -1] = True
@@ -218,7 +218,7 @@ def _required_signs(form: str) -> npt.NDArray[np.float32]:
 def _clean_places(
     level: npt.NDArray[np.float32], signs: npt.NDArray[np.float32], shape: tuple[int, int]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Return the tone that each place demands (1, -1, 0) and whether it may be counted, both (poems, characters)."""
+    """Return the required tone of each position (1, -1, 0) and whether it may be counted, both (poems, characters)."""
     lines, length = shape
     scores = np.log(np.maximum(level, _NOISE)) @ (signs > 0).T + np.log(np.maximum(1 - level, _NOISE)) @ (signs < 0).T
     ranked = np.sort(scores, axis=1)
@@ -229,7 +229,7 @@ def _clean_places(
     # A character is judged by the rest of its line, never by itself.
     counted = (faults.sum(axis=2, keepdims=True) - faults == 0) & clear[:, None, None]
     grid = wanted.reshape(-1, lines, length)
-    # 平平仄平仄 is as good as 平平平仄仄: where the third but last is not level, the next says nothing.
+    # 平平仄平仄 is a variant of 平平平仄仄: unless the third last character is level, the next one is no evidence.
     swapping = (grid[:, :, length - 4] > 0) & (grid[:, :, -1] < 0)
     third = level.reshape(-1, lines, length)[:, :, length - 3]
     counted[:, :, length - 2] &= ~(swapping & (third < _SURE_LEVEL))
@@ -246,7 +246,7 @@ def class_probabilities(counts: ToneCounts, prior: Floats) -> Floats:
 
     Args:
         counts: Evidence, see `count`.
-        prior: What is believed without it, shape (characters, 3), each row summing to 1.
+        prior: Prior probabilities, shape (characters, 3); each row sums to 1.
     """
     level, oblique = counts.level, counts.oblique
     logs = np.stack(
@@ -262,6 +262,6 @@ def class_probabilities(counts: ToneCounts, prior: Floats) -> Floats:
 
 
 def _log_beta(first: Floats, second: Floats) -> Floats:
-    """Return the logarithm of the beta function element by element."""
+    """Return the element-wise logarithm of the beta function."""
     log_gamma = np.frompyfunc(lgamma, 1, 1)
     return np.asarray(log_gamma(first) + log_gamma(second) - log_gamma(first + second), dtype=np.float64)

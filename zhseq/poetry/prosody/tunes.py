@@ -1,7 +1,7 @@
-"""Patterns of ci tunes (词牌): line lengths, tones, rhymes, repetitions, marks and stanzas, from all ci to a tune.
+"""Learn the patterns of ci tunes (词牌): line lengths, tones, rhymes, repetitions, marks and stanzas.
 
-Poems whose rhymes stand at the same places of a poem of the same length are of one pattern, wherever else they pause;
-others are variants of the tune (又一体).
+Poems of the same length with rhymes at the same positions have one pattern, wherever else they pause; others are
+variants of the tune (又一体).
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ Ids = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
 
 Stanzas = Mapping[str, tuple[int, ...]]
-"""Id of a poem -> characters after which its stanzas end, the last one left out."""
+"""Id of a poem -> numbers of characters after which its stanzas end, without the last stanza."""
 
-_FIXED = 0.85  # a place has a tone when so large a share of the poems agree on it
-_LICENCE = 0.015  # and it is demanded of others when no larger share of the poems has the other one
-_MOST_SLIPS = 8  # poems of any number that may have the other tone before it is a licence
-_ALWAYS = 0.75  # and a rhyme is demanded when so large a share do (a tenth of the true ones are not recognised)
-_RHYMING = 0.45  # two lines rhyme when so large a share of the poems rhyme there; by chance it is about a tenth
-_FEW, _RHYMING_IN_FEW = 6, 0.7  # of few poems more have to rhyme
+_FIXED = 0.85  # least share of poems with the same tone at a position for the pattern to have it
+_LICENCE = 0.015  # largest share of poems with the other tone for a tone to be required
+_MOST_SLIPS = 8  # largest number of poems with the other tone for a tone to be required, however many there are
+_ALWAYS = 0.75  # least share of poems that rhyme for a rhyme to be required (a tenth of rhymes are not recognised)
+_RHYMING = 0.45  # least share of poems in which two lines rhyme for a rhyme; by chance it is about a tenth
+_FEW, _RHYMING_IN_FEW = 6, 0.7  # below this number of poems, the second number replaces `_RHYMING`
 _MOST_VARIANTS = 12
-_FEWEST = 2  # poems of a variant
-# Poems of a tune from which on two alike are more likely two copies of one slip, and their share that makes a variant.
+_FEWEST = 2  # least poems of a variant
+# Poems of the main pattern from which a variant needs more poems, since two may copy one slip; least number and share.
 _WELL_KNOWN, _FEWEST_OF_MANY, _VARIANT_SHARE = 30, 3, 0.01
-_CLEAR = 0.6  # the end of a line that rhymes has a tone when so large a share of the poems agree
-_ECHO, _FEWEST_ECHOES, _REACH = 0.8, 5, 12  # share, poems and distance in characters of a repetition that is demanded
+_CLEAR = 0.6  # replaces `_FIXED` at the ends of rhyming lines
+_ECHO, _FEWEST_ECHOES, _REACH = 0.8, 5, 12  # least share and poems of a required repetition, largest distance
 
 
 @dataclass(frozen=True)
 class WordTable:
-    """What is known of each character of a `VerseTable`.
+    """Tones and rhymes of the characters of a `VerseTable`.
 
     Attributes:
         tones: 1 level, -1 oblique, 0 either or unknown, shape (characters,).
         level: Probability of a level tone, shape (characters,).
-        rhymes: Which characters are in which class of rhymes of ci, shape (characters, classes).
+        rhymes: Membership in the rhyme groups of ci, shape (characters, classes).
     """
 
     tones: npt.NDArray[np.int64]
@@ -56,13 +56,13 @@ def learn_tunes(table: VerseTable, words: WordTable, stanzas: Stanzas, min_count
     """Learn the patterns of all tunes.
 
     Args:
-        table: Poems; those without a tune are passed over.
+        table: Poems; those without a tune are skipped.
         words: Tones and rhymes of the characters.
-        stanzas: Stanza ends of poems for which they are known.
-        min_count: Poems that the commonest pattern of a tune must have; tunes with fewer are left out.
+        stanzas: Stanza ends of poems, where known.
+        min_count: Least poems of the most frequent pattern of a tune; other tunes are left out.
 
     Returns:
-        The patterns by name of the tune, those with the most poems first.
+        Tune -> patterns, those with most poems first.
     """
     lyrics = table.select(table.tunes != "")
     names, number = np.unique(lyrics.tunes, return_inverse=True)
@@ -75,7 +75,7 @@ def learn_tunes(table: VerseTable, words: WordTable, stanzas: Stanzas, min_count
 
 
 def _learn_tune(name: str, table: VerseTable, words: WordTable, stanzas: Stanzas) -> TunePattern | None:
-    """Learn one tune from the poems to it."""
+    """Learn one tune from its poems, or return None if there is no pattern."""
     shapes = _shapes(table)
     patterns: list[Pattern] = []
     joined: dict[int, list[Ids]] = {}
@@ -105,7 +105,7 @@ def _shapes(table: VerseTable) -> list[tuple[int, ...]]:
 
 
 def _is_same(one: Pattern, other: Pattern) -> bool:
-    """Tell whether poems of the second pattern keep the first one, but for other pauses."""
+    """Return whether poems of the second pattern follow the first one apart from other pauses."""
     return (
         sum(one.line_lengths) == sum(other.line_lengths)
         and one.tones[-1][-1] == other.tones[-1][-1]
@@ -116,7 +116,7 @@ def _is_same(one: Pattern, other: Pattern) -> bool:
 def _patterns(
     table: VerseTable, shape: tuple[int, ...], words: WordTable, stanzas: Stanzas
 ) -> list[tuple[Pattern, Ids]]:
-    """Return the patterns of the poems of one shape with their poems: one if they end level, one if oblique."""
+    """Return the patterns of poems of one shape with their poems, one each for level and oblique last characters."""
     poems = table.ids.reshape(len(table), -1)
     ends_level = words.level[poems[:, -1]] > 0.5
     kinds = sorted((ends_level, ~ends_level), key=lambda kind: -int(kind.sum()))
@@ -138,7 +138,7 @@ def _with_tones(pattern: Pattern, poems: Ids, words: WordTable) -> Pattern:
 
     Args:
         pattern: Line lengths and rhymes.
-        poems: All poems that keep it.
+        poems: All poems that follow it.
         words: Tones of the characters.
     """
     signs = words.tones[poems]
@@ -164,7 +164,7 @@ def _with_tones(pattern: Pattern, poems: Ids, words: WordTable) -> Pattern:
 
 
 def _optional_rhymes(classes: Booleans, pattern: Pattern) -> set[int]:
-    """Return the last places of lines that many poets leave without rhyme, from classes (poems, lines, classes)."""
+    """Return the last positions of lines that often do not rhyme, from classes (poems, lines, classes)."""
     members = classes.astype(np.float32)
     together = (members @ members.transpose(0, 2, 1) > 0).mean(axis=0)
     ends = np.cumsum(pattern.line_lengths).tolist()
@@ -214,7 +214,7 @@ def _rhymes(classes: Booleans) -> tuple[int, ...]:
 
 
 def _rhyme_tones(lines: Sequence[str], rhymes: Sequence[int]) -> tuple[str, ...]:
-    """Give ends that some poets leave without rhyme, and so without a tone, the tone of the rhyme they belong to."""
+    """Return lines in which rhyming ends without a clear tone have the tone of the other ends of their rhyme."""
     result = list(lines)
     for number, rhyme in enumerate(rhymes):
         ends = {line[-1] for line, other in zip(lines, rhymes, strict=True) if other == rhyme} - {FREE}
@@ -224,12 +224,12 @@ def _rhyme_tones(lines: Sequence[str], rhymes: Sequence[int]) -> tuple[str, ...]
 
 
 def _marks(marks: Ids) -> str:
-    """Return the commonest mark behind each line, from shape (poems, lines)."""
+    """Return the most frequent mark after each line, from code points (poems, lines)."""
     return "".join(chr(Counter(column).most_common(1)[0][0]) for column in marks.T.tolist())
 
 
 def _breaks(known: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the lines after which stanzas end, by the commonest division that falls between lines; none if unknown."""
+    """Return the lines after which stanzas end, by the most frequent division at line ends; empty if unknown."""
     line_of = {int(end): number for number, end in enumerate(np.cumsum(shape), start=1)}
     fitting = [tuple(line_of[end] for end in ends) for ends in known if all(end in line_of for end in ends)]
     return Counter(fitting).most_common(1)[0][0] if fitting else ()

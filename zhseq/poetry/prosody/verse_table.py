@@ -1,4 +1,4 @@
-"""Poems as flat arrays of character numbers, the input of learning prosody."""
+"""Poems as flat arrays of character numbers, from which prosody is learned."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class VerseTable:
     """Poems concatenated into flat arrays.
 
     Attributes:
-        characters: The alphabet, in the order of code points; a character's number is its place.
-        ids: All characters of all lines, shape (characters,).
+        characters: The alphabet, in the order of code points; a character's number is its index.
+        ids: Numbers of all characters of all lines, shape (characters,).
         line_lengths: Characters in each line, shape (lines,).
-        marks: Code point of the mark behind each line, shape (lines,).
+        marks: Code point of the mark after each line, shape (lines,).
         poem_lines: Lines of each poem, shape (poems,).
         forms: Form of each poem, shape (poems,), dtype str.
         tunes: Tune of each poem, empty if it has none, shape (poems,), dtype str.
@@ -44,7 +44,7 @@ class VerseTable:
 
     @classmethod
     def from_dataset(cls, poems: Dataset) -> VerseTable:
-        """Build the table from the data set of `zhseq.corpus.load_poems`."""
+        """Build the table from the result of `zhseq.corpus.load_poems`."""
         import pyarrow.compute as pc
 
         columns = ["id", "form", "lines", "marks", "tune"]
@@ -69,23 +69,23 @@ class VerseTable:
 
     @property
     def poem_of(self) -> Ids:
-        """Poem of each line, shape (lines,)."""
+        """Index of the poem of each line, shape (lines,)."""
         return np.repeat(np.arange(len(self)), self.poem_lines)
 
     @property
     def line_number(self) -> Ids:
-        """Place of each line in its poem, from 0, shape (lines,)."""
+        """Index of each line in its poem, shape (lines,)."""
         return np.arange(len(self.line_lengths)) - np.repeat(
             np.cumsum(self.poem_lines) - self.poem_lines, self.poem_lines
         )
 
     @property
     def ends(self) -> Ids:
-        """Last character of each line, shape (lines,)."""
+        """Number of the last character of each line, shape (lines,)."""
         return self.ids[np.cumsum(self.line_lengths) - 1]
 
     def select(self, poems: Booleans) -> VerseTable:
-        """Keep some poems, shape (poems,), dtype bool; the alphabet stays."""
+        """Return the poems selected by a mask, shape (poems,), dtype bool, with the same alphabet."""
         lines = np.repeat(poems, self.poem_lines)
         return VerseTable(
             characters=self.characters,
@@ -99,7 +99,7 @@ class VerseTable:
         )
 
     def regulated(self) -> dict[str, Ids]:
-        """Return the poems of each regulated form that there are any of, shape (poems, characters of the form)."""
+        """Return regulated form -> its poems, shape (poems, characters of the form), for all forms with poems."""
         return {
             form: self.select(self.forms == form).ids.reshape(-1, lines * length)
             for form, (lines, length) in FORM_SHAPES.items()
@@ -112,8 +112,8 @@ def windows(words: Ids, runs: Ids, width: int) -> Ids:
 
     Args:
         words: Rhyme words in reading order, shape (words,).
-        runs: Run of each word, not decreasing, shape (words,).
-        width: Words in a segment; the rest of a run makes a shorter one.
+        runs: Number of the run of each word, not decreasing, shape (words,).
+        width: Words in a segment; the last segment of a run may be shorter.
 
     Returns:
         Shape (segments, width), padded with -1; segments of a single word are left out.

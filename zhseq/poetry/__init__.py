@@ -1,1 +1,1 @@
-"""Write, judge and score classical verse. Only `model` imports torch; the others compute with numpy."""
+"""Write, check and score classical verse. Only `model` imports torch; the other modules use numpy."""

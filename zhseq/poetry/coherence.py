@@ -1,17 +1,16 @@
-"""Judge lines: how well they follow those before, what verse sets together, how readers rate them. Imports no torch.
+"""Score lines by coherence with previous lines, attested usage and predicted reader ratings. Imports no torch.
 
-Lines are read as bags of characters: the mean of their vectors, once as what stands before and once as what follows.
-The closeness of the two is trained to tell what really follows from what follows elsewhere under the same rhyme and
-tones, so that it estimates their pointwise mutual information (van den Oord et al., 2018). `scripts/learn_critic.py`
-trains it.
+Coherence: lines are bags of characters, with one projection of their vectors for preceding and one for following lines.
+The similarity of the two is trained to distinguish the actual continuation from continuations of other poems with the
+same rhyme and tones, so it estimates their pointwise mutual information (van den Oord et al., 2018).
+`scripts/learn_critic.py` trains it.
 
-What verse sets together was counted in the training poems (`scripts/learn_usage.py`): how often two characters are
-neighbours, which three of them stand in a row, and which meet in a line oftener than by chance.
+Usage: counts from the training poems (`scripts/learn_usage.py`) of adjacent characters, of character trigrams, and of
+characters that co-occur in a line more often than by chance.
 
-How a reader rates a line is guessed from what the language model made of it, its outputs averaged over the line, from
-what the characters cost, and from what verse sets together: a linear layer on top of the LSTM, which
-`scripts/learn_rater.py` fits to lines that were rated. How a reader rates a whole poem is guessed from the same of its
-lines, and from how well they follow.
+Ratings: the rating of a line is a linear function of the language model's outputs averaged over the line, of the
+surprise of its characters and of usage features; `scripts/learn_rater.py` fits it to rated lines. The rating of a poem
+is a linear function of the same features of its lines and of their coherence.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ USAGE_FILE = "usage.safetensors"
 RATER_FILE = "rater.json"
 RATER_KIND, RATER_VERSION = "rater", 3
 SUMMARIES = ("mean", "max", "min", "std")
-"""What the rater takes of the surprise of a line's characters."""
+"""Statistics of the surprise of a line's characters that are features of the rater."""
 HABITS = (
     "neighbours, mean",
     "neighbours, least",
@@ -53,20 +52,20 @@ HABITS = (
     "ties of the last character",
     "ties of the loosest character",
 )
-"""What the rater takes of what verse sets together; see `Usage.habits`."""
+"""Usage features of the rater; see `Usage.habits`."""
 
 
 class Critic:
-    """What a poem model knows of whole poems. Several threads may use one object."""
+    """Estimate of how well lines follow others. Thread-safe."""
 
     def __init__(self, vectors: Floats, before: Floats, behind: Floats, scale: float) -> None:
-        """Take the weights.
+        """Store the weights.
 
         Args:
-            vectors: Of each symbol, (vocab_size, size); the first is of padding and 0.
-            before: What makes of their mean the direction of lines that stand before, (size, size).
-            behind: The same of lines that follow.
-            scale: Nats of two directions that are the same.
+            vectors: Vector of each symbol, (vocab_size, size); the first is for padding and 0.
+            before: Projection of the summed vectors of preceding lines, (size, size).
+            behind: Projection of the summed vectors of following lines, (size, size).
+            scale: Nats for equal directions.
         """
         self.vectors = vectors
         self.before, self.behind, self.scale = before, behind, np.float32(scale)
@@ -76,7 +75,7 @@ class Critic:
         """Read the critic of a model directory.
 
         Raises:
-            CheckpointError: The file is missing, damaged or of another vocabulary.
+            CheckpointError: The file is missing, damaged or for another vocabulary.
         """
         path = directory / CRITIC_FILE
         arrays = read_arrays(path)
@@ -101,11 +100,11 @@ class Critic:
         return cls(vectors, before, behind, float(arrays["scale"][0]))
 
     def lift(self, before: Ints, behind: Ints) -> Floats:
-        """Return by how many nats lines are likelier behind others than elsewhere, up to a constant of the former.
+        """Return the log odds, in nats, that lines follow others, up to a constant that depends on the others.
 
         Args:
-            before: Characters of the lines before, (..., characters), filled up with 0.
-            behind: The same of those that follow.
+            before: Characters of the preceding lines, (..., characters), padded with 0.
+            behind: Characters of the following lines, (..., characters), padded with 0.
         """
         one, other = self._direction(before, self.before), self._direction(behind, self.behind)
         nats: Floats = self.scale * (one * other).sum(axis=-1)
@@ -117,11 +116,11 @@ class Critic:
         return directions
 
     def score(self, poems: Sequence[Sequence[str]], vocab: Vocab) -> Floats:
-        """Return how well the second half of each poem follows its first, in nats, (poems,).
+        """Return how well the second half of each poem follows its first half, in nats, (poems,).
 
         Args:
-            poems: The lines of each, at least two.
-            vocab: That of the model.
+            poems: Lines of each poem, at least two.
+            vocab: Vocabulary of the model.
         """
         halves = [[normalize("".join(part)) for part in _halved(lines)] for lines in poems]
         before, behind = (_filled([vocab.encode(text) for text in side]) for side in zip(*halves, strict=True))
@@ -129,11 +128,11 @@ class Critic:
 
 
 def in_steps(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Floats:
-    """Return vectors that are stored as whole numbers of steps of their columns, (symbols, size).
+    """Return vectors stored as int8 with one scale (step) per column, (symbols, size).
 
     Raises:
-        KeyError: They are missing.
-        ValueError: They are no such vectors.
+        KeyError: The vectors or their steps are missing.
+        ValueError: Their types or shapes are wrong, or a step is not finite.
     """
     vectors, steps = arrays[name], arrays[f"{name} steps"]
     if (
@@ -153,22 +152,22 @@ def _halved(lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _filled(rows: Sequence[Ints]) -> Ints:
-    """Return rows as one array, (rows, longest), filled up with 0."""
+    """Return rows as one array, (rows, longest), padded with 0."""
     result = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
     for row, ids in zip(result, rows, strict=True):
         row[: len(ids)] = ids
     return result
 
 
-_MOST_SYMBOLS, _MOST_BYTES = 1 << 13, 1 << 24  # of tables that are read; a file may say that it has more
+_MOST_SYMBOLS, _MOST_BYTES = 1 << 13, 1 << 24  # limits for tables, since a file is untrusted
 
 
 def _unpacked(packed: npt.NDArray[Any], most: int) -> Bytes:
-    """Return bytes that zlib has packed.
+    """Return bytes decompressed by zlib.
 
     Raises:
-        ValueError: There are more than `most`, or the end is missing.
-        zlib.error: They are damaged.
+        ValueError: There are more than `most` bytes, or the stream is truncated.
+        zlib.error: The stream is damaged.
     """
     engine = zlib.decompressobj()
     found = engine.decompress(packed.tobytes(), most + 1)
@@ -178,19 +177,19 @@ def _unpacked(packed: npt.NDArray[Any], most: int) -> Bytes:
 
 
 class Usage:
-    """What verse sets together. Several threads may use one object."""
+    """Statistics of bigrams, trigrams and co-occurrence in verse. Thread-safe."""
 
     def __init__(self, levels: Bytes, triples: Bytes, frequency: Floats, earlier: Floats, later: Floats) -> None:
-        """Take what was counted.
+        """Store the tables.
 
         Args:
-            levels: How often two of the commonest symbols are neighbours, as the number of binary digits that the
-                count has, at most 7, two of them in a byte, the first in its lower half, (symbols, symbols / 2).
-            triples: A bit for each place of three symbols in a row, see `place_of_triples`, (bits / 8,).
-            frequency: Logarithms of how often each symbol stands in verse, (vocab_size,).
-            earlier: Vectors of the commonest symbols where they stand before another in a line, (symbols, size).
-            later: The same where they stand behind; the product is how much oftener the two meet than by chance, in
-                nats.
+            levels: Bigram counts of the most frequent symbols as the number of their binary digits, at most 7, two in
+                a byte, the first in its lower half, (symbols, symbols / 2).
+            triples: Bit set of attested trigrams by hash, see `place_of_triples`, (bits / 8,).
+            frequency: Logarithm of the frequency of each symbol in verse, (vocab_size,).
+            earlier: Vectors of the most frequent symbols as the earlier one of two in a line, (symbols, size).
+            later: Vectors of the same symbols as the later one; the dot product of the two is how much more often than
+                by chance they co-occur, in nats.
         """
         self.levels, self.triples, self.frequency = levels, triples, frequency
         self.earlier, self.later = earlier, later
@@ -201,7 +200,7 @@ class Usage:
         """Read `usage.safetensors` of a model directory.
 
         Raises:
-            CheckpointError: The file is missing, damaged or of another vocabulary.
+            CheckpointError: The file is missing, damaged or for another vocabulary.
         """
         path = directory / USAGE_FILE
         arrays = read_arrays(path)
@@ -217,7 +216,7 @@ class Usage:
                 raise ValueError(later.shape)
             if not np.isfinite(frequency).all():
                 raise ValueError(frequency)
-            if not len(triples) or len(triples) & len(triples) - 1:  # places are the upper bits of a product
+            if not len(triples) or len(triples) & len(triples) - 1:  # hashes are the upper bits of a product
                 raise ValueError(len(triples))
             return cls(levels.reshape(known, known // 2), triples, frequency, earlier, later)
         except (KeyError, ValueError, TypeError, zlib.error) as error:
@@ -230,7 +229,7 @@ class Usage:
             ) from error
 
     def unheard(self, lines: Ints) -> Ints:
-        """Return how many neighbours in each line verse never set side by side, rare characters counted with them.
+        """Return the number of unattested bigrams in each line, including all bigrams with a rare character.
 
         Args:
             lines: Character ids, (..., length).
@@ -239,10 +238,10 @@ class Usage:
         return missing
 
     def habits(self, lines: Ints) -> Floats:
-        """Return what the rater takes of lines, (..., length): (..., habits), in the order of `HABITS`.
+        """Return the usage features of lines, (..., habits), in the order of `HABITS`.
 
         Args:
-            lines: Character ids, (..., length), at least two; two have neither triples nor ties.
+            lines: Character ids, (..., length), at least two characters; two have neither triples nor ties.
         """
         often = _NATS_OF_LEVELS[self._levels(lines)]
         frequency = self.frequency[lines]
@@ -266,7 +265,7 @@ class Usage:
         return found
 
     def _levels(self, lines: Ints) -> Bytes:
-        """Return the levels of neighbours, (..., length - 1)."""
+        """Return the level of each bigram, (..., length - 1)."""
         first, second = lines[..., :-1], lines[..., 1:]
         known = (first < len(self.levels)) & (second < len(self.levels))
         bytes_ = self.levels[np.where(known, first, 0), np.where(known, second, 0) >> 1]
@@ -274,16 +273,16 @@ class Usage:
         return found
 
     def _attested(self, lines: Ints) -> Ints:
-        """Tell which three characters in a row verse has, (..., length - 2): 1, or else 0."""
+        """Return 1 for each trigram that is attested in verse, else 0, (..., length - 2)."""
         places = place_of_triples(lines, len(self.frequency), len(self.triples) * 8)
         found: Ints = self.triples[places >> 3] >> (places & 7).astype(np.uint8) & 1
         return found if lines.shape[-1] > 2 else np.zeros_like(lines[..., :1])
 
     def _ties(self, lines: Ints) -> tuple[Floats, Floats]:
-        """Return how each character keeps to those of its line that are no neighbours, and the mean of all such pairs.
+        """Return the mean co-occurrence of characters of a line that are not adjacent, in nats.
 
         Returns:
-            (..., length) and (...).
+            Mean for each character, (..., length), and over all such pairs, (...).
         """
         length = lines.shape[-1]
         known = lines < len(self.earlier)
@@ -297,11 +296,11 @@ class Usage:
 
 
 _NATS_OF_LEVELS = np.log(np.array([0.4, 1, 2.5, 5.5, 11, 22, 45, 130], dtype=np.float32))
-"""Of a count with so many binary digits."""
+"""Logarithm of a typical count with 0 to 7 binary digits."""
 
 
 def place_of_triples(lines: Ints, vocab_size: int, places: int) -> Ints:
-    """Return the place of each three symbols in a row among so many, a power of two: (..., length - 2).
+    """Return the hash of each trigram, below `places`, which must be a power of two, (..., length - 2).
 
     Multiplicative hashing (Knuth, The Art of Computer Programming, vol. 3, 6.4): the upper bits of a product.
     """
@@ -312,11 +311,11 @@ def place_of_triples(lines: Ints, vocab_size: int, places: int) -> Ints:
 
 
 TAIL = 3
-"""Characters behind the cut of a line of five or seven; what stands before them is its head."""
+"""Characters after the caesura of a line of five or seven; the characters before them are the head of the line."""
 
 
 def _weights(content: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Floats]:
-    """Return vectors of a JSON object by name.
+    """Return the vectors of a JSON object by name.
 
     Args:
         content: The object.
@@ -344,13 +343,13 @@ def _number(value: Any) -> float:
 
 @dataclass(frozen=True)
 class Points:
-    """A linear guess of the points that a reader gives a line, 0 for broken to 3 for excellent.
+    """Linear prediction of the points that a reader gives a line, from 0 (broken) to 3 (excellent).
 
     Attributes:
-        outputs: Points for the model's outputs, (embedding_dim,).
-        surprise: Points for the surprise of a line in nats, one for each of `SUMMARIES`.
-        habits: Points for what verse sets together, one for each of `HABITS`.
-        bias: Points of a line of which all these are 0.
+        outputs: Weights of the model's outputs, (embedding_dim,).
+        surprise: Weights of the statistics of surprise, one for each of `SUMMARIES`.
+        habits: Weights of the usage features, one for each of `HABITS`.
+        bias: Constant term, in points.
     """
 
     outputs: Floats
@@ -359,13 +358,12 @@ class Points:
     bias: float
 
     def __call__(self, outputs: Floats, surprise: Floats, habits: Floats) -> Floats:
-        """Return the points of lines, or of lines of which these are the heads, (...).
+        """Return the predicted points of lines, from features of the lines or of their heads, (...).
 
         Args:
-            outputs: The model's outputs that each character was drawn from, their mean over the line, (...,
-                embedding_dim).
-            surprise: What each character cost, in nats, (..., length).
-            habits: What verse sets together in them, see `Usage.habits`, (..., habits).
+            outputs: Mean over the line of the model's outputs that predict its characters, (..., embedding_dim).
+            surprise: Surprise of each character in nats, (..., length).
+            habits: Usage features, see `Usage.habits`, (..., habits).
         """
         points = outputs @ self.outputs + summaries(surprise) @ self.surprise
         found: Floats = points + habits @ self.habits + np.float32(self.bias)
@@ -373,18 +371,18 @@ class Points:
 
     @classmethod
     def of(cls, content: Mapping[str, Any], dim: int) -> Points:
-        """Take what `fields` returned.
+        """Read the weights from the result of `fields`.
 
         Raises:
-            KeyError: Something is missing.
-            TypeError: Something is no number.
-            ValueError: Something is no finite number, or of another model.
+            KeyError: A field is missing.
+            TypeError: A weight is not a number.
+            ValueError: A weight is not finite, or there are not as many as the model needs.
         """
         sizes = {"outputs": dim, "surprise": len(SUMMARIES), "habits": len(HABITS)}
         return cls(**_weights(content, sizes), bias=_number(content["bias"]))
 
     def fields(self) -> dict[str, Any]:
-        """Return the guess as values of JSON."""
+        """Return the weights as JSON values, rounded."""
         weights = {"outputs": self.outputs, "surprise": self.surprise, "habits": self.habits}
         rounded = {name: [round(float(value), 5) for value in values] for name, values in weights.items()}
         return {**rounded, "bias": round(self.bias, 5)}
@@ -392,13 +390,13 @@ class Points:
 
 @dataclass(frozen=True)
 class Wholes:
-    """A linear guess of what readers give whole poems, against others of the same form.
+    """Linear prediction of the ratings of whole poems, comparable within one form.
 
     Attributes:
-        forms: Forms of which poems were rated.
-        mean: Weights of the features of lines, see `features_of`, their mean over a poem, (features,).
-        last: The same of those of the last line.
-        least: Weight of the least of the points of the lines.
+        forms: Forms of the rated poems.
+        mean: Weights of the mean of the features of all lines, see `features_of`, (features,).
+        last: Weights of the features of the last line, (features,).
+        least: Weight of the lowest predicted points of a line.
     """
 
     forms: tuple[str, ...]
@@ -407,11 +405,11 @@ class Wholes:
     least: float
 
     def __call__(self, features: Floats, points: Floats) -> Floats:
-        """Return the guess for poems, (poems,).
+        """Return the predicted ratings of poems, (poems,).
 
         Args:
-            features: Of their lines, (poems, lines, features).
-            points: Of their lines, (poems, lines).
+            features: Features of the lines, (poems, lines, features).
+            points: Predicted points of the lines, (poems, lines).
         """
         of_lines = features.mean(axis=1) @ self.mean + features[:, -1] @ self.last
         found: Floats = of_lines + np.float32(self.least) * points.min(axis=1)
@@ -419,45 +417,44 @@ class Wholes:
 
     @classmethod
     def of(cls, content: Mapping[str, Any], dim: int) -> Wholes:
-        """Take what `fields` returned.
+        """Read the weights from the result of `fields`.
 
         Raises:
-            KeyError: Something is missing.
-            TypeError: Something is no number.
-            ValueError: Something is no finite number, or of another model.
+            KeyError: A field is missing.
+            TypeError: A weight is not a number.
+            ValueError: A weight is not finite, or there are not as many as the model needs.
         """
         size = len(SUMMARIES) + len(HABITS) + dim + 1
         weights = _weights(content, {"mean": size, "last": size})
         return cls(tuple(map(str, content["forms"])), **weights, least=_number(content["least"]))
 
     def fields(self) -> dict[str, Any]:
-        """Return the guess as values of JSON."""
+        """Return the weights as JSON values, rounded."""
         mean, last = ([round(float(value), 6) for value in values] for values in (self.mean, self.last))
         return {"forms": list(self.forms), "mean": mean, "last": last, "least": round(self.least, 6)}
 
 
 def features_of(outputs: Floats, surprise: Floats, habits: Floats, lift: Floats) -> Floats:
-    """Return what `Wholes` takes of lines, (..., features).
+    """Return the features of lines for `Wholes`, (..., features).
 
     Args:
-        outputs: See `Points`; likewise the next two.
-        surprise: See there.
-        habits: See there.
-        lift: How well each follows those before, in nats a character, see `Critic.lift`; 0 for a first line, (...).
+        outputs: See `Points`.
+        surprise: See `Points`.
+        habits: See `Points`.
+        lift: Coherence with the previous lines in nats per character, see `Critic.lift`; 0 for a first line, (...).
     """
     return np.concatenate([summaries(surprise), habits, outputs, lift[..., None]], axis=-1, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Rater:
-    """What readers give lines and poems.
+    """Predictions of reader ratings.
 
     Attributes:
-        line: The points of a line.
-        head: The same guessed from all but its last `TAIL` characters.
-        whole: What readers give whole poems, or None where none was rated.
-        worn: Two characters that a search led by these points would write oftener than people do -> nats against a
-            line that has them.
+        line: Prediction of the points of a line.
+        head: Prediction of the same points without the last `TAIL` characters.
+        whole: Prediction of the ratings of whole poems, or None if there is none.
+        worn: Bigram that a search with these predictions would overuse -> penalty of a line with it, in nats.
     """
 
     line: Points
@@ -470,11 +467,11 @@ class Rater:
         """Read `rater.json` of a model directory.
 
         Args:
-            directory: The model.
+            directory: Model directory.
             dim: Size of the model's outputs.
 
         Raises:
-            CheckpointError: The file is damaged, something else, or of another model.
+            CheckpointError: The file is missing, damaged, not a rater, or for a model of another size.
         """
         path = directory / RATER_FILE
         try:
@@ -497,7 +494,7 @@ class Rater:
             ) from error
 
     def save(self, directory: Path) -> None:
-        """Write `rater.json` into a directory that is there."""
+        """Write `rater.json` into an existing directory."""
         content = {
             "kind": RATER_KIND,
             "version": RATER_VERSION,
@@ -511,18 +508,18 @@ class Rater:
 
 
 class WornPairs:
-    """The worn pairs of a rater as arrays of a vocabulary."""
+    """The worn pairs of a rater as arrays of vocabulary ids."""
 
     def __init__(self, worn: Mapping[str, float], vocab: Vocab) -> None:
         self._size = len(vocab)
         ids = vocab.encode("".join(worn)).reshape(-1, 2)
         keys, nats = ids[:, 0] * self._size + ids[:, 1], np.array(list(worn.values()), dtype=np.float32)
         order = keys.argsort()
-        self._keys = np.append(keys[order], np.iinfo(np.int64).max)  # never empty, and nothing lies behind
+        self._keys = np.append(keys[order], np.iinfo(np.int64).max)  # so that look-ups never fall outside
         self._nats = np.append(nats[order], np.float32(0))
 
     def __call__(self, candidates: Ints) -> Floats:
-        """Return the nats against lines, (..., length) -> (...)."""
+        """Return the penalties of lines in nats, (..., length) -> (...)."""
         keys = candidates[..., :-1] * self._size + candidates[..., 1:]
         found = np.searchsorted(self._keys, keys)
         nats: Floats = np.where(self._keys[found] == keys, self._nats[found], np.float32(0)).sum(axis=-1)
@@ -530,7 +527,7 @@ class WornPairs:
 
 
 def summaries(surprise: Floats) -> Floats:
-    """Return what is taken of the surprise of lines, (..., length): (..., summaries), in the order of `SUMMARIES`."""
+    """Return statistics of the surprise of lines, (..., length) -> (..., summaries), in the order of `SUMMARIES`."""
     parts = [surprise.mean(axis=-1), surprise.max(axis=-1), surprise.min(axis=-1), surprise.std(axis=-1)]
     found: Floats = np.stack(parts, axis=-1)
     return found

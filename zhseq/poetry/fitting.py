@@ -1,6 +1,6 @@
 """Choose the patterns that allow the given characters of a poem. Imports no torch.
 
-Where none does, and the wish may yield, the given characters are left as they are and the rest keeps the rules.
+If no pattern does and `lenient` is set, the given characters are kept and the rest of the poem follows the rules.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from zhseq.poetry.prosody import (
 )
 
 Given = Sequence[Sequence[str]]
-"""For each line and position the normalised character that must stand there, or an empty string."""
+"""For each line and position the normalised character that is fixed there, or an empty string."""
 
 _RHYMED_FIRST = {5: 0.25, 7: 0.75}
-"""How often poets rhyme the first line too, by the length of the line."""
-_BEYOND_TONES = 10_000  # reach of a conflict of rhymes, which is found when all tones agree
+"""Share of poems whose first line rhymes, by the length of the line."""
+_BEYOND_TONES = 10_000  # reach of a rhyme conflict, which is only found if all tones agree
 _LONELY, _RESCUED = "平平中仄平", "仄平平仄平"
-"""A line of five whose first position demands a level tone, and how poets mend it where that cannot be (孤平拗救)."""
+"""A line of five whose first position requires a level tone, and its rescued form with an oblique one (孤平拗救)."""
 
 
 @dataclass(frozen=True)
 class PatternChoice:
-    """Patterns that a poem may follow, all of one shape."""
+    """Patterns that a poem may follow, all with the same line lengths."""
 
     patterns: tuple[Pattern, ...]
     weights: tuple[float, ...]
-    """How often each pattern is taken."""
+    """Relative frequency with which each pattern is chosen."""
     groups: tuple[tuple[int, ...], ...]
     """For each pattern the rhyme group of each of its rhymes, or `UNASSIGNED`."""
     note: Message | None = None
@@ -47,7 +47,7 @@ class PatternChoice:
 
 
 class _Conflict(Exception):
-    """A pattern and the given characters do not agree; the later in the poem (`reach`), the nearer they came."""
+    """A pattern does not allow the given characters; a larger `reach` means a conflict later in the poem."""
 
     def __init__(self, reason: Message, reach: int) -> None:
         super().__init__(reason)
@@ -62,9 +62,9 @@ def choose_for_form(
     Args:
         prosody: Tones and rhymes.
         form: A form of regulated verse, of lines of equal length.
-        given: Characters that must stand.
-        group: Rhyme group that was asked for.
-        lenient: Leave given characters as they are where no pattern allows them; not with a rhyme group.
+        given: Fixed characters.
+        group: Requested rhyme group, or None.
+        lenient: Keep given characters that no pattern allows; not with a rhyme group.
 
     Raises:
         InputError: No pattern allows the given characters.
@@ -86,7 +86,7 @@ def choose_for_form(
 def choose_for_tune(
     prosody: Prosody, tune: TunePattern, given: Given, group: RhymeGroup | None, *, lenient: bool
 ) -> PatternChoice:
-    """Choose among the tone patterns of a tune's commonest line lengths; as `choose_for_form`."""
+    """Choose among the tone patterns with a tune's most frequent line lengths; see `choose_for_form`."""
     every = [tune, *(variant for variant in tune.variants if variant.line_lengths == tune.line_lengths)]
     weights = [float(max(pattern.count, 1)) for pattern in every]
     return _choose(prosody, tune.name, every, weights, given, group, lenient)
@@ -142,7 +142,7 @@ def _choose(
 
 
 def _fit_tones(prosody: Prosody, pattern: Pattern, given: Given) -> Pattern:
-    """Return the pattern, mended where a given character calls for it, or raise a conflict."""
+    """Return the pattern, with rescued lines where given characters need them, or raise a conflict."""
     tones = list(pattern.tones)
     for number, (line, characters) in enumerate(zip(pattern.tones, given, strict=True)):
         wrong = [n for n, character in enumerate(characters) if _conflicts(prosody, character, line[n])]
@@ -163,7 +163,7 @@ def _fit_tones(prosody: Prosody, pattern: Pattern, given: Given) -> Pattern:
 
 
 def _fit_rhymes(prosody: Prosody, pattern: Pattern, given: Given, wanted: RhymeGroup | None) -> tuple[int, ...]:
-    """Return the group of each rhyme, `UNASSIGNED` where the words leave it open, or raise a conflict."""
+    """Return the group of each rhyme, `UNASSIGNED` if the given words do not determine it, or raise a conflict."""
     slots = pattern.rhyme_slots
     result = []
     for slot in range(max(slots) + 1):
@@ -185,9 +185,9 @@ def _fit_rhyme(prosody: Prosody, words: Sequence[str], count: int, tone: str, wa
     Args:
         prosody: Rhyme groups.
         words: Given rhyme words.
-        count: Rhyme words that there will be, the given ones among them.
+        count: Number of rhyme words, including the given ones.
         tone: 平, 仄 or 中.
-        wanted: Group that was asked for, taken where it has the tone.
+        wanted: Requested group, used if it has this tone.
     """
     known = [set(prosody.groups(word)) for word in words if prosody.groups(word)]
     shared = set.intersection(*known) if known else set()
@@ -210,12 +210,12 @@ def _fit_rhyme(prosody: Prosody, words: Sequence[str], count: int, tone: str, wa
 
 
 def _has_words(group: RhymeGroup, needed: int, tone: str) -> bool:
-    """Tell whether a group has so many certain words of this tone (平, 仄 or 中)."""
+    """Return whether a group has at least `needed` certain words and this tone (平, 仄 or 中)."""
     return len(group.certain) >= needed and tone in (FREE, group.tone.value)
 
 
 def _relax(prosody: Prosody, pattern: Pattern, given: Given) -> tuple[Pattern, int]:
-    """Free the positions, and if need be the rhymes, of given characters; also return how many."""
+    """Free the positions and, if needed, the rhymes of given characters; also return the number of changes."""
     tones, rhymes, changes = [], list(pattern.rhymes), 0
     for number, (line, characters) in enumerate(zip(pattern.tones, given, strict=True)):
         wrong = {n for n, character in enumerate(characters) if _conflicts(prosody, character, line[n])}

@@ -16,30 +16,30 @@ from zhseq.text.vocab import LINE, Vocab
 MARKS = "，。、；：？！,.;:?!"
 """Punctuation of verse, full width and half width."""
 QUOTES = frozenset('“”‘’"「」『』《》〈〉')
-"""Marks of speech and titles, which mean nothing to a line of verse."""
+"""Quotation and title marks, which are ignored in verse."""
 _WIDE = dict(zip(",.;:?!", "，。；：？！", strict=True))
 UNKNOWN_BITS = 16.5
-"""Bits to spell out a character that the vocabulary lacks, on top of those of `<unk>`: one of about 92,000 others."""
+"""Bits of a character outside the vocabulary in addition to those of `<unk>`: one of about 92,000 others."""
 MAX_TITLE = 12
-"""Characters of a title that the model reads; longer titles are cut."""
+"""Characters of a title that the model reads; longer titles are truncated."""
 
 LINE_MARK = "\n"
-"""Stands for `<line>` while many poems are encoded at once."""
-_END_MARK = "\r"  # likewise for `<eos>`
+"""Represents `<line>` in text to encode."""
+_END_MARK = "\r"  # represents `<eos>` in text to encode
 
 
 @dataclass(frozen=True)
 class Form:
-    """The outward shape of a poem: how many lines, how long, and what stands behind each."""
+    """The shape of a poem: number and lengths of its lines and their punctuation."""
 
     name: str
     line_lengths: tuple[int, ...]
     """Characters in each line."""
     marks: str
-    """One punctuation mark for each line."""
+    """Punctuation mark after each line; empty for couplets."""
 
     def layout(self, lines: Sequence[str]) -> list[str]:
-        """Put the punctuation behind the lines, which may be the first ones only, and print each couplet on its row."""
+        """Return rows of text: lines with their punctuation, one sentence per row; `lines` may be incomplete."""
         rows, row = [], ""
         for line, mark in zip(lines, self.marks[: len(lines)], strict=True):
             row += line + mark
@@ -50,7 +50,7 @@ class Form:
 
 
 def regular_form(name: str, lines: int, length: int) -> Form:
-    """Return a form of equally long lines with a comma and a full stop in turn."""
+    """Return a form with lines of equal length, ending in a comma and a full stop in turn."""
     return Form(name, (length,) * lines, "，。" * (lines // 2) + "。" * (lines % 2))
 
 
@@ -59,13 +59,13 @@ FORMS = {name: regular_form(name, lines, length) for name, (lines, length) in FO
 
 
 LONG_FORMS = {"七言排律": 7, "五言排律": 5}
-"""Regulated verse of more than eight lines, as many as are wanted: characters in a line, by name."""
+"""Forms of regulated verse with more than eight lines: name -> characters in a line."""
 SHORTEST_LONG, LONGEST = 10, 40
-"""Lines of such a poem, always an even number."""
+"""Fewest and most lines of these forms; the number is even."""
 
 
 def long_form(name: str, lines: int) -> Form:
-    """Return the shape of one of `LONG_FORMS` with at least so many lines, as far as there may be so many."""
+    """Return the shape of one of `LONG_FORMS` with `lines` lines, rounded up to an even number within the limits."""
     count = min(max(lines + lines % 2, SHORTEST_LONG), LONGEST)
     return regular_form(name, count, LONG_FORMS[name])
 
@@ -77,7 +77,7 @@ def form_of(lines: Sequence[str]) -> str | None:
 
 
 def form_of_shape(lines: int, length: int) -> str:
-    """Return the name of the regulated form of so many lines of this length."""
+    """Return the name of the regulated form with this number and length of lines."""
     return next(name for name, shape in FORM_SHAPES.items() if shape == (lines, length))
 
 
@@ -85,15 +85,15 @@ def place_start(start: str, form: Form) -> str:
     """Fit the beginning of a poem into a form.
 
     Args:
-        start: Chinese characters; punctuation of either width is accepted exactly where the form has it, with white
-            space behind it, and quotation marks anywhere.
+        start: Chinese characters; punctuation of either width is accepted exactly where the form has it, followed by
+            optional white space, and quotation marks anywhere.
         form: The form.
 
     Returns:
-        The characters of `start` without punctuation, otherwise untouched.
+        The characters of `start` without punctuation, otherwise unchanged.
 
     Raises:
-        InputError: The form cannot begin like this; the message says why.
+        InputError: `start` does not fit the form; the message says why.
     """
     marks = {sum(form.line_lengths[: index + 1]): mark for index, mark in enumerate(form.marks)}
     placed, expects_mark, after_mark = "", False, False
@@ -126,7 +126,7 @@ def place_start(start: str, form: Form) -> str:
 
 
 def fits(start: str, form: Form) -> bool:
-    """Tell whether a poem of this form can begin with `start`."""
+    """Return whether a poem of this form can begin with `start`."""
     try:
         place_start(start, form)
     except InputError:
@@ -135,7 +135,7 @@ def fits(start: str, form: Form) -> bool:
 
 
 def _misplaced(character: str, count: int, marks: dict[int, str], form: Form) -> InputError:
-    """Return the error that a character, after `count` others, cannot stand in the start of a form."""
+    """Return the error that a character is not allowed in the start of a form after `count` others."""
     if character not in MARKS:
         return not_chinese(Message("the_start", "the start"), character)
     expected = (
@@ -154,7 +154,7 @@ def _misplaced(character: str, count: int, marks: dict[int, str], form: Form) ->
 
 
 def not_chinese(part: Message, character: str) -> InputError:
-    """Return the error that a part of a poem (`the start` for example) holds a character that is not Chinese."""
+    """Return the error that a part of a poem (for example `the start`) contains a character that is not Chinese."""
     return InputError(
         "not_chinese",
         "a poem is made of Chinese characters, but {part} holds {character}; leave it out",
@@ -164,7 +164,7 @@ def not_chinese(part: Message, character: str) -> InputError:
 
 
 def form_and_tune(form: str, tune: str) -> InputError:
-    """Return the error that a poem cannot have this form and follow this tune."""
+    """Return the error that a form and a tune exclude each other."""
     return InputError(
         "form_and_tune",
         "a tune has a form of its own, so <form={form}> and <tune={tune}> exclude each other; leave one out",
@@ -181,7 +181,7 @@ def unknown_form(form: str, known: Iterable[str]) -> InputError:
 
 
 def unknown_shape(lines: Sequence[str]) -> InputError:
-    """Return the error that lines of these lengths have no known form."""
+    """Return the error that no known form has lines of these lengths."""
     return InputError(
         "unknown_shape",
         "expected a regulated poem (4 or 8 lines of 5 or 7 characters) or a ci to a known tune, but found {lines} of "
@@ -194,14 +194,14 @@ def unknown_shape(lines: Sequence[str]) -> InputError:
 
 
 def shown(character: str) -> str:
-    """Return a character as it is shown in a message, with its code point: 'H' (U+0048)."""
+    """Return a character for a message with its code point: 'H' (U+0048)."""
     code = f"U+{ord(character):04X}"
     return f"'{character}' ({code})" if character.isprintable() else code
 
 
 @dataclass(frozen=True)
 class Controls:
-    """What a poem is asked to be; an empty string leaves the model free."""
+    """Conditions of the language model; an empty string means no condition."""
 
     form: str = ""
     dynasty: str = ""
@@ -216,12 +216,12 @@ class Controls:
 
 
 def control_symbol(kind: str, value: str) -> str:
-    """Return the vocabulary symbol of a control, `<form:七绝>` for example."""
+    """Return the vocabulary symbol of a control, for example `<form:七绝>`."""
     return f"<{kind}:{value}>"
 
 
 def encode_prefix(vocab: Vocab, controls: Controls) -> list[int]:
-    """Return the ids the model reads before the first character: controls it knows, title, `<bos>`."""
+    """Return the ids that the model reads before the first character: controls it knows, title, `<bos>`."""
     ids = [vocab.id(symbol) for symbol in controls.symbols if symbol in vocab]
     title: list[int] = vocab.encode(normalize(controls.title)[:MAX_TITLE]).tolist() if controls.title else []
     return [*ids, *title, vocab.bos_id]
@@ -230,7 +230,7 @@ def encode_prefix(vocab: Vocab, controls: Controls) -> list[int]:
 def encode_poems(
     vocab: Vocab, poems: Sequence[Sequence[str]], max_symbols: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Encode the lines of many poems at once; as `encode_texts`, from lists of lines."""
+    """Encode many poems given as lists of lines; see `encode_texts`."""
     return encode_texts(vocab, [LINE_MARK.join(lines) for lines in poems], max_symbols)
 
 
@@ -240,12 +240,12 @@ def encode_texts(
     """Encode many poems at once.
 
     Args:
-        vocab: With the symbol `<line>`.
-        poems: The text of each poem, normalised and without punctuation, its lines parted by `LINE_MARK`.
+        vocab: A vocabulary with the symbol `<line>`.
+        poems: Text of each poem, normalised and without punctuation, its lines separated by `LINE_MARK`.
         max_symbols: A longer poem is cut after the last line that fits, and then has no `<eos>`.
 
     Returns:
-        All symbols one poem after the other (`a b c <line> d e f <eos>`), and where each poem begins, (poems + 1,).
+        Concatenated symbols of all poems (`a b c <line> d e f <eos>`), and the offset of each poem, (poems + 1,).
     """
     texts = [text + _END_MARK if len(text) < max_symbols else _cut(text, max_symbols) for text in poems]
     joined = "".join(texts)

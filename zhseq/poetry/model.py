@@ -27,11 +27,11 @@ from zhseq.text.vocab import Vocab
 
 
 class LanguageModel(nn.Module):
-    """Predict the next symbol from all before it.
+    """Predict the next symbol from all previous ones.
 
-    Characters are embedded, read by the LSTM layers, projected back to the embedding size and compared with the
+    Characters are embedded, read by the LSTM layers, projected back to the embedding size and multiplied with the
     embedding table itself (the tied softmax of Press and Wolf, 2017, and Inan et al., 2017). With `attention_heads`,
-    what the last layer finds by looking back over all symbols so far is added to the projection.
+    the result of attention of the last layer over all symbols so far is added to the projection.
     """
 
     def __init__(self, config: LanguageModelConfig) -> None:
@@ -70,17 +70,17 @@ class LanguageModel(nn.Module):
         return linear_cross_entropy(hidden[scored], self.output_weight, self.output_bias, batch.targets[scored])
 
     def step(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        """Read some symbols and predict the one after them.
+        """Read symbols and predict the next one.
 
         Args:
             ids: (batch, length) int64, without padding.
-            state: State after what came before, or None at the beginning.
+            state: State after the previous symbols, or None at the beginning.
 
         Returns:
-            Logits of the next symbol, (batch, output_size) float32; the projected output that they are made of,
+            Logits of the next symbol, (batch, output_size) float32; the projected output from which they are computed,
             (batch, embedding_dim) float32; and the new state.
         """
-        if state is None:  # spelled out, so that a short beginning is read by single cells, too: see `run_lstm`
+        if state is None:  # an explicit zero state, so that `run_lstm` uses LSTM cells for a short beginning, too
             zeros = [self.output_bias.new_zeros(1, len(ids), size) for size in self.config.hidden_sizes]
             state = [(zero, zero) for zero in zeros]
             if self.attention is not None:
@@ -91,10 +91,10 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def follow(self, batch: Batch[Tensor], state: State | None = None) -> tuple[Tensor, Tensor, State]:
-        """Read some symbols and tell what the one after each of them costs.
+        """Read symbols and return the cross-entropy of the symbol after each of them.
 
         Args:
-            batch: With targets; padding may only come after the end of a row.
+            batch: Batch with targets; padding may only come after the end of a row.
             state: As for `step`.
 
         Returns:
@@ -116,10 +116,10 @@ class LanguageModel(nn.Module):
 
 
 def load_model(directory: Path) -> tuple[LanguageModel, Vocab]:
-    """Read the language model of a checkpoint, and its vocabulary.
+    """Read the language model of a checkpoint and its vocabulary.
 
     Raises:
-        CheckpointError: They are missing or damaged, or it is no poem model.
+        CheckpointError: They are missing or damaged, or the checkpoint is not a poem model.
     """
     settings, vocab = read_settings(directory)
     with uninitialized():
@@ -131,14 +131,14 @@ def load_model(directory: Path) -> tuple[LanguageModel, Vocab]:
 class _TorchState:
     layers: State
     output: Floats
-    """Of the last symbol read, (rows, embedding_dim)."""
+    """Projected output at the last symbol read, (rows, embedding_dim)."""
 
 
 class TorchNetwork:
     """A language model of PyTorch as a `zhseq.poetry.network.Network`."""
 
     def __init__(self, model: LanguageModel, precision: str = "float32") -> None:
-        """Wrap a model in evaluation mode, where it is; `precision` is that of `TrainingConfig`."""
+        """Wrap a model in evaluation mode on its device; for `precision` see `TrainingConfig`."""
         self.model = model
         self.precision = precision
 
@@ -152,8 +152,8 @@ class TorchNetwork:
             threads: Processor threads, see `zhseq.device.set_threads`.
 
         Raises:
-            CheckpointError: They are missing or damaged, or it is no poem model.
-            ConfigError: The device is not available, or there are less than 1 threads.
+            CheckpointError: The weights are missing or damaged, or the checkpoint is not a poem model.
+            ConfigError: The device is not available, or `threads` is less than 1.
         """
         set_threads(threads)
         model, _ = load_model(directory)
@@ -164,7 +164,7 @@ class TorchNetwork:
 
     @property
     def output_size(self) -> int:
-        """Symbols that can be written."""
+        """Number of symbols that can be generated."""
         return self.model.config.output_size
 
     @property
@@ -175,30 +175,30 @@ class TorchNetwork:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return self.model.output_bias.device
 
     @torch.inference_mode()
     def step(self, ids: Ints, state: _TorchState | None = None) -> tuple[Floats, _TorchState]:
-        """Read some symbols and predict the one after them, see `Network`."""
+        """Read symbols and predict the next one, see `Network`."""
         with autocast(self.device, self.precision):
             logits, output, layers = self.model.step(self._tensor(ids), None if state is None else state.layers)
         return logits.cpu().numpy(), _TorchState(layers, output.cpu().numpy())
 
     def output(self, state: _TorchState) -> Floats:
-        """Return what the network made of the last symbol read, see `Network`."""
+        """Return the output vector at the last symbol read, see `Network`."""
         return state.output
 
     @torch.inference_mode()
     def select(self, state: _TorchState, rows: Ints) -> _TorchState:
-        """Return the state of some rows."""
+        """Return the state of the given rows."""
         chosen = self._tensor(rows)
         layers = [(first[:, chosen], second[:, chosen]) for first, second in state.layers]
         return _TorchState(layers, state.output[rows])
 
     @torch.inference_mode()
     def follow(self, ids: Ints, targets: Ints, state: _TorchState | None = None) -> tuple[Floats, _TorchState]:
-        """Read some symbols and tell what the one after each of them costs, see `Network`."""
+        """Read symbols and return the cross-entropy of the symbol after each of them, see `Network`."""
         batch = Batch(ids, np.ones_like(ids, dtype=bool), targets).to(self.device)
         with autocast(self.device, self.precision):
             losses, output, layers = self.model.follow(batch, None if state is None else state.layers)

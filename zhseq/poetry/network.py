@@ -1,4 +1,4 @@
-"""The language model as search, scores and suggestions see it, and its computation by numpy alone. Imports no torch."""
+"""Interface of the language model for search, scoring and suggestions, and its numpy backend. Imports no torch."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ Floats = npt.NDArray[np.float32]
 Booleans = npt.NDArray[np.bool_]
 
 State = Any
-"""What a network remembers of each row of a batch; its own affair."""
+"""Recurrent state of each row of a batch; opaque to callers."""
 
 KIND = "poem-language-model"
 VOCAB_FILE = "vocab.txt"
 HEAD_SIZE = 64
-"""Numbers of an attention head's queries, keys and values."""
+"""Size of an attention head's queries, keys and values."""
 
-_ROWS = 16  # of scores at a time: half a megabyte, which stays in the cache of a core
-_POSITIONS = 4096  # of whole sequences that are read at a time
+_ROWS = 16  # rows of scores per block: half a megabyte, which stays in the cache of a core
+_POSITIONS = 4096  # positions of whole sequences per block
 _TILE_COLUMNS, _TILE_INPUTS, _PANEL = 32, 32, 32  # as in poem.c
-_TILES = len(LEVELS) - 1  # the level of AMX
-_ROOM = 16  # positions that attention may remember before its memory is copied into a larger one
+_TILES = len(LEVELS) - 1  # index of AMX in `LEVELS`
+_ROOM = 16  # free positions of a new attention memory, before it is copied into a larger one
 
 
 @dataclass(frozen=True)
 class LanguageModelShape:
-    """Sizes and dropout of a language model; the defaults are the shipped model's, but it has 4 heads besides."""
+    """Sizes and dropout of a language model; the defaults are those of the shipped model, which also has 4 heads."""
 
     embedding_dim: int = 224
     """Embedding size of characters."""
     hidden_sizes: tuple[int, ...] = (640, 640)
-    """Units of each LSTM layer, from the input up; their number is the number of layers."""
+    """Units of each LSTM layer, from input to output; its length is the number of layers."""
     input_dropout: float = 0.05
     """Dropout of the embeddings."""
     hidden_dropout: float = 0.05
@@ -75,9 +75,9 @@ class LanguageModelConfig(LanguageModelShape):
     """Shape of a language model over a vocabulary."""
 
     vocab_size: int = field(kw_only=True)
-    """Symbols that can be read: characters and control symbols."""
+    """Number of symbols that can be read: characters and control symbols."""
     output_size: int = field(kw_only=True)
-    """Symbols that can be written: the first `output_size` of the vocabulary."""
+    """Number of symbols that can be generated: the first ones of the vocabulary."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,7 +94,7 @@ def read_settings(directory: Path) -> tuple[LanguageModelConfig, Vocab]:
     """Read the shape of a poem model and its vocabulary.
 
     Raises:
-        CheckpointError: They are missing or damaged, or it is no poem model.
+        CheckpointError: They are missing or damaged, or the checkpoint is not a poem model.
     """
     settings = checkpoint.read_settings(directory, KIND, LanguageModelConfig)
     source = str(directory / checkpoint.CONFIG_FILE)
@@ -116,35 +116,35 @@ class Network(Protocol):
 
     @property
     def output_size(self) -> int:
-        """Symbols that can be written: the first ones of the vocabulary."""
+        """Number of symbols that can be generated: the first ones of the vocabulary."""
 
     @property
     def vectors(self) -> Floats:
         """The embedding of each symbol, (vocab_size, embedding_dim)."""
 
     def step(self, ids: Ints, state: State | None = None) -> tuple[Floats, State]:
-        """Read some symbols and predict the one after them.
+        """Read symbols and predict the next one.
 
         Args:
             ids: (rows, length), without padding.
-            state: State after what came before, which stays as it is, or None at the beginning.
+            state: State after the previous symbols, which is not changed, or None at the beginning.
 
         Returns:
             Logits of the next symbol, (rows, output_size), which the caller may change, and the new state.
         """
 
     def output(self, state: State) -> Floats:
-        """Return the vector of the last symbol read from which the next one is scored, (rows, embedding_dim)."""
+        """Return the output vector at the last symbol read, from which the next is predicted, (rows, embedding_dim)."""
 
     def select(self, state: State, rows: Ints) -> State:
-        """Return the state of some rows, (chosen,), in their order; a row may be chosen several times."""
+        """Return the state of the given rows, (chosen,), in this order; a row may be chosen several times."""
 
     def follow(self, ids: Ints, targets: Ints, state: State | None = None) -> tuple[Floats, State]:
-        """Read some symbols and tell what the one after each of them costs.
+        """Read symbols and return the cross-entropy of the symbol after each of them.
 
         Args:
             ids: (rows, length), without padding.
-            targets: What stands behind each of them, likewise; `IGNORED` where nothing is scored.
+            targets: The symbol after each of them, (rows, length); `IGNORED` where nothing is scored.
             state: As for `step`.
 
         Returns:
@@ -159,7 +159,7 @@ class Network(Protocol):
 
 
 def log_total(scores: Floats) -> Floats:
-    """Return the logarithm of the summed exponentials of each row of (rows, size), shape (rows,)."""
+    """Return the logarithm of the sum of exponentials of each row, (rows, size) -> (rows,)."""
     result = np.empty(len(scores), dtype=np.float32)
     loops = library()
     if loops is not None and scores.flags.c_contiguous:
@@ -176,7 +176,7 @@ def log_total(scores: Floats) -> Floats:
 
 
 def _argument(value: int | Array | None) -> ctypes.c_int64 | ctypes.c_void_p:
-    """Return a number, or the place of an array, as the compiled loops take it."""
+    """Return an argument of the compiled loops: a number, or the address of an array."""
     if value is None or isinstance(value, int):
         return ctypes.c_void_p() if value is None else ctypes.c_int64(value)
     return ctypes.c_void_p(address(value))
@@ -184,7 +184,7 @@ def _argument(value: int | Array | None) -> ctypes.c_int64 | ctypes.c_void_p:
 
 @lru_cache(maxsize=1)
 def _best_level() -> int:
-    """Return the fastest way of products: the index in `LEVELS` of the instructions used, 0 for numpy."""
+    """Return the fastest available level of matrix products: an index in `LEVELS`, 0 for numpy."""
     loops = library()
     if loops is None:
         return 0
@@ -193,10 +193,10 @@ def _best_level() -> int:
 
 
 class _Matrix:
-    """Weights, (outputs, inputs), for products in 32 bits: AMX tiles or fused multiply-adds in `poem.c`, or numpy."""
+    """Weights for products in 32 bits by AMX tiles or fused multiply-adds (`poem.c`), or by numpy."""
 
     def __init__(self, weights: Floats, bias: Floats | None = None, level: int | None = None) -> None:
-        """Lay out weights.
+        """Rearrange weights for the level.
 
         Args:
             weights: (outputs, inputs).
@@ -220,7 +220,7 @@ class _Matrix:
             self._weights = np.ascontiguousarray(padded.reshape(panels, _PANEL, self._inputs).swapaxes(1, 2))
 
     def __call__(self, rows: Floats) -> Floats:
-        """Return the products of (rows, inputs), (rows, outputs)."""
+        """Return the products, (rows, inputs) -> (rows, outputs)."""
         loops = library()
         if not self._level or loops is None:
             products: Floats = rows @ self._weights.T
@@ -241,16 +241,16 @@ class _Matrix:
 
 @dataclass(frozen=True)
 class _Layer:
-    """An LSTM layer, its gates in the order of PyTorch: input, forget, cell, output."""
+    """An LSTM layer; its gates are in the order of PyTorch: input, forget, cell, output."""
 
     weights: _Matrix
-    """Of what is read and of the hidden state behind it, (4 * hidden, input + hidden)."""
+    """Weights of the input followed by those of the hidden state, (4 * hidden, input + hidden)."""
 
     @classmethod
     def of(cls, weights: Mapping[str, Array], prefix: str) -> _Layer:
-        """Return the layer whose weights have such names, in any float type.
+        """Return the layer whose weights have names with this prefix, in any float type.
 
-        sigmoid(x) is (tanh(x / 2) + 1) / 2, so with halves of three gates' weights one tanh serves all four.
+        sigmoid(x) is (tanh(x / 2) + 1) / 2, so if the weights of three gates are halved, one tanh computes all four.
         """
         scale = np.full((4, 1), 0.5, dtype=np.float32)
         scale[2] = 1
@@ -260,14 +260,14 @@ class _Layer:
         return cls(_Matrix(np.multiply(both, scale, dtype=np.float32), (one + other) * scale[:, 0]))
 
     def read(self, vectors: Floats, state: tuple[Floats, Floats]) -> tuple[Floats, tuple[Floats, Floats]]:
-        """Read (rows, length, input).
+        """Read a batch of sequences.
 
         Args:
-            vectors: What is read.
+            vectors: Inputs, (rows, length, input).
             state: Hidden state and cell, (rows, hidden) each.
 
         Returns:
-            The outputs, (rows, length, hidden), and the state after them.
+            The outputs, (rows, length, hidden), and the state after the last position.
         """
         hidden, cell = state
         outputs = np.empty((*vectors.shape[:2], hidden.shape[1]), dtype=np.float32)
@@ -279,7 +279,7 @@ class _Layer:
 
 
 def _cells(gates: Floats, before: Floats) -> tuple[Floats, Floats]:
-    """Return hidden state and cell, (rows, hidden) each, after gates, (rows, 4 * hidden), which may be changed."""
+    """Return hidden state and cell, (rows, hidden) each, from gates, (rows, 4 * hidden), which may be overwritten."""
     units = before.shape[1]
     loops = library()
     if loops is not None:
@@ -301,10 +301,10 @@ def _cells(gates: Floats, before: Floats) -> tuple[Floats, Floats]:
 
 
 class _Memory:
-    """Keys and values of the positions that attention has seen, with room for more.
+    """Keys and values of previous positions for attention, with room for more.
 
-    A state is a memory and a number of positions. Whoever goes on from the last position writes into the free room;
-    whoever goes on from an earlier one, and finds it taken, gets a copy.
+    A state is a memory and its number of positions. Extending a state that includes the last filled position writes
+    into the free room; extending an earlier state, whose next position is taken, makes a copy.
     """
 
     def __init__(self, rows: int, room: int, width: int) -> None:
@@ -312,7 +312,7 @@ class _Memory:
         self.filled = 0
 
     def extended(self, length: int, keys: Floats, values: Floats) -> _Memory:
-        """Return a memory in which these, (rows, new, width), stand behind the first `length` positions."""
+        """Return a memory with these keys and values, (rows, new, width), after the first `length` positions."""
         rows, new, width = keys.shape
         memory = self
         if self.filled != length or length + new > self.keys.shape[1]:
@@ -323,7 +323,7 @@ class _Memory:
         return memory
 
     def select(self, rows: Ints, length: int) -> _Memory:
-        """Return a memory of the first `length` positions of some rows."""
+        """Return a memory with the first `length` positions of the given rows."""
         memory = _Memory(len(rows), length + _ROOM, self.keys.shape[2])
         memory.keys[:, :length], memory.values[:, :length] = self.keys[rows, :length], self.values[rows, :length]
         memory.filled = length
@@ -336,19 +336,19 @@ class _NumpyState:
     memory: _Memory | None
     """None without attention."""
     length: int
-    """Positions in the memory that are of this state."""
+    """Positions of the memory that belong to this state."""
     output: Floats
-    """Of the last symbol read, (rows, embedding_dim)."""
+    """Projected output at the last symbol read, (rows, embedding_dim)."""
 
 
 class NumpyNetwork:
-    """The language model computed by numpy, and by compiled loops where there are any.
+    """The language model computed by numpy and, where available, by compiled loops.
 
-    What it computes is said at `zhseq.poetry.model.LanguageModel`.
+    For the model itself see `zhseq.poetry.model.LanguageModel`.
     """
 
     def __init__(self, config: LanguageModelConfig, weights: Mapping[str, Array]) -> None:
-        """Take the weights of a checkpoint, of any float type, in shapes as `weight_shapes` gives them."""
+        """Store the weights of a checkpoint, of any float type, with the shapes of `weight_shapes`."""
 
         def taken(name: str) -> Floats:
             return weights[name].astype(np.float32)
@@ -366,7 +366,7 @@ class NumpyNetwork:
         """Read the weights of a checkpoint.
 
         Raises:
-            CheckpointError: They are missing or damaged, or do not fit these settings.
+            CheckpointError: The weights are missing or damaged, or do not fit the settings.
         """
         return cls(settings, checkpoint.read_fitting(directory, weight_shapes(settings)))
 
@@ -375,7 +375,7 @@ class NumpyNetwork:
 
     @property
     def output_size(self) -> int:
-        """Symbols that can be written."""
+        """Number of symbols that can be generated."""
         return self.config.output_size
 
     @property
@@ -384,23 +384,23 @@ class NumpyNetwork:
         return self._vectors
 
     def step(self, ids: Ints, state: State | None = None) -> tuple[Floats, State]:
-        """Read some symbols and predict the one after them, see `Network`."""
+        """Read symbols and predict the next one, see `Network`."""
         hidden, state = self._read(ids, self._nothing(len(ids)) if state is None else state)
         return self._scores(hidden[:, -1]), state
 
     def output(self, state: State) -> Floats:
-        """Return what the network made of the last symbol read, see `Network`."""
+        """Return the output vector at the last symbol read, see `Network`."""
         output: Floats = state.output
         return output
 
     def select(self, state: State, rows: Ints) -> State:
-        """Return the state of some rows."""
+        """Return the state of the given rows."""
         layers = [(hidden[rows], cell[rows]) for hidden, cell in state.layers]
         memory = None if state.memory is None else state.memory.select(rows, state.length)
         return _NumpyState(layers, memory, state.length, state.output[rows])
 
     def follow(self, ids: Ints, targets: Ints, state: State | None = None) -> tuple[Floats, State]:
-        """Read some symbols and tell what the one after each of them costs, see `Network`."""
+        """Read symbols and return the cross-entropy of the symbol after each of them, see `Network`."""
         hidden, state = self._read(ids, self._nothing(len(ids)) if state is None else state)
         losses = np.zeros(ids.shape, dtype=np.float32)
         scored = targets != IGNORED
@@ -418,7 +418,7 @@ class NumpyNetwork:
         return losses
 
     def _losses(self, hidden: Floats, targets: Ints) -> Floats:
-        """Return the cross-entropy of (positions, embedding_dim), some hundred positions at a time."""
+        """Return the cross-entropy of outputs, (positions, embedding_dim), computed in blocks of positions."""
         losses = np.empty(len(targets), dtype=np.float32)
         for begin in range(0, len(targets), _ROWS * _ROWS):
             logits = self._scores(hidden[begin : begin + _ROWS * _ROWS])
@@ -449,15 +449,15 @@ class NumpyNetwork:
         return hidden, _NumpyState(layers, memory, state.length + length, hidden[:, -1])
 
     def _attend(self, vectors: Floats, memory: _Memory, earlier: int) -> tuple[Floats, _Memory]:
-        """Apply causal self-attention: each position attends to itself and to all before it.
+        """Apply causal self-attention: each position attends to itself and to all previous ones.
 
         Args:
             vectors: Outputs of the last layer, (rows * length, hidden).
-            memory: What was seen before.
-            earlier: Positions that were seen before.
+            memory: Keys and values of previous positions.
+            earlier: Number of previous positions.
 
         Returns:
-            What was found, (rows * length, embedding_dim), and the memory with these positions.
+            The result of attention, (rows * length, embedding_dim), and the extended memory.
         """
         project, output = self._attention
         rows, heads = len(memory.keys), self.config.attention_heads
@@ -489,7 +489,7 @@ class NumpyNetwork:
 
 
 def weight_shapes(config: LanguageModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the weights of a language model, by their names in its checkpoint."""
+    """Return the shapes of the weights of a language model by their names in a checkpoint."""
     dim, sizes, last = config.embedding_dim, config.hidden_sizes, config.hidden_sizes[-1]
     shapes: dict[str, tuple[int, ...]] = {
         "embedding.characters.weight": (config.vocab_size, dim),

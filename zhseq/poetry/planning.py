@@ -1,4 +1,4 @@
-"""Turn a request into a plan: shape of the poem, given characters, patterns it may follow. Imports no torch."""
+"""Turn a request into a plan: shape of the poem, given characters, allowed patterns. Imports no torch."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from zhseq.poetry.wishes import control_values, read_author, read_subject
 from zhseq.text.normalize import codepoints, is_han, normalize
 from zhseq.text.vocab import Vocab
 
-_MOST_LINES = 8  # of the forms that have a number of lines
+_MOST_LINES = 8  # most lines of the forms with a fixed number of lines
 AUTO_FORMS = ("七绝", "五绝", "七律", "五律")
-"""Forms in the order in which `form="auto"` tries them: the first that the given characters fit into.
+"""Forms in the order in which `form="auto"` tries them; the first that the given characters fit is used.
 
-An acrostic that is too long for all of them makes a poem of one of `LONG_FORMS`."""
+An acrostic of more than eight characters selects one of `LONG_FORMS` instead."""
 LONGEST_COUPLET = 24
-"""Characters that an upper line of a couplet may have."""
+"""Most characters of an upper line of a couplet."""
 
 
 Given = tuple[tuple[str, ...], ...]
@@ -43,53 +43,54 @@ Given = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class Known:
-    """What a model knows: the vocabulary lists its authors and dynasties."""
+    """Tables of a model that planning needs."""
 
     vocab: Vocab
+    """Vocabulary with control symbols for authors and dynasties."""
     sense: Sense | None = None
-    """What verse takes for granted; it holds subjects, and authors whom the model does not know by name."""
+    """Statistics of verse, including topics and authors without a control symbol."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A poem before it is written."""
+    """Everything that is fixed before a poem is sampled."""
 
     request: Request
     form: Form
-    """Its shape; the name is that of the form, 词 for a poem to a tune."""
+    """Shape of the poem; its name is that of the form, or 词 for a poem to a tune."""
     given: Given
-    """For each line and position the character that must stand there as the user wrote it, or an empty string."""
+    """For each line and position the character that is fixed there, as the user wrote it, or an empty string."""
     controls: Controls
-    """What the model is told, in names that it knows."""
+    """Conditions of the model, in names that it knows."""
     prosody: Prosody | None
-    """Tones and rhymes by which it is written; None: only the shape is kept."""
+    """Tones and rhymes; None: only the shape is kept."""
     choice: PatternChoice | None
-    """Patterns it may follow; None: only the shape is kept."""
+    """Allowed patterns; None: only the shape is kept."""
     tune: str = ""
     answers: Mapping[int, int] = field(default_factory=dict)
-    """Number of a line that answers another word for word (对仗) -> number of the line it answers."""
+    """Index of a line that is parallel to an earlier one (对仗) -> index of the earlier line."""
     echoes: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    """Line and position that repeat a character -> where it stands first: the answer to a line repeats as it does."""
+    """Line and position that must repeat a character -> line and position of its first occurrence; for couplets."""
     subject: str = ""
-    """Characters one of which people's poems on such a subject hold."""
+    """Characters of the topic, one of which the poem should contain."""
     manner: Mapping[str, float] = field(default_factory=dict)
-    """Character -> nats by which it is favoured when one is drawn."""
+    """Character -> nats added to its score in sampling."""
     leads: frozenset[int] = frozenset()
-    """Numbers of lines that are cut after their first character (领字)."""
+    """Indices of lines with a caesura after their first character (领字)."""
     notes: tuple[Message, ...] = ()
-    """Which rules were relaxed, and which wishes can be followed in part only."""
+    """Rules that were relaxed, and options that could only be followed in part."""
 
 
 def plan_poem(request: Request, model: Known, prosody: Prosody | None) -> Plan:
-    """Plan the first shape that a request fits into.
+    """Plan a poem in the first form that the request fits.
 
     Args:
-        request: What is asked for.
-        model: What the model knows.
-        prosody: What `wanted_prosody` returns.
+        request: Options of the poem.
+        model: Tables of the model.
+        prosody: Result of `wanted_prosody`.
 
     Raises:
-        InputError: Wishes contradict each other or the rules; the message says how.
+        InputError: Options contradict each other or the rules; the message says how.
     """
     _check(request, prosody)
     if request.tune:
@@ -98,23 +99,23 @@ def plan_poem(request: Request, model: Known, prosody: Prosody | None) -> Plan:
     if request.form != "auto":
         return _plan_form(request, model, request.form, prosody, lenient=True)
     last: InputError | None = None
-    # A pattern that allows everything is better than one that must leave what is given as it is.
+    # A form with a pattern that allows all given characters is preferred to relaxing the rules.
     for lenient in (False, True) if prosody is not None and request.rhyme == "auto" else (False,):
         for form in LONG_FORMS if len(request.acrostic) > _MOST_LINES else AUTO_FORMS:
             try:
                 return _plan_form(request, model, form, prosody, lenient=lenient)
-            except InputError as error:  # noqa: PERF203 - four forms, and the largest says best why nothing fits
+            except InputError as error:  # noqa: PERF203 - few forms; the error for 七律 explains best why nothing fits
                 last = error if last is None or form == "七律" else last
     assert last is not None
     raise last
 
 
 def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Prosody | None:
-    """Return the tones and rhymes that a request asks for, or None if it asks for none.
+    """Return the tones and rhymes for a request, or None if it has no rules.
 
     Args:
-        request: What is asked for.
-        load: Returns the prosody that comes with the model, or None.
+        request: Options of the poem.
+        load: Returns the prosody of the model, or None.
 
     Raises:
         InputError: The request needs a prosody, and the model has none.
@@ -143,7 +144,7 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
 
 
 def _check(request: Request, prosody: Prosody | None) -> None:
-    """Refuse wishes that no poem can fulfil."""
+    """Raise InputError for options that no poem can satisfy."""
     if request.form != "auto" and request.form not in FORMS and request.form not in LONG_FORMS:
         raise unknown_form(request.form, ("auto", *FORMS, *LONG_FORMS))
     if request.tune and request.form != "auto":
@@ -175,7 +176,7 @@ def _plan_form(request: Request, model: Known, name: str, prosody: Prosody | Non
 
 
 def _lines_wanted(request: Request, length: int) -> int:
-    """Return how many lines of this length what is given takes."""
+    """Return the number of lines of this length that the given characters need."""
     start = sum(map(len, split_lines(request.start)))
     return max(len(request.acrostic), len(request.lines), -(-start // length))
 
@@ -196,7 +197,7 @@ def _choose(
     *,
     lenient: bool,
 ) -> PatternChoice:
-    """Choose patterns of a tune, or else of a form, for what a request gives."""
+    """Choose patterns of a tune, or else of a form, for the given characters."""
     if tune is not None and request.rhyme == "none":
         return choose_only(_without_rules(tune))
     wanted = request.rhyme_group or request.rhyme_with
@@ -218,9 +219,9 @@ def _regulated(
     request: Request, form: Form, given: Given, model: Known, prosody: Prosody | None, choice: PatternChoice | None
 ) -> Plan:
     count, length = len(form.line_lengths), form.line_lengths[0]
-    # All couplets but the first and the last answer each other word for word (对仗).
+    # All couplets except the first and the last are parallel (对仗).
     answers = {number: number - 1 for number in range(3, count - 2, 2)} if count >= _MOST_LINES else {}
-    known = f"{'五' if length == 5 else '七'}言" if form.name in LONG_FORMS else form.name  # as the model calls it
+    known = f"{'五' if length == 5 else '七'}言" if form.name in LONG_FORMS else form.name  # name of the control symbol
     plan = _plan(request, form, known, given, model, prosody, choice)
     return replace(plan, answers=answers)
 
@@ -248,7 +249,7 @@ def _plan(
     choice: PatternChoice | None,
     tune: str = "",
 ) -> Plan:
-    """Put subject and author into the model's words."""
+    """Build a plan, with topic and author resolved to names that the model knows."""
     about = read_subject(request.about, model.vocab, model.sense)
     named = read_author(request.author, model.vocab, model.sense)
     dynasty = _known_dynasty(request.dynasty, model.vocab) or named.dynasty
@@ -268,7 +269,7 @@ def _plan(
 
 
 def _known_dynasty(value: str, vocab: Vocab) -> str:
-    """Return the model's spelling of a dynasty, or say which ones come near."""
+    """Return the model's spelling of a dynasty; raise InputError with similar names if there is none."""
     if not value:
         return ""
     folded = normalize(value)
@@ -286,10 +287,10 @@ def _known_dynasty(value: str, vocab: Vocab) -> str:
 
 
 def find_tune(name: str, prosody: Prosody) -> TunePattern:
-    """Return a tune by its name.
+    """Return a tune by its name or one of its other names.
 
     Raises:
-        InputError: It is not known; the message names those that come near.
+        InputError: It is unknown; the message lists similar names.
     """
     folded = normalize(name)
     for known_as in (folded, standard_name(folded)):
@@ -311,10 +312,10 @@ def find_tune(name: str, prosody: Prosody) -> TunePattern:
 
 
 def given_characters(request: Request, form: Form) -> Given:
-    """Lay the given characters of a request out in a form; see `Plan.given`.
+    """Place the given characters of a request in a form; see `Plan.given`.
 
     Raises:
-        InputError: They do not fit into it or contradict each other.
+        InputError: They do not fit the form or contradict each other.
     """
     grid = [[""] * length for length in form.line_lengths]
     start = _joined(request.lines, form) if request.lines else place_start(request.start, form)
@@ -345,7 +346,7 @@ def given_characters(request: Request, form: Form) -> Given:
 
 
 def _joined(lines: Sequence[str], form: Form) -> str:
-    """Return the characters of lines to go on from, if the form has lines of such lengths."""
+    """Return the characters of the lines to continue; raise InputError if the form has other line lengths."""
     lines = split_lines("\n".join(lines))
     if not lines:
         raise InputError("no_line", "there is no line to go on from; give at least one")
@@ -353,7 +354,7 @@ def _joined(lines: Sequence[str], form: Form) -> str:
         unfinished = number == len(lines) - 1 and len(line) < length
         if len(line) != length and not unfinished:
             others = [character for character in line if not is_han(codepoints(character)).all()]
-            if others:  # which are what makes it long, or no verse at all
+            if others:  # more likely the cause than a wrong number of characters
                 raise not_chinese(Message("this_text", "this text"), others[0])
             raise InputError(
                 "wrong_line_length",
@@ -375,17 +376,17 @@ def _joined(lines: Sequence[str], form: Form) -> str:
 
 
 def plan_rewriting(request: Request, lines: Sequence[str], index: int, model: Known, prosody: Prosody | None) -> Plan:
-    """Plan a poem of which one line is open.
+    """Plan a poem of which one line is to be rewritten.
 
     Args:
-        request: As the poem was asked for; characters of its start and acrostic stay in the open line.
+        request: Options of the poem; characters of its start and acrostic stay in the open line.
         lines: The poem, without punctuation.
-        index: Number of the open line, from 0.
+        index: Index of the open line, from 0.
         model: As for `plan_poem`.
         prosody: As for `plan_poem`.
 
     Raises:
-        InputError: There is no such line, or the others have another form than they should.
+        InputError: There is no such line, or the other lines do not have the expected form.
     """
     _check(request, prosody)
     if not 0 <= index < len(lines):
@@ -409,8 +410,8 @@ def plan_rewriting(request: Request, lines: Sequence[str], index: int, model: Kn
     choice = None
     if prosody is not None:
         whole = tuple(map(tuple, lines)) if len(lines[index]) == form.line_lengths[index] else given
-        asked = Request(rhyme=request.rhyme)  # a rhyme group was asked for the poem, and its other lines tell it
-        try:  # the pattern of the poem as it is
+        asked = Request(rhyme=request.rhyme)  # without a rhyme group, which the other lines determine
+        try:  # a pattern that also allows the old line
             choice = _choose(asked, form, tune, whole, prosody, lenient=False)
         except InputError:
             choice = _choose(asked, form, tune, given, prosody, lenient=True)
@@ -420,7 +421,7 @@ def plan_rewriting(request: Request, lines: Sequence[str], index: int, model: Kn
 
 
 def _form_but_for(lines: Sequence[str], index: int, request: Request, tune: TunePattern | None) -> Form:
-    """Return the form that all lines but one have."""
+    """Return the form of all lines except one."""
     known = [pattern_form(tune.name, tune)] if tune else list(FORMS.values())
     if not tune and len(lines) > _MOST_LINES:
         known = [long_form(name, len(lines)) for name in LONG_FORMS]
@@ -440,15 +441,15 @@ def _form_but_for(lines: Sequence[str], index: int, request: Request, tune: Tune
 
 
 def plan_couplet(request: Request, upper: str, prosody: Prosody) -> Plan:
-    """Plan the answer to an upper line: its clauses, and after them as many open ones that answer them.
+    """Plan a couplet: the clauses of the upper line, followed by as many open clauses of the lower line.
 
     Args:
-        request: How to draw and rank.
+        request: Sampling and ranking parameters.
         upper: The upper line (上联), with or without punctuation.
         prosody: Tones.
 
     Raises:
-        InputError: It is empty, too long or holds something that is no Chinese character.
+        InputError: The upper line is too short or too long, or contains a character that is not Chinese.
     """
     clauses = split_lines(upper)
     characters = "".join(clauses)
@@ -487,7 +488,7 @@ def plan_couplet(request: Request, upper: str, prosody: Prosody) -> Plan:
 
 
 def _echoes(clauses: Sequence[str]) -> dict[tuple[int, int], tuple[int, int]]:
-    """Return the places, clause and position, at which clauses repeat a character -> where it stands first."""
+    """Return clause and position of each repeated character -> clause and position of its first occurrence."""
     first: dict[str, tuple[int, int]] = {}
     result = {}
     for line, clause in enumerate(clauses):
@@ -499,19 +500,19 @@ def _echoes(clauses: Sequence[str]) -> dict[tuple[int, int], tuple[int, int]]:
 
 
 def _place(tones: str, position: int, tone: str) -> str:
-    """Return tones with one that a later place asks for at a position that leaves it open."""
+    """Return tones with the one at a position set to `tone` if it is free there."""
     return tones if tones[position] != FREE else tones[:position] + tone + tones[position + 1 :]
 
 
 def answer_marks(upper: str) -> list[str]:
-    """Return what stands behind each clause of the answer to an upper line: its marks, a comma at the end as a stop."""
+    """Return the marks after the clauses of a lower line: those of the upper line, with a final comma as a stop."""
     marks = [mark if mark.strip() else "" for mark in BETWEEN_LINES.findall(upper.strip())]
     marks += [""] * (len(split_lines(upper)) - len(marks))
     return [*marks[:-1], marks[-1].replace("，", "。").replace(",", "。")]
 
 
 def _opposite_tones(line: str, prosody: Prosody) -> str:
-    """Return the tones of a line that answers a given one: opposed at the even positions and at the end."""
+    """Return the tones of a line parallel to a given one: opposite at the even positions and at the end, else free."""
     tones = []
     for position, character in enumerate(line):
         tone = prosody.tone_class(character)

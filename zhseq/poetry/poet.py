@@ -1,4 +1,4 @@
-"""The poet: write, rewrite, answer, check and score verse: `Poet.load().write(start="春", form="七绝", seed=1)`."""
+"""Write, rewrite, answer, check and score verse: `Poet.load().write(start="春", form="七绝", seed=1)`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Poet:
         usage: Usage | None = None,
         rater: Rater | None = None,
     ) -> None:
-        """Wrap a network, its vocabulary and tables; see `load`. A prosody given as directory is read on first use."""
+        """Store a network, its vocabulary and tables, see `load`; a prosody given as a path is read on first use."""
         self.name = name
         self.network = network
         self.vocab = vocab
@@ -331,27 +331,27 @@ class Poet:
             index: Index of the line, from 0.
             num: Number of alternatives.
             start: The start that the poem was requested with, see `write`; its characters in this line are kept.
-            form: See `write`, likewise below.
-            tune: See there.
-            title: See there.
-            about: See there.
-            author: See there.
-            dynasty: See there.
-            acrostic: See there; its character in this line is kept.
-            acrostic_at: See there.
-            rhyme: See there.
-            rhyme_group: See there; the other lines determine the rhyme.
-            rhyme_with: See there.
-            traditional: See there.
+            form: See `write`.
+            tune: See `write`.
+            title: See `write`.
+            about: See `write`.
+            author: See `write`.
+            dynasty: See `write`.
+            acrostic: See `write`; its character in this line is kept.
+            acrostic_at: See `write`.
+            rhyme: See `write`.
+            rhyme_group: See `write`; the other lines determine the rhyme.
+            rhyme_with: See `write`.
+            traditional: See `write`.
             seed: Random seed; the same seed gives the same alternatives.
-            temperature: See there.
+            temperature: See `write`.
 
         Returns:
             Up to `num` alternatives, those that fit the other lines best first.
 
         Raises:
             InputError: There is no such line, or the other lines have no known form.
-            TypeError: An argument is of a wrong type.
+            TypeError: An argument has the wrong type.
         """
         request = Request(
             start=start,
@@ -378,7 +378,7 @@ class Poet:
 
         Raises:
             InputError: As for `rewrite`, when the first step is asked for.
-            TypeError: An argument is of a wrong type; likewise.
+            TypeError: An argument has the wrong type, when the first step is asked for.
         """
         expect("index", index, "int")
         expect("num", num, "int")
@@ -404,13 +404,13 @@ class Poet:
             num: Number of lower lines.
             rhyme: `classical` or `modern` tones; `auto` is classical.
             seed: Random seed; the same seed gives the same answers.
-            temperature: See `write`, likewise below.
-            top_p: See there.
-            top_k: See there.
+            temperature: See `write`.
+            top_p: See `write`.
+            top_k: See `write`.
 
         Raises:
-            InputError: It is no upper line, or the model has no prosody.
-            TypeError: An argument is of a wrong type.
+            InputError: The upper line is not valid, or the model has no prosody.
+            TypeError: An argument has the wrong type.
         """
         answers = self.answers(upper, num, rhyme, Sampling(temperature, top_p, top_k, seed))
         return [answer for answer in answers if answer is not None]
@@ -420,13 +420,13 @@ class Poet:
 
         Args:
             upper: See `couplet`.
-            num: See there.
-            rhyme: See there.
+            num: See `couplet`.
+            rhyme: See `couplet`.
             sampling: Sampling parameters.
 
         Raises:
-            InputError: As `couplet`.
-            TypeError: An argument is of a wrong type.
+            InputError: As for `couplet`.
+            TypeError: An argument has the wrong type.
         """
         expect("upper", upper, "str")
         prosody = self.reviewing("classical" if rhyme == "auto" else rhyme)
@@ -445,8 +445,8 @@ class Poet:
             rhyme: `classical`, `ci` or `modern`; ci are always checked by the rhymes of ci or modern ones.
 
         Raises:
-            InputError: The text is no poem of a known shape, or the model has no prosody.
-            TypeError: An argument is of a wrong type.
+            InputError: The text is not a poem of a known shape, or the model has no prosody.
+            TypeError: An argument has the wrong type.
         """
         for name, value in (("text", text), ("tune", tune), ("form", form)):
             expect(name, value, "str")
@@ -458,18 +458,18 @@ class Poet:
     def suggest(
         self, text: str, *, tune: str = "", form: str = "", rhyme: str = "classical", num: int = 8
     ) -> list[Suggestion]:
-        """Propose characters that keep the rules, best first, for places marked `？`, or else for the faults.
+        """Propose characters that keep the rules, best first, for positions marked `？`, or else for the faults.
 
         Args:
-            text: The poem; see `check`, likewise for `tune`, `form` and `rhyme`.
-            tune: See there.
-            form: See there.
-            rhyme: See there.
-            num: Characters per place.
+            text: The poem, see `check`.
+            tune: See `check`.
+            form: See `check`.
+            rhyme: See `check`.
+            num: Characters per position.
 
         Raises:
             InputError: As for `check`.
-            TypeError: An argument is of a wrong type.
+            TypeError: An argument has the wrong type.
         """
         expect("num", num, "int")
         found = self.check(text, tune=tune, form=form, rhyme=rhyme)
@@ -525,7 +525,7 @@ class Poet:
 
 
 def _listed(lines: Sequence[str]) -> tuple[str, ...]:
-    """Return lines as a tuple; one text is not several lines."""
+    """Return lines as a tuple; raise TypeError for a single string."""
     expect("lines", lines, "tuple[str, ...]")
     return tuple(lines)
 

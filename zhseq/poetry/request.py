@@ -17,17 +17,17 @@ from zhseq.poetry.prosody import Pattern
 
 Rhyme = Literal["auto", "classical", "ci", "modern", "none"]
 RHYMES: tuple[str, ...] = get_args(Rhyme)
-"""What `Request.rhyme` may be."""
+"""Values of `Request.rhyme`."""
 MOST_CANDIDATES = 256
 MOST_DRAFTS = 16
 DRAFTS = 4
-"""Drafts of a poem that is asked for alone."""
+"""Default number of drafts of a single poem."""
 
 _KINDS: dict[str, type] = {"str": str, "int": Integral, "float": Real, "bool": bool}
 
 
 def expect(name: str, value: object, kind: str) -> None:
-    """Refuse an argument of a wrong type.
+    """Check the type of an argument.
 
     Args:
         name: Name of the argument.
@@ -104,14 +104,14 @@ class Ranking:
     best_of: int = 16
     """Candidates per line, 1 to 256."""
     typical: float = 5.0
-    """Surprisal in nats per character below which a line gains nothing more: it is a cliché or copied."""
+    """Surprisal in nats per character below which a line gains nothing more, since it is a cliché or copied."""
     rarity: float = 0.6
     """Penalty of frequent characters in sampling, 0 to 1. A temperature below 1 favours them more than people do; this
     restores the variety."""
     seasons: float = 24.0
-    """Weight of the nats by which verse avoids combining seasons, hours and weathers, against a line that does."""
+    """Weight of the penalty of a line that combines seasons, hours or weathers: the nats by which verse avoids it."""
     guidance: float = 1.0
-    """Guidance of topic and author: this multiple of the difference they make is added to the scores."""
+    """Guidance by topic and author: this multiple of the change of the logits that they cause is added."""
     parallel: float = 2.0
     """Weight of the similarity of parallel characters in a parallel couplet, for a model without a table of parallel
     words."""
@@ -127,7 +127,7 @@ class Ranking:
     rating: float = 2.0
     """Nats per character for each point of the predicted reader rating (0 to 3) of a line of regulated verse."""
     subject: float = 2.0
-    """Nats for the first line with a word of the topic, more with each line that has none."""
+    """Nats for the first line with a character of the topic, scaled by its number divided by the number of lines."""
 
     def __post_init__(self) -> None:
         _expect_fields(self)
@@ -187,8 +187,8 @@ class Request:
     rhyme_with: str = ""
     """A character to rhyme with, another way to give the rhyme group."""
     drafts: int | None = None
-    """Drafts of each poem, 1 to 16, of which the one is kept that readers may like best; by default 4 for a poem that
-    is asked for alone and 1 for several. Ci, 排律 and verse without tones have one."""
+    """Drafts of each poem, 1 to 16, of which the one with the best predicted rating is kept; by default 4 for a single
+    poem and 1 for several. Ci, 排律 and verse without tones have one."""
     sampling: Sampling = field(default_factory=Sampling)
     ranking: Ranking = field(default_factory=Ranking)
 
@@ -204,7 +204,7 @@ class Request:
             )
 
     def drafts_of(self, num: int) -> int:
-        """Return the drafts of each poem if so many poems are asked for."""
+        """Return the number of drafts of each poem if `num` poems are requested."""
         return self.drafts or (DRAFTS if num == 1 else 1)
 
 
@@ -265,17 +265,17 @@ class Poem:
 
 
 def stanzas(lines: Sequence[str], pattern: Pattern) -> list[str]:
-    """Put the punctuation of a pattern behind its lines and print each stanza on a row of its own."""
+    """Return one row per stanza: the lines with the punctuation of the pattern; `lines` may be incomplete."""
     rows, begin = [], 0
     marks = pattern_form("", pattern).marks
     for end in (*pattern.breaks, len(lines)):
-        # The poem may not be finished; then the last row is cut short.
+        # The last row is shorter if the poem is not finished.
         rows.append("".join(line + mark for line, mark in zip(lines[begin:end], marks[begin:end], strict=False)))
         begin = end
     return [row for row in rows if row]
 
 
 def pattern_form(name: str, pattern: Pattern) -> Form:
-    """Return the outward shape of a pattern; without marks of its own, rhymes close a sentence."""
+    """Return the shape of a pattern; if it has no marks, rhyming lines and the last one end in a full stop."""
     marks = pattern.marks or "".join("。" if rhyme else "，" for rhyme in pattern.rhymes[:-1]) + "。"
     return Form(name, pattern.line_lengths, marks)

@@ -1,9 +1,9 @@
-"""Rules of verse as arrays: masks over the next character, and what verse takes for granted of whole lines.
+"""Rules of verse as arrays: masks over the next character, and statistics to score whole lines.
 
-Masks are additive: 0 where a character is allowed, else minus infinity. A position of a pattern allows a set of
-characters by tone; the end of a rhyming line allows one by rhyme group. The group is that of the first rhyme word: only
-groups that hold a word for every line to come, with words to spare, may begin a rhyme, so no line can run into a dead
-end. Imports no torch.
+Masks are additive: 0 if a character is allowed, else minus infinity. A position of a pattern allows characters by tone,
+the end of a rhyming line by rhyme group. The first rhyme word determines the group; only words of groups with enough
+words for all rhyming lines, and some to spare, are allowed there, so that no later line is without a rhyme word.
+Imports no torch.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from zhseq.poetry.sense import Facing, Sense
 from zhseq.text.vocab import Vocab
 
 _DEMANDS = {FREE: 0, LEVEL: 1, OBLIQUE: 2}
-_STRICT = 2  # added to a demand: only characters of one certain reading
-_SPARE = 8  # rhyme words a group must have beyond those a poem needs
+_STRICT = 2  # added to a demand: only characters with one certain reading
+_SPARE = 8  # rhyme words that a group must have in addition to those that a poem needs
 
 
 def tone_demands(pattern: Pattern) -> list[list[int]]:
-    """Return what each position asks for: 0 nothing, 1 level, 2 oblique, 3 and 4 the same with certain readings only.
+    """Return the requirement of each position: 0 none, 1 level, 2 oblique, 3 and 4 the same with certain readings only.
 
-    Certain readings are asked for where the ear listens: at the even positions and at the end of a line.
+    Certain readings are required where tones matter most: at the even positions and at the end of a line.
     """
     return [
         [
@@ -37,23 +37,23 @@ def tone_demands(pattern: Pattern) -> list[list[int]]:
 
 
 class CharacterMasks:
-    """What each character the model can write may do under a prosody.
+    """Masks of the characters that a prosody allows, for the characters that the model can generate.
 
     Attributes:
-        by_demand: Characters that meet each demand on a tone, see `tone_demands`, shape (5, output_size).
-        by_group: Certain rhyme words of each group, shape (groups, output_size).
+        by_demand: Additive masks of the characters for each requirement, see `tone_demands`, shape (5, output_size).
+        by_group: Additive masks of the certain rhyme words of each group, shape (groups, output_size).
         group_of: Rhyme group of each character, shape (output_size,); `UNASSIGNED` if it has none.
-        group_sizes: Characters of each group.
-        groups: The groups.
+        group_sizes: Number of characters in each mask of `by_group`.
+        groups: The rhyme groups.
     """
 
     def __init__(self, prosody: Prosody, vocab: Vocab, writable: Booleans) -> None:
-        """Prepare the masks.
+        """Compute the masks.
 
         Args:
             prosody: Tones and rhymes.
             vocab: The model's vocabulary.
-            writable: Characters that may be written at all, (output_size,).
+            writable: Characters that may be generated at all, (output_size,).
         """
         size = len(writable)
         lenient, strict = prosody.masks(vocab), prosody.masks(vocab, strict=True)
@@ -67,16 +67,16 @@ class CharacterMasks:
         self.groups = prosody.rhyme_groups
 
     def first_rhyme_words(self, needed: int, tone: str) -> Floats:
-        """Return the words with which a rhyme may begin, an additive mask (output_size,).
+        """Return the words that may be the first of a rhyme, an additive mask (output_size,).
 
         Args:
-            needed: Rhyme words there will be.
+            needed: Number of words of the rhyme.
             tone: 平, 仄 or 中.
 
         Raises:
-            InputError: No group has so many words.
+            InputError: No group has that many words.
         """
-        # A vocabulary or prosody may be small; then a group that just suffices is better than none.
+        # With a small vocabulary or prosody, accept groups without spare words.
         fitting = self._groups_of(needed + _SPARE, tone) or self._groups_of(needed, tone)
         if not fitting:
             raise InputError(
@@ -88,10 +88,10 @@ class CharacterMasks:
         return words
 
     def require(self, group: int, needed: int) -> None:
-        """Refuse a rhyme group that has not as many words as a rhyme needs.
+        """Check that a rhyme group has enough words.
 
         Raises:
-            InputError: It has fewer.
+            InputError: It has fewer than `needed`.
         """
         if self.group_sizes[group] < needed:
             raise InputError(
@@ -103,7 +103,7 @@ class CharacterMasks:
             )
 
     def _groups_of(self, size: int, tone: str) -> list[int]:
-        """Return the groups of a tone that have at least so many words."""
+        """Return the groups of a tone that have at least `size` words."""
         return [
             group.id for group in self.groups if tone in (FREE, group.tone.value) and self.group_sizes[group.id] >= size
         ]
@@ -114,14 +114,14 @@ def _additive(allowed: Booleans) -> Floats:
 
 
 class SenseTables:
-    """What each character and pair of characters tells of season, hour and weather."""
+    """Seasons, hours and weathers that characters and bigrams indicate, as arrays."""
 
     def __init__(self, sense: Sense, vocab: Vocab) -> None:
         self.names = list(sense.words)
         size = len(vocab)
         self.doubled = np.zeros(size, dtype=bool)
         self.doubled[_known(vocab, sense.doublings)] = True
-        self.told = np.zeros((size, len(self.names)), dtype=bool)  # by each character
+        self.told = np.zeros((size, len(self.names)), dtype=bool)  # (vocab, names)
         pairs: dict[int, list[int]] = {}
         for word, owners in sense.owners.items():
             ids, rows = _known(vocab, word), [self.names.index(name) for name in owners]
@@ -133,16 +133,16 @@ class SenseTables:
                 pairs[ids[0] * size + ids[1]] = rows
         self.size = size
         self.pairs = np.array(sorted(pairs) or [-1], dtype=np.int64)
-        self.told_by_pair = np.zeros((len(self.pairs) + 1, len(self.names)), dtype=bool)  # the last row is of no pair
+        self.told_by_pair = np.zeros((len(self.pairs) + 1, len(self.names)), dtype=bool)  # last row: unlisted pairs
         for row, key in enumerate(sorted(pairs)):
             self.told_by_pair[row, pairs[key]] = True
-        self.apart = np.zeros((len(self.names), len(self.names)), dtype=np.float32)  # of the first, of what follows
+        self.apart = np.zeros((len(self.names), len(self.names)), dtype=np.float32)  # (earlier, later)
         for pair, nats in sense.apart.items():
             one, other = map(self.names.index, pair)
             self.apart[one, other] = nats
 
     def times(self, lines: Ints) -> Booleans:
-        """Return the seasons, hours and weathers that lines speak of, (..., names).
+        """Return the seasons, hours and weathers that lines mention, (..., names).
 
         Args:
             lines: Character ids, (..., length).
@@ -154,11 +154,11 @@ class SenseTables:
         return found
 
     def clash(self, before: Booleans, lines: Ints) -> Floats:
-        """Return how much rarer than chance it is that such lines follow, in nats, (poems, candidates).
+        """Return how much rarer than by chance the combination of times is, in nats, (poems, candidates).
 
         Args:
-            before: What each poem has spoken of, (poems, names).
-            lines: Candidates for its next line, (poems, candidates, length).
+            before: Seasons, hours and weathers mentioned so far in each poem, (poems, names).
+            lines: Candidates for the next line, (poems, candidates, length).
         """
         own = self.times(lines)  # (poems, candidates, names)
         every = own | before[:, None]
@@ -168,7 +168,7 @@ class SenseTables:
 
 
 class FacingTables:
-    """How far above chance characters, and words of two characters, face each other, in nats."""
+    """Pointwise mutual information of parallel characters and two-character words in couplets, in nats."""
 
     def __init__(self, facing: Facing, vocab: Vocab) -> None:
         self.size = len(vocab)
@@ -177,7 +177,7 @@ class FacingTables:
         self.begins = np.searchsorted(self.keys, np.arange(self.size + 1) * self.size)
 
     def _listed(self, facing: Facing, vocab: Vocab, length: int) -> tuple[Ints, Floats]:
-        """Return pairs of words of one length as numbers whose digits are their characters, in order, and nats."""
+        """Return sorted keys of the pairs of words with this length, whose digits are character ids, and nats."""
         listed = [(one, other) for one, others in facing.counts.items() if len(one) == length for other in others]
         ids = vocab.encode("".join(one + other for one, other in listed)).reshape(-1, 2 * length)
         lifts = np.array([facing.lift(*pair) for pair in listed], dtype=np.float32)
@@ -187,37 +187,37 @@ class FacingTables:
         return keys[order], lifts[known][order]
 
     def partners(self, character: int) -> tuple[Ints, Floats]:
-        """Return the characters that face one, and how far above chance, (partners,) twice."""
+        """Return the characters parallel to one and their nats, both (partners,)."""
         part = slice(self.begins[character], self.begins[character + 1])
         return self.keys[part] % self.size, self.lifts[part]
 
     def endings(self, word: Ints, begin: int) -> tuple[Ints, Floats]:
-        """Return the characters that end a word facing another one, and how far above chance, (endings,) twice.
+        """Return the second characters of words parallel to another one and their nats, both (endings,).
 
         Args:
             word: The other word, (2,).
-            begin: First character of the word that faces it.
+            begin: First character of the parallel word.
         """
         first = ((int(word[0]) * self.size + int(word[1])) * self.size + begin) * self.size
         part = slice(*np.searchsorted(self.word_keys, [first, first + self.size]))
         return self.word_keys[part] % self.size, self.word_lifts[part]
 
     def lift(self, upper: Ints, lower: Ints) -> Floats:
-        """Return how far above chance lines face each other, the mean of their characters; a pair not listed counts 0.
+        """Return the mean nats of the parallel characters of lines, (...); unlisted pairs count 0.
 
         Args:
             upper: Character ids, (..., length).
-            lower: What answers them, of a shape that goes with it.
+            lower: Character ids of the parallel lines, broadcastable.
         """
         mean: Floats = _found(self.keys, self.lifts, upper * self.size + lower).mean(axis=-1)
         return mean
 
     def word_lift(self, upper: Ints, lower: Ints) -> Floats:
-        """Return the same of their words of two characters: the sum divided by the characters of a line.
+        """Return the total nats of the parallel bigrams of lines, divided by the length of a line, (...).
 
         Args:
             upper: As for `lift`.
-            lower: Likewise.
+            lower: As for `lift`.
         """
         above, below = (line[..., :-1] * self.size + line[..., 1:] for line in (upper, lower))
         nats: Floats = _found(self.word_keys, self.word_lifts, above * self.size**2 + below).sum(axis=-1)
@@ -225,7 +225,7 @@ class FacingTables:
 
 
 def _found(keys: Ints, values: Floats, wanted: Ints) -> Floats:
-    """Return the values of keys, which are in order, and 0 for those that are not listed."""
+    """Return the values for the wanted keys, 0 for keys that are not listed; `keys` must be sorted."""
     if not len(keys):
         return np.zeros(wanted.shape, dtype=np.float32)
     index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

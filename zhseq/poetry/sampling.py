@@ -1,4 +1,4 @@
-"""Draw characters, and write poems of which only the shape is kept. Imports no torch."""
+"""Sample characters, and write poems without tones and rhymes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.request import Sampling
 
 _CANDIDATES = 256  # best characters that can be drawn; others have almost no probability, and sorting them takes time
-_STEP = np.uint64(0x9E3779B97F4A7C15)  # of SplitMix64
-_GROUP = 8  # scores of which only the largest is looked at first
+_STEP = np.uint64(0x9E3779B97F4A7C15)  # increment of SplitMix64
+_GROUP = 8  # scores per group; groups are compared by their maxima first
 
 
 def random_streams(seed: int, poems: Sequence[int], draws: int) -> Floats:
-    """Return one number in [0, 1) for each poem and draw, (poems, draws); each poem has a stream of its own.
+    """Return one number in [0, 1) for each poem and draw, (poems, draws); each poem has its own stream.
 
-    Source: SplitMix64 (Steele, Lea and Flood, 2014), begun at a place that seed and poem choose. The numbers are the
-    same with every version of numpy, whose own generators take longer to load than these to compute.
+    Source: SplitMix64 (Steele, Lea and Flood, 2014), with an initial state from seed and poem. The numbers do not
+    depend on the version of numpy, whose own generators take longer to load than these to compute.
     """
     state = np.zeros(1, dtype=np.uint64)
     while True:
@@ -36,20 +36,20 @@ def random_streams(seed: int, poems: Sequence[int], draws: int) -> Floats:
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return 64 bits for 64 bits, each of which depends on all."""
+    """Return a hash of 64 bits of which each bit depends on all bits of the value."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
 def draw(scores: Floats, sampling: Sampling, chances: Floats, branches: int = 0) -> Ints:
-    """Draw a character for each row by its chance: the inverse of the cumulated distribution.
+    """Sample a character for each row by inverting the cumulative distribution.
 
     Args:
-        scores: (rows, output_size).
+        scores: Logits, (rows, output_size).
         sampling: Temperature and limits.
-        chances: (rows,) in [0, 1).
-        branches: Look only at this many of the best characters, which is quicker; 0: shares are taken of all.
+        chances: Random numbers in [0, 1), (rows,).
+        branches: Normalise over this many of the best characters only, which is faster; 0: over all.
 
     Returns:
         Ids, (rows,).
@@ -60,9 +60,9 @@ def draw(scores: Floats, sampling: Sampling, chances: Floats, branches: int = 0)
     heat = np.float32(sampling.temperature)
     most = branches or _CANDIDATES
     best, ids = largest(scores, min(sampling.top_k or most, most, scores.shape[1]))
-    # Without `branches`, the share of each candidate is taken of all characters, so that top-p means what it says.
+    # Without `branches`, probabilities are normalised over all characters, so that top-p is exact.
     total = log_total(best / heat if branches else scores / heat)
-    shares = np.exp(best / heat - total[:, None])  # (rows, candidates), falling
+    shares = np.exp(best / heat - total[:, None])  # (rows, candidates), descending
     cumulated = shares.cumsum(axis=1)
     kept = cumulated - shares < sampling.top_p  # the best one is always kept
     limit = np.where(kept, shares, 0).sum(axis=1)
@@ -74,13 +74,13 @@ def draw(scores: Floats, sampling: Sampling, chances: Floats, branches: int = 0)
 
 @dataclass(frozen=True)
 class Choices:
-    """What characters may be drawn from, for rows that belong to poems, `width` of them to each.
+    """Adjusted scores to sample from; each poem has the same number of consecutive rows.
 
     Attributes:
-        scores: (rows, output_size).
-        allowed: Added to the scores of each poem, (poems, output_size).
-        columns: Characters that something speaks against, (rows, changes); one may stand there several times.
-        nats: How much speaks against them, likewise.
+        scores: Logits, (rows, output_size).
+        allowed: Added to all rows of each poem, (poems, output_size).
+        columns: Characters with a penalty, (rows, changes); the penalties of a repeated character add up.
+        nats: Penalties of these characters, (rows, changes).
     """
 
     scores: Floats
@@ -89,7 +89,7 @@ class Choices:
     nats: Floats
 
     def draw(self, sampling: Sampling, chances: Floats, branches: int) -> Ints:
-        """Draw a character for each row among the `branches` best; see `draw`."""
+        """Sample a character for each row from the `branches` best ones; see `draw`."""
         loops = library()
         if loops is None or not sampling.temperature:
             return draw(self._together(), sampling, chances, branches)
@@ -106,7 +106,7 @@ class Choices:
         return found
 
     def _together(self) -> Floats:
-        """Return the scores under all of this, (rows, output_size)."""
+        """Return the adjusted scores, (rows, output_size)."""
         rows, size = self.scores.shape
         scores = (self.scores.reshape(len(self.allowed), -1, size) + self.allowed[:, None]).reshape(-1)
         columns = np.arange(0, scores.size, size)[:, None] + self.columns
@@ -115,10 +115,10 @@ class Choices:
 
 
 def largest(scores: Floats, count: int) -> tuple[Floats, Ints]:
-    """Return the `count` largest scores of each row and their columns, falling, both (rows, count).
+    """Return the `count` largest scores of each row in descending order and their columns, both (rows, count).
 
-    The largest scores lie in the groups with the largest maxima, so that most of a row need not be sorted. A group is
-    every n-th score: numpy is quicker at maxima across rows than within them.
+    The largest scores are in the groups with the largest maxima, so most of a row need not be sorted. A group consists
+    of every n-th score, because numpy computes maxima across rows faster than within them.
     """
     rows, size = scores.shape
     groups = size // _GROUP
@@ -132,7 +132,7 @@ def largest(scores: Floats, count: int) -> tuple[Floats, Ints]:
 
 
 def _largest_by_sorting(scores: Floats, count: int) -> tuple[Floats, Ints]:
-    """Return the same by sorting the largest scores of all rows."""
+    """Return the result of `largest` by partitioning whole rows."""
     columns = _largest_columns(scores, count)
     found = np.take_along_axis(scores, columns, axis=1)
     order = np.argsort(-found, axis=1)
@@ -141,7 +141,7 @@ def _largest_by_sorting(scores: Floats, count: int) -> tuple[Floats, Ints]:
 
 def _largest_columns(scores: Floats, count: int) -> Ints:
     """Return the columns of the `count` largest scores of each row, in any order."""
-    # Of many equal scores, those that are forbidden, the partition is slow where they come first: hence the sign.
+    # The partition is slow if many equal scores (of forbidden characters) come first, hence the sign.
     columns: Ints = np.argpartition(-scores, count - 1, axis=1)[:, :count]
     return columns
 
@@ -156,20 +156,20 @@ def sample(
     sampling: Sampling,
     numbers: Sequence[int],
 ) -> Iterator[Ints]:
-    """Write poems of one shape side by side, line by line; no line stands twice in a poem.
+    """Write poems of one shape in parallel, line by line, without repeated lines in a poem.
 
     Args:
         network: The language model.
-        prefix: What the model reads first, (length,).
-        forced: For each line and position the id of a character that must stand there, or -1 where the model is free.
+        prefix: Ids that the model reads first, (length,).
+        forced: For each line and position the id of a fixed character, or -1 if it is free.
         writable: Characters that may be drawn, (output_size,).
-        line_id: Symbol between two lines.
-        sampling: How to draw.
-        numbers: Numbers of these poems among all that the seed gives.
+        line_id: Id of the symbol between two lines.
+        sampling: Sampling parameters.
+        numbers: Numbers of the random streams of these poems.
 
     Yields:
-        After each line: character ids, (poems, lines, longest line), 0 beyond the end of a shorter line and in lines to
-        come. What is written never changes again.
+        After each line: character ids, (poems, lines, longest line), 0 after the end of a shorter line and in unwritten
+        lines. Written characters do not change.
     """
     rows = len(numbers)
     line_lengths = [len(characters) for characters in forced]
@@ -196,12 +196,12 @@ def sample(
 
 
 def forbid_repeated_line(scores: Floats, poems: Ints, line: int, line_lengths: Sequence[int]) -> None:
-    """Set to minus infinity the score of the last character that would make a line equal to an earlier one, in place.
+    """Set the score of a last character that would repeat an earlier line to minus infinity, in place.
 
     Args:
-        scores: Of the last character of the line, (rows, output_size).
+        scores: Scores of the last character of the line, (rows, output_size).
         poems: Characters so far, (rows, lines, longest line).
-        line: Number of the line, from 0.
+        line: Index of the line.
         line_lengths: Characters of each line.
     """
     last = line_lengths[line] - 1

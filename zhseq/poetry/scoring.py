@@ -1,4 +1,4 @@
-"""Ask the model about poems that stand: the bits they cost, given at most form and title, and what would fit better.
+"""Score existing poems with the language model, given at most form and title, and suggest characters.
 
 Imports no torch.
 """
@@ -33,22 +33,22 @@ from zhseq.text.normalize import codepoints, is_han
 from zhseq.text.vocab import Vocab
 
 _TOKENS_PER_BATCH = 8192
-_SHORT_LIST = 48  # characters, the likeliest by what stands before them, that are tried in the whole poem
-_NEAR = 320  # symbols on each side of a place that are read; more than any form or tune has
+_SHORT_LIST = 48  # characters, the most probable ones after the text before them, that are scored in the whole poem
+_NEAR = 320  # symbols on each side of a position that are read; more than any form or tune has
 _STEP = 32  # symbols of one text that are read in a step
-_POSITIONS_PER_STEP = 256  # likewise of several together
+_POSITIONS_PER_STEP = 256  # symbols of several texts together that are read in a step
 
 
 @dataclass(frozen=True)
 class EncodedPoems:
-    """Poems as flat arrays: symbols, titles and control ids, with the place where each begins."""
+    """Poems as flat arrays: symbols, titles and control ids, with the offset of each poem."""
 
     symbols: Ints
     symbol_offsets: Ints
     titles: Ints
     title_offsets: Ints
     controls: Ints
-    """Ids of the control symbols of form, dynasty and author, (poems, 3); 0 where there is none."""
+    """Ids of the control symbols of form, dynasty and author, (poems, 3); 0 if there is none."""
 
     def __len__(self) -> int:
         return len(self.controls)
@@ -59,16 +59,16 @@ def make_batch(poems: EncodedPoems, rows: Ints, controls: Ints, title_lengths: I
 
     Args:
         poems: All poems.
-        rows: Numbers of those to assemble, (rows,).
-        controls: Control ids of each of these, (rows, 3); 0 where there is none.
-        title_lengths: Symbols of each one's title, all of them or 0, (rows,).
-        bos_id: Symbol at which the poem begins.
+        rows: Indices of the poems to assemble, (rows,).
+        controls: Control ids of each of them, (rows, 3); 0 if there is none.
+        title_lengths: Length of the title of each of them, or 0 to leave it out, (rows,).
+        bos_id: Id of the symbol before the poem.
     """
     present = controls > 0
     symbols, symbol_lengths = gather_ragged(poems.symbols, poems.symbol_offsets, rows)
     titles, all_title_lengths = gather_ragged(poems.titles, poems.title_offsets, rows)
     titles = titles[np.repeat(title_lengths > 0, all_title_lengths)]
-    begins = present.sum(axis=1) + title_lengths  # the place of <bos>, the first whose next symbol is a target
+    begins = present.sum(axis=1) + title_lengths  # index of <bos>, whose next symbol is the first target
     ends = begins + symbol_lengths
     ids = np.zeros((len(rows), int(ends.max()) + 1), dtype=np.int64)
     for column in range(controls.shape[1]):
@@ -84,7 +84,7 @@ def make_batch(poems: EncodedPoems, rows: Ints, controls: Ints, title_lengths: I
 
 
 def encode_with_forms(vocab: Vocab, poems: Sequence[Sequence[str]], forms: Sequence[str]) -> EncodedPoems:
-    """Encode poems of which only the form is known; an empty or unknown form is no control."""
+    """Encode poems with their forms as the only controls; an empty or unknown form is left out."""
     symbols, offsets = encode_poems(vocab, poems, max_symbols=1 << 40)
     controls = np.zeros((len(poems), 3), dtype=np.int64)
     names = [control_symbol("form", form) for form in forms]
@@ -95,17 +95,17 @@ def encode_with_forms(vocab: Vocab, poems: Sequence[Sequence[str]], forms: Seque
 
 @dataclass(frozen=True)
 class Score:
-    """What a poem costs."""
+    """Bits of a poem under the model."""
 
     bits: float
-    """-log2 of the probability of all characters, line separators and the end; `UNKNOWN_BITS` more for each character
-    that the vocabulary lacks."""
+    """-log2 of the probability of all characters, line separators and the end, plus `UNKNOWN_BITS` for each character
+    outside the vocabulary."""
     han: int
-    """Chinese characters in it."""
+    """Number of Chinese characters."""
 
     @property
     def bits_per_han(self) -> float:
-        """Bits for each Chinese character."""
+        """Bits per Chinese character."""
         return self.bits / self.han
 
 
@@ -116,7 +116,7 @@ def score_poems(network: Network, vocab: Vocab, poems: Sequence[Sequence[str]], 
         network: The language model.
         vocab: Its vocabulary.
         poems: The lines of each poem, normalised and without punctuation.
-        forms: The form that each poem is said to have, or an empty string.
+        forms: The form of each poem, or an empty string.
     """
     encoded = encode_with_forms(vocab, poems, forms)
     no_title = np.zeros(len(poems), dtype=np.int64)
@@ -135,7 +135,7 @@ def score_poems(network: Network, vocab: Vocab, poems: Sequence[Sequence[str]], 
 def surprise(
     network: Network, vocab: Vocab, lines: Sequence[str], controls: Controls
 ) -> Iterator[list[list[float]] | None]:
-    """Yield None after each step, then the bits that each character of a poem costs, as a list for each line."""
+    """Yield None after each step, then the bits of each character of a poem, one list per line."""
     prefix = encode_prefix(vocab, controls)
     symbols = encode_with_forms(vocab, [lines], [""]).symbols
     ids = np.concatenate([np.array(prefix, dtype=np.int64), symbols])[None]
@@ -158,7 +158,7 @@ _Reading = tuple[Floats, State]
 
 
 def _read(network: Network, vocab: Vocab, controls: Controls, text: str) -> Generator[None, None, _Reading]:
-    """Read the beginning of a poem, its lines parted by `LINE_MARK`; yield None after each step."""
+    """Read the beginning of a poem, its lines separated by `LINE_MARK`; yield None after each step."""
     symbols, _ = encode_texts(vocab, [text], max_symbols=1 << 40)
     ids = np.array([encode_prefix(vocab, controls) + symbols[:-1].tolist()], dtype=np.int64)
     logits, state = network.step(ids[:, :_STEP])
@@ -172,7 +172,7 @@ def _read(network: Network, vocab: Vocab, controls: Controls, text: str) -> Gene
 def _costs(
     network: Network, vocab: Vocab, before: _Reading, texts: Sequence[str]
 ) -> Generator[None, None, npt.NDArray[np.float64]]:
-    """Return what texts of one length cost to the end of the poem, (texts,) in nats; yield None after each step."""
+    """Return the nats of continuations of equal length including `<eos>`, (texts,); yield None after each step."""
     symbols, _ = encode_texts(vocab, texts, max_symbols=1 << 40)
     ids = symbols.reshape(len(texts), -1)
     logits, state = before
@@ -190,15 +190,15 @@ def _costs(
 def compare(
     network: Network, vocab: Vocab, controls: Controls, before: str, texts: Sequence[str], after: str
 ) -> Generator[None, None, npt.NDArray[np.float64]]:
-    """Return what a poem costs with each of some texts in it, (texts,) in nats, up to what all have in common.
+    """Return the nats of a poem with each of several texts inserted, (texts,), without those of the part before.
 
     Args:
         network: The language model.
         vocab: Its vocabulary.
-        controls: What the poem is asked to be.
-        before: The poem before them, its lines parted by `LINE_MARK`.
-        texts: The texts, of one length.
-        after: The poem behind them, likewise.
+        controls: Conditions of the model.
+        before: The part of the poem before the text, its lines separated by `LINE_MARK`.
+        texts: The texts, all of the same length.
+        after: The part of the poem after the text, its lines separated by `LINE_MARK`.
 
     Yields:
         None after each step.
@@ -209,31 +209,31 @@ def compare(
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What could stand at a position."""
+    """Characters proposed for a position."""
 
     line: int
     """Number of the line, from 1."""
     position: int
     """Position in the line, from 1."""
     character: str
-    """What stands there; `?` at a marked place."""
+    """The current character; `?` at a marked position."""
     characters: tuple[str, ...]
-    """What could stand there, the best first."""
+    """The proposed characters, the best first."""
 
     def fields(self) -> dict[str, Any]:
-        """Return the suggestion as values of JSON."""
+        """Return the suggestion as JSON values."""
         return {"line": self.line, "place": self.position, "character": self.character, "characters": self.characters}
 
 
 def suggest(network: Network, vocab: Vocab, prosody: Prosody, found: Review, num: int) -> Iterator[Suggestion | None]:
-    """Propose characters for the positions to mend, one after the other; yield None between two steps of the search.
+    """Yield a suggestion for each position to correct, and None between the steps of the search.
 
     Args:
         network: The language model.
         vocab: Its vocabulary.
         prosody: Tones and rhymes.
-        found: The reviewed poem.
-        num: How many characters for each position.
+        found: Review of the poem.
+        num: Maximum number of characters per position.
     """
     alphabet = [symbol for symbol in vocab.symbols[: network.output_size] if prosody.groups(symbol)]
     found = reading_to_mend(found)
@@ -241,7 +241,7 @@ def suggest(network: Network, vocab: Vocab, prosody: Prosody, found: Review, num
     lines = list(found.lines)
     positions = positions_to_mend(found)
     for line, position in positions:
-        if lines[line][position] == BLANK:  # a first reading of all marked places, so that each stands in a whole poem
+        if lines[line][position] == BLANK:  # fill all marked positions first, so that each is scored in a whole poem
             used = set("".join(lines))
             unused = [character for character in alphabet if character not in used]
             options = candidates(found, line, position, unused, prosody)
@@ -261,7 +261,7 @@ def suggest(network: Network, vocab: Vocab, prosody: Prosody, found: Review, num
 
 
 def _around(lines: Sequence[str], line: int, position: int) -> tuple[str, str]:
-    """Return what stands before and behind a place, its lines parted by `LINE_MARK`: of a long poem what is near."""
+    """Return the text before and after a position, up to about `_NEAR` symbols, its lines separated by `LINE_MARK`."""
     ends = list(accumulate((len(each) + 1 for each in lines), initial=0))
     first = bisect_left(ends, ends[line] - _NEAR)
     last = bisect_right(ends, ends[line + 1] + _NEAR) - 1
@@ -270,25 +270,25 @@ def _around(lines: Sequence[str], line: int, position: int) -> tuple[str, str]:
 
 
 def reading_to_mend(found: Review) -> Review:
-    """Return the reading of a poem whose faults are to be mended: the regulated one, where it has two and no fault."""
+    """Return the review to correct: `otherwise`, if there is one and the review itself has no faults or marks."""
     marked = any(BLANK in line for line in found.lines)
     return found if found.otherwise is None or found.faults or marked else found.otherwise
 
 
 def positions_to_mend(found: Review) -> list[tuple[int, int]]:
-    """Return line and position, from 0, of the marked places, or where there are none of the faults."""
+    """Return line and position, from 0, of the marked positions, or of the faults if there are none."""
     marked = [(n, position) for n, line in enumerate(found.lines) for position, c in enumerate(line) if c == BLANK]
     found = reading_to_mend(found)
     return marked or sorted({(fault.line - 1, fault.position - 1) for fault in found.faults if fault.position})
 
 
 def candidates(found: Review, line: int, position: int, alphabet: Iterable[str], prosody: Prosody) -> list[str]:
-    """Return the characters that keep tone and rhyme at a position and do not stand in the poem already.
+    """Return the characters that have the required tone and rhyme at a position and are not used in the poem.
 
     Args:
-        found: The poem.
-        line: Number of the line, from 0.
-        position: Position in the line, from 0.
+        found: Review of the poem.
+        line: Index of the line.
+        position: Index in the line.
         alphabet: Characters to choose from.
         prosody: Tones and rhymes.
     """
@@ -296,7 +296,7 @@ def candidates(found: Review, line: int, position: int, alphabet: Iterable[str],
     used = set("".join(found.lines))
     due = found.expected[line][position] if position < len(found.expected[line]) else FREE
     unused = [character for character in alphabet if character not in used]
-    # Only certain tones are proposed: a character of two readings leaves the reader to guess.
+    # Characters with two tones are not proposed where a tone is required, because their reading is ambiguous.
     fitting = [c for c in unused if due in (FREE, prosody.tone_class(c).value)]
     rhyme = found.rhyming[line]
     if not rhyme or position != len(found.lines[line]) - 1:
@@ -309,7 +309,7 @@ def candidates(found: Review, line: int, position: int, alphabet: Iterable[str],
 
 
 def _likeliest(vocab: Vocab, logits: Floats, options: Sequence[str]) -> list[str]:
-    """Return the likeliest of some characters by the scores of the next one, (1, output_size)."""
+    """Return the most probable of some characters, by the logits of the next one, (1, output_size)."""
     scores = logits[0, np.array([vocab.id(option) for option in options], dtype=np.int64)]
     order = np.argsort(-scores, kind="stable")[:_SHORT_LIST].tolist()
     return [options[index] for index in order]

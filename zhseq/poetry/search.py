@@ -1,7 +1,7 @@
-"""Write verse that keeps its rules: line by line, several candidates side by side, the best one stays.
+"""Write verse under constraints, line by line: sample several candidates in parallel and keep the best.
 
-The work is bounded: one step of the model for each position, for all poems and candidates at once; nothing is undone.
-Imports no torch.
+There is no backtracking, so the cost is bounded: one step of the model per position, for all poems and candidates at
+once. Imports no torch.
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ from zhseq.poetry.rules import CharacterMasks, FacingTables, SenseTables, tone_d
 from zhseq.poetry.sampling import Choices, random_streams
 
 USED = 1e4
-"""Nats against a character that the poem has already: it returns only where nothing else is left."""
+"""Penalty in nats of a character that is already in the poem: it is only repeated if nothing else is allowed."""
 
-_NEVER = 1e6  # nats against a rhyme word that rhymes with itself
-_REPEATED_IN_CI = 1.5  # nats likewise in a ci; ci repeat words, regulated verse hardly does
-_HEAD = 25.0  # ranks within which frequencies hardly differ
-_TAIL = 1500  # rank beyond which characters are rare enough not to be favoured over each other
-_SHORTEST_HEAD = 2  # characters of a line that can be judged before the rest is drawn
-_BRANCHES = 128  # best characters at a position among which one is drawn
+_NEVER = 1e6  # penalty in nats of a character that already ends a line
+_REPEATED_IN_CI = 1.5  # penalty in nats of a repeated character in ci, which repeat words; regulated verse hardly does
+_HEAD = 25.0  # offset of ranks, within which frequencies hardly differ
+_TAIL = 1500  # rank from which characters are not favoured further for being rare
+_SHORTEST_HEAD = 2  # fewest characters of a head that is scored before the rest of the line is drawn
+_BRANCHES = 128  # characters from which one is drawn at each position, the best ones
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the search shall write: a plan as arrays.
+    """Input of the search: a plan as arrays.
 
     Attributes:
-        forced: For each line and position the id of a character that must stand there, or -1.
-        prefix: What the model reads first, shape (length,).
-        background: The same without subject and author, or None. What the poem shall be about counts the more the
-            less likely it is without being asked for.
-        line_id: Symbol between two lines.
-        masks: What characters may do.
-        weights: How often each pattern is taken, shape (patterns,).
-        demands: What each position asks for, shape (patterns, lines, longest line); see `tone_demands`.
+        forced: For each line and position the id of a fixed character, or -1.
+        prefix: Ids that the model reads first, shape (length,).
+        background: The prefix without topic and author, for guidance (see `Ranking.guidance`), or None.
+        line_id: Id of the symbol between two lines.
+        masks: Masks of the characters that the prosody allows.
+        weights: Relative frequency of each pattern, shape (patterns,).
+        demands: Requirement of each position, shape (patterns, lines, longest line); see `tone_demands`.
         slots: Rhyme of each line, shape (patterns, lines); `UNASSIGNED` for none.
-        groups: Rhyme groups fixed beforehand, shape (patterns, rhymes); `UNASSIGNED` where open.
-        first_words: Words with which a rhyme may begin, shape (patterns, rhymes, output_size).
-        repeated: Nats against a character that the poem has already.
-        answers: Line that answers another word for word (对仗) -> the line it answers.
-        favour: Nats by which characters are favoured when one is drawn, shape (output_size,).
-        lead: The same at the first place of lines that are cut behind it, shape (output_size,).
-        leads: Those lines.
-        subject: Characters one of which poems on the subject hold, shape (vocab_size,), or None.
-        sense: What verse takes for granted, or None.
-        title: Ids of title or subject, which speaks of a season or hour as lines do, shape (length,).
-        facing: Which characters face each other, or None.
-        critic: How well lines follow those before them, or None.
-        usage: What verse sets together, or None.
-        rater: How readers rate lines, or None; asks for `usage`.
-        worn: Pairs of characters that are held back where the rater counts, or None.
-        coherence: Weight of the nats by which a line follows those before it; see `Ranking`.
-        echoes: Place, a line and a position, that repeats the character of an earlier one -> the earlier one.
+        groups: Rhyme groups that are fixed in advance, shape (patterns, rhymes); `UNASSIGNED` if open.
+        first_words: Additive masks of the words that may be the first of a rhyme, shape (patterns, rhymes,
+            output_size).
+        repeated: Penalty in nats of a character that is already in the poem.
+        answers: Index of a line parallel to an earlier one (对仗) -> index of the earlier line.
+        favour: Nats added to the scores of characters in sampling, shape (output_size,).
+        lead: Nats added at the first position of lines with a caesura after it, shape (output_size,).
+        leads: Indices of these lines.
+        subject: Which symbols are characters of the topic, shape (vocab_size,), or None.
+        sense: Seasons, hours, weathers and doublings, or None.
+        title: Ids of title or topic, which may mention a season or hour as lines do, shape (length,).
+        facing: Nats of parallel characters, or None.
+        critic: Estimate of how well lines follow previous ones, or None.
+        usage: Usage statistics, or None.
+        rater: Predictions of reader ratings, or None; needs `usage`.
+        worn: Penalties of overused bigrams, which apply if `Ranking.rating` is not 0, or None.
+        coherence: Weight of the nats of the critic; see `Ranking`.
+        echoes: Line and position that repeat an earlier character -> its line and position.
     """
 
     forced: Sequence[Sequence[int]]
@@ -118,28 +118,28 @@ class Task:
         """Turn a plan into arrays.
 
         Args:
-            plan: What to write.
+            plan: The plan.
             choice: Its patterns.
-            masks: What characters may do.
-            forced: As in the task, likewise below.
-            prefix: See there.
-            background: See there.
-            line_id: See there.
-            favour: See there, but for what holds the commonest back.
-            lead: See there.
-            subject: See there.
-            sense: See there.
-            title: See there.
-            facing: See there.
-            critic: See there.
-            usage: See there.
-            rater: See there.
-            worn: See there.
+            masks: See `Task`.
+            forced: See `Task`.
+            prefix: See `Task`.
+            background: See `Task`.
+            line_id: See `Task`.
+            favour: See `Task`, but without the penalty of frequent characters, which is added here.
+            lead: See `Task`.
+            subject: See `Task`.
+            sense: See `Task`.
+            title: See `Task`.
+            facing: See `Task`.
+            critic: See `Task`.
+            usage: See `Task`.
+            rater: See `Task`.
+            worn: See `Task`.
 
         Raises:
-            InputError: A rhyme has more words than any rhyme group.
+            InputError: A rhyme needs more words than any rhyme group, or the group fixed for it, has.
         """
-        # Vocabularies list characters by frequency, and frequency falls with rank as Zipf and Mandelbrot describe.
+        # A vocabulary lists characters by frequency, which falls with rank by the law of Zipf and Mandelbrot.
         ranks = np.minimum(np.arange(len(favour), dtype=np.float32), _TAIL)
         rarity = np.float32(plan.request.ranking.rarity) * np.log(ranks + np.float32(_HEAD))
         patterns = choice.patterns
@@ -187,19 +187,19 @@ class Task:
         )
 
     def allowed(self, pattern: Ints, groups: Ints, line: int, position: int) -> Floats:
-        """Return what tone and rhyme allow at a position, an additive mask (poems, output_size).
+        """Return the characters that tone and rhyme allow at a position, an additive mask (poems, output_size).
 
         Args:
-            pattern: Pattern that each poem follows, (poems,).
+            pattern: Index of the pattern of each poem, (poems,).
             groups: Rhyme groups chosen so far, (poems, rhymes).
-            line: Number of the line.
-            position: Position in the line.
+            line: Index of the line.
+            position: Index in the line.
         """
         by_tone: Floats = self.masks.by_demand[self.demands[pattern, line, position]]
         slot = self.slots[pattern, line]
         if position < len(self.forced[line]) - 1 or (slot == UNASSIGNED).all():
             return by_tone
-        # A word with a rhyme has the tone of its group, so the tone mask need not be asked as well.
+        # All words of a rhyme group have its tone, so the tone mask is not needed as well.
         for poem in np.flatnonzero(slot != UNASSIGNED).tolist():
             group = groups[poem, slot[poem]]
             is_open = group == UNASSIGNED
@@ -208,12 +208,12 @@ class Task:
 
 
 class Written(NamedTuple):
-    """Poems that are written side by side.
+    """A batch of poems, complete or in progress.
 
     Attributes:
         poems: Character ids, (poems, lines, longest line), 0 where nothing is written.
-        patterns: The pattern of the plan that each poem follows, (poems,), 0 without patterns.
-        worth: What readers may give each poem, see `Rater.whole`, (poems,); 0 where that is not known, or not yet.
+        patterns: Index of the pattern of each poem in the plan, (poems,), 0 without patterns.
+        worth: Predicted rating of each poem, see `Rater.whole`, (poems,); 0 if there is none or the poem is incomplete.
     """
 
     poems: Ints
@@ -224,18 +224,18 @@ class Written(NamedTuple):
 def search(
     network: Network, task: Task, sampling: Sampling, ranking: Ranking, poems: Sequence[int]
 ) -> Iterator[Written | None]:
-    """Write poems of one shape side by side, line by line; yield None after each place of a line.
+    """Write poems of one shape in parallel, line by line; yield None after each position of a line.
 
     Args:
         network: The language model.
-        task: What to write.
-        sampling: How to draw.
-        ranking: How many candidates each line has and how they are judged.
-        poems: Numbers of these poems among all that the seed gives.
+        task: The plan as arrays.
+        sampling: Sampling parameters.
+        ranking: Number of candidates per line and weights of their scores.
+        poems: Numbers of the random streams of these poems.
 
     Yields:
-        The poems after each line; 0 stands beyond the end of a shorter line and in lines to come. What is written
-        never changes again.
+        The poems after each line, with 0 after the end of a shorter line and in unwritten lines. Written characters do
+        not change.
     """
     state = _Search(network, task, sampling, ranking, poems)
     for line in range(len(task.forced)):
@@ -246,12 +246,12 @@ def search(
 
 @dataclass
 class _Drawn:
-    """Candidates for a line, as far as they are drawn: one row for each, those of a poem together.
+    """Candidates for a line, possibly incomplete: one row each, with those of a poem in consecutive rows.
 
     Attributes:
-        candidates: Characters, (rows, length), 0 where none is drawn yet.
-        surprise: What each cost in nats, likewise.
-        outputs: The network's outputs that they were drawn from, their sum, (rows, embedding_dim).
+        candidates: Character ids, (rows, length), 0 where none is drawn yet.
+        surprise: Surprise of each character in nats, (rows, length).
+        outputs: Sum of the network's outputs that predict the characters, (rows, embedding_dim).
     """
 
     candidates: Ints
@@ -260,12 +260,12 @@ class _Drawn:
 
     @classmethod
     def nothing(cls, rows: int, length: int, dim: int) -> _Drawn:
-        """Return candidates without a character."""
+        """Return candidates without characters."""
         surprise, outputs = (np.zeros((rows, size), dtype=np.float32) for size in (length, dim))
         return cls(np.zeros((rows, length), dtype=np.int64), surprise, outputs)
 
     def select(self, rows: Ints) -> None:
-        """Go on with these rows, some of them several times."""
+        """Keep the given rows; a row may be chosen several times."""
         self.candidates, self.surprise, self.outputs = self.candidates[rows], self.surprise[rows], self.outputs[rows]
 
 
@@ -293,13 +293,13 @@ class _Search:
         if self.sense is not None:
             self.spoken = np.tile(self.sense.times(task.title), (count, 1))
         self.judged: list[tuple[Floats, Floats]] = []  # features and points of each line, see `Wholes`
-        self.carried = np.zeros(count, dtype=bool)  # whether each poem has a word of its subject
+        self.carried = np.zeros(count, dtype=bool)  # whether each poem has a character of its topic
         self.readers = [_Reader(network, task.prefix, count)]
         if task.background is not None:
             self.readers.append(_Reader(network, task.background, count))
 
     def write_line(self, line: int) -> Iterator[None]:
-        """Write one line of every poem: candidates character by character, each a step, then the choice among them."""
+        """Write one line of every poem: sample candidates character by character, each a step, then keep the best."""
         if line:
             self._end_line(line - 1)
         characters = self.task.forced[line]
@@ -333,13 +333,13 @@ class _Search:
         self._choose(line, drawn, width)
 
     def _keep_good_heads(self, line: int, drawn: _Drawn, position: int, width: int) -> None:
-        """Go on with the better half of the heads of a line, with two candidates for each of them.
+        """Keep the better half of the heads of a line and continue each of them with two candidates.
 
         Args:
-            line: Number of the line.
-            drawn: The candidates; those that are left take the places of the others.
-            position: How many characters they have.
-            width: Candidates of each poem.
+            line: Index of the line.
+            drawn: The candidates; the heads that are kept replace the others.
+            position: Number of characters drawn so far.
+            width: Candidates per poem.
         """
         if self.task.rater is None or not self.ranking.rating or position < _SHORTEST_HEAD or width == 1:
             return
@@ -352,14 +352,14 @@ class _Search:
             reader.select(rows)
 
     def _end_line(self, line: int) -> None:
-        """Read the end of a line; only when the next one is due, since whoever waits for this one has it already."""
+        """Read the end of a line; called only before the next line, so that a finished line is returned earlier."""
         ends = self.poems[:, line, len(self.task.forced[line]) - 1]
         symbols = np.stack([ends, np.full_like(ends, self.task.line_id)], axis=1)
         for reader in self.readers:
             reader.read(symbols)
 
     def _logits(self) -> Floats:
-        """Return the scores of the next character, (rows, output_size), sharpened towards what is asked for."""
+        """Return the logits of the next character after guidance by topic and author, (rows, output_size)."""
         logits = self.readers[0].logits
         if len(self.readers) == 2:
             pulled = logits - self.readers[1].logits
@@ -369,7 +369,7 @@ class _Search:
         return logits
 
     def _choices(self, logits: Floats, rows: Ints, candidates: Ints, line: int, position: int) -> Choices:
-        """Return what the scores of the next character are under tone, rhyme and repetition."""
+        """Return the scores of the next character with the constraints by tone, rhyme and repetition."""
         allowed = self.task.allowed(self.pattern, self.groups, line, position)
         allowed += self.task.favour
         if not position and line in self.task.leads:
@@ -388,15 +388,15 @@ class _Search:
             subtract(*self._favoured_endings(rows, candidates, line, position, logits.shape[1]))
         before = np.concatenate([self.poems[:, :line].reshape(len(self.poems), -1), self.reserved], axis=1)[rows]
         last = position == len(self.task.forced[line]) - 1
-        # A word of two characters may double one (悠悠); words begin at even positions, or fill the end of the line.
+        # A two-character word may be doubled (悠悠); words begin at even indices or fill the end of the line.
         current = candidates[:, : max(position - 1, 0) if position % 2 or last else position]
         subtract(np.concatenate([before, current], axis=1), USED if last else self.task.repeated)
         if position:
-            # Worse than a character that returns.
+            # The penalty is larger than that of a repeated character.
             twice = candidates[:, position - 1]
             subtract(twice[:, None], self._against_doubling(twice, rows, line, position)[:, None])
         if last and line:
-            # Words that have ended a line are the last resort of all: a rhyme word is not its own rhyme.
+            # The largest penalty is for words that already end a line: a word does not rhyme with itself.
             ends = np.stack([self.poems[:, n, len(p) - 1] for n, p in enumerate(self.task.forced[:line])], axis=1)
             subtract(ends[rows], _NEVER)
         columns, nats = (np.concatenate(part, axis=1) for part in zip(*against, strict=True))
@@ -405,9 +405,9 @@ class _Search:
     def _favoured_endings(
         self, rows: Ints, candidates: Ints, line: int, position: int, size: int
     ) -> tuple[Ints, Floats]:
-        """Return characters below `size` that end a word facing one of the upper line, and nats against them.
+        """Return characters below `size` that complete a word parallel to one of the upper line, with their penalties.
 
-        Both are (rows, most endings), filled up with character 0 and no nats.
+        Both are (rows, most endings), padded with character 0 and penalty 0; penalties are negative.
         """
         assert self.task.facing is not None
         words = self.poems[rows, self.task.answers[line], position - 1 : position + 1]
@@ -422,13 +422,13 @@ class _Search:
         return ids, nats
 
     def _against_doubling(self, characters: Ints, rows: Ints, line: int, position: int) -> Floats:
-        """Return the nats against a character that follows itself where poets, or what it answers, do not double one.
+        """Return the penalty of doubling a character that is not doubled in verse or in the parallel line, (rows,).
 
         Args:
-            characters: At the place before, (rows,).
-            rows: The poem of each row, (rows,).
-            line: Number of the line.
-            position: Position in the line, from 1.
+            characters: Characters at the previous position, (rows,).
+            rows: Index of the poem of each row, (rows,).
+            line: Index of the line.
+            position: Index in the line, at least 1.
         """
         doubled = self.sense.doubled[characters] if self.sense is not None else np.ones(len(rows), dtype=bool)
         if line in self.task.answers:
@@ -437,13 +437,13 @@ class _Search:
         return np.where(doubled, np.float32(0), np.float32(2 * USED))
 
     def _judge(self, line: int, drawn: _Drawn, length: int, width: int) -> Floats:
-        """Return how good candidates are, or the heads that they begin with, (poems, candidates), in nats a character.
+        """Return scores of candidates or of their heads in nats per character, (poems, candidates).
 
         Args:
-            line: Number of the line.
+            line: Index of the line.
             drawn: The candidates.
-            length: How many characters count.
-            width: Candidates of each poem.
+            length: Number of characters to score.
+            width: Candidates per poem.
         """
         task, ranking, answers, count = self.task, self.ranking, self.task.answers, len(self.poems)
         candidates = drawn.candidates[:, :length].reshape(count, width, length)
@@ -472,9 +472,9 @@ class _Search:
         """Keep the best candidate of each poem.
 
         Args:
-            line: Number of the line.
+            line: Index of the line.
             drawn: The candidates.
-            width: How many each poem has.
+            width: Candidates per poem.
         """
         count, length = len(self.poems), drawn.candidates.shape[1]
         candidates = drawn.candidates.reshape(count, width, length)
@@ -498,12 +498,12 @@ class _Search:
         self.groups[poems, index] = np.where((slot != UNASSIGNED) & (old == UNASSIGNED), found, old)
 
     def _remember(self, line: int, drawn: _Drawn, rows: Ints) -> None:
-        """Keep what the guess of whole poems takes of the chosen candidates.
+        """Store the features of the chosen candidates for the rating of whole poems.
 
         Args:
-            line: Number of the line, of which none is kept yet.
+            line: Index of the line, which is not yet in `poems`.
             drawn: The candidates.
-            rows: The chosen ones, (poems,).
+            rows: Rows of the chosen candidates, (poems,).
         """
         task = self.task
         if task.rater is None or task.rater.whole is None or task.usage is None or task.critic is None:
@@ -515,14 +515,14 @@ class _Search:
         self.judged.append((features_of(*parts, lift / np.float32(length)), task.rater.line(*parts)))
 
     def worth(self) -> Floats:
-        """Return what readers may give the poems, (poems,); 0 before they are whole."""
+        """Return the predicted ratings of the poems, (poems,); 0 before they are complete."""
         if self.task.rater is None or self.task.rater.whole is None or len(self.judged) < len(self.task.forced):
             return np.zeros(len(self.poems), dtype=np.float32)
         features, points = (np.stack(part, axis=1) for part in zip(*self.judged, strict=True))
         return self.task.rater.whole(features, points)
 
     def _repeats(self, line: int, candidates: Ints) -> Floats:
-        """Tell which candidates are equal to an earlier line of their poem, (poems, candidates): 1, or else 0."""
+        """Return 1 for candidates that repeat an earlier line of their poem, else 0, (poems, candidates)."""
         length = candidates.shape[2]
         earlier = [n for n, characters in enumerate(self.task.forced[:line]) if len(characters) == length]
         lines = self.poems[:, None, earlier, :length]
@@ -531,7 +531,7 @@ class _Search:
 
 
 class LineScore:
-    """Judge candidates for a line; higher is better."""
+    """Score candidates for a line; higher is better."""
 
     def __init__(self, vectors: Floats, ranking: Ranking, facing: FacingTables | None = None) -> None:
         self.vectors = vectors
@@ -539,14 +539,14 @@ class LineScore:
         self.facing = facing
 
     def __call__(self, candidates: Ints, surprise: Floats, answered: Ints | None) -> Floats:
-        """Return scores in nats a character, (poems, candidates).
+        """Return scores in nats per character, (poems, candidates).
 
         Args:
-            candidates: (poems, candidates, length).
-            surprise: What each character cost, likewise, in nats.
-            answered: The line that this one answers word for word, (poems, at least length), or None.
+            candidates: Character ids, (poems, candidates, length).
+            surprise: Surprise of each character in nats, (poems, candidates, length).
+            answered: The line to which this one is parallel, (poems, at least length), or None.
         """
-        # The worst character counts beside the mean: one false word spoils a line.
+        # The worst character counts in addition to the mean, because one bad word spoils a line.
         typical = np.float32(self.ranking.typical)
         score: Floats = -np.maximum(surprise.mean(axis=2), typical) - np.float32(0.1) * surprise.max(axis=2)
         if answered is not None:
@@ -561,14 +561,14 @@ class LineScore:
         return score
 
     def _directions(self, ids: Ints) -> Floats:
-        """Return the embeddings of characters, (...), divided by their lengths, (..., embedding_dim)."""
+        """Return the normalised embeddings of characters, (...) -> (..., embedding_dim)."""
         found = self.vectors[ids]
         directions: Floats = found / np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), 1e-12)
         return directions
 
 
 class _Reader:
-    """The model reading along: scores of the next character and state, for the rows of a batch."""
+    """Incremental state of the model for the rows of a batch, with the logits of the next character."""
 
     def __init__(self, network: Network, prefix: Ints, rows: int) -> None:
         self.network = network
@@ -576,13 +576,13 @@ class _Reader:
         self.select(np.zeros(rows, dtype=np.int64))
 
     def select(self, rows: Ints) -> None:
-        """Go on with these rows, some of them several times."""
+        """Keep the given rows; a row may be chosen several times."""
         self.logits = self.logits[rows]
         self.state = self.network.select(self.state, rows)
 
     @property
     def output(self) -> Floats:
-        """What the network made of the last symbol read, (rows, embedding_dim)."""
+        """The network's output vector at the last symbol read, (rows, embedding_dim)."""
         return self.network.output(self.state)
 
     def read(self, ids: Ints) -> None:

@@ -1,6 +1,6 @@
-"""What verse takes for granted and a list can hold: doublings, words of a season, a subject or an author, facing words.
+"""Word lists counted in verse: doublings, words of seasons, topics and authors, parallel words in couplets.
 
-All of it is counted in the training poems by `scripts/learn_sense.py`. Imports no torch.
+`scripts/learn_sense.py` counts them in the training poems. Imports no torch.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ SUBJECTS_FILE = "subjects.tsv"
 SUBJECTS_HEAD = ("subjects", "1")
 FACING_FILE = "facing.tsv"
 FACING_HEAD = ("facing", "1")
-"""What the first line of a table begins with: its kind and version."""
+"""Kind and version of a table, the first fields of its first line."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How an author writes of whom the model has read too little to know the name."""
+    """Style of an author with too few poems for a control symbol."""
 
     near: str
-    """The author known to the model, of the same time, who writes most like it; empty if there is none."""
+    """Most similar author of the same period with a control symbol; empty if there is none."""
     dynasty: str
     poems: int
-    """Poems from which it was learned."""
+    """Number of poems of the author."""
     words: Mapping[str, float]
-    """Character -> how much oftener this author writes it than others of the time, in nats."""
+    """Character -> how much more often this author uses it than others of the period, in nats."""
 
 
 @dataclass(frozen=True)
 class Sense:
-    """What was counted."""
+    """Word lists of a model."""
 
     doublings: str
-    """Characters that poets double (悠悠), the commonest first."""
+    """Characters that poets double (悠悠), the most frequent first."""
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Season, hour or weather -> words of one or two characters that stand in its poems far more than in others."""
+    """Season, hour or weather -> words of one or two characters that are far more frequent in its poems."""
     apart: Mapping[str, float] = field(default_factory=dict)
-    """Two of these in their order, 春秋 for example -> how much rarer than chance words of the first are followed by
+    """Ordered pair of these, for example 春秋 -> how much more rarely than by chance words of the first are followed by
     words of the second in a poem, in nats."""
     manners: Mapping[str, Manner] = field(default_factory=dict)
-    """Author -> manner."""
+    """Author without a control symbol -> style."""
     leads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Tune -> numbers of the lines that are cut after their first character (领字), from 0."""
+    """Tune -> indices of the lines with a caesura after their first character (领字)."""
     leaders: Mapping[str, float] = field(default_factory=dict)
-    """Character -> how much oftener it leads a line than it stands elsewhere in ci, in nats."""
+    """Character -> how much more often it leads a line than it occurs elsewhere in ci, in nats."""
     directory: Path | None = field(default=None, compare=False)
-    """Where the larger tables lie, which are read when first needed; None: there are none."""
+    """Directory of the larger tables, which are read when first needed; None: there are none."""
 
     @classmethod
     def load(cls, directory: Path) -> Sense:
         """Read `sense.json` of a model directory.
 
         Raises:
-            CheckpointError: The file is missing, damaged or something else.
+            CheckpointError: The file is missing, damaged or of another kind.
         """
         path = directory / SENSE_FILE
         try:
@@ -100,7 +100,7 @@ class Sense:
             ) from error
 
     def save(self, directory: Path) -> None:
-        """Write `sense.json` into a directory that is there."""
+        """Write `sense.json` into an existing directory."""
         content = {
             "kind": KIND,
             "version": VERSION,
@@ -119,27 +119,27 @@ class Sense:
 
     @cached_property
     def facing(self) -> Facing | None:
-        """Which words face each other, or None without such a table.
+        """Parallel words in couplets, or None if the model has no such table.
 
         Raises:
-            CheckpointError: It is damaged.
+            CheckpointError: The table is damaged.
         """
         there = self.directory is not None and (self.directory / FACING_FILE).exists()
         return Facing.load(self.directory) if self.directory is not None and there else None
 
     @cached_property
     def subjects(self) -> Subjects | None:
-        """What subjects verse knows, or None without such a table.
+        """Topics of verse, or None if the model has no such table.
 
         Raises:
-            CheckpointError: It is damaged.
+            CheckpointError: The table is damaged.
         """
         there = self.directory is not None and (self.directory / SUBJECTS_FILE).exists()
         return Subjects.load(self.directory) if self.directory is not None and there else None
 
     @cached_property
     def owners(self) -> dict[str, tuple[str, ...]]:
-        """Word -> the season, hour and weather to which it belongs, in this order."""
+        """Word -> the seasons, hours and weathers to which it belongs, in the order of `words`."""
         result: dict[str, tuple[str, ...]] = {}
         for name, words in self.words.items():
             for word in words:
@@ -147,10 +147,10 @@ class Sense:
         return result
 
     def times(self, lines: Sequence[str]) -> dict[str, list[str]]:
-        """Return the seasons, hours and weathers that lines speak of, each with its words in them.
+        """Return the seasons, hours and weathers that lines mention, each with its words in them.
 
         Args:
-            lines: In any script, without punctuation.
+            lines: Lines in any script, without punctuation.
         """
         found: dict[str, list[str]] = {}
         for line in lines:
@@ -160,7 +160,7 @@ class Sense:
         return found
 
     def mixed(self, lines: Sequence[str]) -> list[str]:
-        """Return the pairs of `apart` whose first one lines speak of, and in the same or a later line the second."""
+        """Return the pairs of `apart` of which lines mention the first and, in the same or a later line, the second."""
         spoken = [set(self.times([line])) for line in lines]
         before = [set().union(*spoken[: number + 1]) for number in range(len(spoken))]
         meet = {one + other for ones, others in zip(before, spoken, strict=True) for one in ones for other in others}
@@ -169,31 +169,31 @@ class Sense:
 
 @dataclass(frozen=True)
 class Subject:
-    """What verse says of a subject."""
+    """Statistics of a word in titles."""
 
     titles: int
-    """Titles that hold the word."""
+    """Number of titles that contain the word."""
     whole: int
-    """Titles that are the word."""
+    """Number of titles that consist of the word."""
     share: float
-    """Share of the poems under such titles that hold one of the characters."""
+    """Share of the poems with such titles that contain one of the characters."""
     characters: str
-    """Characters that tell of it: in many poems under such titles, in few others; those that tell most first."""
+    """Characters typical of the topic: in many poems with such titles, in few others; the most typical first."""
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """The words that titles speak of, and what stands in the poems under them."""
+    """Words in titles and the characters typical of the poems with these titles."""
 
     words: Mapping[str, Subject]
-    """Word of one or two characters, simplified, those of the most titles first -> what verse says of it."""
+    """Simplified word of one or two characters, those in most titles first -> its statistics."""
 
     @classmethod
     def load(cls, directory: Path) -> Subjects:
         """Read `subjects.tsv` of a model directory.
 
         Raises:
-            CheckpointError: The file is missing, damaged or something else.
+            CheckpointError: The file is missing, damaged or of another kind.
         """
         path = directory / SUBJECTS_FILE
         try:
@@ -214,7 +214,7 @@ class Subjects:
             ) from error
 
     def save(self, directory: Path) -> None:
-        """Write `subjects.tsv` into a directory that is there."""
+        """Write `subjects.tsv` into an existing directory."""
         rows = ["\t".join(SUBJECTS_HEAD)]
         for word, each in self.words.items():
             rows.append(f"{word}\t{each.titles}\t{each.whole}\t{each.share:.2f}\t{each.characters}")
@@ -223,21 +223,21 @@ class Subjects:
 
 @dataclass(frozen=True)
 class Facing:
-    """Which words people set against each other in couplets whose lines answer each other word for word (对仗)."""
+    """Counts of parallel words in couplets (对仗)."""
 
     counts: Mapping[str, Mapping[str, int]]
-    """Word of one or two characters, simplified -> word that faces it -> how often; each pair stands both ways."""
+    """Simplified word of one or two characters -> parallel word -> count; each pair is included in both directions."""
     uses: Mapping[str, int]
-    """Word -> how often it stands in such couplets, whatever faces it."""
+    """Word -> its count in such couplets, with any parallel word."""
     total: Mapping[int, int]
-    """Characters of a word, 1 or 2 -> pairs of such words that were counted in all."""
+    """Characters of a word, 1 or 2 -> total number of pairs of such words."""
 
     @classmethod
     def load(cls, directory: Path) -> Facing:
         """Read `facing.tsv` of a model directory.
 
         Raises:
-            CheckpointError: The file is missing, damaged or something else.
+            CheckpointError: The file is missing, damaged or of another kind.
         """
         path = directory / FACING_FILE
         counts: dict[str, dict[str, int]] = {}
@@ -268,7 +268,7 @@ class Facing:
             ) from error
 
     def save(self, directory: Path) -> None:
-        """Write `facing.tsv` into a directory that is there; each pair stands once, in the row of its commoner word."""
+        """Write `facing.tsv` into an existing directory; each pair is in the row of its more frequent word only."""
         order = {word: row for row, word in enumerate(sorted(self.uses, key=lambda word: (-self.uses[word], word)))}
         rows = ["\t".join([*FACING_HEAD, str(self.total[1]), str(self.total[2])])]
         for word, row in order.items():
@@ -277,7 +277,7 @@ class Facing:
         (directory / FACING_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
 
     def facing(self, word: str) -> list[tuple[str, int]]:
-        """Return what people set against a word, and how often; what they do so most often first, nothing if unknown.
+        """Return the words parallel to a word with their counts, most frequent first; an empty list if unknown.
 
         Args:
             word: One or two characters in any script.
@@ -285,7 +285,7 @@ class Facing:
         return sorted(self.counts.get(normalize(word), {}).items(), key=lambda item: (-item[1], item[0]))
 
     def lift(self, one: str, other: str) -> float:
-        """Return how much oftener than chance two words face each other, in nats; 0 for a pair that is not listed."""
+        """Return how much more often than by chance two words are parallel, in nats; 0 for an unlisted pair."""
         count = self.counts.get(one, {}).get(other, 0)
         if not count:
             return 0.0
@@ -297,7 +297,7 @@ _WEIGHT = re.compile(r"(\D)(\d+)")
 
 
 def _weights(text: str) -> dict[str, float]:
-    """Return character -> nats of what `_written` wrote."""
+    """Return character -> nats from the result of `_written`; raise ValueError for any other text."""
     listed = text.split()
     found = [_WEIGHT.fullmatch(each) for each in listed]
     if not all(found):
@@ -306,7 +306,7 @@ def _weights(text: str) -> dict[str, float]:
 
 
 def _written(weights: Mapping[str, float]) -> str:
-    """Write nats as tenths behind their characters: 卷12 梧9."""
+    """Return nats as text: each character followed by tenths of nats, as in 卷12 梧9."""
     return " ".join(f"{character}{round(10 * nats)}" for character, nats in weights.items())
 
 

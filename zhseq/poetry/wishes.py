@@ -1,4 +1,4 @@
-"""Subjects and authors as people name them, turned into what the model has read. Imports no torch."""
+"""Resolve topics and author names, as users write them, to names that the model knows. Imports no torch."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from jieba import Tokenizer
 
 LONGEST_SUBJECT = 200
-"""Characters of a subject that are looked at."""
+"""Characters of a topic that are read; the rest is ignored."""
 
 _WORDS = re.compile(r"[^\W_]+")
 _WHOLE = 2  # characters up to which a word is not cut
-_CARRIED = 0.5  # share of people's poems on a subject that hold a word of it, from which on ours must
-_COMMON = 5000  # times that a character stands in people's couplets, from which on any reader of verse knows it
+_CARRIED = 0.5  # share of poems on a topic with one of its characters from which a generated poem should have one
+_COMMON = 5000  # occurrences in couplets from which a character is known to any reader of verse
 _FUNCTION = """
 的 了 着 过 吗 呢 吧 啊 呀 是 在 和 与 跟 及 或 很 都 就 也 还 又 再 我 你 您 他
 她 它 我们 你们 他们 她们 自己 这 那 这个 那个 这样 那样 一个 一首 首 个 种 关于 有关 写
@@ -35,7 +35,7 @@ _FUNCTION = """
 而 但 但是 因为 所以 如果 时候 什么 怎么 请 为 以 之 地 得 去 来
 """
 _FUNCTION_WORDS = frozenset(_FUNCTION.split())
-"""What modern sentences are held together by, and requests are made of; no subject of verse."""
+"""Function words of modern sentences and words of requests, which are not topics of verse."""
 
 _OTHER_NAMES = """
 李白 太白 李太白 青莲居士 谪仙 诗仙|杜甫 子美 杜子美 杜少陵 少陵 杜工部 老杜 诗圣
@@ -73,41 +73,41 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         for other in names.split()[1:]
     }
 )
-"""Courtesy, art and other names by which people call a poet -> the name in the corpora."""
+"""Courtesy, art and other names of poets -> the name in the corpora."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """An author as the model can follow them."""
+    """An author resolved to what the model knows."""
 
     author: str
     """Name of a control symbol of the model, or an empty string."""
     dynasty: str = ""
-    """Of an author whom the model does not know by name."""
+    """Dynasty of an author without a control symbol."""
     words: Mapping[str, float] = field(default_factory=dict)
-    """Character -> nats by which such an author writes it oftener than others."""
+    """Character -> how much more often an author without a control symbol uses it than others, in nats."""
     note: Message | None = None
 
 
 @dataclass(frozen=True)
 class About:
-    """What a poem is about."""
+    """A topic resolved to what the model knows."""
 
     title: str
-    """What the model reads as a title."""
+    """Text that the model reads as a title."""
     characters: str = ""
-    """Characters one of which people's poems on such a subject hold."""
+    """Characters of the topic, one of which the poem should contain."""
     note: Message | None = None
 
 
 def control_values(vocab: Vocab, kind: str) -> tuple[str, ...]:
-    """Return what a control symbol can say, all authors for example, in the order of the vocabulary."""
+    """Return the values of control symbols of a kind, for example all authors, in the order of the vocabulary."""
     head = f"<{kind}:"
     return tuple(symbol[len(head) : -1] for symbol in vocab.symbols if symbol.startswith(head))
 
 
 def other_names() -> dict[str, list[str]]:
-    """Return the other names of each author that has some."""
+    """Return author -> other names, for all authors that have some."""
     result: dict[str, list[str]] = {}
     for other, name in OTHER_NAMES.items():
         result.setdefault(name, []).append(other)
@@ -115,15 +115,15 @@ def other_names() -> dict[str, list[str]]:
 
 
 def read_author(name: str, vocab: Vocab, sense: Sense | None) -> Named:
-    """Return how the model can follow an author.
+    """Resolve the name of an author.
 
     Args:
-        name: In any script; courtesy and art names are understood.
-        vocab: The model's.
-        sense: With the manners of authors that the model does not know by name, or None.
+        name: Name in any script, also a courtesy or art name.
+        vocab: Vocabulary of the model.
+        sense: Word lists with the styles of authors without a control symbol, or None.
 
     Raises:
-        InputError: Nothing is known of such an author; the message names those that come near.
+        InputError: The author is unknown; the message lists similar names.
     """
     if not name:
         return Named("")
@@ -159,15 +159,15 @@ def read_author(name: str, vocab: Vocab, sense: Sense | None) -> Named:
 
 
 def read_subject(about: str, vocab: Vocab, sense: Sense | None) -> About:
-    """Return what the model reads of a subject: one or several words, or a sentence.
+    """Resolve a topic: one or several words, or a sentence.
 
-    A sentence is cut into words, and what holds it together is left out. Words that verse does not know are left out,
-    too, if there are others, and named.
+    A sentence is cut into words and function words are left out. Words unknown to verse are left out as well, if there
+    are others, and listed in the note.
 
     Args:
-        about: As the user wrote it.
-        vocab: The model's.
-        sense: With the table of subjects, or None, which takes the subject as it is.
+        about: The topic as the user wrote it.
+        vocab: Vocabulary of the model.
+        sense: Word lists with the table of topics; without it, the topic is used as it is.
     """
     if not about or sense is None or sense.subjects is None:
         return About(about)
@@ -176,7 +176,7 @@ def read_subject(about: str, vocab: Vocab, sense: Sense | None) -> About:
     words = [_bare(word, vocab, sense) for word in dict.fromkeys(cut) if word not in _FUNCTION_WORDS] or parts
     unknown = [word for word in words if not _knows(word, vocab, sense)]
     known = [word for word in words if word not in unknown]
-    # A title is followed to the letter; of a sentence, of several words and of what verse does not know, the words are.
+    # Use a single known phrase as it is; of a sentence, of several words or with unknown words, use the known words.
     plain = len(parts) == 1 and len(words) == len(cut)
     title = about if (plain and not unknown) or not known else "".join(known)
     note = None
@@ -187,14 +187,14 @@ def read_subject(about: str, vocab: Vocab, sense: Sense | None) -> About:
         )
     found = [sense.subjects.words[word] for word in known if word in sense.subjects.words]
     telling = [each.characters for each in found if each.share >= _CARRIED]
-    # A word that no title has is told by its own characters.
+    # A word that is in no title is represented by its own characters.
     telling += [word for word in known if word not in sense.subjects.words and len(word) == _WHOLE]
     characters = "".join(dict.fromkeys("".join(telling)))
     return About(title, characters, note)
 
 
 def _cut(part: str, sense: Sense) -> list[str]:
-    """Cut a run of characters into words: a word of titles stays whole, anything else is left to jieba."""
+    """Cut a run of characters into words: a word of titles stays whole, everything else is cut by jieba."""
     assert sense.subjects is not None, "asked for only with a table of subjects"
     if part in sense.subjects.words:
         return [part]
@@ -205,8 +205,8 @@ def _cut(part: str, sense: Sense) -> list[str]:
 def words_of_prose() -> Tokenizer:
     """Load jieba's dictionary.
 
-    Without the cache that jieba keeps beside the temporary files of all: it saves hardly any time, anybody might have
-    written it, and a service writes to no disk.
+    The cache that jieba keeps in the shared temporary directory is not used: it saves hardly any time, anyone could
+    have written it, and a service should not write to disk.
     """
     import jieba
 
@@ -219,14 +219,15 @@ def words_of_prose() -> Tokenizer:
 
 
 class Frequencies(Mapping[str, int]):
-    """The words of a dictionary of jieba and their frequencies, with 0 for what words begin with: as jieba's own table
-    has them, in a tenth of its memory.
+    """Words of a jieba dictionary and their frequencies, with 0 for prefixes of words.
+
+    Like jieba's own table, but in a tenth of the memory.
 
     Args:
-        lines: Word, frequency and part of speech, with blanks between. Of a word that stands twice the last counts.
+        lines: Word, frequency and part of speech, separated by blanks. The last line of a word counts.
 
     Attributes:
-        total: The sum of all frequencies.
+        total: Sum of all frequencies in the lines.
     """
 
     def __init__(self, lines: Iterable[bytes]) -> None:
@@ -255,7 +256,7 @@ class Frequencies(Mapping[str, int]):
 
 
 def _bare(word: str, vocab: Vocab, sense: Sense) -> str:
-    """Return a word, or what is left of one that verse does not know without what modern words are made up with."""
+    """Return a known word, or an unknown one without its function characters if verse knows the rest."""
     if _knows(word, vocab, sense):
         return word
     left = "".join(character for character in word if character not in _FUNCTION_WORDS)
@@ -263,8 +264,11 @@ def _bare(word: str, vocab: Vocab, sense: Sense) -> str:
 
 
 def _knows(word: str, vocab: Vocab, sense: Sense) -> bool:
-    """Tell whether titles or couplets of people use a word, or all of its characters so often that a reader of verse
-    understands it (思乡, 远方, but not 手机)."""
+    """Return whether verse knows a word (思乡, 远方, but not 手机).
+
+    Single characters of the vocabulary are known. A longer word is known if its first two and its last two characters
+    are words of titles or couplets, or if all its characters are frequent in couplets and no function words.
+    """
     if not is_han(codepoints(word)).all() or vocab.unk_id in vocab.encode(word).tolist():
         return False
     subjects = sense.subjects.words if sense.subjects is not None else {}

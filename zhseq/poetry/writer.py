@@ -1,4 +1,4 @@
-"""Carry out plans: what the model reads, which characters stand, and ids turned back into poems. Imports no torch."""
+"""Carry out plans: encode them for the search and convert ids to poems. Imports no torch."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from zhseq.text.normalize import codepoints, is_han, normalize, printed
 from zhseq.text.vocab import LINE, Vocab
 
 MOST_VERSIONS = 64
-"""Versions of a line that can be asked for."""
+"""Most versions of a line that can be requested."""
 
-BETWEEN_DRAFTS = 1 << 40  # random streams between two drafts of a poem: more than poems
-_SIDE_BY_SIDE = 256  # lines written at once: more are not faster on a CPU, and memory stays flat
-_ALONE = 128  # the same of the drafts of one poem, so that a step stays short
-_ROUNDS = 4  # times that lines are written before fewer versions than asked for are given
+BETWEEN_DRAFTS = 1 << 40  # distance of the random streams of two drafts of a poem, larger than any number of poems
+_SIDE_BY_SIDE = 256  # rows of a batch: more are not faster on a CPU, and memory stays bounded
+_ALONE = 128  # rows of a batch of drafts of one poem, so that a step stays short
+_ROUNDS = 4  # most rounds of sampling before fewer versions than requested are returned
 
 
 class Writer:
-    """A language model that carries out plans. One object may be used from several threads."""
+    """Write poems by plans with a language model. Thread-safe."""
 
     def __init__(
         self,
@@ -48,15 +48,15 @@ class Writer:
         usage: Usage | None = None,
         rater: Rater | None = None,
     ) -> None:
-        """Wrap a model, its vocabulary, what verse takes for granted, the critic of whole poems and that of lines.
+        """Store a model, its vocabulary and tables.
 
         Args:
             network: The language model.
             vocab: Its vocabulary.
-            sense: What verse takes for granted.
-            critic: How well lines follow those before them.
-            usage: What verse sets together.
-            rater: How readers rate lines; only asked where there is `usage`.
+            sense: Word lists.
+            critic: Estimate of how well lines follow previous ones.
+            usage: Usage statistics.
+            rater: Predictions of reader ratings; only used with `usage`.
         """
         self._usage = usage
         self._rater = rater
@@ -71,26 +71,26 @@ class Writer:
 
     @cached_property
     def sense(self) -> SenseTables | None:
-        """What verse takes for granted, as arrays; None where the model comes without."""
+        """Seasons, hours and weathers as arrays; None if the model has no word lists."""
         return SenseTables(self._sense, self.vocab) if self._sense is not None else None
 
     @cached_property
     def worn(self) -> WornPairs | None:
-        """Pairs of characters that are held back; None where the model comes without a rater."""
+        """Penalties of overused bigrams; None if the model has no rater."""
         return WornPairs(self._rater.worn, self.vocab) if self._rater is not None else None
 
     @cached_property
     def facing(self) -> FacingTables | None:
-        """Which characters people set against each other, as arrays; None where the model comes without."""
+        """Parallel words as arrays; None if the model has no such table."""
         facing = self._sense.facing if self._sense is not None else None
         return FacingTables(facing, self.vocab) if facing is not None else None
 
     def poems(self, plan: Plan, num: int) -> Iterator[Poem]:
-        """Yield `num` poems; number i is the same whatever `num` is."""
+        """Yield `num` poems; for a given number of drafts, poem i does not depend on `num`."""
         yield from (poem for poem in self.steps(plan, num) if poem is not None)
 
     def steps(self, plan: Plan, num: int) -> Iterator[Poem | None]:
-        """Yield the same, and None after each step: a place of a line, of poems that are not whole yet."""
+        """Yield the poems of `poems`, and None after each step (a position of a line of unfinished poems)."""
         drafts = self._drafts(plan, num)
         for numbers in _blocks(plan, range(num), drafts):
             written = yield from self._best(plan, numbers, drafts)
@@ -98,9 +98,9 @@ class Writer:
                 yield self._poem(plan, ids, pattern, len(plan.given))
 
     def lines(self, plan: Plan, number: int) -> Iterator[Poem | None]:
-        """Yield the poem of a number after each of its lines, as far as it is written, and None after each step.
+        """Yield poem `number` after each of its lines, as far as it is written, and None after each step.
 
-        Where it is chosen among drafts, no line is known before all of them are written.
+        If it is chosen from several drafts, its lines are yielded only after all drafts are written.
         """
         drafts, count = self._drafts(plan, 1), 0
         if drafts > 1:
@@ -116,7 +116,7 @@ class Writer:
             yield self._poem(plan, written.poems[0], int(written.patterns[0]), count)
 
     def _drafts(self, plan: Plan, num: int) -> int:
-        """Return how many drafts each of so many poems has; 1 where it is not known what readers give such poems."""
+        """Return the number of drafts of each of `num` poems; 1 if ratings of such poems cannot be predicted."""
         rater = self._rater
         if plan.choice is None or plan.tune or rater is None or self._usage is None or self._critic is None:
             return 1
@@ -125,7 +125,7 @@ class Writer:
         return plan.request.drafts_of(num)
 
     def _best(self, plan: Plan, numbers: Sequence[int], drafts: int) -> Generator[None, None, Written]:
-        """Write poems in so many drafts, yield None after each step, and return the best draft of each."""
+        """Write poems in `drafts` drafts, yield None after each step, and return the best draft of each."""
         streams = [number + draft * BETWEEN_DRAFTS for number in numbers for draft in range(drafts)]
         parts = []
         for block in _blocks(plan, streams, most=_ALONE if len(numbers) == 1 else _SIDE_BY_SIDE):
@@ -138,7 +138,7 @@ class Writer:
     def _last(
         self, plan: Plan, numbers: Sequence[int], lines: int, *, rate_wholes: bool = False
     ) -> Generator[None, None, Written]:
-        """Write so many lines of poems, yield None after each step, and return what `write` yields last."""
+        """Write `lines` lines of poems, yield None after each step, and return the last result of `write`."""
         for written in self.write(plan, numbers, rate_wholes=rate_wholes):
             yield None
             lines -= written is not None
@@ -148,19 +148,19 @@ class Writer:
         return written
 
     def versions(self, plan: Plan, index: int, old: str, num: int) -> Iterator[list[str] | None]:
-        """Write the one open line of a plan; yield None after each step, and what was found at last.
+        """Write versions of the open line of a plan; yield None after each step, then the versions.
 
         Args:
             plan: See `plan_rewriting`.
-            index: Number of the open line, from 0.
-            old: How this line reads now; it is not among the versions.
-            num: How many versions.
+            index: Index of the open line.
+            old: The current line, which is not among the versions.
+            num: Maximum number of versions.
 
         Yields:
-            At last the versions, those that go best with the other lines first; fewer if no more were found.
+            Finally the versions, those that fit the other lines best first; fewer if no more were found.
 
         Raises:
-            InputError: The number is out of range.
+            InputError: `num` is out of range.
         """
         if not 1 <= num <= MOST_VERSIONS:
             raise InputError(
@@ -194,28 +194,28 @@ class Writer:
         yield versions
 
     def answers(self, plan: Plan, upper: str, num: int) -> Iterator[str | None]:
-        """Yield `num` lower lines of a couplet whose upper line is planned, see `plan_couplet`, and None as `steps`."""
+        """Yield `num` lower lines of a couplet planned by `plan_couplet`, and None after each step."""
         marks = answer_marks(upper)
-        for number in range(num):  # one by one: each has so many candidates
+        for number in range(num):  # one at a time, because each has many candidates
             written = yield from self._last(plan, range(number, number + 1), len(plan.given))
             lower = self.text(plan, written.poems[0], int(written.patterns[0]), len(plan.given))[len(marks) :]
             yield "".join(line + mark for line, mark in zip(lower, marks, strict=True))
 
     def write(self, plan: Plan, numbers: Sequence[int], *, rate_wholes: bool = False) -> Iterator[Written | None]:
-        """Write poems of these random streams side by side; yield them after each line, None after steps within.
+        """Write poems in parallel; yield them after each line, and None after each step within a line.
 
         Args:
-            plan: What to write.
-            numbers: Random streams, one for each poem.
-            rate_wholes: Compute `Written.worth`, which only the choice among drafts needs; it is 0 otherwise.
+            plan: The plan.
+            numbers: Numbers of the random streams, one per poem.
+            rate_wholes: Compute `Written.worth`, which only the choice among drafts needs; otherwise it is 0.
         """
         request = plan.request
-        rater = None if plan.tune else self._rater  # no line of a ci was rated
+        rater = None if plan.tune else self._rater  # no lines of ci were rated
         if rater is not None and not rate_wholes:
             rater = replace(rater, whole=None)
         if plan.choice is not None:
             assert plan.prosody is not None, "patterns come from a prosody"
-            general = replace(plan.controls, author="", title=plan.tune)  # of a time, but of nobody and about nothing
+            general = replace(plan.controls, author="", title=plan.tune)  # without author and topic
             task = Task.build(
                 plan,
                 plan.choice,
@@ -250,8 +250,8 @@ class Writer:
             yield Written(poems, np.zeros(len(numbers), np.int64), np.zeros(len(numbers), np.float32))
 
     def text(self, plan: Plan, ids: Ints, pattern: int, count: int) -> tuple[str, ...]:
-        """Return the first `count` lines of a poem to a pattern of the plan, (lines, longest line), as text."""
-        # A given character that the vocabulary lacks is held by a placeholder until it is put back.
+        """Return the first `count` lines of a poem with ids (lines, longest line) and a pattern of the plan as text."""
+        # A given character outside the vocabulary is replaced by a placeholder, and restored at the end.
         lines = [
             "".join(symbol if len(symbol := self.vocab.symbol(index)) == 1 else "□" for index in line[: len(given)])
             for line, given in zip(ids[:count].tolist(), plan.given[:count], strict=True)
@@ -278,17 +278,17 @@ class Writer:
         )
 
     def _masks_of(self, prosody: Prosody) -> CharacterMasks:
-        """Return what characters may do under a prosody or one of its views, made when first needed."""
-        if id(prosody) not in self._masks:  # all of them live as long as the prosody of the poet
+        """Return the character masks of a prosody or one of its views, computed when first needed."""
+        if id(prosody) not in self._masks:  # ids are unique, since all views live as long as the prosody of the poet
             self._masks[id(prosody)] = CharacterMasks(prosody, self.vocab, self._writable)
         return self._masks[id(prosody)]
 
     def _prefix(self, controls: Controls) -> Ints:
-        """Return what the model reads first, (length,)."""
+        """Return the ids that the model reads first, (length,)."""
         return np.array(encode_prefix(self.vocab, controls), dtype=np.int64)
 
     def _nats(self, weights: Mapping[str, float]) -> Floats:
-        """Return nats of characters that can be written, (output_size,); 0 where there are none."""
+        """Return the nats of all characters that can be generated, (output_size,); 0 if not in `weights`."""
         result = np.zeros(self.network.output_size, dtype=np.float32)
         ids = self.vocab.encode("".join(weights))
         known = (ids != self.vocab.unk_id) & (ids < len(result))
@@ -296,19 +296,19 @@ class Writer:
         return result
 
     def _holds(self, characters: str) -> Booleans:
-        """Tell which symbols are among some characters, (vocab_size,)."""
+        """Return a mask of the symbols that are among `characters`, (vocab_size,)."""
         result = np.zeros(len(self.vocab), dtype=bool)
         result[self.vocab.encode(characters)] = True
         result[self.vocab.unk_id] = False
         return result
 
     def _ids(self, given: Sequence[Sequence[str]]) -> list[list[int]]:
-        """Return the ids of given characters, -1 where there is none."""
+        """Return the ids of given characters, -1 at free positions."""
         return [[self.vocab.id(normalize(character)) if character else -1 for character in line] for line in given]
 
 
 def _blocks(plan: Plan, numbers: Sequence[int], drafts: int = 1, most: int = _SIDE_BY_SIDE) -> Iterator[Sequence[int]]:
-    """Part numbers of poems, of so many drafts each, into those that are written side by side, `most` lines at once."""
+    """Split poems with `drafts` drafts each into batches of at most `most` rows, or one poem if that has more."""
     block = max(1, most // ((plan.request.ranking.best_of if plan.choice else 1) * drafts))
     rest = iter(numbers)
     while taken := list(islice(rest, block)):
@@ -323,9 +323,9 @@ def _joined(notes: Sequence[Message]) -> Message | None:
 
 
 def _repeated(ids: Ints, pattern: Pattern, given: Sequence[Sequence[str]]) -> Ints:
-    """Return a poem, (lines, longest line), with what its tune wants repeated (叠句) where nothing is given.
+    """Return a poem, (lines, longest line), with the repetitions (叠句) of its tune, except at given characters.
 
-    The words that rhyme stay: a place repeats the earlier one, unless it alone rhymes, then the earlier one gives way.
+    A position repeats the earlier one; if only the later one is at a rhyme, it is copied to the earlier one instead.
     """
     if not pattern.echoes:
         return ids
@@ -338,13 +338,13 @@ def _repeated(ids: Ints, pattern: Pattern, given: Sequence[Sequence[str]]) -> In
                 echo.source + step + 1 not in pattern.rhyme_places
             )
             target, taken = (source, own) if gives_way else (own, source)
-            if ids[taken] and not given[target[0]][target[1]]:  # a poem that is not whole yet ends in zeros
+            if ids[taken] and not given[target[0]][target[1]]:  # an incomplete poem ends in zeros
                 ids[target] = ids[taken]
     return ids
 
 
 def _printed(plan: Plan, line: str, pattern: int, number: int) -> str:
-    """Write a line as editions print it, but for characters that would break tone or rhyme of its pattern."""
+    """Return a line in the characters of printed editions, except those that would break its tones or rhyme."""
     shown = printed(line)
     if shown == line or plan.choice is None or plan.prosody is None:
         return shown
@@ -362,7 +362,7 @@ def _printed(plan: Plan, line: str, pattern: int, number: int) -> str:
 
 
 def to_traditional(lines: Sequence[str]) -> list[str]:
-    """Return lines in traditional characters, by phrase where that keeps their length, else by character."""
+    """Return lines in traditional characters, converted by phrase if that keeps their length, else by character."""
     converter = _converter()
     converted = [(line, converter.convert(line)) for line in lines]
     return [
@@ -373,7 +373,7 @@ def to_traditional(lines: Sequence[str]) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _converter() -> Any:
-    """Return what turns simplified phrases into traditional ones; its dictionaries are slow to load."""
+    """Return the converter to traditional characters, cached because its dictionaries are slow to load."""
     from opencc import OpenCC
 
     return OpenCC("s2t")

@@ -1,4 +1,4 @@
-"""Front door of the poet: `python -m zhseq.poem --start 春`. Arguments in, text out."""
+"""Command line of the poet: `python -m zhseq.poem --start 春`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _EXIT_FAULTS, _EXIT_NO_POEM = 1, 2
 _ONLY_ONE = ("score", "check", "couplet", "list_tunes", "list_authors")
-"""Each of these is a task of its own."""
-_BLOCK = 256  # poems scored side by side
+"""Options that exclude each other, each being a separate task."""
+_BLOCK = 256  # poems scored at once
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -140,10 +140,10 @@ def _add_own_lines(group: argparse._ArgumentGroup) -> None:
 
 
 def validate(options: argparse.Namespace) -> None:
-    """Refuse options that contradict each other, before anything is loaded.
+    """Check options for contradictions before a model is loaded; also set `suggest` to the file of `check`.
 
     Raises:
-        InputError: The message says which ones.
+        InputError: Options contradict each other; the message says which ones.
     """
     if options.num < 1:
         raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=options.num)
@@ -178,10 +178,10 @@ def validate(options: argparse.Namespace) -> None:
 
 
 def request_of(options: argparse.Namespace) -> Request:
-    """Return what the options ask of a poem.
+    """Return the request for the options.
 
     Raises:
-        InputError: A value is out of range, or the file to go on from cannot be read.
+        InputError: A value is out of range, or the file to continue cannot be read or has no line.
     """
     lines: tuple[str, ...] = ()
     if options.continue_ is not None:
@@ -203,17 +203,17 @@ def request_of(options: argparse.Namespace) -> Request:
 
 
 def read_text(path: Path) -> str:
-    """Read a file of the user, or standard input, in any encoding that `zhseq.text.encoding` knows.
+    """Read a file or standard input in any encoding that `zhseq.text.encoding` detects.
 
     Raises:
-        InputError: It cannot be read or decoded.
+        InputError: The file cannot be read or decoded.
     """
     with open_input(path) as stream:
         return decode_text(stream.read(), str(path), note)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, do what it asks for, and return the exit status."""
+    """Run the command line and return the exit status."""
     options = build_parser().parse_args(arguments)
     validate(options)
     from zhseq.poetry.poet import Poet
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(*parts: str | Message) -> str:
-    """Put what is printed into the user's words."""
+    """Render and join messages and strings for the command line."""
     return "".join(part if isinstance(part, str) else part.render(command_line) for part in parts)
 
 
@@ -261,7 +261,7 @@ def _write(poet: Poet, options: argparse.Namespace) -> None:
 
 
 def _fields(poem: Poem, seed: int) -> dict[str, Any]:
-    """Return a poem as values of JSON."""
+    """Return a poem as JSON values."""
     return {
         "form": poem.form,
         **({"tune": poem.tune} if poem.tune else {}),
@@ -303,7 +303,7 @@ def _list_tunes(poet: Poet, options: argparse.Namespace) -> None:
 
 
 def _list_authors(poet: Poet, options: argparse.Namespace) -> None:
-    """Print each author, by what the model follows them, and other names."""
+    """Print each author, whether the model knows the name or only words of the author, and other names."""
     others = other_names()
     for name in poet.authors:
         kind = "words" if name in poet.manners else "name"
@@ -315,7 +315,10 @@ def _list_authors(poet: Poet, options: argparse.Namespace) -> None:
 
 
 def _review(poet: Poet, options: argparse.Namespace) -> int:
-    """Judge the poems of a file, propose characters if asked, and return 1 if a judged poem has faults."""
+    """Check the poems of a file, suggest characters if requested, and return the exit status.
+
+    With `--check` it is 2 if a text is prose or not a poem, else 1 if a poem has faults; otherwise 0.
+    """
     path = options.check or options.suggest
     rules = {
         "tune": options.tune,
@@ -324,7 +327,7 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
     }
     tunes = poet.reviewing(rules["rhyme"]).tunes
     poems = read_poems(read_text(path), str(path), tunes)
-    if options.tune and not any(poem.title for poem in poems):  # what looks like poems are its stanzas
+    if options.tune and not any(poem.title for poem in poems):  # the parts are stanzas of one ci
         poems = [WrittenPoem("\n".join(poem.verse for poem in poems))]
     faults = prose = 0
     for number, poem in enumerate(poems, start=1):
@@ -335,7 +338,7 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
         except InputError as error:
             if len(poems) == 1:
                 raise
-            prose += 1  # what is no poem does not end the check of the others
+            prose += 1  # continue with the other poems
             _refuse(location, poem, error, as_json=options.json)
             continue
         faults, prose = faults + len(found.faults), prose + (found.form == PROSE)
@@ -362,7 +365,7 @@ def _review(poet: Poet, options: argparse.Namespace) -> int:
 
 
 def _refuse(location: str, poem: WrittenPoem, error: InputError, *, as_json: bool) -> None:
-    """Say that one of several poems is none."""
+    """Print the error of one of several poems that cannot be checked."""
     if as_json:
         said = {"code": error.message.code, "message": _say(error.message)}
         _print_json({"title": poem.title, "author": poem.author, "error": said})
@@ -371,14 +374,14 @@ def _refuse(location: str, poem: WrittenPoem, error: InputError, *, as_json: boo
 
 
 def _place(path: Path, poem: WrittenPoem, number: int) -> str:
-    """Return how one of several poems of a file is called."""
+    """Return the name of one of several poems of a file, for messages."""
     if poem.title:
         return f"{path} 《{poem.title}》"
     return _say(Message("poem_of_file", "{path}, poem {number}", {"path": path, "number": number}))
 
 
 def _verdict(location: str, found: Review) -> Iterable[str]:
-    """Yield what a review says, a row each."""
+    """Yield one row for each note, remark and fault of a review."""
     if found.note:
         yield _say(location, " ", found.note)
     for finding in (*found.remarks, *found.faults):
@@ -392,7 +395,7 @@ def _verdict(location: str, found: Review) -> Iterable[str]:
 
 
 def _proposal(location: str, mark: Suggestion) -> Message:
-    """Return what a suggestion says."""
+    """Return the message of a suggestion."""
     values = {"location": location, "line": mark.line, "position": mark.position, "character": mark.character}
     characters = " ".join(mark.characters) or Message("nothing_fits", "nothing keeps the rules here")
     return Message(
@@ -408,7 +411,7 @@ def _score(poet: Poet, path: Path) -> None:
     bits, han, poems = 0.0, 0, 0
     with open_input(path) as stream, tqdm(unit="poem", disable=None) as bar:
         records = read_records((line for line, _ in decode_lines(stream, str(path), notify=note)), str(path))
-        # The bar stands beside the records: one around them would end them with the first block.
+        # The bar does not wrap the records, because it would close them after the first block.
         while block := list(islice(records, _BLOCK)):
             for score in poet.score([lines for lines, _ in block], [form for _, form in block]):
                 _print_json({"bits": score.bits, "han": score.han, "bits_per_han": score.bits_per_han})

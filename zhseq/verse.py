@@ -1,4 +1,4 @@
-"""Front door of the handbook: `zhseq verse 看`. Looks up characters, rhymes, tunes, facing words and lines."""
+"""Command line of the verse reference: `zhseq verse 看`. Looks up characters, rhymes, tunes, parallel words, lines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, look up what it asks for, and return the exit status."""
+    """Run the command line and return the exit status."""
     options = build_parser().parse_args(arguments)
     if options.num < 1:
         raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=options.num)
@@ -66,10 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _task(options: argparse.Namespace, handbook: Handbook) -> tuple[str, str]:
-    """Return what is to be looked up, and of what.
+    """Return the task and its text.
 
     Raises:
-        InputError: Nothing is asked for, or several things are.
+        InputError: No task is given, or several are.
     """
     asked = [(name, getattr(options, name)) for name in _TASKS if getattr(options, name) is not None]
     if options.text:
@@ -96,7 +96,7 @@ def _task(options: argparse.Namespace, handbook: Handbook) -> tuple[str, str]:
 def _look_up(
     handbook: Handbook, task: str, value: str, options: argparse.Namespace
 ) -> tuple[dict[str, Any], Iterator[str]]:
-    """Return what was found as values of JSON and as rows of text."""
+    """Return the result as JSON values and as rows of text."""
     if task == "character":
         entry = handbook.character(value)
         return fields_of(entry), _of_character(entry)

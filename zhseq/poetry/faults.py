@@ -1,7 +1,4 @@
-"""What a review says of a poem: findings as data, the sentences they are put into, rows for a terminal.
-
-Imports no torch.
-"""
+"""Reviews of poems: findings as data, their messages, and their display in a terminal. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from zhseq.poetry.prosody import FREE, LEVEL, OBLIQUE, Prosody
 from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL, LYRIC
 
 TONE_WORDS = {LEVEL: Message("level_tone", "level"), OBLIQUE: Message("oblique_tone", "oblique")}
-_LATER: Mapping[str, object] = {}  # `Fault.reason` fills the gaps
+_LATER: Mapping[str, object] = {}  # `Finding.reason` supplies the values
 REASONS: dict[str, tuple[str, Message]] = {
     "line_length": (
         "form",
@@ -64,7 +61,7 @@ REASONS: dict[str, tuple[str, Message]] = {
         Message("repeated_rhyme_word", "the rhyme word stands already in line {other_line}", _LATER),
     ),
 }
-"""Code of a fault -> its kind, and why it is one."""
+"""Code of a fault -> its kind and its message."""
 LICENCES: dict[str, tuple[str, Message]] = {
     "turned_end": ("rescue", Message("turned_end", "拗: 平平仄平仄 stands for 平平平仄仄, as it may", _LATER)),
     "rescued_within": (
@@ -114,15 +111,15 @@ LICENCES: dict[str, tuple[str, Message]] = {
         Message("repeated_pair", "'{text}' stands already in line {other_line}, if that is meant", _LATER),
     ),
 }
-"""Code of a remark -> its kind, and what a rule allows here."""
+"""Code of a remark -> its kind and its message."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a critic has to say of a place in a poem, as data; `message` puts it into words."""
+    """A fault or remark at a position in a poem, as data; `message` puts it into words."""
 
     code: str
-    """Which rule it is about."""
+    """Key of `REASONS` or `LICENCES`: the rule concerned."""
     line: int
     """Number of the line, from 1."""
     position: int = 0
@@ -130,36 +127,36 @@ class Finding:
     character: str = ""
     """The character there; empty for the line as a whole."""
     tone: str = ""
-    """Its tone, 平 or 仄, where that is wrong."""
+    """Its tone, 平 or 仄, if wrong."""
     expected: str = ""
-    """The tone that is due instead."""
+    """The tone required instead."""
     other_line: int = 0
-    """Number of the line that this one repeats, should answer or is rescued by, from 1; 0 if there is none."""
+    """Number of the line that this line repeats, should match or is rescued by, from 1; 0 if there is none."""
     group: str = ""
-    """Name of the rhyme group that is due."""
+    """Name of the required rhyme group."""
     count: int = 0
-    """Characters of the line, or lines of the poem, where their number is wrong."""
+    """Number of characters of the line or of lines of the poem, if wrong."""
     expected_count: int = 0
-    """How many are due."""
+    """The required number."""
     text: str = ""
-    """The characters that stand twice, the character that rescues, or the group that rhymes instead."""
+    """The repeated characters, the characters to repeat, the rescuing character, or the neighbouring rhyme group."""
     tune: str = ""
-    """The tune that asks for that number."""
+    """The tune that requires this number."""
 
     @property
     def kind(self) -> str:
-        """What the rule is about."""
+        """Kind of the rule: form, tone, rhyme, repetition, rescue or licence."""
         return (REASONS | LICENCES)[self.code][0]
 
     @property
     def reason(self) -> Message:
-        """What is to be said, without where."""
+        """The message without the position."""
         words = {name: TONE_WORDS[sign] for name in ("tone", "expected") if (sign := getattr(self, name))}
         return replace((REASONS | LICENCES)[self.code][1], values={**vars(self), **words})
 
     @property
     def message(self) -> Message:
-        """Where it is and what is to be said."""
+        """The message with the position."""
         if not self.position:
             return Message("fault_of_line", "line {line}: {reason}", {"line": self.line, "reason": self.reason})
         return Message(
@@ -172,69 +169,74 @@ class Finding:
         return str(self.message)
 
     def fields(self, door: Door = library, language: str | None = None) -> dict[str, Any]:
-        """Return it as values of JSON, data and words; see `Message.render`."""
+        """Return the finding as JSON values with its message; see `Message.render` for the arguments."""
         data = vars(self) | {"kind": self.kind, "reason": self.reason.render(door, language)}
-        data["place"] = data.pop("position")  # as clients of the service know it
+        data["place"] = data.pop("position")  # the name in the API of the service
         return data
 
 
 class Fault(Finding):
-    """Something that a rule does not allow.
+    """A violation of a rule.
 
-    The codes are `line_length`, `line_length_of_tune`, `missing_line`, `missing_lines`, `surplus_line`,
-    `surplus_lines` and `other_poem` (form); `wrong_tone`,
-    `three_level_tones` (三平调), `lonely_level_tone` (孤平), `not_opposed` (失对) and `not_linked` (失粘); `no_rhyme`
-    (出韵); `repeated_line`, `repeated_rhyme_word` and `no_repetition` (叠句). The kinds are `form`,
-    `tone`, `rhyme` and `repetition`.
+    The codes by kind are:
+
+    * `form`: `line_length`, `line_length_of_tune`, `missing_line`, `missing_lines`, `surplus_line`, `surplus_lines`,
+      `other_poem`
+    * `tone`: `wrong_tone`, `three_level_tones` (三平调), `lonely_level_tone` (孤平), `not_opposed` (失对),
+      `not_linked` (失粘)
+    * `rhyme`: `no_rhyme` (出韵)
+    * `repetition`: `repeated_line`, `repeated_rhyme_word`, `no_repetition` (叠句)
     """
 
 
 class Remark(Finding):
-    """Something that looks like a fault and is none.
+    """A deviation that is allowed.
 
-    Of the kind `rescue` are `turned_end` (平平仄平仄), `rescued_within` (本句自救), `rescued_by_next` and
-    `lonely_rescued` (对句相救) and `lonely_open`; of the kind `licence` are `broken_waist` (折腰体),
-    `neighbouring_rhyme` (首句邻韵), `rhyme_word_again` and `repeated_pair`.
+    The codes by kind are:
+
+    * `rescue`: `turned_end` (平平仄平仄), `rescued_within` (本句自救), `rescued_by_next` and `lonely_rescued`
+      (对句相救), `lonely_open`
+    * `licence`: `broken_waist` (折腰体), `neighbouring_rhyme` (首句邻韵), `rhyme_word_again`, `repeated_pair`
     """
 
 
 @dataclass(frozen=True)
 class Review:
-    """What was found in a poem."""
+    """Result of checking a poem."""
 
     lines: tuple[str, ...]
-    """Normalised lines; marked places are `?`."""
+    """Normalised lines; marked positions are `?`."""
     form: str
     tune: str
     pattern: str
-    """What kind of pattern it follows, in the words of the field (平起 首句入韵 for example)."""
+    """Name of the pattern it follows, for example 平起 首句入韵."""
     tones: tuple[str, ...]
-    """Tone of each character: 平, 仄, or 中 where it has both or is not known."""
+    """Tone of each character: 平, 仄, or 中 if it has both or is unknown; one string per line."""
     expected: tuple[str, ...]
-    """What the rules ask for at each place, likewise; 中: nothing."""
+    """Required tone of each character: 平, 仄, or 中 for either; one string per line."""
     rhymes: tuple[int, ...]
-    """Rhyme group of each line; -1 where the line does not rhyme or nothing is known."""
+    """Rhyme group of each line; -1 if the line does not rhyme or its rhyme is unknown."""
     rhyming: tuple[int, ...]
-    """Rhyme class of each line, 0 where it need not rhyme."""
+    """Rhyme class of each line; 0 if it need not rhyme."""
     faults: tuple[Fault, ...]
     note: Message | None = None
-    """What should be known first: that the poem reads as verse in the old style for example."""
+    """A note on the whole poem, for example that it reads as old-style verse."""
     remarks: tuple[Remark, ...] = ()
-    """What looks like a fault and is none: tones out of place that others rescue, for example."""
+    """Allowed deviations, for example wrong tones that are rescued."""
     book: str = CLASSICAL
-    """The book of rhyme that judged: `classical`, `ci` or `modern`."""
+    """The rhyme book used: `classical`, `ci` or `modern`."""
     otherwise: Review | None = None
-    """The poem held to the rules of regulated verse, where it reads as verse in the old style."""
+    """For old-style verse or prose of regulated shape: the review by the rules of regulated verse."""
 
     def __str__(self) -> str:
         return "\n".join(str(each) for each in (self.note, *self.faults) if each is not None)
 
     def rhymes_in(self, prosody: Prosody) -> Prosody:
-        """Return the view of a prosody whose rhyme groups `rhymes` numbers: that of the book that judged."""
+        """Return the view of a prosody to whose rhyme groups `rhymes` refers: that of the rhyme book used."""
         return prosody.lyric() if self.book == LYRIC else prosody
 
     def rhyme_name(self, line: int, prosody: Prosody) -> str:
-        """Return the name of the rhyme group of a line, from 0; empty where it has none."""
+        """Return the name of the rhyme group of line `line` (from 0); empty if it has none."""
         names = self._group_names(line, prosody)
         if len(names) < 2:
             return "".join(names)
@@ -242,12 +244,12 @@ class Review:
         return max(names, key=lambda name: shared[name])
 
     def _group_names(self, line: int, prosody: Prosody) -> tuple[str, ...]:
-        """Return the names of the rhyme group of a line, from 0; of an oblique word that has two tones, two."""
+        """Return the names of the rhyme group of line `line` (from 0); an oblique word may be in several groups."""
         group = self.rhymes[line]
         return self.rhymes_in(prosody).group_names(self.lines[line][-1], group) if group >= 0 else ()
 
     def fields(self, door: Door = library, language: str | None = None) -> dict[str, Any]:
-        """Return the review as values of JSON, data and words; see `Message.render`."""
+        """Return the review as JSON values with its messages; see `Message.render` for the arguments."""
         return {
             **vars(self),
             "faults": [fault.fields(door, language) for fault in self.faults],
@@ -257,7 +259,7 @@ class Review:
         }
 
 
-# A review for a terminal.
+# Display of a review in a terminal.
 
 
 _RED, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
@@ -271,14 +273,14 @@ def explain(
     colour: bool,
     door: Door = command_line,
 ) -> list[str]:
-    """Return the rows to print.
+    """Return the rows to print for a review.
 
     Args:
-        found: The poem.
-        surprise: Bits of each character, as a list for each line.
-        prosody: That of the review; names the rhymes.
+        found: The review.
+        surprise: Bits of each character, one list per line.
+        prosody: Prosody of the review, which names the rhymes.
         colour: Use the escape sequences of terminals.
-        door: How arguments are written in the note.
+        door: Front door whose syntax of arguments is used in messages.
     """
     rhymes = [found.rhyme_name(number, prosody) for number in range(len(found.lines))]
     mean = sum(map(sum, surprise)) / max(1, sum(map(len, found.lines)))
@@ -305,7 +307,7 @@ def explain(
 
 
 def _columns(label: str, signs: str, broken: Container[int], colour: bool) -> str:
-    """Lay signs out in columns of three; those at broken positions are red, or marked where there is no colour."""
+    """Lay signs out in columns three cells wide; those at faults are red, or marked with `!` without colour."""
     cells = [
         _painted(sign, _RED, colour) + ("!" if not colour else " ") if position in broken else f"{sign} "
         for position, sign in enumerate(signs, start=1)

@@ -1,6 +1,6 @@
-"""Look up verse: tones and rhymes of a character, words of a rhyme group, patterns of a tune, poems with a line.
+"""Verse reference: tones and rhymes of a character, words of a rhyme group, patterns of a tune, poems with a line.
 
-Everything was learned from verse: the prosody, the words with a character (`words.tsv`, counted by
+All tables are learned from verse: the prosody, the words with a character (`words.tsv`, counted by
 `scripts/learn_words.py`) and parallel words in couplets (`zhseq.poetry.sense.Facing`).
 """
 
@@ -35,39 +35,40 @@ WORDS_FILE = "words.tsv"
 _HEAD = "words\t1"
 _SIGNS = {LEVEL: "○", OBLIQUE: "●", FREE: "◎"}
 _RHYME_SIGNS = "△▲▽▼◇◆"
-"""Behind the lines of the first rhyme, of the second, and so on."""
+"""Signs after the lines of the first rhyme, of the second, and so on."""
 
 
 @dataclass(frozen=True)
 class CharacterUse:
-    """How verse uses a character."""
+    """Counts and words of a character in verse."""
 
     rhymes: int
-    """Lines that rhyme on it in the training poems."""
+    """Lines of the training poems that rhyme on it."""
     endings: tuple[str, ...]
-    """Words of two characters with which such lines end, the commonest first."""
+    """Two-character words at the ends of such lines, the most characteristic first, by count and lift."""
     level: int = 0
-    """Places of regulated verse that ask for its level reading, if it has both."""
+    """Positions of regulated verse that require its level reading, if it has both."""
     oblique: int = 0
-    """Likewise for its oblique reading."""
+    """Positions of regulated verse that require its oblique reading, if it has both."""
     level_words: tuple[str, ...] = ()
-    """Words in which it is level, the commonest first."""
+    """Words in which it is level, the most frequent first."""
     oblique_words: tuple[str, ...] = ()
+    """Words in which it is oblique, the most frequent first."""
 
 
 @dataclass(frozen=True)
 class VerseWords:
-    """The words in which verse uses characters."""
+    """Table of the counts and words of all characters."""
 
     uses: Mapping[str, CharacterUse]
-    """By character, simplified."""
+    """Simplified character -> its use."""
 
     @classmethod
     def load(cls, directory: Path) -> VerseWords:
         """Read `words.tsv` of a model directory.
 
         Raises:
-            CheckpointError: The file is missing, damaged or something else.
+            CheckpointError: The file is missing, damaged or of another kind.
         """
         path = directory / WORDS_FILE
         uses = {}
@@ -90,7 +91,7 @@ class VerseWords:
         return cls(uses)
 
     def save(self, directory: Path) -> None:
-        """Write `words.tsv` into a directory that is there."""
+        """Write `words.tsv` into an existing directory."""
         rows = [_HEAD]
         for character, use in self.uses.items():
             words = [" ".join(listed) for listed in (use.endings, use.level_words, use.oblique_words)]
@@ -100,106 +101,106 @@ class VerseWords:
 
 @dataclass(frozen=True)
 class Reading:
-    """One of the ways in which verse uses a character."""
+    """One reading of a character in verse."""
 
     tone: str
-    """平, 上, 去, 入, 上去 where both are in use, or 仄 where it is not known which oblique tone it has."""
+    """平, 上, 去, 入, 上去 if both are in use, or 仄 if the oblique tone is unknown."""
     groups: tuple[str, ...]
-    """Rhyme groups of regulated verse with this tone, by their names in the book and here."""
+    """Names of its rhyme groups of regulated verse with this tone: in the book, with the one used here in brackets."""
     ci_groups: tuple[str, ...]
-    """Those of ci."""
+    """Names of its rhyme groups of ci with this tone."""
     pinyin: tuple[str, ...]
-    """Today's readings with such a tone; empty without pypinyin. Entering tones are oblique whatever they are today."""
+    """The usual modern reading with this tone class, or with any tone for an only reading; empty without pypinyin."""
     share: float
-    """Share of the places that ask for one tone at which it has this one; 1 where it is the only one."""
+    """Share of this reading among the positions that require one tone; 1 if it is the only reading."""
     words: tuple[str, ...]
-    """Words in which verse reads it so, where there are several readings."""
+    """Words with this reading; empty if it is the only one."""
 
 
 @dataclass(frozen=True)
 class CharacterEntry:
-    """What verse tells of a character."""
+    """Entry of a character."""
 
     character: str
     readings: tuple[Reading, ...]
-    """The commoner first."""
+    """The more frequent one first."""
     learned: bool
-    """Whether verse told the tones; else they are those of today."""
+    """Whether the tones were learned from verse; otherwise they are the modern ones."""
     rhymes: int
-    """Lines that rhyme on it in the training poems."""
+    """Lines of the training poems that rhyme on it."""
     endings: tuple[str, ...]
-    """Words with which such lines end."""
+    """Words at the ends of such lines."""
     facing: tuple[str, ...]
-    """Words that poets set against it in couplets."""
+    """Characters that are parallel to it in couplets."""
 
 
 @dataclass(frozen=True)
 class RhymeWord:
-    """A word that rhymes."""
+    """A rhyme word."""
 
     character: str
     rhymes: int
-    """Lines that rhyme on it in the training poems."""
+    """Lines of the training poems that rhyme on it."""
     endings: tuple[str, ...]
-    """Words that poets make of it at the ends of lines, those that stand out most first."""
+    """Two-character words at the ends of such lines, the most characteristic first."""
     certain: bool
-    """Whether this is its only reading."""
+    """Whether it is certainly and only in this group."""
 
 
 @dataclass(frozen=True)
 class GroupEntry:
-    """A rhyme group."""
+    """Entry of a rhyme group."""
 
     name: str
     book: str
     """One of `zhseq.poetry.prosody.books.BOOK_NAMES`."""
     tone: str
-    """平, 上, 去, 入, or 仄 where a group holds rising and departing tones."""
+    """平, 上, 去, 入, or 仄 if the group has rising and departing tones."""
     size: int
-    """Words in it."""
+    """Number of words in the group."""
     words: tuple[RhymeWord, ...]
-    """The first of them, by frequency in verse."""
+    """The words most frequent as rhymes in verse."""
 
 
 @dataclass(frozen=True)
 class PatternEntry:
-    """One pattern of a tune, drawn."""
+    """Diagram of one pattern of a tune."""
 
     poems: int
     """Training poems that follow it."""
     characters: int
     rows: tuple[str, ...]
-    """A stanza each: ○ level, ● oblique, ◎ either; behind a line its rhyme (△ the first, ▲ the second) and mark.
+    """One row per stanza: ○ level, ● oblique, ◎ either; after a line its rhyme (△ the first, ▲ the second) and mark.
 
-    In brackets stands what repeats earlier characters (叠句); `、` sets off a character that leads its line (领字).
+    Characters in brackets repeat earlier ones (叠句); `、` follows a character that leads its line (领字).
     """
 
 
 @dataclass(frozen=True)
 class TuneEntry:
-    """A tune of ci."""
+    """Entry of a tune of ci."""
 
     name: str
-    """The usual one."""
+    """Its usual name."""
     names: tuple[str, ...]
     """Its other names."""
     poems: int
     """All training poems to it."""
     patterns: tuple[PatternEntry, ...]
-    """The commonest first."""
+    """The most frequent first."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a line or phrase stands."""
+    """Occurrence of a line or phrase in a poem."""
 
     author: str
     dynasty: str
     title: str
     line: int
-    """Number of the first line that holds it, from 1."""
+    """Number of the first line that contains it, from 1."""
     text: str
-    """The lines that hold it, and those about them that make a sentence, with their punctuation."""
+    """The lines that contain it, extended to whole sentences, with punctuation."""
 
 
 class Handbook:
@@ -212,7 +213,7 @@ class Handbook:
         facing: Facing | None = None,
         leads: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """Wrap tables; see `load`. `leads`: tune -> lines that are cut after their first character, from 0."""
+        """Store tables; see `load`. `leads`: tune -> indices of lines with a caesura after their first character."""
         self.prosody = prosody
         self._leads = leads or {}
         self._words = words or VerseWords({})
@@ -243,7 +244,7 @@ class Handbook:
             num: Maximum number of words of each kind.
 
         Raises:
-            InputError: It is not one Chinese character, or verse and dictionaries do not know it.
+            InputError: It is not one Chinese character, or it is not in the tone table.
         """
         folded = _one_character(character)
         prosody = self.prosody
@@ -291,7 +292,7 @@ class Handbook:
             num: Maximum number of words.
 
         Raises:
-            InputError: The word rhymes with nothing, is in several groups, or there is no such book.
+            InputError: There is no such group or book, or the word is in several groups.
         """
         view = self._book(book)
         title, tone, members, certain = _part_of(name, view) or _whole(view.group(name))
@@ -333,7 +334,7 @@ class Handbook:
             num: Maximum number of results.
 
         Raises:
-            InputError: The word has another length.
+            InputError: The word has another length, or is not Chinese.
         """
         if not 1 <= len(word) <= 2:
             raise InputError(
@@ -351,16 +352,16 @@ def find_verse(text: str, num: int = 10, root: Path | str | None = None) -> tupl
     """Find a line or phrase in the poetry corpora.
 
     Args:
-        text: One or several neighbouring lines, or a part of one, in any script; punctuation parts lines.
-        num: Places to return, the oldest first.
+        text: One or several consecutive lines, or a part of one, in any script; punctuation separates lines.
+        num: Maximum number of places, the oldest first.
         root: Directory of the corpora; by default that of `zhseq corpus`.
 
     Returns:
-        How many poems hold it, and the places in the first of them.
+        The number of poems that contain it, and the places in the first `num` of them.
 
     Raises:
-        InputError: There is nothing to look for.
-        CorpusError: The corpora are not there.
+        InputError: The text has less than two characters, or characters that are not Chinese.
+        CorpusError: The corpora are missing.
     """
     from zhseq.corpus.poems import map_poems
 
@@ -369,10 +370,10 @@ def find_verse(text: str, num: int = 10, root: Path | str | None = None) -> tupl
 
 
 def lines_to_find(text: str) -> list[str]:
-    """Return the lines that a text asks for, normalised.
+    """Return the normalised lines to search for.
 
     Raises:
-        InputError: There is nothing to look for.
+        InputError: The text has less than two characters, or characters that are not Chinese.
     """
     wanted = split_lines(normalize(text))
     if len("".join(wanted)) < _SHORTEST_PHRASE:
@@ -388,17 +389,17 @@ def lines_to_find(text: str) -> list[str]:
 
 
 def finding(poems: pyarrow.Table, wanted: Sequence[str], num: int) -> Iterator[tuple[int, list[Place]] | None]:
-    """Find lines in poems step by step: yield None after each, and what `find_verse` returns at the end.
+    """Search poems batch by batch: yield None after each batch, and finally the result of `find_verse`.
 
     Args:
-        poems: As `zhseq.corpus.poems.map_poems` maps them.
-        wanted: Lines, see `lines_to_find`.
-        num: Places to return.
+        poems: Result of `zhseq.corpus.poems.map_poems`.
+        wanted: Result of `lines_to_find`.
+        num: Maximum number of places.
     """
     from zhseq.corpus.cleaning import DYNASTIES
 
     order = {name: number for number, name in enumerate(DYNASTIES)}
-    found: list[tuple[int, int, int]] = []  # when, number of the part, row in it
+    found: list[tuple[int, int, int]] = []  # rank of the dynasty, index of the batch, row in it
     parts = poems.to_batches()
     for number, part in enumerate(parts):
         dynasties = part.column("dynasty")
@@ -412,7 +413,7 @@ _SHORTEST_PHRASE = 2
 
 
 def _holding(poems: pyarrow.RecordBatch, wanted: Sequence[str]) -> list[int]:
-    """Return the rows of the poems that hold these lines one after the other; the first and last may be parts."""
+    """Return the rows of the poems that contain these lines consecutively; the first and last may be partial."""
     import pyarrow.compute as pc
 
     column = poems.column("lines")
@@ -424,7 +425,7 @@ def _holding(poems: pyarrow.RecordBatch, wanted: Sequence[str]) -> list[int]:
 
 
 def _where(lines: Sequence[str], wanted: Sequence[str]) -> int:
-    """Return the number of the line at which the wanted ones begin, -1 if they are not there."""
+    """Return the index of the line at which the wanted lines begin, or -1."""
     for start in range(len(lines) - len(wanted) + 1):
         here = lines[start : start + len(wanted)]
         if len(wanted) == 1:
@@ -449,12 +450,12 @@ def _place(poem: Mapping[str, Any], wanted: Sequence[str]) -> Place:
 
 
 def fields_of(entry: Any) -> dict[str, Any]:
-    """Return an entry as values of JSON."""
+    """Return an entry as JSON values."""
     return asdict(entry)
 
 
 def _one_character(character: str) -> str:
-    """Return one character normalised, or refuse what is none."""
+    """Return one character normalised; raise InputError if the text is not one Chinese character."""
     if len(character) != 1:
         raise InputError("one_character", "expected one Chinese character, but found '{text}'", text=character[:20])
     if not bool(is_han(codepoints(character))[0]):
@@ -469,7 +470,7 @@ def _whole(group: RhymeGroup) -> tuple[str, str, str, frozenset[str]]:
 
 
 def _part_of(name: str, prosody: Prosody) -> tuple[str, str, str, frozenset[str]] | None:
-    """Return what `_whole` does of an oblique group of the book of regulated verse; None if it is none.
+    """Return the result of `_whole` for an oblique group of the book of regulated verse, None for other groups.
 
     Raises:
         InputError: The word is in several groups, or in none.
@@ -497,13 +498,13 @@ def _part_of(name: str, prosody: Prosody) -> tuple[str, str, str, frozenset[str]
 
 
 def _names(prosody: Prosody, character: str, tone: str) -> tuple[str, ...]:
-    """Return the names of the rhyme groups of a character that have a tone."""
+    """Return the names of the rhyme groups of a character with this tone class."""
     groups = [number for number in prosody.groups(character) if prosody.rhyme_groups[number].tone.value == tone]
     return tuple(name for number in groups for name in prosody.group_names(character, number))
 
 
 def _pinyin(character: str, tone: str, *, only: bool) -> tuple[str, ...]:
-    """Return today's readings of a tone; of a character with one reading, the usual one. Nothing without pypinyin."""
+    """Return the modern reading with a tone, or the usual one if `only`; nothing without pypinyin."""
     found: list[str] = []
     with suppress(ConfigError):
         found = readings(character) if only else of_tone(character, tone)
@@ -511,7 +512,7 @@ def _pinyin(character: str, tone: str, *, only: bool) -> tuple[str, ...]:
 
 
 def _drawn(pattern: Pattern, leads: Sequence[int] = ()) -> PatternEntry:
-    """Draw a pattern, a row for each stanza; `leads` are the lines that are cut after their first character."""
+    """Draw a pattern, one row per stanza; `leads` are the lines with a caesura after their first character."""
     marks = pattern_form("", pattern).marks
     numbers = {rhyme: number for number, rhyme in enumerate(sorted(set(pattern.rhymes) - {0}))}
     cells = [
@@ -524,7 +525,7 @@ def _drawn(pattern: Pattern, leads: Sequence[int] = ()) -> PatternEntry:
 
 
 def _line_signs(pattern: Pattern, leads: Sequence[int]) -> list[str]:
-    """Draw the tones of each line, with brackets about repetitions and a pause behind leading characters."""
+    """Draw the tones of each line, with brackets around repetitions and a pause after leading characters."""
     repeated = {position for echo in pattern.echoes for position in range(echo.place, echo.place + echo.length)}
     lines: list[str] = []
     position = 0

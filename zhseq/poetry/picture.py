@@ -1,6 +1,6 @@
-"""A poem as a picture: SVG, or PNG by Pillow (the extra `picture`), set down in columns or across in rows.
+"""Draw a poem as SVG, or as PNG with Pillow (the extra `picture`), in vertical columns or horizontal rows.
 
-The layout and the colours are those of the page. Imports no torch.
+Layout and colours are those of the web page. Imports no torch.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from zhseq.errors import ConfigError, InputError
 from zhseq.poetry.reading import split_lines
 
 LAYOUTS = ("down", "across")
-"""In columns from right to left, or in rows."""
+"""Vertical columns from right to left, or horizontal rows."""
 SUFFIXES = (".png", ".svg")
 
-_SIZE = 44  # of a character, in pixels
-_SMALL = 0.65  # of a character of the heading, in characters
-_STEP = 1.12  # from one character to the next, likewise
-_ROW = 1.75  # from one row of verse to the next, likewise
-_EDGE, _FRAME, _FOOT = 72, 20, 40  # around the verse, of the frame, and the room of the seal, in pixels
-_SCALE = 2  # pixels of a PNG for one of these, sharp on screens of high resolution, too
-_LONGEST_STRIP = 24  # characters of a row of a stanza
+_SIZE = 44  # size of a character in pixels
+_SMALL = 0.65  # size of a character of the heading, relative to `_SIZE`
+_STEP = 1.12  # distance between characters, relative to their size
+_ROW = 1.75  # distance between rows or columns, relative to `_SIZE`
+_EDGE, _FRAME, _FOOT = 72, 20, 40  # margin around the verse, margin of the frame, room for the seal, in pixels
+_SCALE = 2  # pixels of a PNG per pixel of the layout, for screens of high resolution
+_LONGEST_STRIP = 24  # characters after which a row or column of a stanza is broken at the next mark
 _SEAL, _SEAL_TEXT = 34, "诗"
 _PAPER, _LINE, _INK, _SOFT, _RED, _ON_RED = "#fbf8f1", "#ddd5c5", "#27231d", "#665e52", "#a5301f", "#fff9f2"
 _MARKS = "，。、；：？！"
@@ -39,12 +39,12 @@ _FONT_FILES = (
     "/usr/share/fonts/opentype/noto/NotoSerifCJK-Regular.ttc",
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
 )
-"""Where systems that cannot be asked keep a font with Chinese characters."""
+"""Fonts with Chinese characters to try on systems without fontconfig."""
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """A character and where its middle stands, in pixels."""
+    """A character and the position of its centre, in pixels."""
 
     text: str
     x: float
@@ -65,18 +65,18 @@ class _Sheet:
 def write_picture(
     path: Path | str, text: str, heading: str = "", *, layout: str = "down", stanzas: bool = False
 ) -> None:
-    """Draw a poem into a file.
+    """Draw a poem to a file.
 
     Args:
-        path: A file that ends in `.png` or `.svg`.
-        text: The poem with punctuation, a couplet or stanza a row.
-        heading: Title and author, or nothing.
+        path: A file name that ends in `.png` or `.svg`.
+        text: The poem with punctuation, one couplet or stanza per row.
+        heading: Title and author, or an empty string.
         layout: One of `LAYOUTS`.
-        stanzas: The rows are stanzas, whose lines run on.
+        stanzas: The rows are stanzas, whose lines are set one after the other.
 
     Raises:
-        InputError: The layout or the ending is not known.
-        ConfigError: A PNG needs Pillow and a font with Chinese characters, and one of the two is missing.
+        InputError: The layout or the suffix is unknown.
+        ConfigError: Pillow or a font with Chinese characters is missing, which a PNG needs.
     """
     path = Path(path)
     check_picture(path, layout)
@@ -88,10 +88,10 @@ def write_picture(
 
 
 def check_picture(path: Path, layout: str) -> None:
-    """Refuse a file or layout of which no picture can be made.
+    """Check the file name and the layout of a picture.
 
     Raises:
-        InputError: The layout or the ending is not known.
+        InputError: The layout or the suffix is unknown.
     """
     if layout not in LAYOUTS:
         raise InputError(
@@ -107,13 +107,13 @@ def check_picture(path: Path, layout: str) -> None:
 
 
 def _strips(text: str, heading: str, layout: str, stanzas: bool) -> Iterator[list[tuple[str, bool]]]:
-    """Yield columns or rows, the heading first: characters, and whether each is soft (a mark, or of the heading)."""
+    """Yield columns or rows, the heading first: characters, and whether each is drawn softly (marks, heading)."""
     yield [(character, True) for character in heading]
     for row in text.split("\n"):
         strip: list[tuple[str, bool]] = []
         for character in row:
             strip.append((character, character in _MARKS))
-            alone = layout == "down" and not stanzas  # lines of a regulated poem; those of a stanza run on
+            alone = layout == "down" and not stanzas  # one column per line of a regulated poem
             if character in _MARKS and (alone or len(strip) > _LONGEST_STRIP):
                 yield strip
                 strip = []
@@ -132,7 +132,7 @@ def _lay_out(strips: Sequence[list[tuple[str, bool]]], layout: str) -> _Sheet:
     for number, strip in enumerate(shown):
         offset = _EDGE + _SIZE * (_ROW / 2 + number * _ROW)
         size = _SIZE * (_SMALL if heading and number == 0 else 1)
-        # Rows stand in the middle, below their heading; columns begin at the top.
+        # Rows are centred below their heading; columns begin at the top.
         begin = _EDGE if layout == "down" else (width - len(strip) * size * _STEP) / 2
         for place, (character, soft) in enumerate(strip):
             at = begin + (_SIZE if layout == "down" else size) * _STEP / 2 + place * size * _STEP
@@ -147,7 +147,7 @@ def _lay_out(strips: Sequence[list[tuple[str, bool]]], layout: str) -> _Sheet:
 
 
 def _svg(sheet: _Sheet) -> str:
-    """Return the picture as SVG, in the serif font of whoever looks at it."""
+    """Return the picture as SVG, displayed in a serif font of the viewer's system."""
     width, height = round(sheet.width), round(sheet.height)
     x, y = sheet.seal
     rows = [
@@ -184,7 +184,7 @@ def _write_png(sheet: _Sheet, path: Path) -> None:
 
     def put(text: str, x: float, y: float, size: float, colour: str) -> None:
         font = fonts.setdefault(size, ImageFont.truetype(font_file, round(size * _SCALE), index=face))
-        # The middle of the square of a character, not of its ink: a comma stands low in its own.
+        # Centre the em square of a character, not its ink: a comma is in the lower part of its square.
         pen.text((x * _SCALE, (y + size * 0.38) * _SCALE), text, fill=colour, font=font, anchor="ms")
 
     inner = [_FRAME * _SCALE, _FRAME * _SCALE, (sheet.width - _FRAME) * _SCALE, (sheet.height - _FRAME) * _SCALE]
@@ -200,10 +200,10 @@ def _write_png(sheet: _Sheet, path: Path) -> None:
 
 @lru_cache(maxsize=1)
 def _font() -> tuple[str, int]:
-    """Return the file of a font with Chinese characters and the number of its face in it.
+    """Return the file of a font with Chinese characters and the index of its face.
 
     Raises:
-        ConfigError: This system has none.
+        ConfigError: No such font was found.
     """
     with suppress(OSError, subprocess.SubprocessError, ValueError):
         pattern = ",".join(_FAMILIES) + ":lang=zh-cn"
@@ -212,7 +212,7 @@ def _font() -> tuple[str, int]:
             asked, capture_output=True, text=True, timeout=20, check=True
         ).stdout.split("|")
         if "zh" in languages and Path(file).is_file():
-            return file, int(index) & 0xFFFF  # above are the instances of variable fonts
+            return file, int(index) & 0xFFFF  # the upper bits select instances of variable fonts
     for file in _FONT_FILES:
         if Path(file).is_file():
             return file, 0
@@ -223,17 +223,17 @@ def _font() -> tuple[str, int]:
 
 
 def heading_of(title: str, author: str) -> str:
-    """Return what stands above a poem: title and author."""
+    """Return the heading of a poem: title and author."""
     return " ".join(filter(None, (title, author)))
 
 
 def numbered(path: Path, number: int) -> Path:
-    """Return the file of one of several pictures: out.png, out-2.png and so on."""
+    """Return the file name of picture `number`, from 1: out.png, out-2.png and so on."""
     return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def marks_of(text: str) -> list[str]:
-    """Return the mark behind each line of a poem that is printed with punctuation."""
+    """Return the mark after each line of a text with punctuation."""
     flat = text.replace("\n", "")
     marks, at = [], 0
     for line in split_lines(text):

@@ -1,9 +1,9 @@
-"""Pinyin over verse: today's reading of each character, of several the one that tone and rhyme decide.
+"""Pinyin of verse: the modern reading of each character, chosen by tone and rhyme if there are several.
 
-The readings are those of pypinyin, the extra `pinyin`, which goes by the words of a line. Where a character may be read
-otherwise, the poem decides: a place that asks for a level tone has a level reading (看 kān), and a word that rhymes has
-the reading that does (斜 xiá among 花 and 家). Words of the entering tone have no tone today that would tell, and are
-left alone.
+The readings are those of pypinyin (the extra `pinyin`), which depend on the words of a line. For a character with
+several readings the poem decides: a position that requires a level tone gets a level reading (看 kān), and a rhyme word
+gets the reading that rhymes (斜 xiá with 花 and 家). Required tones do not choose between readings of characters that
+only have an entering tone, because their modern tones say nothing about it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _MEDIALS = ("i", "u", "v", "ü")
 
 
 def pinyin_of(lines: Sequence[str], pattern: Pattern | None, prosody: Prosody | None = None) -> list[list[str]]:
-    """Return the pinyin of each character of a poem, with marks of tone, as a list for each line.
+    """Return the pinyin of each character of a poem, with tone marks, one list per line.
 
     Args:
         lines: Lines without punctuation, in any script.
-        pattern: Tones and rhymes that they keep; None if nothing is known of them.
-        prosody: Tells which characters have two tones; by default that of the shipped model.
+        pattern: Their tones and rhymes, or None if unknown.
+        prosody: Prosody that lists characters of two tones; by default that of the shipped model.
 
     Raises:
         ConfigError: pypinyin is not installed.
@@ -52,7 +52,7 @@ def pinyin_of(lines: Sequence[str], pattern: Pattern | None, prosody: Prosody | 
 
 
 def readings(character: str) -> list[str]:
-    """Return the readings of a character, the commonest first; empty for one that has none.
+    """Return the readings of a character, the usual one first; an empty list if there are none.
 
     Raises:
         ConfigError: pypinyin is not installed.
@@ -63,9 +63,9 @@ def readings(character: str) -> list[str]:
 
 
 def of_tone(character: str, due: str) -> list[str]:
-    """Return the readings of a character that have a tone, those first that differ from the usual one in tone alone.
+    """Return the readings of a character with tone class `due`, those with the syllable of the usual one first.
 
-    Another syllable counts only if a word of pypinyin has it (长 zhǎng; not 听 yǐn).
+    A reading with another syllable is included only if it occurs in a word of pypinyin (长 zhǎng; not 听 yǐn).
 
     Raises:
         ConfigError: pypinyin is not installed.
@@ -80,7 +80,7 @@ def of_tone(character: str, due: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _readings_in_words() -> frozenset[tuple[str, str]]:
-    """Return the characters and the readings that they have in the words of pypinyin."""
+    """Return pairs of a character and a reading that occur in the words of pypinyin."""
     from pypinyin.phrases_dict import phrases_dict
 
     return frozenset(
@@ -92,7 +92,7 @@ def _readings_in_words() -> frozenset[tuple[str, str]]:
 
 
 def has_tone(reading: str, due: str) -> bool:
-    """Tell whether a reading has a tone that is level (平) or oblique (仄) today."""
+    """Return whether the modern tone of a reading belongs to class `due`, level (平) or oblique (仄)."""
     return _tone(reading) in (_LEVEL_TONES if due == LEVEL else _OBLIQUE_TONES)
 
 
@@ -101,8 +101,8 @@ def spaced(lines: Sequence[str], pinyin: Sequence[Sequence[str]], marks: Sequenc
 
     Args:
         lines: Lines without punctuation.
-        pinyin: As `pinyin_of` returns it.
-        marks: What stands behind each line.
+        pinyin: Result of `pinyin_of`.
+        marks: Punctuation mark after each line.
     """
     rows: list[str] = []
     for line, readings, mark in zip(lines, pinyin, marks, strict=True):
@@ -114,21 +114,21 @@ def spaced(lines: Sequence[str], pinyin: Sequence[Sequence[str]], marks: Sequenc
 
 
 def _usual(line: str) -> list[str]:
-    """Return the readings of a line as pypinyin has them; a character without one stands for itself."""
+    """Return the readings of a line by pypinyin; a character without a reading is returned itself."""
     _, Style, pinyin = _pypinyin()
     found = pinyin(line, Style.TONE, errors=list)
     return [reading[0] for reading in found]
 
 
 def _of_tone(character: str, usual: str, due: str) -> str:
-    """Return the reading that has the tone that is due, the usual one if none has."""
+    """Return a reading with the required tone class, or the usual one if there is none."""
     if has_tone(usual, due):
         return usual
     return next(iter(of_tone(character, due)), usual)
 
 
 def _of_rhyme(character: str, usual: str, rhyme: str) -> str:
-    """Return the reading that rhymes and has the tone of the usual one, if that does not rhyme."""
+    """Return the usual reading if it rhymes, else one that does and has the same tone class, else the usual one."""
     if _rhyme_of(usual) == rhyme:
         return usual
     same = LEVEL if has_tone(usual, LEVEL) else OBLIQUE
@@ -143,7 +143,7 @@ def _tone(reading: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _rhyme_of(reading: str) -> str:
-    """Return what rhymes in a reading: its final without tone and without what leads into the vowel."""
+    """Return the rhyming part of a reading: its final without tone and medial."""
     from pypinyin.contrib.tone_convert import to_finals
 
     final = unicodedata.normalize("NFC", to_finals(reading))
@@ -152,7 +152,7 @@ def _rhyme_of(reading: str) -> str:
 
 @lru_cache(maxsize=1)
 def _pypinyin() -> tuple[Any, Any, Any]:
-    """Return what is used of pypinyin: the number of a tone, styles, and the readings of a text."""
+    """Return the parts of pypinyin that are used: `to_tone3`, `Style` and `pinyin`."""
     try:
         from pypinyin import Style, pinyin
         from pypinyin.contrib.tone_convert import to_tone3

@@ -1,7 +1,7 @@
-"""Read verse from texts and files: lines, marked places, the poems of a file with what stands above them.
+"""Read verse from texts and files: lines, marked positions, the poems of a file with their headings.
 
-A file may hold one poem or many, plain or as JSON. Above a poem may stand its title and its author; quotation marks and
-remarks in brackets are left out. Imports no torch.
+A file may contain one poem or many, as plain text or JSON. A poem may have a heading with title and author; quotation
+marks and remarks in brackets are left out. Imports no torch.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from zhseq.poetry.prosody.patterns import TunePattern
 from zhseq.text.normalize import codepoints, is_han, normalize
 
 BLANK = "?"
-"""A marked place, after normalisation; in the user's text `？`, `?` or `□`."""
+"""A marked position after normalisation; in the user's text `？`, `?` or `□`."""
 _SEPARATORS = frozenset(f"|{MARKS}")
 BETWEEN_LINES = re.compile(rf"[{re.escape(''.join(sorted(_SEPARATORS)))}\s]+")
-"""What may stand between two lines of verse: punctuation, bars and white space."""
+"""Separators between lines of verse: punctuation, bars and white space."""
 
 _REGULAR_LENGTHS = (5, 7)
 
 _UNSEEN = re.compile("[\u200b-\u200d\u2060\ufeff]")
-"""Characters of no width, which come along when people copy from pages."""
+"""Zero-width characters, which are often copied from web pages."""
 _REMARK = re.compile(r"[（(\[［【〔][^（()）\[\]［］【】〔〕\n]*[）)\]］】〕]")
 _NUMBER = re.compile(r"^\s*\d+\s*[.．、)）]\s*")
 _LABEL = re.compile(r"^\s*(?:题目|标题|题|诗名|词牌|作者|朝代)\s*[:：]\s*")
@@ -41,8 +41,8 @@ _DYNASTY = re.compile(
 _AUTHOR = re.compile(r"[\u3400-\u9fff]{2,4}")
 _BETWEEN_PARTS = re.compile(r"[·•・.\s]+")
 _CLOSING = "。！？.!?"
-_LONGEST_NAME = 4  # of a person: even rows that are longer are verse
-_MOST_HEADING = 3  # rows above a poem: title, author, a date or the like
+_LONGEST_NAME = 4  # characters of a person's name: longer rows of equal length are verse
+_MOST_HEADING = 3  # rows of a heading: title, author, a date or the like
 _JSON = re.compile(r"\s*(?:\[\s*)?\{")
 
 
@@ -52,16 +52,16 @@ def split_lines(text: str) -> list[str]:
 
 
 def read_lines(text: str, lengths: Sequence[int] = ()) -> list[str]:
-    """Return the lines of a poem, normalised, without punctuation, marked places as `BLANK`.
+    """Return the lines of a poem, normalised, without punctuation, marked positions as `BLANK`.
 
-    A question mark is punctuation where a line is full, else a marked place.
+    A question mark after a full line is punctuation, else a marked position.
 
     Args:
         text: The poem.
-        lengths: Characters of each line, if they are known; else lines of 5 and of 7 are tried.
+        lengths: Characters of each line, if known; else lines of 5 and of 7 are tried.
 
     Raises:
-        InputError: The text holds something that belongs into no poem.
+        InputError: The text contains a character that is neither Chinese nor a separator.
     """
     folded = fold_verse(text)
     if lengths:
@@ -71,10 +71,10 @@ def read_lines(text: str, lengths: Sequence[int] = ()) -> list[str]:
 
 
 def fold_verse(text: str) -> str:
-    """Return the text of a poem normalised, marked places as `BLANK`, its punctuation in place.
+    """Return the text of a poem, normalised, with its punctuation, marked positions as `BLANK`.
 
     Raises:
-        InputError: The text holds something that belongs into no poem.
+        InputError: The text contains a character that is neither Chinese nor a separator.
     """
     folded = normalize(_UNSEEN.sub("", text)).replace("□", BLANK).replace("？", BLANK)
     for character, han in zip(folded, is_han(codepoints(folded)).tolist(), strict=True):
@@ -84,13 +84,13 @@ def fold_verse(text: str) -> str:
 
 
 def cut_lines(folded: str, lengths: Sequence[int]) -> list[str]:
-    """Cut what `fold_verse` returns at its punctuation; a `BLANK` is punctuation where a line has its length."""
+    """Cut the result of `fold_verse` at its punctuation; a `BLANK` after a full line is punctuation, too."""
     lines = [""]
     for character in folded:
         full = len(lines) <= len(lengths) and len(lines[-1]) == lengths[len(lines) - 1]
         if full if character == BLANK else _is_separator(character):
             lines.extend([""] if lines[-1] else [])
-        elif full and lines[-1].endswith(BLANK):  # the mark stood for a character and not for a pause
+        elif full and lines[-1].endswith(BLANK):  # that `BLANK` was a character of the line, not a pause
             lines.append(character)
         else:
             lines[-1] += character
@@ -103,7 +103,7 @@ def _is_separator(character: str) -> bool:
 
 
 def regular_length(lines: Sequence[str]) -> int:
-    """Return the length of the lines if they are 4 or 8 and all of 5 or 7 characters, else 0."""
+    """Return the length of the lines if there are 4 or 8 and all have 5 or all have 7 characters, else 0."""
     lengths = {len(line) for line in lines}
     return next(iter(lengths)) if len(lines) in (4, 8) and lengths in ({5}, {7}) else 0
 
@@ -115,21 +115,21 @@ def _count_most_common_length(lines: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class WrittenPoem:
-    """A poem as somebody has it."""
+    """A poem read from a text or file."""
 
     verse: str
-    """Its rows with their punctuation, without what stands above them, quotation marks and remarks."""
+    """Its rows with punctuation, without heading, quotation marks and remarks."""
     title: str = ""
     author: str = ""
 
     @property
     def tune(self) -> str:
-        """What stands first in the title, which is the tune if the poem is a ci (水调歌头·明月几时有)."""
+        """The first part of the title, which is the tune if the poem is a ci (水调歌头·明月几时有)."""
         return _BETWEEN_PARTS.split(self.title)[0]
 
 
 class _Shapes:
-    """The line lengths of tunes. Looking through them takes a fraction of the time of a set of them."""
+    """The line lengths of tunes as a container; a linear search takes a fraction of the time to build a set."""
 
     def __init__(self, tunes: Mapping[str, TunePattern]) -> None:
         self._tunes = tunes.values()
@@ -142,14 +142,14 @@ class _Shapes:
 
 
 def read_poem(text: str, tunes: Mapping[str, TunePattern] | None = None) -> WrittenPoem:
-    """Read a text that should be one poem; of several, all verse is returned as if it were one.
+    """Read a text that should be one poem; the verse of several poems is joined.
 
     Args:
-        text: The poem, maybe below its title and author.
-        tunes: Those that are known, by name.
+        text: The poem, optionally with a heading.
+        tunes: Known tunes by name.
 
     Raises:
-        InputError: It is a damaged record of JSON.
+        InputError: The text is invalid JSON or a record without verse.
     """
     if _is_whole([text], ()):
         return WrittenPoem(text)
@@ -158,10 +158,10 @@ def read_poem(text: str, tunes: Mapping[str, TunePattern] | None = None) -> Writ
 
 
 def named_tune(poem: WrittenPoem, tunes: Mapping[str, TunePattern]) -> str:
-    """Return the name of the tune that stands above a poem; an empty string if it is none, or not that of this poem.
+    """Return the name of the tune in the heading of a poem; empty if there is none or the poem does not follow it.
 
-    Regulated poems were sung, too, and may be called by the song: a quatrain of even lines is such a poem (浪淘沙,
-    江南春), and one of eight lines follows the tune if that has its lines (瑞鹧鸪).
+    Regulated poems were also sung and may have the name of a tune: a quatrain with lines of equal length is such a
+    poem (浪淘沙, 江南春), and eight lines of equal length follow the tune only if a pattern has these lengths (瑞鹧鸪).
     """
     name = normalize(poem.tune)
     tune = tunes.get(name) or tunes.get(standard_name(name))
@@ -178,17 +178,17 @@ def named_tune(poem: WrittenPoem, tunes: Mapping[str, TunePattern]) -> str:
 
 
 def read_poems(text: str, path: str, tunes: Mapping[str, TunePattern] | None = None) -> list[WrittenPoem]:
-    """Read the poems of a file: JSON as collections of poems have it, or verse with or without titles.
+    """Read the poems of a file: JSON as used by collections of poems, or verse with or without headings.
 
-    Poems are parted by what stands above them, or by blank lines where each part has the shape of a regulated poem.
+    Poems are separated by their headings, or by blank lines between parts that are regulated poems.
 
     Args:
         text: The text of the file.
-        path: Its name, for messages.
-        tunes: Those that are known, by name; they tell the stanzas of a ci from poems.
+        path: Name of the file, for messages.
+        tunes: Known tunes by name; their shapes distinguish the stanzas of a ci from poems.
 
     Raises:
-        InputError: There is no verse in it, or its JSON is damaged.
+        InputError: The file is empty, or a JSON record is invalid.
     """
     text = _UNSEEN.sub("", text)
     if not text.strip():
@@ -213,7 +213,7 @@ def read_poems(text: str, path: str, tunes: Mapping[str, TunePattern] | None = N
 
 
 def _bare(row: str) -> str:
-    """Return a row without its number, without quotation marks, and without remarks if anything else is in it."""
+    """Return a row without its number and, if it has punctuation, without quotation marks and remarks."""
     row = _NUMBER.sub("", row).strip()
     if _is_marked(row):
         row = _REMARK.sub("", row) or row
@@ -222,13 +222,13 @@ def _bare(row: str) -> str:
 
 
 def _is_marked(row: str) -> bool:
-    """Tell whether a row has punctuation of verse, apart from a title in it."""
+    """Return whether a row has punctuation of verse outside labels, remarks and quoted titles."""
     rest = _LABEL.sub("", _REMARK.sub("", _QUOTED_TITLE.sub("", row)))
     return any(character in _SEPARATORS for character in rest)
 
 
 def _blocks(rows: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the rows between blank ones."""
+    """Yield blocks of rows separated by blank rows."""
     block: list[str] = []
     for row in chain(rows, ("",)):
         if row:
@@ -239,10 +239,10 @@ def _blocks(rows: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _cut_block(rows: list[str], shapes: Container[tuple[int, ...]]) -> list[tuple[list[str], list[str]]]:
-    """Cut rows that stand together into poems: for each what stands above, and the rows of its verse."""
+    """Cut a block of rows into poems: for each the rows of its heading and those of its verse."""
     if _is_whole(rows, shapes):
         return [([], rows)]
-    if len(rows) > 2 and all(_is_whole([row], ()) for row in rows):  # one poem a row
+    if len(rows) > 2 and all(_is_whole([row], ()) for row in rows):  # one poem per row
         return [([], [row]) for row in rows]
     if not any(map(_is_marked, rows)):
         return [_cut_unmarked(rows, shapes)]
@@ -264,7 +264,7 @@ def _cut_block(rows: list[str], shapes: Container[tuple[int, ...]]) -> list[tupl
 
 
 def _cut_unmarked(rows: list[str], shapes: Container[tuple[int, ...]]) -> tuple[list[str], list[str]]:
-    """Return what stands above the verse and the verse of rows that have no punctuation."""
+    """Return heading and verse of rows without punctuation."""
     for count in range(1, min(_MOST_HEADING, len(rows) - 1) + 1):
         if _is_whole(rows[count:], shapes):
             return rows[:count], rows[count:]
@@ -278,7 +278,7 @@ def _cut_unmarked(rows: list[str], shapes: Container[tuple[int, ...]]) -> tuple[
 def _without_preface(
     poem: WrittenPoem, tunes: Mapping[str, TunePattern], shapes: Container[tuple[int, ...]]
 ) -> WrittenPoem:
-    """Leave the first row out if only the others are a poem: it says when and why the poem was written."""
+    """Remove the first row if only the others are a poem: it is a preface on when and why the poem was written."""
     first, _, rest = poem.verse.partition("\n")
     if not poem.title or _is_whole([first, rest], shapes):
         return poem
@@ -290,12 +290,12 @@ def _without_preface(
 
 
 def _is_named(row: str) -> bool:
-    """Tell whether a row is a title or names an author, whatever its length."""
+    """Return whether a row is marked as a title or an author, whatever its length."""
     return bool(_QUOTED_TITLE.search(row) or _LABEL.match(row) or _DYNASTY.match(row) or re.search("[·•・]", row))
 
 
 def _is_whole(rows: Sequence[str], shapes: Container[tuple[int, ...]]) -> bool:
-    """Tell whether rows have the shape of a regulated poem, or one of some others."""
+    """Return whether rows have the shape of a regulated poem or one of `shapes`."""
     try:
         lines = read_lines("\n".join(rows))
     except InputError:
@@ -306,7 +306,7 @@ def _is_whole(rows: Sequence[str], shapes: Container[tuple[int, ...]]) -> bool:
 def _parts(
     before: WrittenPoem, verse: list[str], tunes: Mapping[str, TunePattern], shapes: Container[tuple[int, ...]]
 ) -> bool:
-    """Tell whether verse behind a blank line is a poem of its own, and not the next stanza of the one before."""
+    """Return whether verse after a blank line is a new poem rather than the next stanza of the one before."""
     whole = [*before.verse.split("\n"), *verse]
     if before.tune in tunes:
         return False
@@ -316,7 +316,7 @@ def _parts(
 
 
 def _title_and_author(rows: Sequence[str]) -> tuple[str, str]:
-    """Read the rows above a poem."""
+    """Return title and author from the rows of a heading."""
     title, author = "", ""
     for row in rows:
         names = _LABEL.match(row)
@@ -339,14 +339,14 @@ def _title_and_author(rows: Sequence[str]) -> tuple[str, str]:
     return title, author
 
 
-# Poems as records: one a line, or whole files of them.
+# Poems as records: one per line, or a file of JSON records.
 
 _TEXT_FIELDS = ("content", "paragraphs", "para", "text")
 _TITLE_FIELDS = ("rhythmic", "title", "chapter")
 
 
 def _json_records(text: str, path: str) -> Iterator[tuple[object, str]]:
-    """Yield the records of a file, a list or one a line, and where each stands."""
+    """Yield the JSON records of a file, which is a list or has one per line, with their locations."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -381,7 +381,7 @@ def _broken_record(location: str, fault: Message) -> InputError:
 
 
 def _poem_of(record: object, location: str) -> WrittenPoem:
-    """Return the poem of a record: `content` or `paragraphs`, a text or a list of its rows, with title and author."""
+    """Return the poem of a record: its text or list of rows (`content`, `paragraphs` etc.), title and author."""
     fields: dict[str, Any] = record if isinstance(record, dict) else {}
     content = next((fields[name] for name in _TEXT_FIELDS if name in fields), None)
     if content is None:
@@ -395,14 +395,14 @@ def _poem_of(record: object, location: str) -> WrittenPoem:
 
 
 def read_records(lines: Iterable[str], path: str) -> Iterator[tuple[list[str], str]]:
-    """Yield lines and form of the poems of a file, one poem a line, as `read_record` returns them.
+    """Yield lines and form of the poems of a file with one poem per line, as `read_record` returns them.
 
     Args:
-        lines: The lines of the file; blank ones are passed over.
-        path: Its name, for messages.
+        lines: The lines of the file; blank lines are skipped.
+        path: Name of the file, for messages.
 
     Raises:
-        InputError: A line holds no poem, or more than one; the message names it.
+        InputError: A line is not a poem, or the file is a table; the message names the location.
     """
     lines = iter(lines)
     if path.lower().endswith((".csv", ".tsv")):
@@ -417,7 +417,7 @@ def read_records(lines: Iterable[str], path: str) -> Iterator[tuple[list[str], s
 
 
 def read_record(record: str, location: str) -> tuple[list[str], str]:
-    """Read a poem from one line of a file: plain text with punctuation, or JSON with `content` and maybe `form`.
+    """Read a poem from one line of a file: plain text with punctuation, or JSON with `content` and optionally `form`.
 
     Args:
         record: The line; lines of the poem are separated by `|` or punctuation.
@@ -427,7 +427,7 @@ def read_record(record: str, location: str) -> tuple[list[str], str]:
         The normalised lines, and the form: the one given, else the regulated shape of the lines, else "".
 
     Raises:
-        InputError: It is neither, or stands in columns, of which others may hold no verse.
+        InputError: The line is neither, or has several columns.
     """
     if "\t" in record.strip() and not record.lstrip().startswith("{"):
         raise _no_columns(location)
@@ -444,7 +444,7 @@ def _no_columns(location: str) -> InputError:
 
 
 def _lines_and_form(record: object, location: str) -> tuple[list[str], str]:
-    """Return what `read_record` does, of a text or of a record that has been read as JSON."""
+    """Return the result of `read_record` for plain text or a parsed JSON record."""
     form = record.get("form", "") if isinstance(record, dict) else ""
     content = _bare(record) if isinstance(record, str) else _poem_of(record, location).verse
     if not isinstance(form, str):

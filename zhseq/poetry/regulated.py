@@ -1,7 +1,7 @@
 """Judge regulated verse and verse in the old style: alternation of tones, rescue (拗救), rhymes. Imports no torch.
 
-A line is judged by its last five characters and the tone of their second one, as handbooks do: 仄仄平平仄, 平平仄仄平,
-平平平仄仄, 仄仄仄平平. A tone out of place (拗) is no fault where another makes up for it (救).
+As in handbooks, a line is classified by its last five characters and the tone of the second of them: 仄仄平平仄,
+平平仄仄平, 平平平仄仄, 仄仄仄平平. A wrong tone (拗) is not a fault if another tone compensates for it (救).
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from zhseq.poetry.prosody.patterns import FORM_SHAPES
 from zhseq.poetry.reading import BLANK
 
 OLD_STYLE = "古体"
-"""The pattern of a poem whose tones are free."""
+"""Value of `Review.pattern` for a poem whose tones are free."""
 CHANGED_RHYME = "换韵"
-"""Stands behind it where the rhyme changes."""
+"""Appended to `OLD_STYLE` if the rhyme changes."""
 PROSE, SONG, MIXED = "散文", "曲", "杂言"
-"""The forms of what is no verse, of songs, whose rules are not those of ci, and of verse of mixed lengths."""
+"""Values of `Review.form` for prose, for songs, which follow other rules than ci, and for lines of mixed lengths."""
 BROKEN_WAIST = "折腰体"
-"""A quatrain whose second couplet does not take up the tones of the first."""
+"""A quatrain whose second couplet is not linked to the first by its tones."""
 
 Found = TypeVar("Found", bound=Finding)
 
 _MOST_BREACHES = {5: {4: 1, 8: 3}, 7: {4: 2, 8: 4}}
-"""Characters and lines -> how often a regulated poem may break the alternation in and between lines before it reads as
-verse in the old style. Short lines were written in the old style most often."""
+"""Characters per line -> lines -> violations of the alternation in and between lines that are tolerated. A poem with
+more is classified as old-style verse, which most often has short lines."""
 _BEGINNINGS = {LEVEL: "平起", OBLIQUE: "仄起"}
 _NUMERALS = {5: "五", 7: "七"}
 _FEWEST, _LONGEST_LINE, _RHYMED = 4, 12, 0.4  # lines, characters and rhyming lines of verse of mixed lengths
-_CHANGED = 0.5  # share of the couplets that end on the other tone where the rhyme changes
-_SHORTEST, _LONG = 4, 10  # lines of a quatrain, and from which on regulated verse is long (排律)
+_CHANGED = 0.5  # share of couplets ending on the other tone from which the rhyme is taken to change
+_SHORTEST, _LONG = 4, 10  # lines of a quatrain; fewest lines of long regulated verse (排律)
 
 
 def form_of_lines(count: int, length: int, *, regulated: bool) -> str:
-    """Return what verse of so many lines of 5 or 7 characters is called."""
+    """Return the name of the form with `count` lines of 5 or 7 characters."""
     named = next((name for name, shape in FORM_SHAPES.items() if shape == (count, length)), "")
     if named:
         return named
@@ -52,12 +52,12 @@ def form_of_lines(count: int, length: int, *, regulated: bool) -> str:
 
 
 def judge_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Review:
-    """Judge a poem whose lines are of one length, 5 or 7, but for slips.
+    """Judge a poem whose lines have one length, 5 or 7 characters, apart from slips.
 
     Args:
         lines: Normalised lines, at least 4.
         prosody: Tones and rhymes.
-        strict: Hold it to the rules of regulated verse even if it reads as verse in the old style.
+        strict: Apply the rules of regulated verse even if the poem reads as old-style verse.
     """
     length = Counter(map(len, lines)).most_common(1)[0][0]
     tones = [prosody.sounds(line) for line in lines]
@@ -103,7 +103,7 @@ def judge_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Revi
 
 
 def _number_of(faults: Sequence[Fault]) -> Message:
-    """Return the number of some faults in words."""
+    """Return the number of faults in words."""
     if len(faults) == 1:
         return Message("one_fault", "1 fault")
     return Message("fault_count", "{count} faults", {"count": len(faults)})
@@ -114,7 +114,7 @@ def _number_of(faults: Sequence[Fault]) -> Message:
 
 @dataclass(frozen=True)
 class _Reading:
-    """What a line should be and is."""
+    """Expected tones of a line and the findings about it."""
 
     expected: str
     findings: tuple[Finding, ...]
@@ -123,7 +123,7 @@ class _Reading:
 def _judge_regulated(
     lines: Sequence[str], tones: Sequence[str], length: int, faults: Sequence[Fault], prosody: Prosody
 ) -> Review:
-    """Judge a poem as regulated verse; `faults` are those of its line lengths."""
+    """Judge a poem as regulated verse; `faults` are the line lengths that are wrong."""
     whole = [len(line) == length for line in lines]
     rhyme_tone = tone_of_rhyme(tones)
     starts = [_possible_starts(tones, number) if fits else set() for number, fits in enumerate(whole)]
@@ -170,7 +170,7 @@ def tone_of_rhyme(tones: Sequence[str]) -> str:
 
 
 def _first_start(starts: Sequence[set[str]]) -> str:
-    """Return the tone with which the pattern begins: that of the first line, or where it has none, of most lines."""
+    """Return the tone that begins the pattern: that of the first line if unambiguous, else that of most lines."""
     if len(starts[0]) == 1:
         return next(iter(starts[0]))
     votes = Counter[str]()
@@ -184,8 +184,8 @@ def _first_start(starts: Sequence[set[str]]) -> str:
 def _required_second_tones(starts: Sequence[set[str]], first: str) -> tuple[list[str], list[Fault]]:
     """Return the required tone of the second position of each line, and the faults between lines.
 
-    A line that alternates in itself keeps its own tone, even if it does not oppose the line before (失对) or does not
-    take it up (失粘); a line that does not is held to what the lines around it ask for.
+    A line that alternates keeps its own tone, even if it does not oppose (失对) or link to (失粘) the line before. Any
+    other line is expected to have the tone that the line before requires.
     """
     dues: list[str] = []
     faults: list[Fault] = []
@@ -199,7 +199,7 @@ def _required_second_tones(starts: Sequence[set[str]], first: str) -> tuple[list
 
 
 def _possible_starts(tones: Sequence[str], number: int) -> set[str]:
-    """Return the tones at the second place from which the even places of a line may be said to alternate."""
+    """Return the tones of the second position for which the even positions of a line alternate."""
     line = tones[number]
     heard = line[1:-1:2]
     if _ends_in_exchanged_tones(line) or _rescues(tones, number):
@@ -213,12 +213,12 @@ def _possible_starts(tones: Sequence[str], number: int) -> set[str]:
 
 
 def _ends_in_exchanged_tones(tones: str) -> bool:
-    """Tell whether a line ends on 平仄平仄, the end of 平平仄平仄, which stands for 平平平仄仄."""
+    """Return whether a line ends in 平仄平仄, the end of 平平仄平仄, an accepted variant of 平平平仄仄."""
     return tones[-4] != OBLIQUE and tones[-3] != LEVEL and tones[-2] == LEVEL and tones[-1] != LEVEL
 
 
 def _rescues(tones: Sequence[str], number: int) -> bool:
-    """Tell whether the next line makes up for 仄仄平仄仄, 仄仄仄仄仄 and the like by the level tone of 平平平仄平."""
+    """Return whether the next line compensates for 仄仄平仄仄, 仄仄仄仄仄 etc. by the level tone of 平平平仄平."""
     if number % 2 or number + 1 >= len(tones):
         return False
     upper, lower = tones[number], tones[number + 1]
@@ -234,12 +234,12 @@ def _read_line(lines: Sequence[str], tones: Sequence[str], number: int, start: s
         lines: The poem.
         tones: Its tones.
         number: Number of the line, from 0.
-        start: Tone due at its second place.
-        end: Tone due at its end; 中: either.
+        start: Tone required at its second position.
+        end: Tone required at its end; 中: either.
     """
     line, own = lines[number], tones[number]
-    last = len(line) - 5  # where the last five characters begin
-    inner = OPPOSITE[start] if last else start  # the tone due at the second of them
+    last = len(line) - 5  # index of the first of the last five characters
+    inner = OPPOSITE[start] if last else start  # the tone required at the second of them
     demanded = (FREE + start if last else "") + f"中{inner}中{OPPOSITE[inner]}{end}"
     findings: list[Finding] = []
     core = own[last:]
@@ -267,7 +267,7 @@ def _read_line(lines: Sequence[str], tones: Sequence[str], number: int, start: s
 
 
 def _read_open(lines: Sequence[str], tones: Sequence[str], number: int, demanded: str) -> tuple[str, list[Finding]]:
-    """Judge a line on 仄仄平平仄, which the next line may rescue; return what is due there and what is to be said."""
+    """Judge a line of the type 仄仄平平仄, which the next line may rescue; return the required tones and findings."""
     line, own = lines[number], tones[number]
     last = len(line) - 5
     if _rescues(tones, number):
@@ -284,14 +284,14 @@ def _read_open(lines: Sequence[str], tones: Sequence[str], number: int, demanded
     return demanded, []
 
 
-# Several poems of one length of line without a blank line between them.
+# Several poems of one line length without a blank line between them.
 
 
 def poems_run_together(lines: Sequence[str], whole: Review, prosody: Prosody) -> Review | None:
-    """Judge each of several quatrains and poems of eight lines that stand together, None if the text is one poem.
+    """Judge a text as several poems of four or eight lines in a row, or return None if it is one poem.
 
-    It is several poems if they have far fewer faults than the whole, and each its own rhyme or a first line that rhymes
-    anew.
+    The text is split if the parts have at least two faults fewer than the whole and each part after the first has
+    another rhyme than the part before it or a rhyming first line.
 
     Args:
         lines: Lines of one length, 5 or 7.
@@ -306,7 +306,7 @@ def poems_run_together(lines: Sequence[str], whole: Review, prosody: Prosody) ->
 
 
 def _fewest_faults(lines: Sequence[str], prosody: Prosody) -> list[Review]:
-    """Cut a text into poems of 4 and 8 lines that have the fewest faults, and of those into the longest."""
+    """Cut a text into poems of 4 and 8 lines with the fewest faults; of equal cuts, take the one with fewest poems."""
     best: dict[int, tuple[float, int, list[Review]]] = {0: (0, 0, [])}
     for end in range(_SHORTEST, len(lines) + 1, _SHORTEST):
         for size in (_SHORTEST, 2 * _SHORTEST):
@@ -330,7 +330,7 @@ def _has_new_rhyme(before: Sequence[str], after: Sequence[str], prosody: Prosody
 
 
 def _joined(parts: Sequence[Review], prosody: Prosody) -> Review:
-    """Return the reviews of several poems as one, with a note that says so."""
+    """Return the reviews of several poems as one review, whose note names them."""
     forms = list(dict.fromkeys(part.form for part in parts))
     lines = [line for part in parts for line in part.lines]
     starts = [0, *accumulate(len(part.lines) for part in parts)]
@@ -357,7 +357,7 @@ def shifted(finding: Found, lines: int) -> Found:
 
 
 def two_poems(lines: Sequence[str], first: str, second: str, prosody: Prosody) -> Review:
-    """Say that a text is two poems of different forms or tunes."""
+    """Return a review whose note says that a text is two poems of different forms or tunes."""
     note = Message(
         "forms_run_together",
         "reads as a {first} and a {second} run together; part them by a blank line",
@@ -367,7 +367,7 @@ def two_poems(lines: Sequence[str], first: str, second: str, prosody: Prosody) -
 
 
 def several_poems(lines: Sequence[str], form: str, name: str, count: int, prosody: Prosody) -> Review:
-    """Say that a text is so many poems of a form or to a tune."""
+    """Return a review whose note says that a text is `count` poems of a form or to a tune."""
     note = Message(
         "poems_run_together",
         "reads as {count} {form} run together; part them by a blank line",
@@ -380,9 +380,9 @@ def several_poems(lines: Sequence[str], form: str, name: str, count: int, prosod
 
 
 def _old_style(lines: Sequence[str], tones: Sequence[str], prosody: Prosody) -> Review:
-    """Judge verse in the old style: even lines rhyme, on neighbouring groups as well, and no line stands twice.
+    """Judge old-style verse: even lines rhyme, also across neighbouring groups, and no line is repeated.
 
-    The rhyme may change (换韵): a line that rhymes with one beside it is not held to the others.
+    The rhyme may change (换韵): a line that rhymes with a nearby line need not rhyme with the others.
     """
     wide = prosody.lyric()
     rhyming = [number % 2 for number in range(len(lines))]
@@ -413,20 +413,20 @@ def _old_style(lines: Sequence[str], tones: Sequence[str], prosody: Prosody) -> 
 
 
 def _as_remark(fault: Fault) -> Finding:
-    """Return a repeated rhyme word as a remark, since it is no fault in old-style verse longer than a quatrain."""
+    """Return a repeated rhyme word as a remark: it is not a fault in old-style verse longer than a quatrain."""
     if fault.code != "repeated_rhyme_word":
         return fault
     return Remark("rhyme_word_again", fault.line, fault.position, fault.character, other_line=fault.other_line)
 
 
 def _rhymes_nearby(lines: Sequence[str], number: int, prosody: Prosody) -> bool:
-    """Tell whether a line, from 0, rhymes with the end of a couplet beside it or with the other line of its own."""
+    """Return whether line `number`, from 0, rhymes with the line before it or with a line two before or after it."""
     near = (number - 2, number - 1, number + 2)
     return any(0 <= other < len(lines) and prosody.rhyme(lines[number][-1], lines[other][-1]) for other in near)
 
 
 def judge_mixed(lines: Sequence[str], prosody: Prosody) -> Review | None:
-    """Judge verse of lines of different lengths (杂言), or return None if so little rhymes that it is none."""
+    """Judge verse with lines of different lengths (杂言), or return None if too few lines rhyme for verse."""
     if not len(lines) >= _FEWEST or max(map(len, lines)) > _LONGEST_LINE:
         return None
     wide = prosody.lyric()
@@ -439,7 +439,7 @@ def judge_mixed(lines: Sequence[str], prosody: Prosody) -> Review | None:
 
 
 def judge_song(lines: Sequence[str], song: str, prosody: Prosody) -> Review:
-    """Say that a text is a song (曲); its tones and rhymes are not judged."""
+    """Return a review whose note says that a text is a song (曲); its tones and rhymes are not judged."""
     note = Message(
         "song",
         "taken for {song}, a tune of songs (曲), whose tones and rhymes are not those of ci and are not judged",
@@ -449,7 +449,7 @@ def judge_song(lines: Sequence[str], song: str, prosody: Prosody) -> Review:
 
 
 def unchecked_review(lines: Sequence[str], form: str, pattern: str, note: Message, prosody: Prosody) -> Review:
-    """Return a review without required tones, rhymes or faults, for a text that is only classified."""
+    """Return a review without required tones, rhymes and faults, for a text that is only classified."""
     return Review(
         lines=tuple(lines),
         form=form,
@@ -466,7 +466,7 @@ def unchecked_review(lines: Sequence[str], form: str, pattern: str, note: Messag
 
 
 def unrhymed(lines: Sequence[str], prosody: Prosody) -> bool:
-    """Tell whether no line rhymes with the next or the next but one, in ci or in today's language."""
+    """Return whether no line rhymes with the next or the one after it, by the rhymes of ci or modern ones."""
     books = [prosody.lyric(), *(view for name, view in prosody.views.items() if name == MODERN)]
     for book in books:
         names = _parts(book) if book.book == LYRIC else [group.title or group.name for group in book.rhyme_groups]
@@ -480,7 +480,7 @@ def _reason_for_old_style(tones: Sequence[str]) -> Message | None:
     """Return why a poem reads as old-style verse, or None if it reads as regulated verse.
 
     Args:
-        tones: Tone of each character, a string of 平, 仄 and 中 for each of an even number of lines.
+        tones: One string of 平, 仄 and 中 per line, one sign per character; an even number of lines.
     """
     breaches = _count_breaches(tones)
     if tone_of_rhyme(tones) == OBLIQUE and (breaches or any(line[-1] == OBLIQUE for line in tones[2::2])):
@@ -495,7 +495,7 @@ def _reason_for_old_style(tones: Sequence[str]) -> Message | None:
 
 
 def _count_breaches(tones: Sequence[str]) -> int:
-    """Count lines whose tones do not alternate, couplets not opposed (失对) and couplets not linked (失粘)."""
+    """Count lines whose tones do not alternate, lines not opposed (失对) and lines not linked (失粘)."""
     starts = [_possible_starts(tones, number) for number in range(len(tones))]
     count = sum(not found for found in starts)
     for number in range(1, len(starts)):
@@ -509,7 +509,7 @@ def _count_breaches(tones: Sequence[str]) -> int:
 
 
 def tone_faults(number: int, line: str, tones: str, expected: str) -> list[Fault]:
-    """Return the places of a line, number `number` from 0, whose tone is not the expected one."""
+    """Return a fault for each position of line `number` (from 0) with the opposite of the expected tone."""
     return [
         Fault("wrong_tone", number + 1, position + 1, line[position], tone=tone, expected=due)
         for position, (tone, due) in enumerate(zip(tones, expected, strict=True))
@@ -520,7 +520,7 @@ def tone_faults(number: int, line: str, tones: str, expected: str) -> list[Fault
 def find_rhymes(
     lines: Sequence[str], rhyming: Sequence[int], prosody: Prosody, *, opening: bool = False
 ) -> tuple[list[int], list[Finding]]:
-    """Return the rhyme group of each line, and the words that leave the group of their rhyme.
+    """Return the rhyme group of each line, and findings for rhyme words outside the group of their rhyme.
 
     Args:
         lines: The poem.
@@ -537,7 +537,7 @@ def find_rhymes(
         votes = Counter(group for number in known for group in _readings(lines[number][-1], prosody))
         if not votes:
             continue
-        if opening and len(known) > 2:  # the first line is held to the others, not they to it
+        if opening and len(known) > 2:  # the other lines determine the group, the first one does not
             votes.subtract(_readings(lines[known[0]][-1], prosody) if known[0] == 0 else ())
         due = prosody.rhyme_groups[votes.most_common(1)[0][0]]
         for number in known:
@@ -559,7 +559,7 @@ def find_rhymes(
 
 @lru_cache(maxsize=8)
 def _parts(prosody: Prosody) -> tuple[str, ...]:
-    """Return for each group what it counts as: ci have parts that several learned groups may belong to."""
+    """Return for each group the unit of comparison: several learned groups may belong to one part (部) of ci."""
     return tuple(
         group.title.split(" ")[0] if prosody.book == LYRIC and group.title else str(group.id)
         for group in prosody.rhyme_groups
@@ -567,13 +567,13 @@ def _parts(prosody: Prosody) -> tuple[str, ...]:
 
 
 def _readings(word: str, prosody: Prosody) -> set[int]:
-    """Return the groups that a rhyme word votes for, one of each part."""
+    """Return the groups that a rhyme word votes for, one per part."""
     parts = _parts(prosody)
     return set({parts[group]: parts.index(parts[group]) for group in prosody.groups(word)}.values())
 
 
 def _near(prosody: Prosody, one: int, other: int) -> bool:
-    """Tell whether two groups are neighbours: by their names in the book, or as ci joins them."""
+    """Return whether two groups are neighbours: by their names in the book, else if they rhyme in ci."""
     first, second = prosody.rhyme_groups[one], prosody.rhyme_groups[other]
     if prosody.book == CLASSICAL and first.title and second.title:
         return neighbours(first.title, second.title)
@@ -581,7 +581,7 @@ def _near(prosody: Prosody, one: int, other: int) -> bool:
 
 
 def repeated_lines(lines: Sequence[str], rhyming: Sequence[int]) -> list[Fault]:
-    """Return lines and rhyme words that stand twice."""
+    """Return faults for lines and rhyme words that occur twice."""
     faults = []
     for number, line in enumerate(lines):
         earlier = lines[:number]
@@ -596,7 +596,7 @@ def repeated_lines(lines: Sequence[str], rhyming: Sequence[int]) -> list[Fault]:
 
 
 def repeated_pairs(lines: Sequence[str]) -> list[Remark]:
-    """Return words of two characters that stand in two lines: no rule forbids them, but a careful reader asks."""
+    """Return remarks for character pairs that occur in two lines: no rule forbids them, but they may be unintended."""
     remarks = []
     first: dict[str, int] = {}  # line of each pair, from 1
     for number, line in enumerate(lines, start=1):

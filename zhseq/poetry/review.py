@@ -1,11 +1,11 @@
 """Judge a poem by the rules of its form or tune: line lengths, tones, rhymes, repetition. Imports no torch.
 
-A regulated poem is judged by the alternation of tones that its own lines begin, a ci by the pattern of its tune. A poem
-of regulated shape that breaks the alternation too often for slips reads as verse in the old style (古体): its tones are
-free.
+A regulated poem is judged by the alternation of tones that its own lines determine, a ci by the pattern of its tune.
+A poem of regulated shape that breaks the alternation too often is classified as old-style verse (古体), whose tones
+are free.
 
-A text keeps the pattern of a tune if it has as many characters and pauses wherever the pattern rhymes; where else it
-pauses is the poet's choice. A text that keeps none is laid beside the nearest one, line by line.
+A text matches the pattern of a tune if it has the same number of characters and pauses wherever the pattern rhymes;
+other pauses are free. A text that matches no pattern is aligned line by line with the nearest one.
 """
 
 from __future__ import annotations
@@ -52,24 +52,24 @@ T = TypeVar("T")
 
 _FEWEST_LINES = 4
 _PAUSE = "、"
-_REGROUPED, _OTHER_LENGTH, _MISSING = 0.1, 1.0, 1.2  # what it costs to lay a line of the text beside one of the pattern
+_REGROUPED, _OTHER_LENGTH, _MISSING = 0.1, 1.0, 1.2  # costs of aligning a line of the text with one of the pattern
 _TURNING = ("平仄仄", "平中仄", "中仄仄", "平仄中", "平中中", "中仄中")
-"""What may be due where a line ends on 仄平仄, which stands for 平仄仄."""
-_RUN_TOGETHER = (2, 3, 4)  # how many ci to one tune may stand without a blank line between them
-_MOST_JOINED = 3  # lines that may be joined or parted
-_MOST_CHANGED = 0.25  # share of the lines that may differ in a text that is taken for a tune
-_HARDLY = 0.6  # share of the lines that a text may lack or have too many before it is no poem to a named tune
-_FEW_POEMS = 30  # a tune of fewer is taken for that of a text only if hardly a fault speaks against it
-_MOST_FAULTS = 0.12  # share of the characters that may be out of place in a text that is taken for a tune
-_MOST_JUDGED = 4  # patterns that a text keeps, those against which fewest tones speak, that it is judged by
+"""Expected tones for which a line may end in 仄平仄 instead of 平仄仄."""
+_RUN_TOGETHER = (2, 3, 4)  # numbers of ci to one tune that are recognised without a blank line between them
+_MOST_JOINED = 3  # lines that may be joined or divided
+_MOST_CHANGED = 0.25  # largest share of differing lines in a text that is assigned to a tune
+_HARDLY = 0.6  # largest alignment cost per line for a text to count as a poem to a named tune
+_FEW_POEMS = 30  # a text is assigned to a tune with fewer training poems only if it has at most one fault
+_MOST_FAULTS = 0.12  # faults per character that a text assigned to a tune may have
+_MOST_JUDGED = 4  # matching patterns, those with the fewest wrong tones, for which a review is made
 _RARE_SHARE, _RARE_PAUSES, _RARE_FAULTS = 0.2, 1000, 1.5  # a rare variant has to be better by more than one fault
-_MOST_TRIED = 40  # patterns that a text is laid beside
-_MOST_LAID = 5  # patterns of its tune that a text is laid beside
-_NO_LINE = 10_000  # stands for the length of a line that a pattern has not
-_EXACTLY = 1e-9  # costs that differ by less are the same
-_FEWEST_TO_LACK, _FEW_FAULTS = 6, 2  # lines of a text that may have one too many or too few, and its faults with that
-_MOST_SHOWN = 12  # lines whose length is told
-_FAR = 9  # characters that a text may have more or less than a pattern
+_MOST_TRIED = 40  # patterns of any tune with which a text is aligned
+_MOST_LAID = 5  # patterns of its own tune with which a text is aligned
+_NO_LINE = 10_000  # pads the line lengths of patterns with fewer lines
+_EXACTLY = 1e-9  # costs that differ by less are equal
+_FEWEST_TO_LACK, _FEW_FAULTS = 6, 2  # fewest lines and most faults of a text accepted with one line too many or too few
+_MOST_SHOWN = 12  # lines whose lengths are listed in a message
+_FAR = 9  # largest difference in characters between a text and a pattern
 
 
 def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: str = "") -> Review:
@@ -78,12 +78,12 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
     Args:
         text: The poem, in any script, with or without punctuation.
         prosody: Tones, rhymes and tunes.
-        tune: The tune it is said to follow; by default a regulated form or a tune is told by its lines.
-        form: The regulated form to whose rules it is held; by default a poem of its shape that follows none of its
-            patterns is judged as verse in the old style (古体), whose tones are free.
+        tune: Its tune; by default a regulated form or a tune is determined from its lines.
+        form: The regulated form whose rules apply; by default a poem of such a shape that follows none of its patterns
+            is judged as old-style verse (古体), whose tones are free.
 
     Raises:
-        InputError: The text is no poem of a known shape, or not of the shape of the form.
+        InputError: The text is no poem of a known shape, or does not have the shape of `form`.
     """
     if form and form not in FORM_SHAPES:
         raise unknown_form(form, FORM_SHAPES)
@@ -110,7 +110,7 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
 
 
 def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
-    """Judge a poem of which nothing is said, by what its lines tell."""
+    """Judge a poem of unknown form by its lines."""
     length = _common_length(lines)
     if length and {len(line) for line in lines} == {length}:
         return _review_even(folded, lines, prosody)
@@ -148,7 +148,7 @@ def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
 
 
 def _review_other(folded: str, prosody: Prosody) -> Review | None:
-    """Return the review of a text that is no single ci: a song, several ci, prose in even lines; None for others."""
+    """Return the review of a song, of several ci or poems in one text, or of prose in even lines; None for others."""
     text = _read(folded, ())
     lengths = _lengths(text.ends)
     lines = _cut(text.characters, text.ends)
@@ -174,7 +174,7 @@ def _review_other(folded: str, prosody: Prosody) -> Review | None:
 
 
 def _review_form(lines: Sequence[str], form: str, prosody: Prosody) -> Review:
-    """Hold a poem to the rules of a regulated form."""
+    """Judge a poem by the rules of a regulated form."""
     expected, length = FORM_SHAPES[form]
     if len(lines) != expected:
         raise InputError(
@@ -190,13 +190,13 @@ def _review_form(lines: Sequence[str], form: str, prosody: Prosody) -> Review:
 
 
 def _common_length(lines: Sequence[str]) -> int:
-    """Return 5 or 7 if at least half of at least four lines have so many characters, else 0."""
+    """Return 5 or 7 if there are at least four lines and at least half of them have this length, else 0."""
     length, count = Counter(map(len, lines)).most_common(1)[0]
     return length if len(lines) >= _FEWEST_LINES and length in (5, 7) and 2 * count >= len(lines) else 0
 
 
 def _review_even(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
-    """Judge a poem whose lines are all of 5 or all of 7 characters; a few tunes have such lines as well."""
+    """Judge a poem whose lines all have 5 or all have 7 characters; a few tunes have such lines, too."""
     found = judge_lines(lines, prosody, strict=False)
     if len(lines) > _FEWEST_LINES and (tone_of_rhyme(found.tones) == OBLIQUE or len(lines) % 4):
         sung = find_tune_of(folded, prosody)
@@ -206,7 +206,7 @@ def _review_even(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
 
 
 def _two_poems(lines: Sequence[str], prosody: Prosody) -> Review | None:
-    """Tell a text that is two poems of different forms or tunes, both without faults; None if it is none."""
+    """Return the review of a text that is two poems of known shape, both without faults; None for others."""
     known = _every_shape(prosody)
     lengths = tuple(map(len, lines))
     for cut in range(1, len(lines)):
@@ -226,7 +226,7 @@ def _every_shape(prosody: Prosody) -> frozenset[tuple[int, ...]]:
 
 
 def _name_of_part(lines: Sequence[str], prosody: Prosody) -> str:
-    """Return the form or tune of lines that are a poem without faults, empty if they are none."""
+    """Return the form or tune of lines that are a poem without faults, else an empty string."""
     shapes = {shape: form for form, shape in FORM_SHAPES.items()}
     form = shapes.get((len(lines), len(lines[0]))) if len(set(map(len, lines))) == 1 else None
     if form is not None:
@@ -236,14 +236,14 @@ def _name_of_part(lines: Sequence[str], prosody: Prosody) -> str:
 
 
 def _has_usual_size(found: Review, prosody: Prosody) -> bool:
-    """Tell whether a ci has as many characters as many poems to its tune: a stanza of it is no poem."""
+    """Return whether a ci has the number of characters of a common pattern of its tune; a single stanza has not."""
     tune = prosody.tunes[found.tune]
     usual = {sum(pattern.line_lengths) for pattern in patterns_of(tune) if pattern.count >= _RARE_SHARE * tune.count}
     return sum(map(len, found.lines)) in usual
 
 
 def _tune_of_parts(lines: Sequence[str], count: int, prosody: Prosody) -> str:
-    """Return the tune to which each of so many parts of a text is a ci without faults, empty if there is none."""
+    """Return the form or tune that each of `count` equal parts of a text follows without faults, empty if none."""
     size = len(lines) // count
     names = {_name_of_part(lines[start : start + size], prosody) for start in range(0, len(lines), size)}
     return names.pop() if len(names) == 1 else ""
@@ -254,30 +254,30 @@ def _tune_of_parts(lines: Sequence[str], count: int, prosody: Prosody) -> str:
 
 @dataclass(frozen=True)
 class _Text:
-    """A poem as its characters and its pauses."""
+    """A poem as characters and pauses."""
 
     characters: str
     ends: tuple[int, ...]
-    """Characters up to each pause, the end of the text among them."""
+    """Number of characters before each pause, including the end of the text."""
     light: frozenset[int]
-    """Those pauses that are marked by 、 only."""
+    """The pauses marked by 、 only."""
 
 
 @dataclass(frozen=True)
 class _PatternTable:
-    """Arrays of all patterns with one number of characters, to compare a text with all of them at once."""
+    """Arrays of all patterns with the same number of characters, to compare a text with all of them at once."""
 
     pairs: tuple[tuple[TunePattern, Pattern], ...]
     signs: npt.NDArray[np.int8]
-    """Tone of each place, 1 level, -1 oblique, 0 either, shape (patterns, characters)."""
+    """Tone of each position, 1 level, -1 oblique, 0 either, shape (patterns, characters)."""
     due: Booleans
-    """Behind which characters a rhyme is demanded, and so a pause, likewise."""
+    """Whether a rhyme, and so a pause, is required after each character, shape (patterns, characters)."""
     ends: Booleans
-    """Behind which characters a line ends, likewise."""
+    """Whether a line ends after each character, shape (patterns, characters)."""
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[TunePattern, Pattern]]) -> _PatternTable:
-        """Lay patterns beside each other, all of one number of characters."""
+        """Stack patterns that all have the same number of characters."""
         shape = (len(pairs), sum(pairs[0][1].line_lengths))
         due, ends = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         for row, (_, pattern) in enumerate(pairs):
@@ -308,12 +308,12 @@ def _all_pattern_tables(prosody: Prosody) -> dict[int, _PatternTable]:
 
 
 def patterns_of(tune: TunePattern) -> tuple[Pattern, ...]:
-    """Return the commonest pattern of a tune and its variants."""
+    """Return the most frequent pattern of a tune, followed by its variants."""
     return (tune, *tune.variants)
 
 
 def review_tune(folded: str, tune: TunePattern, prosody: Prosody) -> Review:
-    """Judge a ci by the pattern of its tune that it keeps best.
+    """Judge a ci by the pattern of its tune that fits best.
 
     Args:
         folded: What `fold_verse` returns.
@@ -346,16 +346,16 @@ def review_tune(folded: str, tune: TunePattern, prosody: Prosody) -> Review:
 
 
 def find_tune_of(folded: str, prosody: Prosody) -> Review | None:
-    """Judge a text by the tune whose pattern it keeps; None if it keeps none well."""
+    """Judge a text by the tune whose pattern it matches, or return None if it matches none well."""
     size = len(_read(folded, ()).characters)
     found = _best(_exact(folded, _all_pattern_tables(prosody), prosody))
     return found if found is not None and _is_likely(found, size, 2, prosody) else None
 
 
 def _is_likely(found: Review, size: int, most: int, prosody: Prosody) -> bool:
-    """Tell whether a text of so many characters is likely a ci to a tune with the faults that were found.
+    """Return whether a text of `size` characters is likely a ci to a tune, given its faults.
 
-    To a tune that few poets used, a text with several faults hardly is.
+    At most one fault is allowed for a rare tune, otherwise `most` or a share of the characters.
     """
     if prosody.tunes[found.tune].total < _FEW_POEMS:
         return len(found.faults) <= 1
@@ -363,7 +363,7 @@ def _is_likely(found: Review, size: int, most: int, prosody: Prosody) -> bool:
 
 
 def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
-    """Judge a text by the tune to which it comes nearest, and say so in a note; None if it comes near none."""
+    """Judge a text by the nearest tune, which is named in a note, or return None if no tune is near."""
     text = _read(folded, ())
     lengths = _lengths(text.ends)
     size, tables = len(text.characters), _all_pattern_tables(prosody)
@@ -387,12 +387,12 @@ def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
 def _with_another_line(
     folded: str, tables: Mapping[int, _PatternTable], pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
 ) -> Review | None:
-    """Judge a text by a tune that it keeps but for one line too many or too few, if there is one.
+    """Judge a text by a tune that it matches apart from one line too many or too few, or return None.
 
     Args:
         folded: What `fold_verse` returns.
-        tables: Patterns that it may keep with a line left out.
-        pairs: Patterns that it may keep with a line added.
+        tables: Patterns to compare with the text without one of its lines.
+        pairs: Patterns of which one line may be missing in the text.
         prosody: Tones and rhymes.
     """
     text = _read(folded, ())
@@ -405,9 +405,9 @@ def _with_another_line(
 def _with_line_too_many(
     text: _Text, tables: Mapping[int, _PatternTable], prosody: Prosody
 ) -> Iterable[tuple[float, Review]]:
-    """Yield the reviews of a text by the patterns that it keeps without one of its lines, the last left out first.
+    """Yield reviews by the patterns that a text matches without one of its lines, leaving out the last line first.
 
-    Of reviews with as many faults that by the commonest tune counts.
+    The number before each review ranks reviews with equally many faults: tunes with more poems go first.
     """
     lines = _cut(text.characters, text.ends)
     for number in reversed(range(len(lines))):
@@ -423,7 +423,7 @@ def _with_line_too_many(
 
 
 def _with_line(found: Review, index: int, line: str, prosody: Prosody) -> Review:
-    """Put a line that is too many back where it stood."""
+    """Return a review with the surplus line reinserted at its index."""
 
     def put(values: Sequence[T], value: T) -> tuple[T, ...]:
         return (*values[:index], value, *values[index:])
@@ -446,7 +446,7 @@ def _with_line(found: Review, index: int, line: str, prosody: Prosody) -> Review
 def _with_line_missing(
     text: _Text, pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody
 ) -> Iterable[tuple[float, Review]]:
-    """Yield the reviews of a text by the patterns that have one line more, whichever that may be, the last first."""
+    """Yield reviews by the patterns that have exactly one line more than the text, trying the last line first."""
     lengths = _lengths(text.ends)
     for tune, pattern in pairs:
         due = pattern.line_lengths
@@ -461,7 +461,7 @@ def _with_line_missing(
 
 
 def _best(found: Iterable[tuple[float, Review]]) -> Review | None:
-    """Return the reading with the fewest faults, of those the one whose pauses are the pattern's."""
+    """Return the review with the fewest faults; rare variants count as worse, ties go to the lowest rank."""
     ranked = sorted(
         found, key=lambda each: (_faulty_positions(each[1]) + (each[0] >= _RARE_PAUSES) * _RARE_FAULTS, each[0])
     )
@@ -469,13 +469,17 @@ def _best(found: Iterable[tuple[float, Review]]) -> Review | None:
 
 
 def _faulty_positions(found: Review) -> int:
-    """Count the positions at which a reading has faults: one wrong character may break tone, rhyme and repetition."""
+    """Count the positions with faults: one wrong character may break tone, rhyme and repetition."""
     positions = {(fault.line, fault.position) for fault in found.faults if fault.code != "no_repetition"}
     return len(positions) or min(1, len(found.faults))
 
 
 def _read(folded: str, lengths: Sequence[int]) -> _Text:
-    """Read a text; with the lengths of lines given, `BLANK` is a pause where a line is full, else always."""
+    """Split a text into characters and pauses.
+
+    If `lengths` of lines are given, `BLANK` is a pause after a full line and else a character; without them it is
+    always a pause.
+    """
     if lengths and BLANK in folded:
         lines = cut_lines(folded, lengths)
         return _Text("".join(lines), tuple(accumulate(map(len, lines))), frozenset())
@@ -499,7 +503,7 @@ def _read(folded: str, lengths: Sequence[int]) -> _Text:
 
 
 def _cut(characters: str, ends: Sequence[int]) -> list[str]:
-    """Cut a text at its pauses."""
+    """Return the lines of a text, cut at its pauses."""
     return [characters[start:end] for start, end in pairwise((0, *ends))]
 
 
@@ -507,15 +511,15 @@ def _lengths(ends: Sequence[int]) -> tuple[int, ...]:
     return tuple(end - start for start, end in pairwise((0, *ends)))
 
 
-# A text that keeps a pattern.
+# Texts that match a pattern.
 
 
 def _exact(
     folded: str, tables: Mapping[int, _PatternTable], prosody: Prosody, most: float = np.inf
 ) -> Iterable[tuple[float, Review]]:
-    """Yield, with how much their pauses differ, the reviews by the patterns that a text keeps.
+    """Yield reviews by the patterns that a text matches, each with the number of differing pauses.
 
-    Patterns against which more tones than `most` speak are left out.
+    `_RARE_PAUSES` is added to it for rare variants. Patterns with more than `most` wrong tones are left out.
     """
     kept: list[tuple[int, int, int, _Text, TunePattern, Pattern]] = []
     for text, table, rows in _held(folded, tables):
@@ -534,16 +538,16 @@ def _exact(
 
 
 def _marked(positions: Iterable[int], table: _PatternTable) -> Booleans:
-    """Tell behind which characters of a text something stands, shape (characters,)."""
+    """Return a mask of the characters after which one of `positions` lies, shape (characters,)."""
     marks = np.zeros(table.signs.shape[1], dtype=bool)
     marks[[position - 1 for position in positions]] = True
     return marks
 
 
 def _held(folded: str, tables: Mapping[int, _PatternTable]) -> Iterable[tuple[_Text, _PatternTable, Ids]]:
-    """Yield the readings of a text, with the patterns that may be held to it.
+    """Yield the readings of a text with the table and rows of the patterns to compare each with.
 
-    A marked place is read as a pause, and where a line of the pattern is not yet full as a character.
+    First, all `BLANK`s are read as pauses; then, for each pattern, as characters wherever a line is not yet full.
     """
     plain = _read(folded, ())
     size = len(plain.characters)
@@ -560,7 +564,7 @@ def _held(folded: str, tables: Mapping[int, _PatternTable]) -> Iterable[tuple[_T
 
 
 def _review_exact(text: _Text, tune: TunePattern, pattern: Pattern, prosody: Prosody) -> Review:
-    """Judge a text that has the length and the rhymes of a pattern; a 、 within its lines does not part them."""
+    """Judge a text with the length and the rhyme positions of a pattern; 、 within a line does not split it."""
     due = set(accumulate(pattern.line_lengths))
     ends = [end for end in text.ends if end not in text.light or end in due]
     demanded = _required_tones(pattern)
@@ -570,13 +574,13 @@ def _review_exact(text: _Text, tune: TunePattern, pattern: Pattern, prosody: Pro
 
 
 def _required_tones(pattern: Pattern) -> str:
-    """Return the required tones of a pattern, without those that many poets do not keep."""
+    """Return the required tones of a pattern; `Pattern.loose` positions are free."""
     loose = set(pattern.loose)
     return "".join(FREE if position in loose else tone for position, tone in enumerate("".join(pattern.tones)))
 
 
 def _missing_echoes(characters: str, pattern: Pattern, ends: Sequence[int]) -> list[Finding]:
-    """Return what should be repeated and is not."""
+    """Return a fault for each repetition (叠句) of the pattern that the text lacks."""
     findings: list[Finding] = []
     for echo in pattern.echoes:
         own = characters[echo.place : echo.place + echo.length]
@@ -596,7 +600,7 @@ def _judged(
     tune: TunePattern,
     prosody: Prosody,
 ) -> Review:
-    """Return the review of lines by the tones and rhymes that are due; `findings` are those of form and repetition."""
+    """Return the review of lines by required tones and rhymes; `findings` concern form and repetition."""
     lyric = prosody.lyric()
     tones = [prosody.sounds(line) for line in lines]
     for number, line in enumerate(lines):
@@ -619,13 +623,13 @@ def _judged(
 
 
 def _tone_findings(number: int, line: str, tones: str, expected: str, prosody: Prosody) -> list[Finding]:
-    """Return the faults of tone of a line; 平平仄平仄 stands for 平平平仄仄 here, too, and 不 for either tone."""
+    """Return the tone faults of a line; 平平仄平仄 may replace 平平平仄仄, and characters of both tones always fit."""
     faults = [
         fault
         for fault in tone_faults(number, line, tones, expected)
         if prosody.tone_class(fault.character) is not Tone.EITHER
     ]
-    turned = len(line) - 2  # the place, from 1, of the oblique tone of 平平仄平仄
+    turned = len(line) - 2  # position, from 1, of the oblique tone in the middle of 平平仄平仄
     positions = {fault.position for fault in faults}
     whole = {turned, turned + 1} <= positions or (len(line) in (5, 7) and expected[-4] == LEVEL)
     ends_turned = tones[-3:-1] == "仄平" and tones[-4:-3] != OBLIQUE and tones[-1] != LEVEL
@@ -636,7 +640,7 @@ def _tone_findings(number: int, line: str, tones: str, expected: str, prosody: P
 
 
 def _repeated(lines: Sequence[str], rhyming: Sequence[int]) -> list[Remark]:
-    """Return rhyme words that stand twice, not in neighbouring lines, where that is an ornament."""
+    """Return remarks for rhyme words used twice, except in adjacent lines, where repetition is an ornament."""
     remarks = []
     for number, line in enumerate(lines):
         same = [
@@ -647,20 +651,20 @@ def _repeated(lines: Sequence[str], rhyming: Sequence[int]) -> list[Remark]:
     return remarks
 
 
-# A text that keeps none.
+# Texts that match no pattern.
 
 
 def _near(
     folded: str, pairs: Iterable[tuple[TunePattern, Pattern]], prosody: Prosody, most: float
 ) -> Iterable[tuple[float, Review]]:
-    """Yield the reviews by the nearest patterns with their distance, if few enough lines differ."""
+    """Yield reviews by the nearest patterns with their alignment costs, at most 1.5 or, if more, `most` per line."""
     chosen = list(pairs)
     texts = [_read(folded, ())] * len(chosen)
     if BLANK in folded:
         texts += [_read(folded, pattern.line_lengths) for _, pattern in chosen]
         chosen += chosen
         chosen = [pair for pair, text in zip(chosen, texts, strict=True) if text.ends]
-        texts = [text for text in texts if text.ends]  # a text of marked places alone may be read as pauses
+        texts = [text for text in texts if text.ends]  # a text of `BLANK`s alone may be read as pauses only
     laid: list[tuple[float, int]] = []
     grids: dict[int, Floats] = {}
     for ends in dict.fromkeys(text.ends for text in texts):
@@ -678,26 +682,26 @@ def _near(
 
 
 _Group = tuple[int, int, int, int]
-"""Lines of the text from and to, lines of the pattern from and to."""
+"""Aligned half-open ranges: start and end line of the text, start and end line of the pattern."""
 _JOINS = [
     (many, few)
     for many in range(1, _MOST_JOINED + 1)
     for few in range(1, _MOST_JOINED + 1)
     if many + few > 2
 ]  # fmt: skip
-"""How many lines of a text may stand beside how many of a pattern, if they have as many characters."""
+"""Numbers of lines of a text and of a pattern that may be aligned if they have equally many characters."""
 
 
 def _alignment_costs(own: Sequence[int], dues: Sequence[Sequence[int]]) -> Floats:
-    """Return the lowest cost of aligning the first lines of a text with the first lines of patterns.
+    """Return the lowest cost of aligning the first i lines of a text with the first j lines of each pattern.
 
     Args:
-        own: Characters of each line of the text.
-        dues: Those of each line of each pattern.
+        own: Length of each line of the text.
+        dues: Length of each line of each pattern.
 
     Returns:
-        Shape (patterns, lines of the text + 1, most lines of a pattern + 1); what is behind the last line of a pattern
-        means nothing.
+        Shape (patterns, lines of the text + 1, most lines of a pattern + 1); columns after the last line of a pattern
+        are meaningless.
     """
     width = max(map(len, dues))
     due = np.full((len(dues), width), _NO_LINE)
@@ -718,7 +722,7 @@ def _alignment_costs(own: Sequence[int], dues: Sequence[Sequence[int]]) -> Float
                 equal = sums[:, few:] - sums[:, :-few] == ends[line] - ends[line - many]
                 joined = np.where(equal, cost[:, line - many, :-few] + _REGROUPED * (many + few - 2), np.inf)
                 least[:, few:] = np.minimum(least[:, few:], joined)
-        cost[:, line] = np.minimum.accumulate(least - alone, axis=1) + alone  # lines of the pattern without any beside
+        cost[:, line] = np.minimum.accumulate(least - alone, axis=1) + alone  # skips lines of the pattern
     return cost
 
 
@@ -735,7 +739,7 @@ def _alignment(own: Sequence[int], due: Sequence[int], cost: Floats) -> list[_Gr
 
 
 def _steps(own: Sequence[int], due: Sequence[int], i: int, j: int) -> Iterable[tuple[float, int, int]]:
-    """Yield what the last of the first lines may stand beside: cost, and how far both have come before it."""
+    """Yield the last steps of an alignment of the first i and j lines: cost, and i and j before the step."""
     if i and j:
         apart = abs(own[i - 1] - due[j - 1])
         yield (_OTHER_LENGTH + 0.05 * apart if apart else 0.0), i - 1, j - 1
@@ -751,7 +755,7 @@ def _steps(own: Sequence[int], due: Sequence[int], i: int, j: int) -> Iterable[t
 def _review_near(
     text: _Text, tune: TunePattern, pattern: Pattern, groups: Sequence[_Group], prosody: Prosody
 ) -> Review:
-    """Judge a text that does not keep the lines of a pattern."""
+    """Judge a text by a pattern whose lines it does not match, from their alignment."""
     lines = _cut(text.characters, text.ends)
     bounds = (0, *accumulate(pattern.line_lengths))
     demanded = _required_tones(pattern)
@@ -783,5 +787,5 @@ def _review_near(
 
 
 def _without_duplicates(findings: Sequence[Finding]) -> list[Finding]:
-    """Remove duplicate findings, which the end of a poem may have; keep the order."""
+    """Remove duplicate findings, which may arise at the end of a poem; keep the order."""
     return list(dict.fromkeys(findings))

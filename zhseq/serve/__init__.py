@@ -1,1 +1,1 @@
-"""The service: tagger and poet behind HTTP, with a page. `python -m zhseq.serve` starts it; extra `serve`."""
+"""HTTP service with tagger, poet and a web page, started by `python -m zhseq.serve`. Needs the extra `serve`."""

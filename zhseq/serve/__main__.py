@@ -1,4 +1,4 @@
-"""Front door: `python -m zhseq.serve`."""
+"""Command line `zhseq serve`: load the models and serve them over HTTP."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 _BACKLOG = 512
 _KEEP_ALIVE = 30  # seconds that a connection may stay open without a request
-_SWITCH = 0.001  # seconds until a thread that tags lets the one that answers go on; Python waits five times as long
-_LAST_LINES = 1.0  # seconds for the log to be read to its end
+_SWITCH = 0.001  # seconds until a tagging thread yields the GIL to the event loop; the default is five times as long
+_LAST_LINES = 1.0  # seconds to write the last lines of the log
 _PACKAGES = ("httptools", "prometheus_client", "pydantic", "starlette", "uvicorn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, load the models, serve until a signal comes, and return the exit status."""
+    """Parse the command line, load the models, serve until a signal arrives, and return the exit status."""
     settings = parse(arguments)
     _check_extra()
     with ExitStack() as stack:
-        # Before models are loaded; who connects meanwhile waits.
+        # Listen before models are loaded: connections made meanwhile wait in the backlog.
         listeners = [stack.enter_context(_listen(settings.host, settings.port))]
         if settings.processes > 1:
             port = listeners.pop().getsockname()[1]
-            stack.close()  # it has shown that nobody listens there
+            stack.close()  # it has shown that the port is free
             listeners = [
                 stack.enter_context(_listen(settings.host, port, shared=True)) for _ in range(settings.processes)
             ]
@@ -48,16 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(settings: Settings, listeners: list[socket.socket], stack: ExitStack) -> None:
-    """Load the models and answer, in this process or in several."""
+    """Load the models and answer requests, in this process or in several."""
     from zhseq.serve.app import create_app
 
     share_heap()
     sys.setswitchinterval(_SWITCH)
     app = create_app(settings)
-    if (torch := sys.modules.get("torch")) is not None:  # a model asked for it
-        torch.set_num_threads(1)  # each thread that tags uses one core
+    if (torch := sys.modules.get("torch")) is not None:  # imported by a model
+        torch.set_num_threads(1)  # each tagging thread uses one core
     _warm_up(app)
-    gc.freeze()  # what is loaded stays: collections need not go through it
+    gc.freeze()  # loaded objects are permanent: exclude them from garbage collection
     host, port = listeners[0].getsockname()[:2]
     print(f"zhseq: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     if settings.processes == 1:
@@ -79,7 +79,7 @@ def _serve(settings: Settings, listeners: list[socket.socket], stack: ExitStack)
 
 
 def _answer(app: Starlette, listener: socket.socket, **fields: int) -> None:
-    """Answer requests until a signal comes. `fields` are told with the start."""
+    """Answer requests until a signal arrives. `fields` are added to the log line of the start."""
     import uvicorn
 
     from zhseq.serve.metrics import log, start_logging
@@ -101,7 +101,7 @@ def _answer(app: Starlette, listener: socket.socket, **fields: int) -> None:
         timeout_graceful_shutdown=max(1, round(settings.grace)),
         backlog=_BACKLOG,
     )
-    # The server raises the signal that stopped it once more when all is done: this is no failure.
+    # After shutdown, uvicorn raises the signal that stopped it again: this is no failure.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     host, port = listener.getsockname()[:2]
     for doubt in settings.doubts():
@@ -114,14 +114,14 @@ def _answer(app: Starlette, listener: socket.socket, **fields: int) -> None:
     finally:
         lines.end(_LAST_LINES)
     if not ended:
-        os._exit(0)  # a thread is still in the middle of a batch, and Python must not end below it
+        os._exit(0)  # a thread is still computing, and the interpreter must not be finalised meanwhile
 
 
 def _check_extra() -> None:
-    """Look for the packages of the extra, before anything that takes time.
+    """Check that the packages of the extra are installed, before anything slow begins.
 
     Raises:
-        ConfigError: One is missing.
+        ConfigError: A package is missing.
     """
     for package in _PACKAGES:
         if find_spec(package) is None:
@@ -191,10 +191,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str] | None) -> Settings:
-    """Return what a command line asks for.
+    """Return the settings that a command line gives.
 
     Raises:
-        ConfigError: It is impossible, or would open the service to others without a key.
+        ConfigError: A value is invalid, or the service would be open to other computers without a key.
     """
     values = vars(_parser().parse_args(arguments))
     origins, hosts = tuple(values.pop("allow_origin")), tuple(values.pop("allow_host"))
@@ -203,10 +203,10 @@ def parse(arguments: Sequence[str] | None) -> Settings:
 
 
 def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Take the port; a shared one is taken several times.
+    """Return a socket that listens on the port; several sockets can listen on a `shared` one.
 
     Raises:
-        InputError: It is in use, or there is no such address here.
+        InputError: The system refuses: the port is in use or the address is not local, for example.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -229,10 +229,10 @@ def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 def _warm_up(app: Starlette) -> None:
-    """Use each model once, so that the first user does not wait for what is made at first use."""
+    """Use each model once, so that the first request does not wait for lazy initialisation."""
     here = app.state.services
     list(here.tagger.stream(["预热。"]))
-    here.poet.write(form="五绝", about="春日登高望远")  # more than a word, so that what cuts sentences is loaded
+    here.poet.write(form="五绝", about="春日登高望远")  # more than one word, so that the word segmenter is loaded
     if here.handbook is not None:
         here.handbook.character("看")
 

@@ -1,4 +1,4 @@
-"""The application: endpoints, the gate before them, the page beside them."""
+"""The ASGI application: the endpoints and the web page, behind the gate."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _FORM_NAMES = {
 
 
 def options_of(tagger: Tagger, poet: Poet) -> dict[str, Any]:
-    """Return what this tagger and this poet know."""
+    """Return the options that this tagger and this poet support, the body of `/v1/options`."""
     prosody = poet.prosody
     tunes = {} if prosody is None else prosody.tunes
     return {
@@ -81,7 +81,7 @@ def options_of(tagger: Tagger, poet: Poet) -> dict[str, Any]:
 
 
 def _named(tagger: Tagger, task: str, names: dict[str, tuple[str, str]]) -> list[dict[str, str]]:
-    """Return the labels of a task with their names, in the order of the names."""
+    """Return the labels of a task with their names, in the order of `names`, then those without names."""
     labels = {tag.partition("-")[2] for tag in tagger.network.heads.get(task, ())} - {""}
     order = [label for label in names if label in labels] + sorted(labels - set(names))
     rows = [(label, *names.get(label, (label, label))) for label in order]
@@ -100,9 +100,9 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
     """Return the application.
 
     Args:
-        settings: Limits, key, models.
-        tagger: Used instead of the one that the settings name.
-        poet: Likewise.
+        settings: Limits, keys and models.
+        tagger: Tagger to use instead of the one in `settings`.
+        poet: Poet to use instead of the one in `settings`.
 
     Raises:
         CheckpointError: A model cannot be loaded.
@@ -168,17 +168,17 @@ def _routes(settings: Settings) -> list[BaseRoute]:
 
 
 async def options(request: Request) -> Response:
-    """Return forms, tunes, authors, dynasties, other names by which these are known, and the tags with their names."""
+    """Return forms, tunes, authors, dynasties and rhyme books, other names of tunes and authors, and the tags."""
     return json_response(request.app.state.options, headers={"Cache-Control": "private, no-cache"})
 
 
 async def health(request: Request) -> Response:
-    """Return at once."""
+    """Return 200 at once, whether or not requests are processed."""
     return json_response(to_json(_state(request, "ok")))
 
 
 async def ready(request: Request) -> Response:
-    """Return at once: 200 if requests are worked on, 503 if a thread has ended or a queue stands still."""
+    """Return 200 if requests are processed, 503 if a thread has ended, a queue is stuck or a process is silent."""
     trouble = await services(request).trouble_of_all()
     if trouble is not None:
         raise ApiError(503, trouble)
@@ -190,7 +190,7 @@ def _state(request: Request, status: str) -> dict[str, Any]:
 
 
 async def metrics(request: Request) -> Response:
-    """Return requests, times, characters, queues and batches."""
+    """Return counts and durations of requests, tagged characters, queue lengths and batch sizes."""
     here = services(request)
     return Response(await here.metrics_of_all(), media_type=here.metrics.content_type)
 
@@ -212,10 +212,10 @@ async def _docs(request: Request) -> Response:
 
 
 class _Files(StaticFiles):
-    """Files that browsers ask for anew, so that those of two versions never meet."""
+    """Static files that browsers must revalidate, so that files of two versions are never mixed."""
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        return ("", None) if "\0" in path else super().lookup_path(path)  # no file is called so, and some versions fail
+        return ("", None) if "\0" in path else super().lookup_path(path)  # no such file; some versions raise an error
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
@@ -224,7 +224,7 @@ class _Files(StaticFiles):
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
-    """Answer for the framework: unknown paths and methods."""
+    """Return the response for an error of the framework, such as an unknown path or method."""
     assert isinstance(error, HTTPException)
     message = {
         404: Message("not_found", "There is nothing at this path."),

@@ -1,4 +1,4 @@
-"""What every request passes: who may call, and how often; a log line and a count without the user's text."""
+"""Access checks and rate limits of all requests; their metrics and log lines, which contain no text of users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zhseq.serve.settings import LOCAL_HOSTS, Address, Settings
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
 _OPEN_PATHS = ("/", "/health", "/ready", "/openapi.json", "/docs", "/favicon.ico")
-"""What needs no key: nothing is computed there."""
+"""Paths that need no key, since they compute nothing."""
 _OPEN_FOLDER = "/static/"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -30,50 +30,50 @@ _HEADERS = {
 }
 _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
 _MINUTE = 60.0
-_FORGET_FROM = 10_000  # callers remembered, until those that may call as much as they like again are forgotten
-_SITE = 64  # bits of an address of IPv6 that a provider gives to one customer, who chooses the others
+_FORGET_FROM = 10_000  # callers remembered before those whose allowance is full again are removed
+_SITE = 64  # bits of an IPv6 address that a provider assigns to one customer, who chooses the others
 
 
 class Fields(Protocol):
-    """The headers of a request, by their names in small letters."""
+    """The headers of a request, by lower-case name."""
 
     def get(self, name: str, default: str, /) -> str:
-        """Return the first of a name."""
+        """Return the first header of a name, or `default`."""
 
     def getlist(self, name: str, /) -> list[str]:
-        """Return all of a name."""
+        """Return all headers of a name."""
 
 
 class Reception:
-    """Who may call, and what is written down of each request; one for all ways into a service."""
+    """Access checks, metrics and log lines, shared by `Gate` and the short cut of `/v1/tag`."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        """Know limits and keys, and what requests are counted in."""
+        """Store the settings, and the metrics in which requests are counted."""
         self._callers = Callers(settings)
         self._settings = settings
         self._metrics = metrics
         self._hosts = frozenset((*LOCAL_HOSTS, *(host.lower() for host in settings.allowed_hosts)))
         self.headers = list(_RAW_HEADERS)
-        """Of all answers."""
+        """Headers added to every response."""
         if settings.allowed_origins:
             self.headers = [pair for pair in _RAW_HEADERS if pair[0] != b"cross-origin-resource-policy"]
 
     def visit(self, scope: Scope, receive: Receive, send: Send, headers: Fields) -> Visit:
-        """Return a new visit."""
+        """Return the state of a new request."""
         visit = Visit(receive, send, self._settings.max_body, self.headers)
         visit.packs = _takes_gzip(headers.get("accept-encoding", ""))
         visit.client = self._callers.address(scope.get("client"), headers)
         return visit
 
     def admit(self, scope: Scope, headers: Fields, visit: Visit) -> None:
-        """Turn away who may not call, and what is too large by its own word.
+        """Check host, key, rate and declared size of a request.
 
         Raises:
-            ApiError: Then.
+            ApiError: The request is refused.
         """
         path = scope["path"]
         hosts = headers.getlist("host")
-        if len(hosts) > 1:  # a proxy before this service may have looked at another of them
+        if len(hosts) > 1:  # a proxy in front of the service may have checked another of them
             raise ApiError(
                 400,
                 Message(
@@ -83,7 +83,7 @@ class Reception:
                 ),
             )
         if not self._settings.api_keys and _host_name(headers.get("host", "")) not in self._hosts:
-            # Else any page on the web could reach this service, under a name of its own that points to 127.0.0.1.
+            # Otherwise any web page could reach this service, by a host name of its own that points to 127.0.0.1.
             raise ApiError(
                 421, Message("wrong_host", "The service is not known under this host name; allow it with --allow-host.")
             )
@@ -94,7 +94,7 @@ class Reception:
             raise too_large(self._settings.max_body)
 
     def tell(self, visit: Visit, method: str, seconds: float) -> None:
-        """Count a request that is over, and write its line into the log."""
+        """Count a finished request and write its log line."""
         self._metrics.count(method, visit.path, visit.status, seconds)
         milliseconds = round(1000 * seconds, 2)
         details = {"characters": visit.characters, "ms": milliseconds, "client": visit.client, "id": visit.id}
@@ -106,15 +106,15 @@ class Reception:
 
 
 class Gate:
-    """The outermost application: it lets requests through to `app` or turns them away."""
+    """Middleware that passes requests on to `app` or refuses them."""
 
     def __init__(self, app: ASGIApp, reception: Reception, endpoints: Mapping[tuple[str, str], ASGIApp]) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
-            app: What serves all paths.
-            reception: Whom to ask.
-            endpoints: Method and path -> what serves them, without a search through all routes.
+            app: Application that serves all paths.
+            reception: Access checks, metrics and log.
+            endpoints: Method and path -> application that serves them, without a search through all routes.
         """
         self._app = app
         self._endpoints = endpoints
@@ -138,7 +138,7 @@ class Gate:
             await serve(scope, visit.receive, visit.send)
         except ApiError as error:
             broken = not await visit.refuse(error, scope)
-        except asyncio.CancelledError:  # the server has waited for as long as it may
+        except asyncio.CancelledError:  # the grace period of the server is over
             broken = not await visit.refuse(stopping(), scope)
         except ClientGone:
             visit.status = CLIENT_GONE
@@ -147,7 +147,7 @@ class Gate:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._reception.tell(visit, method, time.perf_counter() - begin)
         if broken:
-            raise ClientGone  # what was sent cannot be taken back; the server closes the connection
+            raise ClientGone  # a response has begun and cannot be replaced; the server closes the connection
 
 
 @lru_cache(maxsize=256)
@@ -160,13 +160,13 @@ def _takes_gzip(accepted: str) -> bool:
 
 
 def _host_name(host: str) -> str:
-    """Return the name in a Host header, without the port."""
+    """Return the name in a Host header in lower case, without the port."""
     name, colon, port = host.rpartition(":")
     return (name if colon and port.isdigit() else host).lower()
 
 
 class Callers:
-    """Knows the keys, and counts requests of each caller."""
+    """Checks keys and counts the requests of each caller."""
 
     def __init__(self, settings: Settings) -> None:
         self._keys = [key.encode() for key in settings.api_keys]
@@ -174,7 +174,7 @@ class Callers:
         self._allowance = Allowance(settings.rate_limit) if settings.rate_limit else None
 
     def address(self, peer: Sequence[object] | None, headers: Fields) -> str:
-        """Return the address of the client: that of the connection, or what proxies that are trusted say of it."""
+        """Return the address of the client: that of the connection, or the one that trusted proxies report."""
         found = read_address(str(peer[0])) if peer else None
         if not self._trusted:
             return _shown(found)
@@ -187,10 +187,10 @@ class Callers:
         return _shown(found)
 
     def admit(self, address: str, headers: Fields) -> int:
-        """Let a request in, and return the number of its key, from 1; 0 where none is needed.
+        """Check key and rate of a request, and return the number of its key, from 1; 0 if none is needed.
 
         Raises:
-            ApiError: The key is missing or wrong, or this caller has sent too much.
+            ApiError: The key is missing or wrong, or this caller has sent too many requests.
         """
         number = self._key(headers)
         self._count(f"key {number}" if number else site_of(address))
@@ -207,7 +207,7 @@ class Callers:
             return 0
         scheme, _, key = headers.get("authorization", "").partition(" ")
         given = key.strip().encode("utf-8", "replace") if scheme.lower() == "bearer" else b""
-        fitting = [hmac.compare_digest(given, wanted) for wanted in self._keys]  # all of them: time tells nothing
+        fitting = [hmac.compare_digest(given, wanted) for wanted in self._keys]  # all keys: time reveals nothing
         return fitting.index(True) + 1 if any(fitting) else 0
 
     def _count(self, caller: str) -> None:
@@ -221,17 +221,17 @@ class Callers:
 
 
 class Allowance:
-    """Lets each caller send so many requests a minute, all at once or spread over it."""
+    """Limits each caller to `a_minute` requests per minute, all at once or spread over it."""
 
     def __init__(self, a_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._pause = _MINUTE / a_minute
         self._clock = clock
         self._full: dict[str, float] = {}
-        """When each caller may send a whole minute's requests again."""
+        """Time at which the allowance of each caller is full again."""
         self._forget_from = _FORGET_FROM
 
     def take(self, caller: str) -> float:
-        """Count a request and return 0, or the seconds after which it may come."""
+        """Count a request and return 0, or return the seconds after which it would be allowed."""
         now = self._clock()
         full = max(now, self._full.get(caller, now)) + self._pause
         if full > now + _MINUTE + 1e-6:
@@ -243,13 +243,13 @@ class Allowance:
         return 0.0
 
     def __len__(self) -> int:
-        """Return how many callers are remembered."""
+        """Return the number of callers remembered."""
         return len(self._full)
 
 
 @lru_cache(maxsize=1_024)
 def read_address(text: str) -> Address | None:
-    """Return the address in a text, with or without a port; None if there is none."""
+    """Return the IP address in a text, with or without a port, or None if there is none."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -268,7 +268,7 @@ def _shown(address: Address | None) -> str:
 
 
 def site_of(address: str) -> str:
-    """Return for whom requests of an address are counted: itself, or with IPv6 the network that one customer has."""
+    """Return the name under which an address is counted: itself, or with IPv6 the network of one customer."""
     found = read_address(address)
     if not isinstance(found, ipaddress.IPv6Address):
         return address

@@ -1,4 +1,4 @@
-"""What the service tells of itself: metrics in the words of Prometheus, and log lines that nobody needs to read."""
+"""Metrics in the format of Prometheus, and a log that never blocks the service, even if nothing reads it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 PIPE_BUF = getattr(select, "PIPE_BUF", 512)
-"""Bytes that a pipe takes at once, without those of others between."""
+"""Bytes that are written to a pipe atomically."""
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _CHARACTERS = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 32768)
 
 
 class Metrics:
-    """The counters of one service."""
+    """The metrics of one process of the service."""
 
     content_type = CONTENT_TYPE_LATEST
 
@@ -49,48 +49,48 @@ class Metrics:
         )
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count an answered request."""
+        """Count an answered request and its duration in seconds."""
         requests, times = self._counters(method, path, status)
         requests.inc()
         times.observe(seconds)
 
     def _counters(self, method: str, path: str, status: int) -> tuple[Counter, Histogram]:
-        """Return the counter of such requests, and that of their times, found once."""
+        """Return the counter of such requests and the histogram of their durations, from a cache."""
         which = (method, path, status)
         if which not in self._found:  # paths are those of routes, so there are few
             self._found[which] = self._requests.labels(method, path, str(status)), self._seconds.labels(method, path)
         return self._found[which]
 
     def count_batch(self, texts: int, characters: int) -> None:
-        """Count what was tagged together."""
+        """Count a batch of texts that were tagged together."""
         self._texts.observe(texts)
         self._batch.observe(characters)
         self._characters.inc(characters)
 
     def watch(self, name: str, description: str, value: Callable[[], float]) -> None:
-        """Show a number that is asked for when the metrics are."""
+        """Add a gauge whose value is computed when the metrics are requested."""
         Gauge(name, description, registry=self._registry).set_function(value)
 
     def render(self) -> bytes:
-        """Return all of it as text."""
+        """Return all metrics as text."""
         return generate_latest(self._registry)
 
 
 MOST_LINES = 4_096
 """Lines that may wait to be written; more are dropped and counted."""
-_PAUSE = 0.02  # seconds between writes, in which lines are collected: a thread woken for each would slow the service
+_PAUSE = 0.02  # seconds for which lines are collected before a write: waking the thread for each would slow the service
 _LOGGER = logging.getLogger("zhseq.serve")
 
 
 class LineWriter:
-    """Writes lines in order. To add one never waits."""
+    """Writes lines in order in a thread; adding a line never blocks."""
 
     def __init__(self, write: Callable[[bytes], object], most: int = MOST_LINES) -> None:
         """Start the thread.
 
         Args:
-            write: Takes some whole lines; it may wait, and an OSError drops them.
-            most: Lines that may wait.
+            write: Writes some complete lines; it may block, and if it raises an OSError, they are dropped.
+            most: Maximum number of waiting lines.
         """
         self._write = write
         self._most = most
@@ -98,14 +98,14 @@ class LineWriter:
         self._there = threading.Event()
         self._ended = False
         self._counting = threading.Lock()
-        self._told = 0  # of those that were dropped
+        self._told = 0  # dropped lines that the log has reported
         self.dropped = 0
         """Lines that were never written."""
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
 
     def add(self, line: str) -> None:
-        """Write a line soon, or drop it if too many wait."""
+        """Add a line to be written soon, or drop it if too many wait."""
         if len(self._lines) >= self._most:
             self._drop(1)
             return
@@ -114,7 +114,7 @@ class LineWriter:
             self._there.set()
 
     def end(self, seconds: float) -> None:
-        """Wait up to so long for the lines to be written."""
+        """Wait at most `seconds` for the lines to be written, and end the thread."""
         self._ended = True
         self._there.set()
         self._thread.join(seconds)
@@ -125,7 +125,7 @@ class LineWriter:
             if not self._ended:
                 time.sleep(_PAUSE)
             self._there.clear()
-            ended = self._ended  # looked at after the event is cleared, or an end just before would be missed
+            ended = self._ended  # read after the event is cleared, or an `end` just before would be missed
             self._write_all()
             if ended:
                 return
@@ -154,12 +154,12 @@ class _JsonLines(logging.Handler):
         self._lines = lines
 
     def take(self, level: int, fields: dict[str, Any]) -> None:
-        """Write a line about an event of the service."""
+        """Write the line of an event of the service."""
         self._lines.add(_line(time.time(), logging.getLevelName(level).lower(), fields))
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "fields", None)
-        if fields is None:  # of a library: its message, never its exception, which may hold a user's text
+        if fields is None:  # from a library: its message, never its exception, which may contain a user's text
             fields = {"event": "library", "logger": record.name, "message": record.getMessage().strip()}
         self._lines.add(_line(record.created, record.levelname.lower(), fields))
 
@@ -179,22 +179,22 @@ def _line(seconds: float, level: str, fields: dict[str, Any]) -> str:
 
 
 def log(event: str, **fields: Any) -> None:
-    """Write one line about an event. `fields` must hold nothing that a user sent."""
+    """Write one line about an event. `fields` must contain no user input."""
     level = {"error": logging.ERROR, "warning": logging.WARNING}.get(event, logging.INFO)
     if not _LOGGER.isEnabledFor(level):
         return
     match _LOGGER.handlers:
-        case [_JsonLines() as ours] if not _LOGGER.propagate:  # nobody else listens: a record would be made for nothing
+        case [_JsonLines() as ours] if not _LOGGER.propagate:  # the only handler, which needs no record
             ours.take(level, {"event": event, **fields})
         case _:
             _LOGGER.log(level, event, extra={"fields": {"event": event, **fields}})
 
 
 def start_logging() -> LineWriter:
-    """Send the lines to standard error, with the warnings of the HTTP server, and return what writes them."""
+    """Log to standard error, including warnings of uvicorn and errors of asyncio; return the writer of the lines."""
     lines = LineWriter(_to_standard_error)
     handler = _JsonLines(lines)
-    # No line shows them, and the number of the process is a system call for each.
+    # The lines do not contain these, and the process id costs a system call for each record.
     logging.logProcesses = logging.logThreads = logging.logMultiprocessing = False
     for name, level in (("zhseq.serve", logging.INFO), ("uvicorn", logging.WARNING), ("asyncio", logging.ERROR)):
         logger = logging.getLogger(name)
@@ -205,12 +205,11 @@ def start_logging() -> LineWriter:
 
 
 def _to_standard_error(data: bytes) -> None:
-    """Write past Python's own buffer: a thread that waits with its lock would stop the end of the process."""
+    """Write without Python's buffer: a thread that blocked with its lock held would keep the process from ending."""
     if sys.stderr is None:
         raise OSError("standard error is closed")
     number = sys.stderr.fileno()
     while data:
-        whole = (
-            data.rfind(b"\n", 0, PIPE_BUF) + 1
-        )  # a pipe takes so much at once, and lines of other processes go between
+        # Only so much is written atomically: lines of other processes may come between two writes.
+        whole = data.rfind(b"\n", 0, PIPE_BUF) + 1
         data = data[os.write(number, data[: whole or PIPE_BUF]) :]

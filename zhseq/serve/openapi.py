@@ -41,10 +41,10 @@ _RETRY_AFTER = {"description": "Seconds to wait, where they are known.", "schema
 
 
 class NamedRoute(Route):
-    """A route that tells the gate its path, for counters and log."""
+    """A route that stores its path in the visit, for metrics and log."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or refuse its method. What goes wrong is handled around all routes, not here once more."""
+        """Serve a request, or refuse its method. Errors are handled once around all routes, not here as well."""
         scope["visit"].path = self.path
         if self.methods and scope["method"] not in self.methods:
             await super().handle(scope, receive, send)
@@ -55,7 +55,7 @@ class NamedRoute(Route):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A path and a method, what answers there, and what is said of it."""
+    """A path and method with its handler and its description."""
 
     method: str
     path: str
@@ -64,20 +64,20 @@ class Endpoint:
     summary: str
     group: str
     answer: type[Any] | None = None
-    """What comes back, a model or a dataclass; None: plain text."""
+    """Type of the response, a model or a dataclass; None: plain text."""
     body: type[BaseModel] | None = None
-    """What is sent."""
+    """Model of the request body; None: no body."""
     other_answers: Mapping[str, Any] = field(default_factory=dict)
-    """Media types beside JSON that may come back, as OpenAPI describes them."""
+    """Other media types of the response, as OpenAPI describes them."""
     parts: Sequence[type[BaseModel]] = ()
-    """Models that body and answers are made of, where those only name them."""
+    """Models that body or responses refer to only by name."""
 
     def route(self) -> Route:
-        """Return the route that serves it."""
+        """Return the route of this endpoint."""
         return NamedRoute(self.path, self.handler, methods=[self.method])
 
     def describe(self) -> dict[str, Any]:
-        """Return the operation, as OpenAPI describes it."""
+        """Return the operation for the OpenAPI document."""
         content = {"text/plain": {"schema": {"type": "string"}}} if self.answer is None else _content(self.answer)
         answer = {"description": "Done.", "content": {**content, **self.other_answers}}
         errors = {str(status): _refusal(status, text) for status, text in _ERRORS.items()}
@@ -94,13 +94,13 @@ class Endpoint:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Describes models without titles of fields, which would only be their names in another spelling."""
+    """Generates schemas without titles of fields, which would only repeat their names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
     def dataclass_schema(self, schema: Any) -> dict[str, Any]:
-        """Describe a dataclass of the library, its fields in the words that stand below them in its source."""
+        """Describe a dataclass of the library, with the docstrings of its fields in the source as descriptions."""
         found = super().dataclass_schema(schema)
         (node,) = ast.parse(inspect.getsource(schema["cls"])).body
         assert isinstance(node, ast.ClassDef)
@@ -123,9 +123,9 @@ def describe(endpoints: Sequence[Endpoint], *, version: str, description: str, g
     """Return the OpenAPI document.
 
     Args:
-        endpoints: What there is.
-        version: Of the service.
-        description: Of the service, one sentence.
+        endpoints: All endpoints.
+        version: Version of the service.
+        description: One sentence about the service.
         guarded: Whether requests need a key.
     """
     named = (model for each in endpoints for model in (each.body, each.answer, *each.parts, ErrorResponse))

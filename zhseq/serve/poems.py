@@ -1,4 +1,4 @@
-"""POST /v1/poems and what belongs to it: writing, checking, suggesting; POST /v1/verse, where verse is looked up."""
+"""Endpoints under /v1/poems, which write and review poems, and under /v1/verse, which look verse up."""
 
 from __future__ import annotations
 
@@ -62,42 +62,42 @@ _STREAMED = {
 async def write(request: HttpRequest) -> Response:
     """Write poems that keep form, tones and rhyme.
 
-    With `stream` the answer is one event a line: each line of a poem as it stands, then the poem.
+    With `stream` the response has one event per line: each line of a poem once it is finished, then the poem.
     """
     here = services(request)
-    wishes = await read(request, PoemRequest)
-    if wishes.stream:
-        answer = here.poems.submit(_translated(lambda: _events(here.poet, wishes)))
+    payload = await read(request, PoemRequest)
+    if payload.stream:
+        answer = here.poems.submit(_translated(lambda: _events(here.poet, payload)))
         parts = aiter(answer)
         begun, seconds = anyio.current_time(), here.settings.timeout
         first = await finish(anext(parts), request.receive, seconds)
         events = _stream(first, answer, parts, begun, seconds, request.scope["visit"])
         return StreamingResponse(events, media_type=_STREAM)
-    poems = await _all(request, here.poems, lambda: _poems(here.poet, wishes))
+    poems = await _all(request, here.poems, lambda: _poems(here.poet, payload))
     return json_response(b'{"poems":[' + b",".join(poems) + b"]}")
 
 
 async def check(request: HttpRequest) -> Response:
     """Find faults of form, tone, rhyme and repetition."""
     here = services(request)
-    wishes = await read(request, ReviewRequest)
+    payload = await read(request, ReviewRequest)
 
     def work() -> Iterator[bytes | None]:
-        found = here.poet.check(wishes.text, **_rules(wishes))
+        found = here.poet.check(payload.text, **_rules(payload))
         yield None
-        yield to_json((yield from _review(here.poet, found, wishes)))
+        yield to_json((yield from _review(here.poet, found, payload)))
 
-    return json_response(b"".join(await _all(request, _lane(here, wishes), work)))
+    return json_response(b"".join(await _all(request, _lane(here, payload), work)))
 
 
 async def suggest(request: HttpRequest) -> Response:
-    """Propose characters that keep the rules, the best first, for marked places, or else for the faults.
+    """Suggest characters that keep the rules, best first, for marked places, or for faults if no place is marked.
 
-    There may be 16 marked places; of the faults the first 16 places are looked at, and `left_out` counts the others.
+    At most 16 places may be marked. Of places with faults the first 16 are examined, and `left_out` counts the others.
     """
     here = services(request)
-    wishes = await read(request, SuggestRequest)
-    marked = sum(map(wishes.text.count, _MARKS))
+    payload = await read(request, SuggestRequest)
+    marked = sum(map(payload.text.count, _MARKS))
     if marked > MAX_PLACES:
         message = Message(
             "too_many_places",
@@ -107,42 +107,42 @@ async def suggest(request: HttpRequest) -> Response:
         raise ApiError(422, message)
 
     def work() -> Iterator[bytes | None]:
-        found = here.poet.check(wishes.text, **_rules(wishes))
+        found = here.poet.check(payload.text, **_rules(payload))
         places = len(positions_to_mend(found))
         yield None
         marks: list[dict[str, Any]] = []
-        steps = here.poet.suggestions(found, rhyme=wishes.rhyme, num=wishes.num) if places else iter(())
+        steps = here.poet.suggestions(found, rhyme=payload.rhyme, num=payload.num) if places else iter(())
         while len(marks) < min(places, MAX_PLACES):
             mark = next(steps)
             marks += [] if mark is None else [mark.fields()]
             yield None
-        review = yield from _review(here.poet, found, wishes)
+        review = yield from _review(here.poet, found, payload)
         yield to_json({**review, "suggestions": marks, "left_out": places - len(marks)})
 
-    lane = _lane(here, wishes) if marked == 1 else here.poems
+    lane = _lane(here, payload) if marked == 1 else here.poems
     return json_response(b"".join(await _all(request, lane, work)))
 
 
 async def rewrite(request: HttpRequest) -> Response:
-    """Return other versions of a line that fit into form, tones and rhyme, the best first."""
+    """Write alternatives for a line that fit form, tones and rhyme, best first."""
     here = services(request)
-    wishes = await read(request, RewriteRequest)
+    payload = await read(request, RewriteRequest)
 
     def work() -> Iterator[bytes | None]:
-        for lines in here.poet.rewriting(_request(wishes), wishes.lines, wishes.index, wishes.num):
+        for lines in here.poet.rewriting(_request(payload), payload.lines, payload.index, payload.num):
             yield None if lines is None else to_json({"lines": lines})
 
     return json_response(b"".join(await _all(request, here.poems, work)))
 
 
 async def couplet(request: HttpRequest) -> Response:
-    """Answer an upper line with lower ones: tones opposed, no character shared."""
+    """Write lower lines for an upper line: opposed tones, no shared character."""
     here = services(request)
-    wishes = await read(request, CoupletRequest)
+    payload = await read(request, CoupletRequest)
 
     def work() -> Iterator[bytes | None]:
-        sampling = Sampling(temperature=wishes.temperature, seed=wishes.seed)
-        for lower in here.poet.answers(wishes.upper, wishes.num, wishes.rhyme, sampling):
+        sampling = Sampling(temperature=payload.temperature, seed=payload.seed)
+        for lower in here.poet.answers(payload.upper, payload.num, payload.rhyme, sampling):
             yield None if lower is None else to_json(lower)
 
     lower = await _all(request, here.poems, work)
@@ -150,70 +150,70 @@ async def couplet(request: HttpRequest) -> Response:
 
 
 async def character(request: HttpRequest) -> Response:
-    """Look up how verse uses a character: its tones, rhymes and readings, and words that tell these apart."""
-    wishes = await read(request, CharacterRequest)
-    return await _looked_up(request, lambda book: fields_of(book.character(wishes.character, wishes.num)))
+    """Look up how verse uses a character: its tones, rhymes and readings, and words that distinguish them."""
+    payload = await read(request, CharacterRequest)
+    return await _looked_up(request, lambda book: fields_of(book.character(payload.character, payload.num)))
 
 
 async def rhymes(request: HttpRequest) -> Response:
-    """Look up words that rhyme with one, the most frequent in verse first, with words that poets make of them."""
-    wishes = await read(request, RhymesRequest)
-    return await _looked_up(request, lambda book: fields_of(book.group(wishes.word, wishes.rhyme, wishes.num)))
+    """Look up words that rhyme with a word, most frequent in verse first, with words that end in them."""
+    payload = await read(request, RhymesRequest)
+    return await _looked_up(request, lambda book: fields_of(book.group(payload.word, payload.rhyme, payload.num)))
 
 
 async def tune(request: HttpRequest) -> Response:
-    """Look up a tune: its pattern drawn, its variants, other names; with `example` a poem is written to it."""
+    """Look up a tune: diagrams of its patterns, other names; with `example` also write a poem to it."""
     here = services(request)
-    wishes = await read(request, TuneRequest)
+    payload = await read(request, TuneRequest)
     handbook = _handbook(here)
 
     def work() -> Iterator[bytes | None]:
-        entry = handbook.tune(wishes.tune)
+        entry = handbook.tune(payload.tune)
         text = ""
         yield None
-        wanted = Request(tune=entry.name, sampling=Sampling(seed=wishes.seed))
-        for poem in here.poet.steps(wanted, 1) if wishes.example else ():
+        wanted = Request(tune=entry.name, sampling=Sampling(seed=payload.seed))
+        for poem in here.poet.steps(wanted, 1) if payload.example else ():
             text = "" if poem is None else poem.text
             yield None
         yield to_json({**fields_of(entry), "example": text})
 
-    return json_response(b"".join(await _all(request, here.poems if wishes.example else here.lookups, work)))
+    return json_response(b"".join(await _all(request, here.poems if payload.example else here.lookups, work)))
 
 
 async def facing(request: HttpRequest) -> Response:
-    """Look up what people set against a word in couplets, the most frequent first."""
-    wishes = await read(request, FacingRequest)
+    """Look up words that poets put opposite a word in couplets, most frequent first."""
+    payload = await read(request, FacingRequest)
 
     def found(book: Handbook) -> dict[str, Any]:
-        words = book.facing(wishes.word, wishes.num)
-        return {"word": wishes.word, "facing": [{"word": word, "count": count} for word, count in words]}
+        words = book.facing(payload.word, payload.num)
+        return {"word": payload.word, "facing": [{"word": word, "count": count} for word, count in words]}
 
     return await _looked_up(request, found)
 
 
 async def find(request: HttpRequest) -> Response:
-    """Find the poems of the corpora that hold a line or phrase, the oldest first; only where the corpora are."""
+    """Find poems of the corpora that contain a line or phrase, oldest first; needs the corpora."""
     here = services(request)
-    wishes = await read(request, FindRequest)
+    payload = await read(request, FindRequest)
     try:
-        wanted = lines_to_find(wishes.text)
+        wanted = lines_to_find(payload.text)
     except InputError as error:
         raise ApiError(422, error.message) from None
     poems = await finish(here.corpora(), request.receive, here.settings.timeout)
 
     def work() -> Iterator[bytes | None]:
-        for found in finding(poems, wanted, wishes.num):
+        for found in finding(poems, wanted, payload.num):
             if found is None:
                 yield None
             else:
                 count, places = found
-                yield to_json({"text": wishes.text, "poems": count, "places": [fields_of(each) for each in places]})
+                yield to_json({"text": payload.text, "poems": count, "places": [fields_of(each) for each in places]})
 
     return json_response(b"".join(await _all(request, here.lookups, work)))
 
 
 async def _looked_up(request: HttpRequest, found: Callable[[Handbook], dict[str, Any]]) -> Response:
-    """Return what is found in the handbook, in one step."""
+    """Return the result of a look-up in the handbook, which is one step."""
     here = services(request)
     handbook = _handbook(here)
     return json_response(b"".join(await _all(request, here.lookups, lambda: iter([to_json(found(handbook))]))))
@@ -226,13 +226,13 @@ def _handbook(here: Services) -> Handbook:
     return here.handbook
 
 
-def _lane(here: Services, wishes: ReviewRequest) -> Lane:
-    """Return where a poem is judged: what is longer than any tune takes as long as writing, and waits with it."""
-    return here.lookups if len(wishes.text) <= LOOKUP_CHARACTERS else here.poems
+def _lane(here: Services, payload: ReviewRequest) -> Lane:
+    """Return the lane for a review: texts longer than any tune take as long as writing, and wait with it."""
+    return here.lookups if len(payload.text) <= LOOKUP_CHARACTERS else here.poems
 
 
 async def _all(request: HttpRequest, lane: Lane, work: Work) -> list[bytes]:
-    """Return all parts of an answer that is made in a lane."""
+    """Do work in a lane and return all parts of its result."""
     answer = lane.submit(_translated(work))
 
     async def gather() -> list[bytes]:
@@ -242,7 +242,7 @@ async def _all(request: HttpRequest, lane: Lane, work: Work) -> list[bytes]:
 
 
 def _translated(work: Work) -> Work:
-    """Let a wish that cannot be fulfilled be an error of the client."""
+    """Return work that raises `ApiError` for a request that cannot be fulfilled."""
 
     def translated() -> Iterator[bytes | None]:
         try:
@@ -256,9 +256,9 @@ def _translated(work: Work) -> Work:
 async def _stream(
     first: bytes, answer: Answer, parts: AsyncIterator[bytes], begun: float, seconds: float, visit: Visit
 ) -> AsyncIterator[bytes]:
-    """Yield the events of an answer, up to so many seconds after it was begun.
+    """Yield the events of a response, until `seconds` after it was begun.
 
-    What goes wrong in the middle is an event, too, since the status is sent already.
+    An error is an event as well, since the status has already been sent.
     """
     error: ApiError | None = None
     try:
@@ -279,19 +279,19 @@ async def _stream(
         yield to_json(error_body(error.message)) + b"\n"
 
 
-def _poems(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
-    for poem in poet.steps(_wanted(wishes), wishes.num):
-        yield None if poem is None else to_json(_poem(poem, wishes.seed))
+def _poems(poet: Poet, payload: PoemRequest) -> Iterator[bytes | None]:
+    for poem in poet.steps(_wanted(payload), payload.num):
+        yield None if poem is None else to_json(_poem(poem, payload.seed))
 
 
-def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
+def _events(poet: Poet, payload: PoemRequest) -> Iterator[bytes | None]:
     """Yield an event for each line of each poem, and one for the whole poem.
 
-    The lines of a poem that is chosen among drafts come together, once it is chosen.
+    The lines of a poem that is chosen among drafts are sent together, after the choice.
     """
-    for number in range(wishes.num):
+    for number in range(payload.num):
         shown = 0
-        for grown in poet.growing(_wanted(wishes), number):
+        for grown in poet.growing(_wanted(payload), number):
             if grown is None:
                 yield None
                 continue
@@ -300,20 +300,20 @@ def _events(poet: Poet, wishes: PoemRequest) -> Iterator[bytes | None]:
                 event = {"poem": number, "line": line, "text": poem.lines[line], "mark": poem.marks[line]}
                 yield to_json(event) + b"\n"
             shown = len(poem.lines)
-        yield to_json({"poem": number, "done": _poem(poem, wishes.seed)}) + b"\n"
+        yield to_json({"poem": number, "done": _poem(poem, payload.seed)}) + b"\n"
 
 
-def _wanted(wishes: PoemRequest) -> Request:
-    sampling = Sampling(wishes.temperature, wishes.top_p, wishes.top_k, wishes.seed)
-    wanted = replace(_request(wishes), lines=tuple(wishes.lines), sampling=sampling, ranking=Ranking(wishes.best_of))
-    # Each poem of a stream is asked for by itself, and is still one of several.
-    return replace(wanted, drafts=wishes.drafts or wanted.drafts_of(wishes.num))
+def _wanted(payload: PoemRequest) -> Request:
+    sampling = Sampling(payload.temperature, payload.top_p, payload.top_k, payload.seed)
+    wanted = replace(_request(payload), lines=tuple(payload.lines), sampling=sampling, ranking=Ranking(payload.best_of))
+    # A stream requests each poem by itself; the number of drafts still depends on all of them.
+    return replace(wanted, drafts=payload.drafts or wanted.drafts_of(payload.num))
 
 
-def _request(wishes: Wishes) -> Request:
-    """Return what is asked of a poem, without what is special to one endpoint."""
-    fields = {name: getattr(wishes, name) for name in Wishes.model_fields if name not in _HOW_TO_DRAW}
-    return Request(**fields, sampling=Sampling(wishes.temperature, seed=wishes.seed))
+def _request(payload: Wishes) -> Request:
+    """Return the request to the poet, without the fields that only one endpoint has."""
+    fields = {name: getattr(payload, name) for name in Wishes.model_fields if name not in _HOW_TO_DRAW}
+    return Request(**fields, sampling=Sampling(payload.temperature, seed=payload.seed))
 
 
 def _poem(poem: Poem, seed: int) -> dict[str, Any]:
@@ -330,19 +330,19 @@ def _poem(poem: Poem, seed: int) -> dict[str, Any]:
     }
 
 
-def _rules(wishes: ReviewRequest) -> dict[str, str]:
-    """Return what a poem is held to, as the library is told."""
-    return {"tune": wishes.tune, "form": "" if wishes.form == "auto" else wishes.form, "rhyme": wishes.rhyme}
+def _rules(payload: ReviewRequest) -> dict[str, str]:
+    """Return the rules of a review as arguments of the library."""
+    return {"tune": payload.tune, "form": "" if payload.form == "auto" else payload.form, "rhyme": payload.rhyme}
 
 
-def _review(poet: Poet, found: Review, wishes: ReviewRequest) -> Generator[None, None, dict[str, Any]]:
-    """Return a judgement as values of JSON; yield None after each step."""
-    prosody = poet.reviewing(wishes.rhyme)
+def _review(poet: Poet, found: Review, payload: ReviewRequest) -> Generator[None, None, dict[str, Any]]:
+    """Return a review as JSON values; yield None after each step."""
+    prosody = poet.reviewing(payload.rhyme)
     costs = None
-    for bits in poet.surprising(found) if wishes.surprise else ():
+    for bits in poet.surprising(found) if payload.surprise else ():
         yield None
         costs = bits
-    sounds = {"pinyin": _pinyin(poet, found)} if wishes.pinyin else {}
+    sounds = {"pinyin": _pinyin(poet, found)} if payload.pinyin else {}
     return {
         **vars(found),
         "faults": [_found(fault) for fault in found.faults],

@@ -1,8 +1,8 @@
-"""Several processes behind one port: a parent forks them, starts them anew and stops them; they know of each other.
+"""Several processes on one port: a parent forks, restarts and stops them; they query each other.
 
-Each has a socket of its own on the port, between which the kernel shares out connections. The parent holds these
-sockets, too, so that connections wait where a process has ended until the next one takes its place. The parent does
-nothing else: it writes nothing and computes nothing, so that nothing can hold it up.
+Each process has its own socket on the port, and the kernel distributes connections among the sockets. The parent keeps
+them open as well, so that connections to a process that has ended wait for its successor. The parent does nothing else:
+it writes nothing and computes nothing, so that nothing can block it.
 """
 
 from __future__ import annotations
@@ -18,31 +18,30 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-_ANSWER_SECONDS = 1.0  # for another process to say how it is
-_YOUNG = 10.0  # seconds; a process that ends so soon would end again
-_PAUSE = 2.0  # seconds before it is started anew
-_LAST_SECONDS = 5.0  # beyond the grace, until what still runs is killed
+_ANSWER_SECONDS = 1.0  # for another process to report its state
+_YOUNG = 10.0  # seconds; a process that ends so soon would probably end again
+_PAUSE = 2.0  # seconds before it is restarted
+_LAST_SECONDS = 5.0  # after the grace period, until processes that still run are killed
 
 
 class Family:
-    """The parent of some processes."""
+    """The parent process, which keeps the others running."""
 
     def __init__(self, count: int, work: Callable[[int, int | None], None], grace: float) -> None:
-        """Remember what to do.
+        """Store the arguments; `run` starts the processes.
 
         Args:
-            count: How many processes there are.
-            work: What a process does, given its number, and the status with which the one before it ended, if there
-                was one.
+            count: Number of processes.
+            work: Function that a process runs; takes its number from 0, and the exit status of its predecessor or None.
             grace: Seconds that a process may take to end.
         """
         self._count, self._work, self._grace = count, work, grace
         self._children: dict[int, tuple[int, float]] = {}
-        """Number and time of start of each process, by its id."""
+        """Number and start time of each process, by its id."""
         self._stopping = False
 
     def run(self) -> None:
-        """Keep the processes running until a signal comes, and wait for their end."""
+        """Keep the processes running until a signal arrives, and wait for their end."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGALRM, self._kill)
@@ -64,17 +63,16 @@ class Family:
             try:
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                signal.signal(
-                    signal.SIGINT, signal.SIG_IGN
-                )  # a terminal sends it to all; the parent passes on the other
+                # A terminal sends SIGINT to all processes; the parent turns it into SIGTERM.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
                 self._work(number, ended)
                 status = 0
             except BaseException:
                 traceback.print_exc()
             finally:
-                os._exit(status)  # what the parent has begun is not for a child to end
+                os._exit(status)  # without the cleanup, which is up to the parent
         self._children[child] = number, time.monotonic()
-        if self._stopping:  # the signal came between the last two lines
+        if self._stopping:  # the signal arrived before the child was registered
             self._tell(signal.SIGTERM)
 
     def _stop(self, *_: object) -> None:
@@ -93,22 +91,22 @@ class Family:
 
 
 class Peers:
-    """What a process knows of the others: where to ask each how it is."""
+    """Queries of state between the processes, over Unix sockets."""
 
     def __init__(self, folder: Path, number: int, count: int, parent: int) -> None:
-        """Remember where they are.
+        """Store the location of the sockets.
 
         Args:
-            folder: Where each has a socket.
-            number: Of this process, from 0.
-            count: How many there are.
-            parent: End of a pipe that is closed when the parent has ended.
+            folder: Folder with a socket of each process.
+            number: Number of this process, from 0.
+            count: Number of processes.
+            parent: File descriptor of the end of a pipe that is closed when the parent has ended.
         """
         self._folder, self.number, self.count, self._parent = folder, number, count, parent
 
     @asynccontextmanager
     async def answering(self, tell: Callable[[], dict[str, Any]]) -> AsyncIterator[None]:
-        """Answer the others with what `tell` returns, and stop when the parent has ended."""
+        """Answer the others with the result of `tell`, and stop this process when the parent has ended."""
         loop = asyncio.get_running_loop()
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,7 +118,7 @@ class Peers:
             os.kill(os.getpid(), signal.SIGTERM)
 
         path = self._folder / str(self.number)
-        path.unlink(missing_ok=True)  # of the process before this one
+        path.unlink(missing_ok=True)  # left by the predecessor of this process
         async with await asyncio.start_unix_server(answer, path):
             loop.add_reader(self._parent, orphaned)
             try:
@@ -129,7 +127,7 @@ class Peers:
                 loop.remove_reader(self._parent)
 
     async def ask(self) -> dict[int, dict[str, Any] | None]:
-        """Return what each of the others says, by its number; None if it does not answer."""
+        """Return the state of each other process by its number; None if it does not answer."""
         others = [number for number in range(self.count) if number != self.number]
         return dict(zip(others, await asyncio.gather(*map(self._ask, others)), strict=True))
 
@@ -147,12 +145,12 @@ class Peers:
             return None
 
 
-_LEAST = ("_created", "process_start_time_seconds")
-_MOST = ("process_max_fds", "python_info")
+_LEAST = ("_created", "process_start_time_seconds")  # ends of the names of metrics whose minimum is taken
+_MOST = ("process_max_fds", "python_info")  # metrics whose maximum is taken
 
 
 def summed(texts: Sequence[str]) -> str:
-    """Return the metrics of several processes, each in the format of Prometheus, as one."""
+    """Return the metrics of several processes, each in the format of Prometheus, merged into one text."""
     families: dict[str, tuple[dict[str, None], dict[str, float]]] = {}
     for text in texts:
         heads, samples = families.setdefault("", ({}, {}))

@@ -1,7 +1,7 @@
-"""Connections of HTTP/1.1: how much may come before a request is whole, how long it may take, how many there may be.
+"""HTTP/1.1 connections with limits on their number, the size of a request, and the time to send it and to read.
 
-`LimitedProtocol` overrides methods of a class inside of uvicorn, which may change with any version of it;
-`pyproject.toml` allows the versions that this was tested with.
+`LimitedProtocol` overrides methods of an internal class of uvicorn, which any version may change; `pyproject.toml`
+allows the versions that it was tested with.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from zhseq.errors import Message
 from zhseq.serve.http import CONNECTION, ApiError, error_body, to_json
 
 HEAD_BYTES = 65_536
-"""Most bytes of the first line and the headers of a request."""
+"""Maximum size of the head of a request (request line and headers)."""
 HEAD_SECONDS = 10.0
-"""In which they must have come."""
+"""Seconds in which the head must arrive."""
 MAX_CONNECTIONS = 1_000
 """Connections that may be open at the same time."""
 READER_SECONDS = 10.0
-"""In which a client must have read `READER_BYTES` of what is sent to it, or all of it."""
+"""Seconds in which a client must read `READER_BYTES` of the data that waits for it, or all of it."""
 READER_BYTES = 10_240
-_FRAMING = 8  # bytes on the wire for a byte of a body, if it comes in chunks of one byte
-_LINGER_BYTES = 64 * 2**20  # of a body that is too large, read so that its sender sees the answer
+_FRAMING = 8  # bytes received for a byte of a body that is sent in chunks of one byte
+_LINGER_BYTES = 64 * 2**20  # bytes of a body that is too large, read so that its sender sees the response
 
 
 class ShortCut(Protocol):
-    """What serves some requests without an application and a task for each: those whose body comes with their head."""
+    """Serves requests whose body arrives with their head, without the application and without a task for each."""
 
     def takes(self, method: str, path: str) -> bool:
-        """Tell whether requests of this kind may be served so."""
+        """Return whether requests of this kind may be served here."""
 
     def serve(self, connection: LimitedProtocol) -> bool:
-        """Begin to serve the request that a connection has read, or leave it to the application."""
+        """Begin to serve the request that a connection has read; return False to leave it to the application."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection with limits."""
 
     max_body = 2**20
     short_cut: ShortCut | None = None
@@ -49,24 +49,24 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._in_head = True
         self._head_begun = False
-        """Whether a part of a head has come."""
+        """Whether part of a head has arrived."""
         self._bytes = 0
-        """Of this request, head and body, as they came."""
+        """Received bytes of this request, head and body, including chunk headers."""
         self._late: asyncio.TimerHandle | None = None
         self._reader: asyncio.TimerHandle | None = None
         self._unread = 0
-        """Bytes that waited for the client when it was last looked at."""
+        """Bytes in the write buffer at the last check."""
         self.is_lost = False
-        """Whether the client has closed it."""
+        """Whether the connection is closed."""
         self._on_lost: Callable[[], object] | None = None
         self._held: tuple[Any, Any] | None = None
-        """A request whose body may still come with its head, and the application."""
+        """Cycle and application of a request whose body may still arrive with its head."""
         self._reading = False
         self._refusal: ApiError | None = None
-        """Of what came behind requests that are still being answered; nothing more is read."""
+        """Error to send after the requests that are still being answered; nothing more is read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a request."""
+        """Start to wait for a request, unless too many connections are open."""
         super().connection_made(transport)
         self._expect_head()
         if len(self.connections) > MAX_CONNECTIONS:
@@ -74,11 +74,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(ApiError(503, message, {"Retry-After": "1"}))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Stop waiting."""
+        """Cancel the timers and call the function given to `watch`."""
         self._stop_waiting()
         if self._reader is not None:
             self._reader.cancel()
-        self._unset_keepalive_if_required()  # uvicorn forgets it if the client reset the connection
+        self._unset_keepalive_if_required()  # uvicorn omits this if the client has reset the connection
         super().connection_lost(error)
         self.is_lost = True
         if self._on_lost is not None:
@@ -86,29 +86,29 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def has_all(self) -> bool:
-        """Whether the bodies of all requests that have begun are there."""
+        """Whether the bodies of all requests that have begun have arrived."""
         return not self.cycle.more_body
 
     def watch(self, on_lost: Callable[[], object] | None) -> None:
-        """Have something called when the client closes the connection, at once if it has; None: nothing any longer."""
+        """Call a function when the connection is closed, at once if it already is; None: no longer."""
         self._on_lost = on_lost
         if on_lost is None:
             return
-        self.flow.resume_reading()  # after a large body nothing is read any longer, and so no end would be seen
+        self.flow.resume_reading()  # paused after a large body, when a disconnect would not be noticed
         if self.is_lost:
             on_lost()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless it becomes too much."""
+        """Parse the data, and refuse a request that is too large."""
         if self._refusal is not None:
             return
-        self._bytes += len(data)  # before it is read: with its end a request takes its count along
+        self._bytes += len(data)  # before parsing, which resets the count at the end of a request
         self._reading = True
         super().data_received(data)
         self._reading = False
-        if self._held is not None:  # its body is still to come
+        if self._held is not None:  # its body has not arrived yet
             self._begin_held()
-        if self._head_begun:  # its rest is still to come; most heads come whole, and need no clock
+        if self._head_begun:  # incomplete; most heads arrive whole and need no timer
             self._expect_head()
         if self._in_head and self._bytes > HEAD_BYTES:
             self._refuse(
@@ -120,7 +120,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 )
             )
         elif self._bytes > HEAD_BYTES + max(_LINGER_BYTES, _FRAMING * self.max_body):
-            self.transport.close()  # it was refused long ago, or it is a trailer without end
+            self.transport.close()  # refused long ago, or an endless trailer
 
     def on_message_begin(self) -> None:
         """Called by the parser at the first byte of a request."""
@@ -130,7 +130,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Called by the parser when the body begins."""
         self.scope[CONNECTION] = self  # type: ignore[literal-required]
-        super().on_headers_complete()  # it may find that this is no HTTP
+        super().on_headers_complete()  # may refuse the request as invalid HTTP
         self._in_head = self._head_begun = False
         self._stop_waiting()
 
@@ -146,7 +146,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._begin_held()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        """Called by uvicorn to serve a request; versions that do without serve all of them by the application."""
+        """Called by uvicorn to serve a request; versions without it serve all requests by the application."""
         if self._reading and self.short_cut is not None:
             scope = cycle.scope
             if self.short_cut.takes(scope["method"], scope["path"]):
@@ -160,13 +160,13 @@ class LimitedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def answer(self, cycle: Any, status: int, headers: bytes, body: bytes) -> None:
-        """Send a whole answer.
+        """Send a complete response.
 
         Args:
-            cycle: Of the request, as it was when the request had been read.
-            status: Of HTTP.
-            headers: Lines, each with its end.
-            body: Of as many bytes as the headers say.
+            cycle: The connection's `cycle` at the time when the request had been read.
+            status: HTTP status code.
+            headers: Header lines, each with its line end.
+            body: Body, of the length given in the headers.
         """
         cycle.response_started = cycle.response_complete = True
         parts = [STATUS_LINE[status]]
@@ -186,12 +186,12 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse(self._refusal)
 
     def pause_writing(self) -> None:
-        """Called by the transport when much waits for the client."""
+        """Called by the transport when its write buffer is full."""
         super().pause_writing()
         self._watch_reader()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Refuse data that is not HTTP."""
         self._refuse(ApiError(400, Message("invalid_http", "Expected a request of HTTP/1.1.")))
 
     def _expect_head(self) -> None:
@@ -206,7 +206,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._late = None
         if self._is_answering():
-            self._expect_head()  # who waits for an answer has time for the next request
+            self._expect_head()  # a client that waits for a response need not send the next request yet
         else:
             self._refuse(
                 ApiError(
@@ -218,7 +218,7 @@ class LimitedProtocol(HttpToolsProtocol):
             )
 
     def _watch_reader(self) -> None:
-        """Look in a while whether the client has read what waits for it."""
+        """Check after `READER_SECONDS` whether the client reads the data that waits for it."""
         if self._reader is not None:
             self._reader.cancel()
         self._unread = self.transport.get_write_buffer_size()
@@ -228,7 +228,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _judge_reader(self) -> None:
         self._reader = None
         if self.transport.get_write_buffer_size() > max(0, self._unread - READER_BYTES):
-            self.transport.abort()  # it would hold the answer in memory for ever
+            self.transport.abort()  # otherwise the response would stay in memory for ever
         else:
             self._watch_reader()
 
@@ -236,7 +236,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer with an error and close the connection, after what came whole has been answered."""
+        """Send an error and close the connection, after all complete requests have been answered."""
         if self.transport.is_closing():
             return
         if self._is_answering() and (self._in_head or self.pipeline):
@@ -252,5 +252,5 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 def limited(max_body: int, short_cut: ShortCut | None = None) -> type[LimitedProtocol]:
-    """Return the protocol for bodies of at most so many bytes."""
+    """Return the protocol class for bodies of at most `max_body` bytes."""
     return type("LimitedProtocol", (LimitedProtocol,), {"max_body": max_body, "short_cut": short_cut})

@@ -1,6 +1,6 @@
-"""Bounded queues before the models, from which requests are served in turns, so that none holds up the others.
+"""Bounded queues in front of the models, which serve requests in turns, so that none blocks the others.
 
-Texts that wait are tagged together; poems are worked on step by step.
+Waiting texts are tagged in batches; poems are written step by step.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
     from zhseq.tagging.tagger import Tagger
 
 Work = Callable[[], Iterator["bytes | None"]]
-"""Yields the parts of an answer as they are made, and None after each step that makes none."""
-_SECONDS = 1  # that one request about a poem takes, roughly
-_SHORT = 0.05  # seconds of the thread; whoever has had less goes before those that have had more
+"""Yields the parts of a result as they are produced, and None after each step that produces none."""
+_SECONDS = 1  # approximate duration of one request about a poem
+_SHORT = 0.05  # seconds; requests that have used less thread time than this go first
 
 
 def report(queue: str, error: BaseException) -> None:
-    """Log a fault of a thread, which goes on."""
+    """Log an error in a thread, which continues."""
     log("error", queue=queue, kind=type(error).__name__, places=places(error))
 
 
 def failure(error: BaseException) -> Exception:
-    """Return what stands for an error where somebody waits for an answer: one that a future takes."""
+    """Return the exception to pass on for an error, one that a future accepts."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(type(error).__name__)
 
 
 class Answer:
-    """What a piece of work yields, handed from the thread to the event loop part by part."""
+    """The result of some work, passed from the thread to the event loop part by part."""
 
     def __init__(self) -> None:
         self.cancelled = False
-        """Set when nobody waits for it any longer."""
+        """Set when the result is no longer needed."""
         self.parts: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the parts; what went wrong in the thread is raised here."""
+        """Yield the parts; raise the error if the work failed in the thread."""
         try:
             while (part := await self.parts.get()) is not None:
                 if isinstance(part, Exception):
@@ -67,40 +67,40 @@ class _Task:
     steps: Iterator[bytes | None]
     answer: Answer
     used: float
-    """Seconds of the thread that it has had; one that comes later begins with what the least served of all has had."""
+    """Seconds of thread time used; a new task starts with the lowest value of all others."""
     own: float = 0.0
-    """Seconds that it has had, without those of others."""
+    """Seconds of thread time used, counted from 0."""
 
     @property
     def turn(self) -> tuple[bool, float]:
-        """The least is the next: what may be short first, of several steps, too; then what has had the least."""
+        """Sort key, lowest first: tasks that may be short, even in several steps, then those that have used least."""
         return self.own >= _SHORT, self.used
 
 
 class Lane:
-    """A thread that takes the work of several requests in steps. Made and used in one event loop.
+    """A thread that does the work of several requests in steps. Created and used in one event loop.
 
-    The next step is one of a request that has just begun, or else of the one that has had the least time, so that what
-    is short is done soon whatever else is asked for. What nobody waits for any longer ends with its step.
+    The next step is one of a request that has just begun, or else of the one that has used the least time, so that
+    short work is done soon regardless of other requests. Cancelled work stops after its current step.
     """
 
     def __init__(self, name: str, limit: int) -> None:
-        """Start the thread; `limit` is how many requests may be under way."""
+        """Start the thread; at most `limit` requests may be in progress."""
         self._name, self._limit = name, limit
         self._tasks: list[_Task] = []
         self._changed = threading.Condition()
         self._stopped = False
         self._moved = time.monotonic()
-        """When the last step began, or when there was something to do again."""
+        """Time when the last step began, or when work was added to an empty lane."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Work) -> Answer:
-        """Take on some work.
+        """Add some work, and return its result, which arrives part by part.
 
         Raises:
-            ApiError: Too much is under way.
+            ApiError: Too many requests are in progress, or the lane is stopped.
         """
         answer = Answer()
         with self._changed:
@@ -116,22 +116,22 @@ class Lane:
 
     @property
     def depth(self) -> int:
-        """Requests under way."""
+        """Number of requests in progress."""
         return len(self._tasks)
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     @property
     def seconds_still(self) -> float:
-        """Seconds since a step was begun, where there is something to do, or 0."""
+        """Seconds since the last step began, or 0 if there is no work."""
         with self._changed:
             return time.monotonic() - self._moved if self._tasks else 0.0
 
     def stop(self, seconds: float) -> bool:
-        """Take no more work, wait up to so long for the thread to end, and return whether it did."""
+        """Accept no more work, wait at most `seconds` for the thread to end, and return whether it did."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -139,7 +139,7 @@ class Lane:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        """Take step after step until the lane is stopped, whatever happens."""
+        """Run steps until the lane is stopped, despite errors."""
         while not self._stopped:
             self._work_or_recover()
 
@@ -148,7 +148,7 @@ class Lane:
             self._work()
         except BaseException as error:
             report(self._name, error)
-            with self._changed:  # nobody knows whose request it was; all get an answer
+            with self._changed:  # it is unknown whose request failed; all get the error
                 failed, self._tasks = self._tasks, []
             for task in failed:
                 self._put(task.answer, failure(error))
@@ -163,22 +163,22 @@ class Lane:
                     return
                 task = min(self._tasks, key=lambda task: task.turn)
             if not self._step(task):
-                with self._changed, suppress(ValueError):  # it was cancelled meanwhile, and is forgotten
+                with self._changed, suppress(ValueError):  # cancelled and removed meanwhile
                     self._tasks.remove(task)
 
     def _forget_cancelled(self) -> None:
-        """Take out what nobody waits for any longer."""
+        """Remove cancelled tasks."""
         self._tasks = [task for task in self._tasks if not task.answer.cancelled]
 
     def _step(self, task: _Task) -> bool:
-        """Take one step, and tell whether there is another."""
+        """Run one step, and return whether there may be another."""
         begin = self._moved = time.monotonic()
         try:
             part = next(task.steps)
         except StopIteration:
             self._put(task.answer, None)
             return False
-        except BaseException as error:  # whatever it is, somebody waits for an answer, and so do the others
+        except BaseException as error:  # of any kind: requests wait for a response, this one and the others
             self._put(task.answer, failure(error))
             return False
         taken = time.monotonic() - begin
@@ -189,17 +189,17 @@ class Lane:
         return True
 
     def _put(self, answer: Answer, part: bytes | Exception | None) -> None:
-        with suppress(RuntimeError):  # the event loop is closed: nobody waits
+        with suppress(RuntimeError):  # the event loop is closed: no request waits
             self._loop.call_soon_threadsafe(answer.parts.put_nowait, part)
 
 
 BATCH = 2_560
-"""Characters that are tagged together. More are hardly faster, and whoever comes meanwhile has to wait for them."""
-_SHARE = 1_024  # characters of one request in a turn; then it is the turn of the next
-_SMALL = 512  # characters; of fewer, most of the time goes into calls that cost the same for one line as for ten
-_LONG = 1_280  # characters; nobody waits for the end of a batch of so many
-_TURNS = 5  # of the event loop, in which answers go out and requests that were already under way come in
-_FIRST_GUESS = 50_000.0  # characters a second, until something has been measured
+"""Characters of a batch. Larger ones are hardly faster, and requests that arrive meanwhile have to wait for them."""
+_SHARE = 1_024  # characters of one request in a turn, if others wait
+_SMALL = 512  # characters; a smaller batch takes most of its time for calls that cost the same for one line as for ten
+_LONG = 1_280  # characters; others do not wait for the end of so large a batch
+_TURNS = 5  # turns of the event loop in which responses are sent and requests arrive that were already in transit
+_FIRST_GUESS = 50_000.0  # characters per second, until something has been measured
 
 
 @dataclass(frozen=True)
@@ -209,26 +209,26 @@ class TagOptions:
     tasks: tuple[str, ...]
     scores: bool = False
     words: tuple[Entry, ...] = ()
-    """Words of the user."""
+    """User words of the request."""
     dictionary: UserDictionary | None = field(default=None, compare=False)
-    """The same, ready to be used, with those of the service; None: only these."""
+    """These words and those of the service; None: those of the service only."""
 
 
 class _LongText:
-    """A text that is tagged section by section, side by side in any order, and written in order."""
+    """A text whose sections are tagged concurrently, in any order, and written in order."""
 
     def __init__(self, text: str, tasks: Sequence[str]) -> None:
         self.text = text
         self.begun = 0
-        """Where the next section to be handed out begins."""
+        """Start of the next section to be tagged."""
         self._writer = make_writer("jsonl", tasks)
         self._written = [self._writer.begin(text)]
-        self._end = 0  # of the last section that is written
+        self._end = 0  # of the last section that has been written
         self._waiting: dict[int, Document] = {}
         self._lock = threading.Lock()
 
     def add(self, start: int, section: Document) -> bytes | None:
-        """Take what was found in the section that begins at `start`; return the whole once all are there."""
+        """Add the result of the section at `start`; return the whole document once all sections are there."""
         with self._lock:
             self._waiting[start] = section
             while (found := self._waiting.pop(self._end, None)) is not None:
@@ -238,16 +238,16 @@ class _LongText:
 
 
 class Receiver(Protocol):
-    """Who waits for documents, as a future does; told in the thread of the event loop."""
+    """Receives documents, like a future; results are set in the thread of the event loop."""
 
     def done(self) -> bool:
-        """Tell whether nobody waits any longer."""
+        """Return whether the documents are no longer needed."""
 
     def set_result(self, documents: list[bytes], /) -> None:
-        """Take the documents as JSON, in the order of the texts."""
+        """Set the documents as JSON, in the order of the texts."""
 
     def set_exception(self, error: Exception, /) -> None:
-        """Take what went wrong."""
+        """Set the error."""
 
 
 @dataclass(eq=False)
@@ -259,15 +259,15 @@ class Job:
     cost: int
     answer: Receiver
     begun: int = 0
-    """Texts that have been handed out whole."""
+    """Number of texts that are completely assigned to batches."""
     long: _LongText | None = None
-    """The next text, while it is handed out in sections."""
+    """The next text, while it is tagged in sections."""
     parts: list[bytes] = field(default_factory=list)
     missing: int = 0
-    """Texts that are not tagged yet."""
+    """Number of texts that are not tagged yet."""
 
     def cut(self, room: int) -> _Share:
-        """Hand out what comes next, of about `room` characters: texts, or a section of a long one."""
+        """Return the next share of about `room` characters: texts, or a section of a long one."""
         first = self.begun
         if len(self.texts[first]) > BATCH:
             self.long = self.long or _LongText(self.texts[first], self.options.tasks)
@@ -281,7 +281,7 @@ class Job:
         return _Share(self, first, size)
 
     def end_section(self, end: int) -> None:
-        """Let the next section of the long text begin at `end`."""
+        """Set the start of the next section of the long text, or finish the text."""
         assert self.long is not None
         self.long.begun = end
         if end == len(self.long.text):
@@ -291,23 +291,23 @@ class Job:
 
 @dataclass(eq=False)
 class _Share:
-    """What one request gets of a batch: texts from number `first` on, or a section of the long text of this number."""
+    """One request's part of a batch: texts from index `first` on, or a section of the long text at this index."""
 
     job: Job
     first: int
     size: int
-    """Characters; of a section, the most that are wanted."""
+    """Number of characters, with one more for each text; for a section, the desired maximum."""
     long: _LongText | None = None
     start: int = 0
     texts: Sequence[str] = ()
-    """What is to be tagged."""
+    """Texts to tag."""
 
     def __post_init__(self) -> None:
         if self.long is None:
             self.texts = self.job.texts[self.first : self.job.begun]
 
     def take(self, documents: Iterator[Document], write: Callable[[Document], str]) -> int:
-        """Write what was found into the answer, and return how many texts are whole by it."""
+        """Write the documents into the job, and return the number of texts that are finished by them."""
         parts = self.job.parts
         if self.long is None:
             for number in range(self.first, self.first + len(self.texts)):
@@ -325,7 +325,7 @@ _Finished = list[tuple[Job, "Exception | None"]]
 
 
 class TagQueue:
-    """Tags the texts of all requests in some threads. Made and used in one event loop."""
+    """Tags the texts of all requests in several threads. Created and used in one event loop."""
 
     def __init__(
         self,
@@ -338,9 +338,9 @@ class TagQueue:
         """Start the threads.
 
         Args:
-            tagger: What tags.
-            threads: How many batches are tagged at the same time.
-            limit: Characters that may wait; a single request may always wait.
+            tagger: The tagger.
+            threads: Number of threads, each of which tags one batch at a time.
+            limit: Maximum number of waiting characters; a single request may always wait.
             on_batch: Called with the texts and characters of each batch, in the thread that tags it; a section of a
                 long text counts as a text.
         """
@@ -350,16 +350,16 @@ class TagQueue:
         self._jobs: deque[Job] = deque()
         self._lock = threading.Lock()
         self._first = threading.Condition(self._lock)
-        """What the first thread waits at. It takes all small batches, so that they find its core's cache warm."""
+        """Wakes the first thread, which takes all small batches, so that the cache of its core is warm for them."""
         self._others = threading.Condition(self._lock)
         self._stopped = False
         self._rate = _FIRST_GUESS
         self._running: dict[threading.Thread, tuple[float, _Batch]] = {}
-        """The batches that are being tagged, and since when."""
-        self._answering = 0  # batches whose answers are on their way
-        self._moved = time.monotonic()  # when the last batch was taken, or when there was something to do again
+        """Start time and batch of each thread that is tagging."""
+        self._answering = 0  # batches whose results are being delivered
+        self._moved = time.monotonic()  # when the last batch was taken, or when texts were added to an empty queue
         self.waiting = 0
-        """Characters that wait."""
+        """Number of waiting characters, with one more for each text."""
         self._loop = asyncio.get_running_loop()
         conditions = [self._first, *(self._others for _ in range(threads - 1))]
         self._threads = [
@@ -370,13 +370,13 @@ class TagQueue:
             thread.start()
 
     def submit(self, texts: Sequence[str], options: TagOptions) -> asyncio.Future[list[bytes]]:
-        """Put texts into the queue. To cancel what is returned takes those that still wait out of it again.
+        """Add texts to the queue. Cancelling the returned future removes those that still wait.
 
         Returns:
-            The documents as JSON, in the order of the texts.
+            A future of the documents as JSON, in the order of the texts.
 
         Raises:
-            ApiError: The queue is full.
+            ApiError: The queue is full or stopped.
         """
         answer: asyncio.Future[list[bytes]] = self._loop.create_future()
         job = self.enter(texts, options, answer)
@@ -384,7 +384,7 @@ class TagQueue:
         return answer
 
     def enter(self, texts: Sequence[str], options: TagOptions, answer: Receiver) -> Job:
-        """Put texts into the queue, of which `answer` is told; see `submit`. `forget` takes them out again."""
+        """Add texts to the queue, with the result set in `answer`; see `submit`. `forget` removes them."""
         cost = sum(map(len, texts)) + len(texts)
         job = Job(texts, options, cost, answer, parts=[b""] * len(texts), missing=len(texts))
         with self._lock:
@@ -398,36 +398,36 @@ class TagQueue:
         return job
 
     def forget(self, job: Job) -> None:
-        """Take out what nobody waits for any longer."""
-        with self._lock, suppress(ValueError):  # nothing of it waits
+        """Remove a request whose result is no longer needed."""
+        with self._lock, suppress(ValueError):  # none of its texts waits
             self._jobs.remove(job)
             self._settle(job)
 
     def _settle(self, job: Job) -> None:
-        """Count no character of a request as waiting any longer."""
+        """Stop counting the characters of a request as waiting."""
         self.waiting -= job.cost
         job.cost = 0
 
     @property
     def depth(self) -> int:
-        """Requests that wait."""
+        """Number of waiting requests."""
         return len(self._jobs)
 
     @property
     def is_alive(self) -> bool:
-        """Whether all threads run."""
+        """Whether all threads are running."""
         return all(thread.is_alive() for thread in self._threads)
 
     @property
     def seconds_still(self) -> float:
-        """Seconds that a thread has been at one batch, or since a batch was taken where some texts wait."""
+        """Seconds since the oldest running batch began or, while texts wait, a batch was last taken; 0 if idle."""
         with self._lock:
             since = [begin for begin, _ in self._running.values()]
             since += [self._moved] if self._jobs else []
         return time.monotonic() - min(since) if since else 0.0
 
     def stop(self, seconds: float) -> bool:
-        """Take no more texts, wait up to so long for the threads to end, and return whether they did."""
+        """Accept no more texts, wait at most `seconds` for the threads to end, and return whether they did."""
         with self._lock:
             self._stopped = True
             self._jobs.clear()
@@ -439,7 +439,7 @@ class TagQueue:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self, condition: threading.Condition) -> None:
-        """Tag batch after batch until the queue is stopped, whatever happens; one thread, woken by `condition`."""
+        """Tag batches until the queue is stopped, despite errors; run by one thread, which `condition` wakes."""
         while not self._stopped:
             self._work_or_recover(condition)
 
@@ -448,7 +448,7 @@ class TagQueue:
             self._work(condition)
         except BaseException as error:
             report("tags", error)
-            with self._lock:  # nobody knows whose request it was; all get an answer
+            with self._lock:  # it is unknown whose request failed; all get the error
                 _, batch = self._running.pop(threading.current_thread(), (0.0, []))
                 failed = dict.fromkeys([*(share.job for share in batch), *self._jobs], failure(error))
                 self._jobs.clear()
@@ -466,7 +466,7 @@ class TagQueue:
                 characters = sum(len(text) for share in batch for text in share.texts)
                 self._on_batch(sum(len(share.texts) for share in batch), characters)
                 self._rate += 0.1 * (characters / max(time.monotonic() - begin, 1e-6) - self._rate)
-            except BaseException as error:  # whatever it is, somebody waits for an answer, and so do the others
+            except BaseException as error:  # of any kind: requests wait for a response, this one and the others
                 finished = list(dict.fromkeys((share.job for share in batch), failure(error)).items())
             with self._lock:
                 del self._running[threading.current_thread()]
@@ -476,7 +476,7 @@ class TagQueue:
                 self._call(self._deliver, finished)
 
     def _take(self, condition: threading.Condition) -> _Batch:
-        """Wait for texts and hand out a batch of them; nothing when the queue is stopped."""
+        """Wait for texts and return a batch of them; an empty one when the queue is stopped."""
         with self._lock:
             while not self._stopped:
                 if self._may_begin(first=condition is self._first):
@@ -490,25 +490,25 @@ class TagQueue:
         return []
 
     def _may_begin(self, *, first: bool) -> bool:
-        """Tell whether a batch may begin, in the first thread or in another."""
+        """Return whether a batch may begin, in the first thread or in another."""
         if not self._running and not self._answering:
             return first
-        # Two small batches side by side take longer than one of them all. And one that begins before the answers of
-        # the last are out holds them up, and misses what they bring.
+        # Two small batches at the same time take longer than one combined batch. A batch that begins before the
+        # responses of the last are sent delays them, and misses the requests that follow them.
         largest = max((sum(share.size for share in batch) for _, batch in self._running.values()), default=0)
         return (self.waiting >= _SMALL or largest >= _LONG) and (first or bool(self._running))
 
     def _wake(self) -> None:
-        """Wake a thread for what waits, if one may begin with it; to wake one in vain costs much."""
+        """Wake a thread for waiting texts if it may begin a batch; waking one in vain is expensive."""
         if self._jobs and self._may_begin(first=True):
             self._first.notify()
         if self._jobs and self._may_begin(first=False):
             self._others.notify()
 
     def _cut(self) -> _Batch:
-        """Hand out texts with the same options, from each request in turn.
+        """Return a batch of texts with the same options, from each request in turn.
 
-        A request whose long text is begun does not wait until `_cut_sections` has found the end of the section.
+        A request with a long text is back in the queue only after `_cut_sections` has found the end of the section.
         """
         batch, others, room = _Batch(), deque[Job](), BATCH
         while self._jobs and room > 0:
@@ -527,14 +527,14 @@ class TagQueue:
         return batch
 
     def _put_back(self, job: Job) -> None:
-        """Let the rest of a request wait, behind the others, so that all get their turn."""
+        """Put the rest of a request at the end of the queue, so that all get their turn."""
         if job.begun < len(job.texts) and not job.answer.done():
             self._jobs.append(job)
         else:
             self._settle(job)
 
     def _cut_sections(self, batch: _Batch) -> None:
-        """Find the ends of sections of long texts, whose rests wait again; in the thread that tags the batch."""
+        """Find the ends of sections of long texts and queue the rests; called in the thread that tags the batch."""
         for share in batch:
             if share.long is not None:
                 words, end = share.job.options.dictionary, None
@@ -551,7 +551,7 @@ class TagQueue:
                             self._wake()
 
     def _tag(self, batch: _Batch) -> _Finished:
-        """Tag a batch and return the jobs that are finished by it, or that failed."""
+        """Tag a batch and return the jobs that it finishes, or that failed."""
         options = batch[0].job.options
         texts = [text for share in batch for text in share.texts]
         try:
@@ -561,7 +561,7 @@ class TagQueue:
         except Exception as error:
             if len(batch) == 1:
                 return [(batch[0].job, error)]
-            # Whoever is to blame, the others must not suffer for it.
+            # Tag each share separately, so that only the request at fault fails.
             return [done for one in batch for done in self._tag([one])]
         found, write = iter(documents), make_writer("jsonl", options.tasks).write
         whole = [share.take(found, write) for share in batch]
@@ -574,7 +574,7 @@ class TagQueue:
         return finished
 
     def _deliver(self, finished: _Finished) -> None:
-        """Hand answers over, in the thread of the event loop."""
+        """Deliver results, in the thread of the event loop."""
         for job, error in finished:
             if job.answer.done():
                 continue
@@ -583,12 +583,12 @@ class TagQueue:
                     job.answer.set_result(job.parts)
                 else:
                     job.answer.set_exception(error)
-            except Exception as fault:  # of one answer; the others are handed over all the same
+            except Exception as fault:  # of one receiver; the others still get their results
                 report("tags", fault)
         self._let_go(_TURNS)
 
     def _let_go(self, turns: int) -> None:
-        """Let small batches begin, after so many turns of the event loop."""
+        """Let small batches begin after `turns` turns of the event loop."""
         if turns:
             self._loop.call_soon(self._let_go, turns - 1)
             return
@@ -597,10 +597,10 @@ class TagQueue:
             self._wake()
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the event loop is closed: nobody waits
+        with suppress(RuntimeError):  # the event loop is closed: no request waits
             self._loop.call_soon_threadsafe(function, *arguments)
 
 
 def _bytes(line: str) -> bytes:
-    """Return a line as UTF-8, without its end; a lone surrogate comes out as an escape, which JSON allows."""
+    """Return a line as UTF-8, without its line end; lone surrogates are escaped, which JSON allows."""
     return line[:-1].encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""The body of a request: read it, check it, and wait for what comes of it no longer than the client does."""
+"""Read and check the body of a request, and wait for its result while the client is connected."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from zhseq.serve.settings import MAX_WORDS
 
 _Body = TypeVar("_Body", bound=BaseModel)
 _Result = TypeVar("_Result")
-_BODY_SECONDS = 10.0  # in which a body must have come
-_SHOWN = 3  # faults of a body that are told at once
-_MOST_FAULTS = 1_000  # of a body that are looked at; to describe a million, as a megabyte can have, takes seconds
-_FIELD = 80  # characters of the name of a field that are shown
-_PARTS = 10 * MAX_WORDS  # fields, lists and objects of a body; a word with all that can be said of it has five
+_BODY_SECONDS = 10.0  # seconds in which a body must arrive
+_SHOWN = 3  # problems of a body that an error lists
+_MOST_FAULTS = 1_000  # of a body that are examined; describing a million, as a megabyte can have, takes seconds
+_FIELD = 80  # characters of a field name that are shown
+_PARTS = 10 * MAX_WORDS  # fields, lists and objects of a body; a dictionary word with all fields has five
 _MARKS_OF_PARTS = (b":", b"[", b"{")
 
 
@@ -32,7 +32,7 @@ async def read(request: Request, model: type[_Body]) -> _Body:
     """Read and check the body of a request.
 
     Raises:
-        ApiError: It is not JSON, not what `model` describes, or does not come.
+        ApiError: The body is not JSON, does not match `model`, or does not arrive in time.
         ClientGone: The client has closed the connection.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -56,12 +56,12 @@ async def read(request: Request, model: type[_Body]) -> _Body:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise _refusal(error, body) from None  # the cause holds the user's text
+        raise _refusal(error, body) from None  # the cause contains the user's text
 
 
 async def _body(request: Request) -> bytes:
     connection = request.scope.get(CONNECTION)
-    if connection is not None and connection.has_all:  # no clock is needed for what is there
+    if connection is not None and connection.has_all:  # it has arrived and needs no timer
         return await _all_of(request.receive)
     with anyio.fail_after(_BODY_SECONDS):
         return await _all_of(request.receive)
@@ -79,16 +79,16 @@ async def _all_of(receive: Receive) -> bytes:
 
 
 def _hold_to_size(body: bytes) -> None:
-    """Refuse a body of more fields, lists and objects than any request needs, before it is read.
+    """Refuse a body with more fields, lists and objects than any request needs, before it is parsed.
 
-    To read them takes up to 0.2 s a megabyte, in which the service does nothing else; to count them takes a fiftieth.
+    Parsing takes up to 0.2 s per megabyte, during which the service does nothing else; counting takes a fiftieth.
 
     Raises:
-        ApiError: It has more.
+        ApiError: The body has more.
     """
     if sum(map(body.count, _MARKS_OF_PARTS)) <= _PARTS or body.lstrip()[:1] not in (b"{", b"["):
         return
-    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")  # what is left of quotes begins and ends texts
+    bare = body.replace(rb"\\", b"").replace(rb"\"", b"")  # the remaining quotes begin and end strings
     codes = np.frombuffer(bare, np.uint8)
     outside = codes[~np.logical_xor.accumulate(codes == ord('"'))].tobytes()
     count = sum(map(outside.count, _MARKS_OF_PARTS))
@@ -102,7 +102,7 @@ def _hold_to_size(body: bytes) -> None:
 
 
 def _refusal(error: ValidationError, body: bytes) -> ApiError:
-    """Say in words of our own what pydantic has against a body."""
+    """Return the error for a body that pydantic rejects, with messages of zhseq."""
     if error.error_count() > _MOST_FAULTS:
         many = Message("many_problems", "{count} fields or items are wrong", {"count": error.error_count()})
         return _not_as_described(many)
@@ -180,7 +180,7 @@ _PROBLEMS: dict[str, Callable[[str, _Context], Message]] = {
     "less_than_equal": lambda field, given: Message(
         "too_great", "{field} must be at most {most}", {"field": field, "most": given["le"]}
     ),
-    "value_error": lambda field, given: given["error"].message,  # raised by a model of ours
+    "value_error": lambda field, given: given["error"].message,  # a `Contradiction`
 }
 _TYPES = {
     "string_type": Message("a_text", "a text"),
@@ -194,7 +194,7 @@ _TYPES = {
 
 
 def _problem(kind: str, path: tuple[int | str, ...], given: _Context) -> Message:
-    """Return what is wrong with a field."""
+    """Return the message for one error of pydantic."""
     field = ".".join(map(str, path))[:_FIELD] or "body"
     if kind in _PROBLEMS:
         return _PROBLEMS[kind](field, given)
@@ -204,10 +204,10 @@ def _problem(kind: str, path: tuple[int | str, ...], given: _Context) -> Message
 
 
 async def finish_soon(work: asyncio.Future[_Result], request: Request, seconds: float) -> _Result:
-    """Do what `finish` does, at less cost for what takes a few milliseconds, where the connection tells of its end.
+    """Do the same as `finish`, at less cost for work of a few milliseconds if the connection reports its end.
 
     Raises:
-        ApiError: It took longer than `seconds`.
+        ApiError: The work took longer than `seconds`.
         ClientGone: The client has closed the connection.
     """
     connection = request.scope.get(CONNECTION)
@@ -228,7 +228,7 @@ async def finish_soon(work: asyncio.Future[_Result], request: Request, seconds: 
             raise too_slow(seconds) from None
         if connection.is_lost:
             raise ClientGone from None
-        raise  # the server has waited for as long as it may
+        raise  # the grace period of the server is over
     finally:
         connection.watch(None)
         late.cancel()
@@ -236,10 +236,10 @@ async def finish_soon(work: asyncio.Future[_Result], request: Request, seconds: 
 
 
 async def finish(work: Awaitable[_Result], receive: Receive, seconds: float) -> _Result:
-    """Wait for work, as long as the client does; the work is cancelled when nobody waits for it any longer.
+    """Wait for work and return its result; cancel it after `seconds`, or when the client disconnects.
 
     Raises:
-        ApiError: It took longer than `seconds`.
+        ApiError: The work took longer than `seconds`.
         ClientGone: The client has closed the connection.
     """
     task = asyncio.ensure_future(work)

@@ -1,7 +1,7 @@
-"""What requests and answers hold, as pydantic models, for checks and for the OpenAPI document.
+"""Pydantic models of requests and responses, for checks and for the OpenAPI document.
 
-Requests are checked strictly: no number in quotes, no unknown field. Answers are written by hand, for speed; their
-models are documentation only, which the tests hold to the truth.
+Requests are checked strictly: no number in quotes, no unknown field. Responses are serialised by hand, for speed; their
+models are documentation only, which the tests compare with actual responses.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from zhseq.tagging.dictionary_file import MAX_LABEL, MAX_WORD
 from zhseq.tagging.formats import UPOS
 
 REFERENCE = "#/components/schemas/{model}"
-"""Where the OpenAPI document has a model."""
+"""Reference to a model in the OpenAPI document."""
 SEED_LIMIT = 2**63 - 1
 _REQUEST, _SAMPLING = Request(), Sampling()
-"""Whose defaults are those of the service."""
+"""Their defaults are those of the service."""
 
 Line = Annotated[str, Field(max_length=POEM_CHARACTERS)]
 
 
 class Contradiction(ValueError):
-    """Fields that do not go together."""
+    """Fields of a request contradict each other."""
 
     def __init__(self, message: Message) -> None:
         super().__init__(message.code)
@@ -46,13 +46,13 @@ class Contradiction(ValueError):
 
 
 class Body(BaseModel):
-    """A body of a request."""
+    """Base class of request bodies."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class DictionaryWord(Body):
-    """A word of the user."""
+    """A word of the user dictionary."""
 
     word: Annotated[str, Field(min_length=1, max_length=MAX_WORD, description="the word; may contain blanks")]
     pos: Annotated[str, Field(max_length=MAX_LABEL, description="part-of-speech tag; empty: chosen by the model")] = ""
@@ -64,7 +64,7 @@ class DictionaryWord(Body):
 
 
 class TagWishes(Body):
-    """What is asked of texts to tag."""
+    """Options of requests to tag texts."""
 
     tasks: Annotated[
         list[Literal["pos", "ner"]],
@@ -89,7 +89,7 @@ class TagTexts(TagWishes):
 
 
 def _as_variants(schema: dict[str, Any]) -> None:
-    """Describe a request as one of two, each of which has a name by which a generated client can call it."""
+    """Describe a request as one of two variants, each with a name that a generated client can use."""
     for key in ("additionalProperties", "properties", "required", "type"):
         schema.pop(key, None)
     schema["oneOf"] = [{"$ref": REFERENCE.format(model=model.__name__)} for model in (TagText, TagTexts)]
@@ -116,7 +116,7 @@ class TagRequest(TagWishes):
 
 
 class Wishes(Body):
-    """What is asked of a poem; what is left out is left to the model."""
+    """Options of poems; the model chooses what is not given."""
 
     start: Annotated[Line, Field(description="first characters of the poem")] = ""
     form: Annotated[str, Field(max_length=20, description=f"auto, {', '.join(FORMS)}")] = _REQUEST.form
@@ -140,7 +140,7 @@ class Wishes(Body):
 
 
 class PoemRequest(Wishes):
-    """Wishes for poems."""
+    """A request for poems."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -174,7 +174,7 @@ class PoemRequest(Wishes):
 
 
 class RewriteRequest(Wishes):
-    """A poem of which one line is to be written anew, and what was asked of it."""
+    """A poem of which one line is to be rewritten, and the options with which the poem was requested."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -188,7 +188,7 @@ class RewriteRequest(Wishes):
 
 
 class CoupletRequest(Body):
-    """An upper line to be answered with lower ones."""
+    """An upper line for which lower lines are to be written."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"upper": "明月松间照", "num": 3}]})
 
@@ -204,7 +204,7 @@ class CoupletRequest(Body):
 
 
 class ReviewRequest(Body):
-    """A poem of a person."""
+    """A poem to review."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -228,7 +228,7 @@ class ReviewRequest(Body):
 
 
 class SuggestRequest(ReviewRequest):
-    """A poem of a person with marked places (`？` or `□`), or else with faults to mend."""
+    """A poem with marked places (`？` or `□`), or else with faults, for which characters are suggested."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"text": "白日依山尽，黄河入海流。欲穷千？目，更上一层楼。"}]}
@@ -247,7 +247,7 @@ class CharacterRequest(Body):
 
 
 class RhymesRequest(Body):
-    """A word whose rhymes are looked up."""
+    """A word whose rhymes to look up."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"word": "秋", "num": 10}, {"word": "秋", "rhyme": "ci"}]}
@@ -269,7 +269,7 @@ class TuneRequest(Body):
 
 
 class FacingRequest(Body):
-    """A word; what is set against it is looked up."""
+    """A word whose opposite words in couplets to look up."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"word": "明月"}]})
 
@@ -296,7 +296,7 @@ ERROR_CODES = (
     *("extreme_json", "invalid_json", "invalid_utf8", "lone_surrogate", "invalid_request", "too_long"),
     # of texts to tag
     *("invalid_word", "too_many_characters", "too_many_texts", "task_not_served"),
-    # of wishes for poems
+    # of requests for poems
     *("acrostic_clash", "acrostic_too_long", "against_the_pattern", "ambiguous_rhyme_group", "form_and_tune"),
     *("form_without_pattern", "judged_by_no_rhyme", "line_twice", "lines_and_start", "lines_of_other_form"),
     *("broken_record", "misplaced_mark", "no_large_rhyme_group", "no_line", "no_modern_rhymes", "no_rules"),
@@ -305,7 +305,7 @@ ERROR_CODES = (
     *("unknown_acrostic_place", "unknown_author", "unknown_dynasty", "unknown_form", "unknown_rhyme"),
     *("two_rhyme_groups", "unknown_rhyme_group", "unknown_shape", "unknown_tune", "tune_of_songs"),
     *("unused_rhyme_group", "upper_line_length", "wrong_line_length"),
-    # of what is looked up
+    # of look-ups
     *("facing_word", "no_corpora", "no_handbook", "no_pinyin", "one_character", "short_phrase", "unknown_character"),
 )
 
@@ -313,7 +313,7 @@ ERROR_CODES = (
 NOTE_CODES = (
     # of poems that were written
     *("author_by_words", "kept_as_given", "two_notes", "words_unknown_to_verse"),
-    # of poems that were judged
+    # of poems that were reviewed
     *("even_prose", "forms_run_together", "mixed_lengths", "odd_lines", "old_or_regulated", "old_style"),
     *("poems_run_together", "prose", "song", "uneven_prose"),
     "taken_for_tune",
@@ -322,18 +322,18 @@ NOTE_CODES = (
 
 
 def _one_of(values: Sequence[str]) -> Any:
-    """Describe a field as one of some texts."""
+    """Describe a field as one of the given strings."""
     return Field(json_schema_extra={"enum": list(values)})
 
 
 class Example(BaseModel):
-    """Base of what answers look like, for the OpenAPI document only: answers are written by hand, for speed."""
+    """Base class of response models, which serve the OpenAPI document only."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class WordFound(Example):
-    """A word; `text` is what stands from `start` to `end`, in code points."""
+    """A word; `text` is the part of the text from `start` to `end`, in code points."""
 
     text: str
     start: int
@@ -343,7 +343,7 @@ class WordFound(Example):
 
 
 class EntityFound(Example):
-    """A name, likewise."""
+    """A named entity; `text` is the part of the text from `start` to `end`, in code points."""
 
     text: str
     start: int
@@ -353,7 +353,7 @@ class EntityFound(Example):
 
 
 class DocumentFound(Example):
-    """A text with what was found in it."""
+    """A text with its words and entities."""
 
     text: str
     words: list[WordFound] = []
@@ -367,14 +367,14 @@ class TagResponse(Example):
 
 
 class Templates(Example):
-    """A sentence with gaps for the values, `{name}`, and for the names of fields, `<name>` or `<name=value>`."""
+    """A sentence with placeholders for values, `{name}`, and for names of fields, `<name>` or `<name=value>`."""
 
     en: str
     zh: str
 
 
 class Said(Example):
-    """Something that is said: for programs, for people, and for programs that say it to people in their own way."""
+    """A message: its code, its English text, and its data for programs that render it themselves."""
 
     code: str
     message: str
@@ -383,11 +383,11 @@ class Said(Example):
 
 
 class Value(RootModel[int | str | Said]):
-    """What stands in a gap of a sentence: a number, a text, or another sentence."""
+    """The value of a placeholder: a number, a text, or another message."""
 
 
 class NoteSaid(Said):
-    """What should be known of a poem; `two_notes` holds others among its values."""
+    """A note on a poem; `two_notes` contains other notes among its values."""
 
     code: Annotated[str, _one_of(NOTE_CODES)]
 
@@ -401,7 +401,7 @@ class Repetition(Example):
 
 
 class PatternFollowed(Example):
-    """Tones (平, 仄, 中) and rhymes that a poem keeps; lines of one rhyme class, from 1, rhyme with each other.
+    """Tones (平, 仄, 中) and rhymes that a poem follows; lines of one rhyme class, from 1, rhyme with each other.
 
     `breaks`: lines after which a stanza ends, from 1; `loose`: places, from 0 through all lines, whose tone some poets
     do not keep; `count`: poems of the training corpus that follow it.
@@ -432,13 +432,13 @@ class PoemWritten(Example):
 
 
 class PoemsResponse(Example):
-    """The poems."""
+    """The poems that were written."""
 
     poems: list[PoemWritten]
 
 
 class LineEvent(Example):
-    """A line that stands, in a stream, and the mark to be printed behind it; `poem` and `line` are counted from 0."""
+    """A finished line, in a stream, and the punctuation mark that follows; `poem` and `line` are counted from 0."""
 
     poem: int
     line: int
@@ -447,14 +447,14 @@ class LineEvent(Example):
 
 
 class PoemEvent(Example):
-    """A poem that is done, in a stream."""
+    """A finished poem, in a stream."""
 
     poem: int
     done: PoemWritten
 
 
 class Found(Example):
-    """Something to say of a place: where (from 1; place 0: the line as a whole), and what it is about."""
+    """A finding: its place (from 1; place 0: the line as a whole) and its details."""
 
     line: int
     place: int
@@ -471,21 +471,21 @@ class Found(Example):
 
 
 class FaultFound(Found):
-    """Something that a rule does not allow."""
+    """A violation of a rule."""
 
     code: Annotated[str, _one_of(tuple(REASONS))]
     kind: Annotated[str, _one_of(("form", "tone", "rhyme", "repetition"))]
 
 
 class RemarkFound(Found):
-    """Something that looks like a fault and is none: a tone out of place that is rescued, for example."""
+    """A deviation that is not a fault, for example a tone out of place that is rescued."""
 
     code: Annotated[str, _one_of(tuple(LICENCES))]
     kind: Annotated[str, _one_of(("rescue", "licence"))]
 
 
 class SuggestionMade(Example):
-    """What could stand at a place, the best first."""
+    """Suggested characters for a place, best first."""
 
     line: int
     place: int
@@ -494,10 +494,10 @@ class SuggestionMade(Example):
 
 
 class ReviewResponse(Example):
-    """What was found in a poem.
+    """The review of a poem.
 
-    `note`: what should be known first, that it reads as old-style verse for example; `otherwise`: the faults that it
-    would then have as regulated verse; `book`: the book of rhyme that judged.
+    `note`: a note on the whole poem, for example that it reads as old-style verse; `otherwise`: the faults that it
+    would then have as regulated verse; `book`: the rhyme book that was used.
     """
 
     lines: list[str]
@@ -519,14 +519,14 @@ class ReviewResponse(Example):
 
 
 class SuggestResponse(ReviewResponse):
-    """The same, with what could stand at the places."""
+    """The review of a poem, with suggestions; `left_out`: places that were not examined."""
 
     suggestions: list[SuggestionMade]
     left_out: int
 
 
 class RewriteResponse(Example):
-    """Other versions of the line, the best first."""
+    """Alternatives for the line, best first."""
 
     lines: list[str]
 
@@ -538,9 +538,9 @@ class CoupletResponse(Example):
 
 
 class TuneResponse(Example):
-    """A tune: its usual name and its other ones, and its patterns, the commonest first.
+    """A tune: its usual name and its other names, and its patterns, most common first.
 
-    `poems`: of the training corpus to it; `example`: a poem to it, empty where none was asked for.
+    `poems`: number of poems to it in the training corpus; `example`: a poem to it, empty if none was requested.
     """
 
     name: str
@@ -551,21 +551,21 @@ class TuneResponse(Example):
 
 
 class FacingWord(Example):
-    """A word, and how often it was set against the other."""
+    """A word, and how often it was put opposite the other."""
 
     word: str
     count: int
 
 
 class FacingResponse(Example):
-    """What people set against a word."""
+    """Words that poets put opposite a word in couplets."""
 
     word: str
     facing: list[FacingWord]
 
 
 class FindResponse(Example):
-    """How many poems hold what was looked for, and where it stands in the first of them."""
+    """The number of poems that contain a text, and its places in the first of them."""
 
     text: str
     poems: int
@@ -581,7 +581,7 @@ class FormOption(Example):
 
 
 class TuneOption(Example):
-    """A tune; `poems`: how many of the training corpus are to it; `other_names`: by which it can be asked for, too."""
+    """A tune; `poems`: number of poems to it in the training corpus; `other_names`: names that are accepted as well."""
 
     name: str
     poems: int
@@ -591,14 +591,14 @@ class TuneOption(Example):
 
 
 class AuthorNames(Example):
-    """An author, and other names by which he or she can be asked for, too."""
+    """An author, and other names that are accepted as well."""
 
     name: str
     other_names: list[str]
 
 
 class EntityTag(Example):
-    """A kind of name."""
+    """A type of named entity."""
 
     tag: str
     chinese: str
@@ -606,20 +606,20 @@ class EntityTag(Example):
 
 
 class WordTag(EntityTag):
-    """A part of speech; `upos`: what it is called in Universal Dependencies."""
+    """A part of speech; `upos`: its tag in Universal Dependencies."""
 
     upos: Annotated[str, _one_of(sorted(UPOS | {"X"}))]
 
 
 class TagOptions(Example):
-    """What the tagger tells apart; empty where it does not know a task."""
+    """The tags of the tagger; empty for a task that it does not have."""
 
     pos: list[WordTag]
     ner: list[EntityTag]
 
 
 class OptionsResponse(Example):
-    """What can be asked for; `author_names`: of authors that have other names."""
+    """Options that requests can use; `author_names`: authors that have other names."""
 
     forms: list[FormOption]
     tunes: list[TuneOption]
@@ -631,7 +631,7 @@ class OptionsResponse(Example):
 
 
 class HealthResponse(Example):
-    """That the service runs, or works on requests, in so many processes."""
+    """The state of the service, and its number of processes."""
 
     status: Literal["ok", "ready"]
     version: str
@@ -639,16 +639,16 @@ class HealthResponse(Example):
 
 
 class ErrorSaid(Said):
-    """What went wrong."""
+    """The message of an error."""
 
     code: Annotated[str, _one_of(ERROR_CODES)]
 
 
 class ErrorResponse(Example):
-    """The shape of all errors."""
+    """The body of all error responses."""
 
     error: ErrorSaid
 
 
 class StreamEvent(RootModel[LineEvent | PoemEvent | ErrorResponse]):
-    """A line of an answer in NDJSON: a line of a poem, a whole poem, or what went wrong, which ends the answer."""
+    """A line of a response in NDJSON: a line of a poem, a whole poem, or an error, which ends the response."""

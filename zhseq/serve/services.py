@@ -1,4 +1,4 @@
-"""What the endpoints share: the models, their queues, the settings, the counters."""
+"""State shared by the endpoints: models, queues, settings, metrics."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from zhseq.tagging.tagger import Tagger
 
 
-_LAST_SECONDS = 1.0  # for threads to end; who waited for them got an answer before, or none
+_LAST_SECONDS = 1.0  # for threads to end; by now no request waits for them
 _Stuck = tuple[str, "int | None"]
-"""A queue, and the seconds for which it has stood still; None: a thread of it has ended."""
+"""Name of a queue, and the seconds for which it has not moved; None: one of its threads has ended."""
 _BATCHES_TO_RELEASE = 128
 
 
@@ -42,19 +42,18 @@ class Services:
     tagger: Tagger
     poet: Poet
     handbook: Handbook | None = None
-    """What verse is looked up in; None: the poet comes without rhymes and tunes."""
+    """Verse reference; None: the poet has no rhymes and tunes."""
     metrics: Metrics = field(default_factory=Metrics)
     peers: Peers | None = None
-    """The other processes of the service."""
+    """The other processes of the service; None: there are none."""
     _batches: Iterator[int] = field(default_factory=lambda: count(1), init=False)
     ended: bool = field(default=True, init=False)
-    """Whether the threads have ended with the queues."""
+    """Whether all threads ended when the queues were stopped."""
     tags: TagQueue = field(init=False)
     poems: Lane = field(init=False)
-    """Where poems are written."""
+    """Lane in which poems are written."""
     lookups: Lane = field(init=False)
-    """Where poems are judged, one place of them is mended and verse looked up, which takes little and does not wait for
-    writing."""
+    """Lane of reviews, suggestions for one place and look-ups, which are short and do not wait for the other lane."""
     _corpora: pyarrow.Table | None = field(default=None, init=False)
 
     @contextmanager
@@ -76,7 +75,7 @@ class Services:
             self.ended = all(ended)
 
     def trouble(self) -> Message | None:
-        """Return why requests may go unanswered, or None: a thread that ended, a queue that stands still."""
+        """Return why requests may not be answered (a thread has ended, a queue is stuck), or None."""
         return _say(self._stuck())
 
     def _stuck(self) -> _Stuck | None:
@@ -90,11 +89,11 @@ class Services:
         return None
 
     def tell(self) -> dict[str, Any]:
-        """Return what other processes ask for: metrics, and the queue that is stuck, or None."""
+        """Return the state that other processes ask for: the metrics, and the queue that is stuck or None."""
         return {"metrics": self.metrics.render().decode(), "stuck": self._stuck()}
 
     async def trouble_of_all(self) -> Message | None:
-        """Return the trouble of this process or of another, or None."""
+        """Return why requests to this process or another may not be answered, or None."""
         found = self.trouble()
         if found is not None or self.peers is None:
             return found
@@ -110,7 +109,7 @@ class Services:
         return None
 
     async def metrics_of_all(self) -> bytes:
-        """Return the metrics of this process and of the others, summed, as text."""
+        """Return the metrics of all processes, summed, as text."""
         own = self.metrics.render()
         if self.peers is None:
             return own
@@ -118,10 +117,10 @@ class Services:
         return summed([own.decode(), *(told["metrics"] for told in others if told is not None)]).encode()
 
     async def corpora(self) -> pyarrow.Table:
-        """Return all poems of the corpora, mapped at the first call.
+        """Return all poems of the corpora, memory-mapped at the first call.
 
         Raises:
-            ApiError: They are not there.
+            ApiError: The corpora are missing.
         """
         if self._corpora is None:
             try:
@@ -134,11 +133,11 @@ class Services:
     def _count_batch(self, texts: int, characters: int) -> None:
         self.metrics.count_batch(texts, characters)
         if next(self._batches) % _BATCHES_TO_RELEASE == 0:
-            release_memory()  # of tensors of all sizes holes stay behind, which would grow for ever
+            release_memory()  # tensors of varying size fragment the heap, which would grow without bound
 
 
 def _map_poems() -> pyarrow.Table:
-    return map_poems(build=False)  # to merge them takes minutes, which no request may ask for
+    return map_poems(build=False)  # merging the corpora takes minutes, too long for a request
 
 
 def _say(stuck: _Stuck | None) -> Message | None:
@@ -155,7 +154,7 @@ def _say(stuck: _Stuck | None) -> Message | None:
 
 
 def services(request: Request) -> Services:
-    """Return the services behind a request."""
+    """Return the services of the application that received a request."""
     found = request.app.state.services
     assert isinstance(found, Services)
     return found

@@ -1,4 +1,4 @@
-"""What a person who runs the service can choose, and what follows from it."""
+"""Settings of the service, their validation, and fixed limits of requests."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from dataclasses import dataclass, field
 
 from zhseq.errors import ConfigError, Message
 
-_MOST_AT_ONCE = 1024  # processes, or threads that tag
+_MOST_AT_ONCE = 1024  # processes, or tagging threads
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 KEY_VARIABLE = "ZHSEQ_API_KEY"
 SHORT_KEY = 16
-"""Characters of a key that can be guessed."""
+"""Keys with fewer characters can be guessed."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MAX_POEMS = 16
 """Poems in one request."""
 MAX_WORDS = 1_000
-"""Words of a request's own dictionary."""
+"""Words in the user dictionary of a request."""
 MAX_PLACES = 16
-"""Places for which one request may ask for characters."""
+"""Places for which one request may ask for suggestions."""
 MAX_SUGGESTIONS = 32
-"""Characters or lines that one request may ask for at a place."""
+"""Suggestions for one place or line, or words of each kind, that one request may ask for."""
 MAX_WORDS_OF_GROUP = 1_000
-"""Words of a rhyme group, or words that face another, that one request may ask for."""
+"""Words of a rhyme group, or words opposite another in couplets, that one request may ask for."""
 MAX_VERSES = 100
-"""Poems with a line that is looked for that one request may ask for."""
+"""Poems that one search for a line may ask for."""
 POEM_CHARACTERS = 2_000
-"""Characters of any text in a request about poems; the longest tune has 240."""
+"""Characters of each text in a request about poems; the longest tune has 240."""
 
 LOOKUP_CHARACTERS = 400
-"""Characters of a text that is judged beside the writing of poems, and not in turns with it."""
+"""Characters of a text up to which it is reviewed in the lane of look-ups, not in that of writing."""
 
 
 @dataclass(frozen=True)
@@ -42,47 +42,47 @@ class Settings:
     """Where the service listens, what it loads, and its limits.
 
     Raises:
-        ConfigError: A value is impossible, or the service would be open to others without a key.
+        ConfigError: A value is invalid, or the service would be open to other computers without a key.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     tagger: str | None = None
-    """Directory or name of the tagger; None: the one that comes with zhseq."""
+    """Directory or Hub name of the tagger; None: the shipped one."""
     poet: str | None = None
-    """Likewise of the poem model."""
+    """Directory or Hub name of the poem model; None: the shipped one."""
     backend: str = "auto"
-    """What computes the networks, see `zhseq.device.BACKENDS`."""
+    """Backend that computes the networks, see `zhseq.device.BACKENDS`."""
     dictionary: str | None = None
-    """File of words that every request is tagged with."""
+    """File of the user dictionary for all requests."""
     processes: int = 1
-    """Processes that answer on the same port."""
+    """Number of processes on the same port."""
     threads: int = 2
-    """Threads that tag, in each process; each of them uses one processor core."""
+    """Tagging threads of each process; each uses one processor core."""
     api_keys: tuple[str, ...] = ()
-    """Of which a request must carry one as `Authorization: Bearer`; empty: nothing."""
+    """Keys, one of which a request must send as `Authorization: Bearer`; empty: no key is needed."""
     rate_limit: int = 0
-    """Requests a minute that may come with one key, or from one address where there are no keys; 0: any number."""
+    """Requests per minute and key, or per minute and address if there are no keys; 0: unlimited."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks of proxies whose header `X-Forwarded-For` is believed."""
+    """Addresses or networks of proxies whose header `X-Forwarded-For` is trusted."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of other pages whose scripts may call the service; `*`: all."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names under which the service is reached, beside those of this computer; only looked at without a key."""
+    """Host names of the service in addition to local ones; checked only if there are no keys."""
     max_body: int = 1_048_576
-    """Most bytes of a request."""
+    """Maximum size of a request body in bytes."""
     max_characters: int = 100_000
-    """Most characters of all texts of a request."""
+    """Maximum number of characters in all texts of a request."""
     max_texts: int = 1_000
-    """Most texts of a request."""
+    """Maximum number of texts in a request."""
     queue_characters: int = 400_000
-    """Characters that may wait to be tagged, in all requests together."""
+    """Characters of all requests together that may wait to be tagged."""
     queue_poems: int = 16
-    """Requests to write poems, and as many to judge them, that may be under way."""
+    """Requests that may be in progress in the lane of writing, and as many in the lane of look-ups."""
     timeout: float = 30.0
-    """Seconds that a request may take, waiting included."""
+    """Seconds that a request may take, including waiting."""
     grace: float = 10.0
-    """Seconds in which a stopping service finishes what it has begun."""
+    """Seconds that a stopping service has to finish running requests."""
     trusted_networks: tuple[Network, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ class Settings:
 
     @property
     def is_local(self) -> bool:
-        """Whether only programs of this computer can reach the service."""
+        """Whether only programs on this computer can reach the service."""
         if self.host == "localhost":
             return True
         try:
@@ -152,7 +152,7 @@ class Settings:
             return False
 
     def doubts(self) -> list[Message]:
-        """Return what is allowed and seldom meant."""
+        """Return warnings about settings that are valid but rarely intended."""
         found = []
         if "*" in self.allowed_origins:
             found.append(

@@ -1,4 +1,4 @@
-"""POST /v1/tag: the endpoint, and a shorter way to it for small requests, most of whose time would go into the way."""
+"""POST /v1/tag: the endpoint, and a short cut for small requests, which would spend most time in the framework."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from zhseq.tagging.dictionary import Entry
 
 
 async def tag(request: Request) -> Response:
-    """Cut texts into words, with parts of speech and names. Offsets count code points."""
+    """Segment texts into words, with parts of speech and named entities. Offsets are in code points."""
     here = services(request)
-    wishes = await read(request, TagRequest)
-    texts = wishes.texts or [wishes.text]
+    payload = await read(request, TagRequest)
+    texts = payload.texts or [payload.text]
     request.scope["visit"].characters = sum(map(len, texts))
-    _check(texts, wishes, here)
-    answer = here.tags.submit(texts, _options(wishes, here))
+    _check(texts, payload, here)
+    answer = here.tags.submit(texts, _options(payload, here))
     documents = await finish_soon(answer, request, here.settings.timeout)
     return json_response(_body(documents))
 
@@ -53,25 +53,25 @@ def _body(documents: Iterable[bytes]) -> bytes:
     return b'{"documents":[' + b",".join(documents) + b"]}"
 
 
-def _options(wishes: TagRequest, here: Services) -> TagOptions:
-    tasks = tuple(dict.fromkeys(wishes.tasks)) or here.tagger.tasks
-    if not wishes.words:
-        return TagOptions(tasks, wishes.scores)
-    words = tuple(Entry(word.word, word.pos, word.label, None, word.mode) for word in wishes.words)
+def _options(payload: TagRequest, here: Services) -> TagOptions:
+    tasks = tuple(dict.fromkeys(payload.tasks)) or here.tagger.tasks
+    if not payload.words:
+        return TagOptions(tasks, payload.scores)
+    words = tuple(Entry(word.word, word.pos, word.label, None, word.mode) for word in payload.words)
     dictionary = here.tagger.dictionary.copy()
     try:
         dictionary.update(words)
     except InputError as error:
         message = Message("invalid_word", "<words>: {problem}", {"problem": error.message})
         raise ApiError(422, message) from None
-    return TagOptions(tasks, wishes.scores, words, dictionary)
+    return TagOptions(tasks, payload.scores, words, dictionary)
 
 
 def _fits(texts: list[str], settings: Settings) -> bool:
     return len(texts) <= settings.max_texts and sum(map(len, texts)) <= settings.max_characters
 
 
-def _check(texts: list[str], wishes: TagRequest, here: Services) -> None:
+def _check(texts: list[str], payload: TagRequest, here: Services) -> None:
     settings = here.settings
     if len(texts) > settings.max_texts:
         raise ApiError(
@@ -92,7 +92,7 @@ def _check(texts: list[str], wishes: TagRequest, here: Services) -> None:
                 {"limit": settings.max_characters, "count": characters},
             ),
         )
-    if not set(wishes.tasks) <= set(here.tagger.tasks):
+    if not set(payload.tasks) <= set(here.tagger.tasks):
         raise ApiError(
             422,
             Message(
@@ -111,39 +111,39 @@ ENDPOINTS = (
 
 
 _PATH = ENDPOINTS[0].path
-_SMALL = 4_096  # bytes of a body; what is larger takes longer than any way to it
+_SMALL = 4_096  # bytes of a body; tagging a larger one takes longer than the framework
 _JSON = [(b"content-type", b"application/json")]
 
 
 class _Headers(dict[str, str]):
-    """Headers of which none comes twice."""
+    """Headers with unique names."""
 
     def getlist(self, name: str) -> list[str]:
-        """Return all of a name."""
+        """Return all headers of a name."""
         return [self[name]] if name in self else []
 
 
 class ShortCut:
-    """Serves small requests as the gate and the endpoint do, see `zhseq.serve.protocol.ShortCut`.
+    """Serves small requests in the same way as gate and endpoint, see `zhseq.serve.protocol.ShortCut`.
 
-    It leaves to them all that is not as it mostly is: what comes slowly, is wrong, or asks for more than texts.
+    Unusual requests are left to the application: slow or invalid ones, or those with user words.
     """
 
     def __init__(self, here: Services, reception: Reception) -> None:
-        """Know the queue, and whom to ask who may call."""
+        """Store the services and the access checks."""
         self.here, self.reception = here, reception
         self._all = TagOptions(here.tagger.tasks)
-        self._crosses_origins = bool(here.settings.allowed_origins)  # then answers go through another layer
+        self._crosses_origins = bool(here.settings.allowed_origins)  # then responses need the CORS middleware
         fixed = [(b"%b: %b" % pair).replace(b"%", b"%%") for pair in (*_JSON, *reception.headers, *PACKED_HEADERS)]
         self.head = b"\r\n".join((b"content-length: %d", b"x-request-id: %b", *fixed, b""))
-        """Of most answers, with gaps for the size of the body and the id."""
+        """Headers of a successful response, with gaps for body size and request id."""
 
     def takes(self, method: str, path: str) -> bool:
-        """Tell whether requests of this kind may be served so."""
+        """Return whether requests of this kind may be served here."""
         return path == _PATH and method == "POST" and not self._crosses_origins
 
     def serve(self, connection: LimitedProtocol) -> bool:
-        """Begin to serve the request that a connection has read, or leave it to the application."""
+        """Begin to serve the request that a connection has read; return False to leave it to the application."""
         begin = time.perf_counter()
         cycle = connection.cycle
         if len(cycle.body) > _SMALL or cycle.waiting_for_100_continue or connection.flow.write_paused:
@@ -151,39 +151,39 @@ class ShortCut:
         headers = self._plain(cycle.scope["headers"])
         if headers is None:
             return False
-        found = self._wishes(bytes(cycle.body))
+        found = self._parse(bytes(cycle.body))
         if found is None:
             return False
         texts, options = found
         scope: Scope = cycle.scope  # type: ignore[assignment]
         visit = self.reception.visit(scope, cycle.receive, cycle.send, headers)  # type: ignore[arg-type]
         visit.path = _PATH
-        errand = _Errand(self, connection, visit, begin)
+        pending = _PendingRequest(self, connection, visit, begin)
         try:
             self.reception.admit(scope, headers, visit)
             visit.characters = sum(map(len, texts))
-            errand.job = self.here.tags.enter(texts, options, errand)
+            pending.job = self.here.tags.enter(texts, options, pending)
         except ApiError as error:
-            errand.refuse(error)
+            pending.refuse(error)
             return True
-        errand.wait(self.here.settings.timeout)
+        pending.wait(self.here.settings.timeout)
         return True
 
-    def _wishes(self, body: bytes) -> tuple[list[str], TagOptions] | None:
-        """Return what a body asks for, or None where something is wrong or there are words of the user's."""
+    def _parse(self, body: bytes) -> tuple[list[str], TagOptions] | None:
+        """Return texts and options of a body, or None if it is invalid or has user words."""
         texts = _only_texts(body)
         if texts is not None and _fits(texts, self.here.settings):
             return texts, self._all
         try:
-            wishes = TagRequest.model_validate_json(body)
-            texts = wishes.texts or [wishes.text]
-            _check(texts, wishes, self.here)
+            payload = TagRequest.model_validate_json(body)
+            texts = payload.texts or [payload.text]
+            _check(texts, payload, self.here)
         except (ValidationError, ApiError):
             return None
-        return None if wishes.words else (texts, _options(wishes, self.here))
+        return None if payload.words else (texts, _options(payload, self.here))
 
     def _plain(self, given: Iterable[tuple[bytes, bytes]]) -> _Headers | None:
-        """Return the headers of a request that is as most are, or None."""
+        """Return the headers, or None if one is repeated, the body is encoded, or its type is not JSON."""
         headers = _Headers()
         count = 0
         for name, value in given:
@@ -199,7 +199,7 @@ _decode = json.JSONDecoder().decode
 
 
 def _only_texts(body: bytes) -> list[str] | None:
-    """Return the texts of a body that holds nothing else, or None: that takes a fifth of the time of a whole check."""
+    """Return the texts of a body without other fields, or None; takes a fifth of the time of a full check."""
     try:
         found = _decode(body.decode())
     except (ValueError, RecursionError):
@@ -211,13 +211,13 @@ def _only_texts(body: bytes) -> list[str] | None:
         return None
     try:
         "".join(texts).encode()
-    except UnicodeEncodeError:  # half of a pair of surrogates, written as an escape
+    except UnicodeEncodeError:  # a lone surrogate, written as an escape
         return None
     return texts
 
 
-class _Errand:
-    """One request on the shorter way: what the queue tells of it, and what the server cancels at its end."""
+class _PendingRequest:
+    """One request of the short cut: a receiver for the queue, and a task that the server can cancel when it stops."""
 
     def __init__(self, short_cut: ShortCut, connection: LimitedProtocol, visit: Visit, begin: float) -> None:
         self._reception, self._tags, self._head = short_cut.reception, short_cut.here.tags, short_cut.head
@@ -228,18 +228,18 @@ class _Errand:
         self.job: Job | None = None
 
     def wait(self, seconds: float) -> None:
-        """Wait for the queue, as long as the client and the server do, and no longer than some seconds."""
+        """Start to wait for the queue, until the client disconnects, the server stops or `seconds` have passed."""
         self._seconds = seconds
         self._late = self._connection.loop.call_later(seconds, self._give_up)
         self._connection.tasks.add(self)  # type: ignore[arg-type]
         self._connection.watch(self._leave)
 
     def done(self) -> bool:
-        """Tell whether nobody waits any longer."""
+        """Return whether the result is no longer needed."""
         return self._over
 
     def set_result(self, documents: list[bytes]) -> None:
-        """Answer with what was found."""
+        """Send the documents."""
         try:
             body, more = _body(documents), b""
             if self._visit.packs and len(body) >= PACKED_FROM:
@@ -250,11 +250,11 @@ class _Errand:
         self._answer(200, self._head % (len(body), self._visit.id.encode()) + more, body)
 
     def set_exception(self, error: Exception) -> None:
-        """Answer that something went wrong."""
+        """Send the error, or log it as a fault of the service."""
         self.refuse(error if isinstance(error, ApiError) else self._visit.fault(error))
 
     def cancel(self, msg: Any = None) -> None:
-        """Called by the server, for one of its tasks after the other, when it has waited for as long as it may."""
+        """Called by the server, as for each of its tasks, when its grace period is over."""
         self._connection.loop.call_soon(self._stop)
 
     def _stop(self) -> None:
@@ -263,7 +263,7 @@ class _Errand:
             self.refuse(stopping())
 
     def refuse(self, error: ApiError) -> None:
-        """Answer with an error."""
+        """Send an error."""
         self._visit.code = error.code
         response = error_response(error)
         if error.headers.get("Connection") == "close":
@@ -294,7 +294,7 @@ class _Errand:
             self._connection.answer(self._cycle, status, headers, body)
         except Exception as error:
             self._visit.fault(error)
-            self._connection.transport.close()  # its client gets no answer, and is not to wait for one
+            self._connection.transport.close()  # no response can be sent; the client must not wait for one
 
     def _end(self) -> None:
         self._over = True

@@ -227,7 +227,7 @@ def test_the_description_of_the_api_comes_from_the_service_alone(visit):
     page.wait_for_selector(".operation")
     for path in ("/v1/tag", "/v1/poems", "/v1/verse/character"):
         assert page.locator("h2", has_text=f"POST {path}").count() > 0
-    assert "Words in which verse reads it so" in page.inner_text("#schemas")  # in the words of the library
+    assert "Words with this reading" in page.inner_text("#schemas")  # in the words of the library
     page.set_viewport_size({"width": 320, "height": 640})
     scrolled, seen = page.evaluate(WIDTH)
     assert scrolled <= seen, "the page scrolls sideways"

@@ -279,3 +279,17 @@ def test_threads_may_look_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("text", ["江泽民", 'a"b', "a\\b", "a\u2028b", "a\x7fb", "a\tb"])
+def test_json_of_arrays_is_that_of_objects_whatever_needs_an_escape(text: str) -> None:
+    labels = ('n"r', "a\u2028b")
+    arrays = np.array([0, 1]), np.array([1, 3]), np.array([0, 1]), np.array([0.25, 0.5], dtype=np.float32)
+    (lazy,) = lazy_documents([text], Columns(Word, arrays, [0, 2], labels), Columns(Entity, arrays, [0, 2], labels))
+    written = write("jsonl", lazy)
+    made = dataclasses.replace(lazy)  # its words and entities are objects
+    assert written == write("jsonl", made)
+    assert written.splitlines() == [written.rstrip("\n")]
+    found = json.loads(written)
+    assert [word["pos"] for word in found["words"]] == [entity["label"] for entity in found["entities"]] == list(labels)
+    assert "".join(word["text"] for word in found["words"]) == found["text"] == text

@@ -45,6 +45,9 @@ _FOLDER = Path(__file__).resolve().parent / "nn"
 _OLDEST_RUNTIME = (1, 17)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -3, -1, -8  # names of glibc's mallopt parameters
+_BLOCK, _LANES = 64, 16  # as in products.h
+_LARGEST = 127  # maximum absolute value of a quantised weight, and of the sum of two adjacent ones; see products.h
+_LINE = 64  # bytes of a cache line
 _SHAPES_OF_THREAD = 8  # capacity of PyTorch's cache, which is per thread; oneDNN's cache is shared by all threads
 
 
@@ -463,3 +466,52 @@ def address(values: npt.NDArray[Any]) -> int:
             raise ValueError("expected an array in C order") from None
         found: int = values.__array_interface__["data"][0]
         return found
+
+
+def quantised(weights: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Round each row of weights to 8 bits.
+
+    Args:
+        weights: (outputs, inputs).
+
+    Returns:
+        The rounded weights, (padded outputs, padded inputs), and the value of a weight of 1 in each row,
+        (padded outputs,). Padding is 0. The sum of two adjacent weights is at most 127, too, see `products.h`.
+    """
+    every = np.zeros((_padded(len(weights), _LANES), _padded(weights.shape[1], _BLOCK)), dtype=np.float32)
+    every[: len(weights), : weights.shape[1]] = weights
+    most = np.maximum(
+        np.abs(every).max(axis=1, initial=0.0), np.abs(every[:, ::2] + every[:, 1::2]).max(axis=1, initial=0.0)
+    )
+    scales = np.maximum(most, np.float32(1e-12)) / np.float32(_LARGEST)
+    every /= scales[:, None]
+    return np.rint(every, out=every).astype(np.int8), scales
+
+
+def packed_matrix(
+    weights: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None = None
+) -> tuple[int | npt.NDArray[Any], ...]:
+    """Quantise weights, (outputs, inputs), and return them with a bias, (outputs,), as fields of `matrix_t`."""
+    whole, scales = quantised(weights)
+    biases = np.zeros_like(scales)
+    if bias is not None:
+        biases[: len(bias)] = bias
+    sums = -128 * whole.sum(axis=1, dtype=np.int32)
+    outputs, inputs = whole.shape
+    return inputs, outputs, _padded(weights.shape[1], 8), _in_blocks(whole), sums, scales, biases
+
+
+def _padded(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _in_blocks(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Return weights, (outputs, inputs), in the order of `matrix_t`, aligned to cache lines."""
+    whole = len(weights) // _BLOCK * _BLOCK
+    parts = [
+        rows.reshape(len(rows) // columns, columns, weights.shape[1] // 4, 4).swapaxes(1, 2).ravel()
+        for rows, columns in ((weights[:whole], _BLOCK), (weights[whole:], _LANES))
+    ]
+    found = np.empty(weights.size + _LINE, dtype=np.int8)
+    found = found[-address(found) % _LINE :][: weights.size]
+    return np.concatenate(parts, out=found)

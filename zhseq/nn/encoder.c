@@ -20,7 +20,6 @@
 #include "products.h"
 
 #define GROUP 32 /* maximum number of texts in a group */
-#define MOST 64  /* maximum number of vectors that are multiplied with a matrix at once */
 
 typedef struct {
     int64_t dim;
@@ -61,60 +60,6 @@ typedef struct {
     const float *shares;         /* (characters, 4 * slots): weights of the words */
     float *const *found;         /* (heads): scores (texts, length, tags), or NULL for a head that is not requested */
 } texts_t;
-
-INLINE float larger(float a, float b) { return a > b ? a : b; }
-INLINE float smaller(float a, float b) { return a < b ? a : b; }
-
-/* ---- 8-bit vectors ---- */
-
-#define SHIFT 12582912.0f /* 1.5 * 2**23; adding it to a float rounds to an integer, in the lowest bits of the sum */
-
-typedef union {
-    float value;
-    int32_t bits;
-} float_bits_t;
-
-/* Round to an integer with an offset of 128, as in vectors_t. */
-INLINE uint8_t rounded(float value, float factor) {
-    const float_bits_t found = {fmaf(value, factor, SHIFT + 128.0f)};
-    return (uint8_t)found.bits;
-}
-
-INLINE void round_vector(const float *values, int64_t size, uint8_t *found, float *scale) {
-    float most = 1e-30f;
-#pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < size; i++) most = larger(fabsf(values[i]), most);
-    const float factor = 127.0f / most;
-    for (int64_t i = 0; i < size; i++) found[i] = rounded(values[i], factor);
-    *scale = most / 127.0f;
-}
-
-/* Output location of products: each BLOCK of columns is contiguous. */
-typedef struct {
-    float *numbers;
-    int64_t row, block; /* strides between rows and between blocks */
-} place_t;
-
-/* Write the products of rows and a matrix to a place, with the bias of the matrix, or add them (without bias) if `add`. */
-INLINE void multiply(int level, const matrix_t *matrix, vectors_t rows, int64_t count, place_t place, const int add) {
-    int32_t acc[2][TILE * BLOCK];
-    tile_t tile = first_tile(matrix, count), last = {0, 0, 0, 0};
-    for (int turn = 0; tile.count || last.count; turn = !turn) { /* scale the sums of one tile while the next is multiplied */
-        if (tile.count) multiply_tile(level, matrix, tile, rows, acc[turn]);
-        const float *scales = matrix->scales + last.column, *bias = matrix->bias + last.column;
-        for (int r = 0; r < last.count; r++) {
-            const int64_t row = last.first + r;
-            const float scale = rows.scales[row];
-            const int32_t *sums = acc[!turn] + r * last.width;
-            float *found = place.numbers + row * place.row + last.column / BLOCK * place.block + last.column % BLOCK;
-            for (int first = 0; first < last.width; first += LANES)
-#pragma omp simd
-                for (int c = first; c < first + LANES; c++)
-                    found[c] = (float)sums[c] * (scales[c] * scale) + (add ? found[c] : bias[c]);
-        }
-        last = tile, tile = next_tile(matrix, count, tile);
-    }
-}
 
 /* ---- LSTM ---- */
 
@@ -245,7 +190,7 @@ INLINE void read_direction(const network_t *net, int level, const layer_t *layer
         while (!direction && end < longest && offsets[end + 1] - offsets[begin] <= MOST) end++;
         step.rows = offsets[end] - offsets[begin];
         const vectors_t slab = {vectors.values + offsets[begin] * vectors.stride, vectors.scales + offsets[begin], vectors.stride};
-        multiply(level, inputs, slab, step.rows, (place_t){space->wide, BLOCK, step.rows * BLOCK}, 0);
+        multiply(level, inputs, slab, step.rows, (place_t){space->wide, BLOCK, step.rows * BLOCK, inputs->outputs}, 0);
         for (int64_t n = 0; n < end - begin; n++, done++) {
             const int64_t at = direction ? end - 1 - n : begin + n;
             step.texts = offsets[at + 1] - offsets[at];
@@ -272,7 +217,7 @@ INLINE void read_windows(const network_t *net, int level, const group_t *group, 
                 memcpy(space->some + n * net->read, space->read + row * net->read, net->read);
                 space->some_scales[n] = space->read_scales[row];
             }
-            multiply(level, &net->window, some, rows, (place_t){space->wide + first * columns, columns, BLOCK}, 0);
+            multiply(level, &net->window, some, rows, (place_t){space->wide + first * columns, columns, BLOCK, columns}, 0);
         }
         for (int64_t at = 0; at < length; at++) {
             memcpy(sums, net->window_bias, sizeof(float) * channels);
@@ -291,7 +236,7 @@ INLINE void read_windows(const network_t *net, int level, const group_t *group, 
 
 INLINE void score(const network_t *net, int level, const texts_t *texts, const group_t *group, uint8_t *states, space_t *space) {
     const int64_t columns = net->from_states.outputs, all = group->offsets[group->longest];
-    const place_t place = {space->wide, columns, BLOCK};
+    const place_t place = {space->wide, columns, BLOCK, columns};
     int64_t at = 0;
     for (int64_t begin = 0; begin < all; begin += MOST) {
         const int64_t rows = all - begin < MOST ? all - begin : MOST;
@@ -414,6 +359,16 @@ EXPORT int zhseq_tag_scores(const network_t *net, const texts_t *texts) {
 #endif
     return tag_scores(net, PLAIN, texts);
 }
+
+#if HAS_VECTORS
+static int allowed_tiles(void) { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18L) == 0; }
+
+static int has_amx(void) {
+    unsigned a, b, c, d;
+    __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
+    return (d >> 24 & 1) && (d >> 25 & 1) && allowed_tiles();
+}
+#endif
 
 /* Return the best level that this CPU supports. */
 EXPORT int zhseq_level(void) {

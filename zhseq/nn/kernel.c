@@ -51,8 +51,6 @@ typedef struct {
     const int64_t *labels;         /* (count): row of spans of the label whose bonus counts twice, or -1 */
 } arcs_t;
 
-INLINE float larger(float a, float b) { return a > b ? a : b; }
-
 INLINE float greatest(const float *values, int padded) {
     float found = -INFINITY;
 #pragma omp simd reduction(max : found)

@@ -24,3 +24,6 @@
 #else
 #define HAS_VECTORS 0
 #endif
+
+INLINE float larger(float a, float b) { return a > b ? a : b; }
+INLINE float smaller(float a, float b) { return a < b ? a : b; }

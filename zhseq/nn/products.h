@@ -1,4 +1,4 @@
-/* Products of 8-bit vectors and 8-bit matrices for encoder.c. Sums are exact, so that the results are the same with all
+/* Products of 8-bit vectors and 8-bit matrices for encoder.c and poem.c. Sums are exact, so that the results are the same with all
    instruction sets.
 
    Numbers of a vector are stored with an offset of 128, because the instructions multiply unsigned by signed bytes. This adds the
@@ -9,6 +9,7 @@
 #define BLOCK 64 /* columns of a tile, and the multiple to which inputs are padded */
 #define LANES 16 /* columns of a tile after the last whole BLOCK, and the multiple to which outputs are padded */
 #define TILE 16  /* maximum number of rows of a tile */
+#define MOST 64  /* maximum number of vectors that are multiplied with a matrix at once */
 
 enum { PLAIN, AVX2, VNNI, AMX }; /* instruction sets */
 
@@ -200,14 +201,6 @@ __attribute__((target("amx-tile,amx-int8"))) static void amx_product(const matri
     _tile_stored(0, acc, 4 * BLOCK); _tile_stored(1, acc + 16, 4 * BLOCK);
     _tile_stored(2, acc + 32, 4 * BLOCK); _tile_stored(3, acc + 48, 4 * BLOCK);
 }
-
-static int allowed_tiles(void) { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18L) == 0; }
-
-static int has_amx(void) {
-    unsigned a, b, c, d;
-    __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
-    return (d >> 24 & 1) && (d >> 25 & 1) && allowed_tiles();
-}
 #endif
 
 /* Multiply a tile; the sums are written to acc, (TILE, width). */
@@ -223,4 +216,63 @@ INLINE void multiply_tile(int level, const matrix_t *matrix, tile_t tile, vector
     else
 #endif
         plain_product(matrix, tile, values, rows.stride, acc);
+}
+
+/* ---- 8-bit vectors ---- */
+
+#define SHIFT 12582912.0f /* 1.5 * 2**23; adding it to a float rounds to an integer, in the lowest bits of the sum */
+
+typedef union {
+    float value;
+    int32_t bits;
+} float_bits_t;
+
+/* Round to an integer with an offset of 128, as in vectors_t. */
+INLINE uint8_t rounded(float value, float factor) {
+    const float_bits_t found = {fmaf(value, factor, SHIFT + 128.0f)};
+    return (uint8_t)found.bits;
+}
+
+INLINE void round_vector(const float *values, int64_t size, uint8_t *found, float *scale) {
+    float most = 1e-30f;
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < size; i++) most = larger(fabsf(values[i]), most);
+    const float factor = 127.0f / most;
+    for (int64_t i = 0; i < size; i++) found[i] = rounded(values[i], factor);
+    *scale = most / 127.0f;
+}
+
+/* Output location of products: each BLOCK of columns is contiguous. */
+typedef struct {
+    float *numbers;
+    int64_t row, block; /* strides between rows and between blocks */
+    int64_t columns;    /* number of columns that are written */
+} place_t;
+
+/* Write the products of rows and a matrix to a place, with the bias of the matrix, or add them (without bias) if `add`. */
+INLINE void multiply(int level, const matrix_t *matrix, vectors_t rows, int64_t count, place_t place, const int add) {
+    int32_t acc[2][TILE * BLOCK];
+    tile_t tile = first_tile(matrix, count), last = {0, 0, 0, 0};
+    for (int turn = 0; tile.count || last.count; turn = !turn) { /* scale the sums of one tile while the next is multiplied */
+        if (tile.count) multiply_tile(level, matrix, tile, rows, acc[turn]);
+        const float *scales = matrix->scales + last.column, *bias = matrix->bias + last.column;
+        for (int r = 0; r < last.count; r++) {
+            const int64_t row = last.first + r;
+            const float scale = rows.scales[row];
+            const int32_t *sums = acc[!turn] + r * last.width;
+            float *found = place.numbers + row * place.row + last.column / BLOCK * place.block + last.column % BLOCK;
+            for (int first = 0; first < last.width; first += LANES) {
+                const int64_t left = place.columns - last.column - first;
+                if (left < LANES) {
+                    for (int c = first; c < first + left; c++)
+                        found[c] = (float)sums[c] * (scales[c] * scale) + (add ? found[c] : bias[c]);
+                    break;
+                }
+#pragma omp simd
+                for (int c = first; c < first + LANES; c++)
+                    found[c] = (float)sums[c] * (scales[c] * scale) + (add ? found[c] : bias[c]);
+            }
+        }
+        last = tile, tile = next_tile(matrix, count, tile);
+    }
 }

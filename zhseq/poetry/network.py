@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from zhseq import checkpoint
 from zhseq.batching import IGNORED, Array, Batch, Ints
 from zhseq.config import check_layers
-from zhseq.device import LEVELS, address, instructions, library
+from zhseq.device import LEVELS, Packed, address, instructions, library, packed_matrix, quantised
 from zhseq.errors import CheckpointError, ConfigError
 from zhseq.text.vocab import LINE, Vocab
 
@@ -33,8 +32,7 @@ HEAD_SIZE = 64
 
 _ROWS = 16  # rows of scores per block: half a megabyte, which stays in the cache of a core
 _POSITIONS = 4096  # positions of whole sequences per block
-_TILE_COLUMNS, _TILE_INPUTS, _PANEL = 32, 32, 32  # as in poem.c
-_TILES = len(LEVELS) - 1  # index of AMX in `LEVELS`
+_LARGEST = 127  # largest absolute value of a rounded number
 _ROOM = 16  # free positions of a new attention memory, before it is copied into a larger one
 
 
@@ -175,68 +173,54 @@ def log_total(scores: Floats) -> Floats:
     return result
 
 
-def _argument(value: int | Array | None) -> ctypes.c_int64 | ctypes.c_void_p:
-    """Return an argument of the compiled loops: a number, or the address of an array."""
-    if value is None or isinstance(value, int):
-        return ctypes.c_void_p() if value is None else ctypes.c_int64(value)
-    return ctypes.c_void_p(address(value))
-
-
-@lru_cache(maxsize=1)
-def _best_level() -> int:
-    """Return the fastest available level of matrix products: an index in `LEVELS`, 0 for numpy."""
-    loops = library()
-    if loops is None:
-        return 0
-    level = LEVELS.index(instructions())
-    return level if level < _TILES or loops.zhseq_has_tiles() else _TILES - 1
+def _argument(value: int | Array | Packed) -> ctypes.c_int64 | ctypes.c_void_p:
+    """Return an argument of the compiled loops: a number, or the address of an array or structure."""
+    if isinstance(value, int):
+        return ctypes.c_int64(value)
+    return ctypes.c_void_p(value.address if isinstance(value, Packed) else address(value))
 
 
 class _Matrix:
-    """Weights for products in 32 bits by AMX tiles or fused multiply-adds (`poem.c`), or by numpy."""
+    """Weights of 8 bits. Rows to be multiplied are also rounded to 8 bits, each with its own scale."""
 
     def __init__(self, weights: Floats, bias: Floats | None = None, level: int | None = None) -> None:
-        """Rearrange weights for the level.
+        """Quantise weights.
 
         Args:
             weights: (outputs, inputs).
             bias: Added to the products, (outputs,).
-            level: See `_best_level`, the default.
+            level: Index of the instruction set in `LEVELS`; by default the best of this CPU, see `instructions`.
         """
         self._outputs, self._inputs = weights.shape
-        self._bias = bias
-        self._level = _best_level() if level is None else level
-        self._weights: Any = weights
-        loops = library()
-        if self._level == _TILES and loops is not None:
-            tiles = -(-self._outputs // _TILE_COLUMNS) * -(-self._inputs // _TILE_INPUTS)
-            self._weights = np.empty(2 * tiles * _TILE_COLUMNS * _TILE_INPUTS, dtype=np.uint16)
-            given = np.ascontiguousarray(weights, dtype=np.float32)
-            loops.zhseq_lay_out(*map(_argument, (given, *given.shape, self._weights)))
-        elif self._level:
-            panels = -(-self._outputs // _PANEL)
-            padded = np.zeros((panels * _PANEL, self._inputs), dtype=np.float32)
-            padded[: self._outputs] = weights
-            self._weights = np.ascontiguousarray(padded.reshape(panels, _PANEL, self._inputs).swapaxes(1, 2))
+        self._packed: Packed | None = None
+        if library() is not None:
+            self._level = LEVELS.index(instructions()) if level is None else level
+            self._packed = Packed(*packed_matrix(weights, bias))
+        else:
+            whole, scales = quantised(weights)
+            self._whole = whole[: self._outputs, : self._inputs].T.astype(np.float32)
+            self._scales, self._bias = scales[: self._outputs], bias
 
     def __call__(self, rows: Floats) -> Floats:
         """Return the products, (rows, inputs) -> (rows, outputs)."""
         loops = library()
-        if not self._level or loops is None:
-            products: Floats = rows @ self._weights.T
-            if self._bias is not None:
-                products += self._bias
-            return products
+        if loops is None or self._packed is None:
+            return self._by_numpy(rows)
         found = np.empty((len(rows), self._outputs), dtype=np.float32)
         given = np.ascontiguousarray(rows)
-        arguments = (given, len(given), self._weights, self._bias, self._inputs, self._outputs)
-        if self._level == _TILES:
-            failed = loops.zhseq_multiply(*map(_argument, (*arguments, found)))
-        else:
-            failed = loops.zhseq_multiply_panels(*map(_argument, (*arguments, int(self._level > 1), found)))
-        if failed:
+        sizes = (len(given), self._inputs, self._outputs)
+        if loops.zhseq_multiply(*map(_argument, (self._level, self._packed, given, *sizes, found))):
             raise MemoryError("no memory for the network")
         return found
+
+    def _by_numpy(self, rows: Floats) -> Floats:
+        """Return the same products; sums of whole numbers below 2**24 are exact."""
+        most = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.float32(1e-30))
+        products: Floats = np.rint(rows * (np.float32(_LARGEST) / most)) @ self._whole
+        products *= self._scales * (most / np.float32(_LARGEST))
+        if self._bias is not None:
+            products += self._bias
+        return products
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zhseq.device import LEVELS, Packed, address, instructions, library, wanted_threads
+from zhseq.device import LEVELS, Packed, address, instructions, library, packed_matrix, wanted_threads
 from zhseq.nn.viterbi import Chain
 from zhseq.tagging.decoding import Floats, Ints, chain_of
 from zhseq.tagging.features import (
@@ -26,8 +26,6 @@ from zhseq.tagging.lexicon import slots_per_set
 from zhseq.text.normalize import CodePoints
 
 _BLOCK, _LANES = 64, 16  # as in products.h
-_LINE = 64  # bytes of a cache line
-_LARGEST = 127  # maximum absolute value of a quantised weight, and of the sum of two adjacent ones; see products.h
 _WORTH_A_THREAD = 16  # minimum number of texts per thread
 
 
@@ -156,10 +154,10 @@ def _laid_out(weights: Mapping[str, Floats], settings: SequenceTaggerConfig, lev
         Packed(*layers),
         np.array([len(tags) for tags in settings.heads.values()], dtype=np.int64),
         *tables,
-        *_matrix(filters.reshape(width * channels, read)),
+        *packed_matrix(filters.reshape(width * channels, read)),
         window_bias,
-        *_matrix(_of_states(scores[:, : 2 * hidden], hidden), bias),
-        *_matrix(seen),
+        *packed_matrix(_of_states(scores[:, : 2 * hidden], hidden), bias),
+        *packed_matrix(seen),
     )
 
 
@@ -174,7 +172,7 @@ def _layer(weights: Mapping[str, Floats], number: int, part: str, hidden: int) -
         units = _filled(hidden, _LANES)
         gates, biases = np.zeros((4, units, values.shape[1]), dtype=np.float32), np.zeros((4, units), dtype=np.float32)
         gates[:, :hidden], biases[:, :hidden] = values.reshape(4, hidden, -1), bias.reshape(4, hidden)
-        yield from _matrix(_by_units(gates), _by_units(biases[:, :, None])[:, 0])
+        yield from packed_matrix(_by_units(gates), _by_units(biases[:, :, None])[:, 0])
 
 
 def _by_units(gates: Floats) -> Floats:
@@ -188,29 +186,3 @@ def _of_states(values: Floats, hidden: int) -> Floats:
     found = np.zeros((*parts.shape[:2], _filled(hidden)), dtype=np.float32)
     found[:, :, :hidden] = parts
     return found.reshape(len(values), -1)
-
-
-def _matrix(values: Floats, bias: Floats | None = None) -> Iterator[int | npt.NDArray[Any]]:
-    """Quantise each row of weights, (outputs, inputs), to 8 bits; yield them and a bias, (outputs,), as `matrix_t`."""
-    outputs, inputs = _filled(values.shape[0], _LANES), _filled(values.shape[1])
-    every, biases = np.zeros((outputs, inputs), dtype=np.float32), np.zeros(outputs, dtype=np.float32)
-    every[: values.shape[0], : values.shape[1]] = values
-    if bias is not None:
-        biases[: len(bias)] = bias
-    by_pairs = np.concatenate([every, every[:, ::2] + every[:, 1::2]], axis=1)
-    scales = np.maximum(np.abs(by_pairs).max(axis=1, initial=0.0), np.float32(1e-12)) / np.float32(_LARGEST)
-    whole = np.rint(every / scales[:, None]).astype(np.int8)
-    yield from (inputs, outputs, _filled(values.shape[1], 8))
-    yield from (_in_blocks(whole), -128 * whole.sum(axis=1, dtype=np.int32), scales, biases)
-
-
-def _in_blocks(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """Return weights, (outputs, inputs), in the order of `matrix_t`, aligned to cache lines."""
-    whole = len(weights) // _BLOCK * _BLOCK
-    parts = [
-        rows.reshape(len(rows) // columns, columns, weights.shape[1] // 4, 4).swapaxes(1, 2).ravel()
-        for rows, columns in ((weights[:whole], _BLOCK), (weights[whole:], _LANES))
-    ]
-    found = np.empty(weights.size + _LINE, dtype=np.int8)
-    found = found[-address(found) % _LINE :][: weights.size]
-    return np.concatenate(parts, out=found)

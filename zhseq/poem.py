@@ -18,7 +18,7 @@ from zhseq.poetry.pinyin import spaced
 from zhseq.poetry.prosody.books import BOOK_NAMES, CLASSICAL
 from zhseq.poetry.reading import WrittenPoem, named_tune, read_poem, read_poems, read_records, split_lines
 from zhseq.poetry.regulated import PROSE
-from zhseq.poetry.request import DRAFTS, RHYMES, Poem, Ranking, Request, Sampling
+from zhseq.poetry.request import DRAFTS, DRAFTS_OF_SEVERAL, RHYMES, Poem, Ranking, Request, Sampling
 from zhseq.poetry.wishes import other_names
 from zhseq.text.encoding import decode_lines, decode_text
 
@@ -107,7 +107,7 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
         type=int,
         metavar="N",
         help=f"drafts of each poem, of which the best is kept; only in regulated verse (default: {DRAFTS} for one "
-        "poem, 1 for several)",
+        f"poem, {DRAFTS_OF_SEVERAL} for several)",
     )
 
 

@@ -12,7 +12,7 @@ from scripts.learn_rater import Rated, lines_of, of_wholes
 from zhseq.errors import InputError
 from zhseq.poetry.coherence import HABITS, SUMMARIES, Wholes, features_of
 from zhseq.poetry.poet import Poem, Poet
-from zhseq.poetry.request import DRAFTS, Request, Sampling
+from zhseq.poetry.request import DRAFTS, DRAFTS_OF_SEVERAL, Request, Sampling
 from zhseq.poetry.writer import BETWEEN_DRAFTS
 
 
@@ -58,14 +58,14 @@ def test_drafts_do_not_depend_on_how_many_are_written_at_once(poet: Poet) -> Non
     assert poet.write(**wishes, drafts=12) == poet.write_many(2, **wishes, drafts=12)[0]  # type: ignore[arg-type]
 
 
-def test_one_poem_is_chosen_among_four_and_several_are_not(poet: Poet) -> None:
-    assert (Request().drafts_of(1), Request().drafts_of(2), Request(drafts=3).drafts_of(2)) == (DRAFTS, 1, 3)
-    alone = poet.write(form="七绝", seed=6)
-    assert (
-        alone == poet.write(form="七绝", seed=6, drafts=DRAFTS) == poet.write_many(2, form="七绝", seed=6, drafts=4)[0]
-    )
-    many = poet.write_many(2, form="七绝", seed=6)
-    assert many[0] == poet.write(form="七绝", seed=6, drafts=1)
+def test_one_poem_is_chosen_among_more_drafts_than_several_are(poet: Poet) -> None:
+    found = Request().drafts_of(1), Request().drafts_of(2), Request(drafts=3).drafts_of(2)
+    assert found == (DRAFTS, DRAFTS_OF_SEVERAL, 3)
+    wishes = {"form": "七绝", "seed": 6}
+    alone, many = poet.write(**wishes), poet.write_many(2, **wishes)  # type: ignore[arg-type]
+    assert alone == poet.write(**wishes, drafts=DRAFTS)  # type: ignore[arg-type]
+    assert alone == poet.write_many(2, **wishes, drafts=DRAFTS)[0]  # type: ignore[arg-type]
+    assert many[0] == poet.write(**wishes, drafts=DRAFTS_OF_SEVERAL)  # type: ignore[arg-type]
     assert many[0] != alone
 
 

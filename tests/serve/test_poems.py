@@ -20,6 +20,7 @@ from zhseq.errors import ConfigError, InputError
 from zhseq.messages import CHINESE
 from zhseq.poetry.lookup import CharacterEntry, GroupEntry, Handbook
 from zhseq.poetry.poet import Poem, Poet, Request
+from zhseq.poetry.request import DRAFTS, DRAFTS_OF_SEVERAL
 from zhseq.serve import schemas
 from zhseq.serve.app import create_app
 from zhseq.serve.queues import Answer, Lane, Work, failure
@@ -44,7 +45,7 @@ def client(poet: Poet) -> Iterator[TestClient]:
 def test_poems_are_those_of_the_library(client: TestClient, poet: Poet) -> None:
     wishes = {"start": "春", "form": "五绝", "seed": 3, "best_of": 2, "temperature": 0.7, "num": 2}
     found = client.post("/v1/poems", json=wishes).json()["poems"]
-    first = poet.write(start="春", form="五绝", seed=3, best_of=2, temperature=0.7, drafts=1)
+    first = poet.write(start="春", form="五绝", seed=3, best_of=2, temperature=0.7, drafts=DRAFTS_OF_SEVERAL)
     assert len(found) == 2
     assert found[0]["lines"] == list(first.lines)
     assert found[0]["text"] == first.text
@@ -63,14 +64,18 @@ def test_what_gives_way_to_a_start_is_named(client: TestClient) -> None:
     assert poem["note"] is None
 
 
-def test_one_poem_is_chosen_among_drafts_and_several_are_not(client: TestClient, poet: Poet) -> None:
+def test_one_poem_is_chosen_among_more_drafts_than_several_are(client: TestClient, poet: Poet) -> None:
     def texts(**wishes: object) -> list[str]:
         poems = client.post("/v1/poems", json={"form": "七绝", "seed": 6, **wishes}).json()["poems"]
         return [poem["text"] for poem in poems]
 
-    assert texts() == texts(drafts=4) == texts(drafts=None) == [poet.write(form="七绝", seed=6).text]
-    assert texts(num=2) == texts(num=2, drafts=1) == [poem.text for poem in poet.write_many(2, form="七绝", seed=6)]
-    assert texts(num=2, drafts=4)[0] == texts()[0] != texts(num=2)[0]
+    assert texts() == texts(drafts=DRAFTS) == texts(drafts=None) == [poet.write(form="七绝", seed=6).text]
+    assert (
+        texts(num=2)
+        == texts(num=2, drafts=DRAFTS_OF_SEVERAL)
+        == [poem.text for poem in poet.write_many(2, form="七绝", seed=6)]
+    )
+    assert texts(num=2, drafts=DRAFTS)[0] == texts()[0] != texts(num=2)[0]
 
 
 @pytest.mark.parametrize(

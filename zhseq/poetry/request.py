@@ -20,8 +20,8 @@ RHYMES: tuple[str, ...] = get_args(Rhyme)
 """Values of `Request.rhyme`."""
 MOST_CANDIDATES = 256
 MOST_DRAFTS = 16
-DRAFTS = 4
-"""Default number of drafts of a single poem."""
+DRAFTS, DRAFTS_OF_SEVERAL = 8, 2
+"""Default number of drafts of a single poem, and of each of several."""
 
 _KINDS: dict[str, type] = {"str": str, "int": Integral, "float": Real, "bool": bool}
 
@@ -205,7 +205,7 @@ class Request:
 
     def drafts_of(self, num: int) -> int:
         """Return the number of drafts of each poem if `num` poems are requested."""
-        return self.drafts or (DRAFTS if num == 1 else 1)
+        return self.drafts or (DRAFTS if num == 1 else DRAFTS_OF_SEVERAL)
 
 
 @dataclass(frozen=True)

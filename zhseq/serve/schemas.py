@@ -16,7 +16,7 @@ from zhseq.poetry.faults import LICENCES, REASONS
 from zhseq.poetry.forms import FORMS
 from zhseq.poetry.lookup import PatternEntry, Place
 from zhseq.poetry.prosody.books import BOOK_NAMES
-from zhseq.poetry.request import DRAFTS, MOST_DRAFTS, Ranking, Request, Rhyme, Sampling
+from zhseq.poetry.request import DRAFTS, DRAFTS_OF_SEVERAL, MOST_DRAFTS, Ranking, Request, Rhyme, Sampling
 from zhseq.serve.settings import (
     MAX_POEMS,
     MAX_SUGGESTIONS,
@@ -161,7 +161,7 @@ class PoemRequest(Wishes):
             ge=1,
             le=MOST_DRAFTS,
             description="drafts of each poem, of which the best is kept; only in regulated verse; "
-            f"by default {DRAFTS} for one poem and 1 for several",
+            f"by default {DRAFTS} for one poem and {DRAFTS_OF_SEVERAL} for several",
         ),
     ] = None
     top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, description="probability mass to sample from")] = (

@@ -7,6 +7,7 @@ const TEXTS = [
   ...["form", "tune", "start", "acrostic", "acrostic_at", "about", "title", "author", "dynasty", "rhyme", "rhyme_group"],
   ...["upper", "lower"],
 ];
+const DRAFTS_OF_SEVERAL = 2; // as in zhseq/poetry/request.py
 const NUMBERS = ["seed", "num", "temperature", "best_of", "drafts", "top_p", "top_k"];
 const BETWEEN = "/"; // between lines
 
@@ -21,7 +22,7 @@ export function linkTo({ rows, tune, heading, rhyme, wishes, seed, own, partial,
     for (const name of TEXTS) if (wishes[name]) query.set(name, wishes[name]);
     if (lower) query.set("lower", lower);
     // One of several has one draft where nothing else was wished, but alone it would have more.
-    const drafts = wishes.drafts ?? (of > 1 ? 1 : undefined);
+    const drafts = wishes.drafts ?? (of > 1 ? DRAFTS_OF_SEVERAL : undefined);
     const given = { ...wishes, seed, drafts, num: number > 1 ? number : undefined };
     for (const name of NUMBERS) if (given[name] !== undefined) query.set(name, given[name]);
     if (wishes.traditional) query.set("traditional", "yes");

@@ -181,7 +181,10 @@ def _argument(value: int | Array | Packed) -> ctypes.c_int64 | ctypes.c_void_p:
 
 
 class _Matrix:
-    """Weights of 8 bits. Rows to be multiplied are also rounded to 8 bits, each with its own scale."""
+    """Weights of 8 bits. Rows to be multiplied are also rounded to 8 bits, each with its own scale.
+
+    The compiled loops and numpy give the same products. Without SIMD instructions numpy is faster.
+    """
 
     def __init__(self, weights: Floats, bias: Floats | None = None, level: int | None = None) -> None:
         """Quantise weights.
@@ -189,12 +192,12 @@ class _Matrix:
         Args:
             weights: (outputs, inputs).
             bias: Added to the products, (outputs,).
-            level: Index of the instruction set in `LEVELS`; by default the best of this CPU, see `instructions`.
+            level: Index of the instruction set in `LEVELS`, 0 for numpy; by default the best of this CPU.
         """
         self._outputs, self._inputs = weights.shape
-        self._packed: Packed | None = None
-        if library() is not None:
-            self._level = LEVELS.index(instructions()) if level is None else level
+        known = instructions()
+        self._level = level if level is not None else LEVELS.index(known) if known else 0
+        if self._level:
             self._packed = Packed(*packed_matrix(weights, bias))
         else:
             whole, scales = quantised(weights)
@@ -203,8 +206,8 @@ class _Matrix:
 
     def __call__(self, rows: Floats) -> Floats:
         """Return the products, (rows, inputs) -> (rows, outputs)."""
-        loops = library()
-        if loops is None or self._packed is None:
+        loops = library() if self._level else None
+        if loops is None:
             return self._by_numpy(rows)
         found = np.empty((len(rows), self._outputs), dtype=np.float32)
         given = np.ascontiguousarray(rows)
@@ -214,9 +217,9 @@ class _Matrix:
         return found
 
     def _by_numpy(self, rows: Floats) -> Floats:
-        """Return the same products; sums of whole numbers below 2**24 are exact."""
         most = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.float32(1e-30))
-        products: Floats = np.rint(rows * (np.float32(_LARGEST) / most)) @ self._whole
+        factors = (np.float32(_LARGEST) / most).astype(np.float64)  # in 64 bits, products to be rounded are exact
+        products: Floats = np.rint(rows * factors).astype(np.float32) @ self._whole  # exact below 2**24
         products *= self._scales * (most / np.float32(_LARGEST))
         if self._bias is not None:
             products += self._bias

@@ -8,8 +8,8 @@ for how well the poem closes. Prints what the rater is worth on poems that it wa
 folds of poems): how often it puts the better of two lines first (AUC), and the same for the surprise of the lines alone
 and without what verse sets together, which `scripts/learn_usage.py` must have counted before. What is written is the
 guess of points and that of following added up, `FOLLOWING` of the latter. What readers give whole poems, against the
-mean of their form and round, is fitted to what the rater takes of their lines, and to its guesses; drafts are chosen by
-it. Then finds the pairs of characters that such a rater would wear out; ten minutes of one core.
+mean of their form and round, is fitted to these guesses; drafts are chosen by it. Then finds the pairs of characters
+that such a rater would wear out; ten minutes of one core.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from zhseq.text.vocab import LINE, Vocab
 RIDGE = 500.0
 """Of features divided by their standard deviation."""
 FIGURES_RIDGE = 20.0
-"""The same of the four figures of whole poems, which are few."""
+"""The same of the three figures of whole poems."""
 FOLDS = 5
 FOLLOWING = 1.0
 """Points for each digit by which a line follows better."""
@@ -325,47 +325,27 @@ def wholes_across(poems: Sequence[Rated], lines: Lines, targets: Floats, goals: 
         fitted = fold[lines.numbers] != held_out
         line = guess(lines.features[fitted], goals[fitted], follows[fitted])
         wholes = guess_wholes(poems, lines, line, targets, fold != held_out)
-        mean, last, least = of_wholes(lines, line)
-        found = mean @ wholes.mean + last @ wholes.last + wholes.least * least
+        found = np.array([wholes(own[None], more[None])[0] for own, more in zip(*by_poem(line, lines), strict=True)])
         found -= found[fold != held_out].mean()  # a guess compares drafts of one poem and has no bias of its own
         guessed[fold == held_out] = found[fold == held_out]
     return guessed
 
 
 def guess_wholes(poems: Sequence[Rated], lines: Lines, line: Points, targets: Floats, chosen: Booleans) -> Wholes:
-    """Fit the guess of whole poems to the chosen ones.
-
-    Two regressions are added up: on four figures (mean, least and last of the points of lines, mean of the nats by
-    which they follow), and on these and the features of lines, their mean and those of the last.
-    """
-    mean, last, least = of_wholes(lines, line)
-    weights = np.append(np.concatenate([line.surprise, line.habits, line.outputs]), np.float32(0))
-    figures = np.stack([mean @ weights, least, last @ weights, mean[:, -1]], axis=1)
-    few, _ = fit(figures[chosen], targets[chosen], FIGURES_RIDGE)
-    many, _ = fit(np.hstack([mean, figures, last])[chosen], targets[chosen])
-    of_mean, of_figures, of_last = np.split(many, np.cumsum((mean.shape[1], figures.shape[1])))
-    figured = few + of_figures
-    of_mean, of_last = of_mean + figured[0] * weights, of_last + figured[2] * weights
-    of_mean[-1] += figured[3]
-    forms = tuple(sorted({poem.form for poem in poems}))
-    return Wholes(forms, of_mean.astype(np.float32), of_last.astype(np.float32), float(figured[1]))
+    """Fit the guess of whole poems to the chosen ones."""
+    points, lift = by_poem(line, lines)
+    figures = np.array([(own.mean(), own[-1], more.mean()) for own, more in zip(points, lift, strict=True)])
+    weights, _ = fit(figures[chosen], targets[chosen], FIGURES_RIDGE)
+    return Wholes(tuple(sorted({poem.form for poem in poems})), *map(float, weights))
 
 
-def of_wholes(lines: Lines, line: Points) -> tuple[Floats, Floats, Floats]:
-    """Return the features of lines, their mean over each poem and those of its last line, and the least points.
-
-    Returns:
-        (poems, features) twice, and (poems,).
-    """
-    features = np.hstack([lines.features, lines.lifts[:, None]])
+def by_poem(line: Points, lines: Lines) -> tuple[list[Floats], list[Floats]]:
+    """Return the guessed points of the lines of each poem, and how well they follow by the critic, (lines,) each."""
     weights = np.concatenate([line.surprise, line.habits, line.outputs])
     points = lines.features @ weights + np.float32(line.bias)
     order = np.lexsort((lines.places, lines.numbers))
-    begins = np.flatnonzero(lines.places[order] == 0)
-    counts = np.diff(np.append(begins, len(order)))
-    mean = np.add.reduceat(features[order], begins) / counts[:, None]
-    least = np.minimum.reduceat(points[order], begins)
-    return mean, features[order][begins + counts - 1], least
+    begins = np.flatnonzero(lines.places[order] == 0)[1:]
+    return np.split(points[order], begins), np.split(lines.lifts[order], begins)
 
 
 def fit(features: Floats, points: Floats, ridge: float = RIDGE) -> tuple[Floats, float]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.learn_rater import Rated, lines_of, of_wholes
+from scripts.learn_rater import Rated, by_poem, lines_of
 from zhseq.errors import InputError
-from zhseq.poetry.coherence import HABITS, SUMMARIES, Wholes, features_of
+from zhseq.poetry.coherence import Wholes
 from zhseq.poetry.poet import Poem, Poet
 from zhseq.poetry.request import DRAFTS, DRAFTS_OF_SEVERAL, Request, Sampling
 from zhseq.poetry.writer import BETWEEN_DRAFTS
@@ -34,9 +34,8 @@ def worth_of(poet: Poet, poems: Sequence[Poem]) -> list[float]:
     assert poet.usage is not None
     assert poet.critic is not None
     rated = [Rated(poem.form, poem.lines, (0,) * len(poem.lines), 1) for poem in poems]
-    mean, last, least = of_wholes(lines_of(rated, poet.network, poet.vocab, poet.usage, poet.critic), rater.line)
-    found = mean @ rater.whole.mean + last @ rater.whole.last + rater.whole.least * least
-    return list(map(float, found))
+    points, lift = by_poem(rater.line, lines_of(rated, poet.network, poet.vocab, poet.usage, poet.critic))
+    return list(map(float, rater.whole(np.stack(points), np.stack(lift))))
 
 
 @pytest.mark.parametrize("wishes", [{"form": "七绝"}, {"start": "春", "form": "五律"}, {"acrostic": "山高水长"}])
@@ -89,13 +88,14 @@ def test_a_model_without_ratings_has_one_draft(ruled_poet: Poet) -> None:
 
 
 def test_whole_poems_are_rated_only_if_drafts_are_compared(poet: Poet, monkeypatch: pytest.MonkeyPatch) -> None:
-    rated: list[int] = []
+    rated: list[tuple[int, int]] = []
 
-    def counted(*parts: Any) -> Any:
-        rated.append(len(parts[0]))
-        return features_of(*parts)
+    def counted(self: Wholes, points: Any, lift: Any) -> Any:
+        rated.append(points.shape)
+        return rate(self, points, lift)
 
-    monkeypatch.setattr("zhseq.poetry.search.features_of", counted)
+    rate = Wholes.__call__
+    monkeypatch.setattr(Wholes, "__call__", counted)
     request = Request(form="七绝", drafts=1, sampling=Sampling(seed=7))
     poems = list(poet.stream(request, 2))
     poem = [*poet.lines(request, 0)][-1]
@@ -103,7 +103,7 @@ def test_whole_poems_are_rated_only_if_drafts_are_compared(poet: Poet, monkeypat
     assert rated == []
     assert poem == poems[0]
     chosen = poet.write(form="七绝", drafts=3, seed=7)
-    assert rated == [3] * 4  # each line of the three drafts
+    assert rated == [(3, 4)]  # the lines of the three drafts
     assert chosen in drafts_of(poet, request, 0, 3)
 
     write = poet._writer.write
@@ -129,12 +129,6 @@ def test_drafts_are_a_number(drafts: object) -> None:
         Request(drafts=drafts)  # type: ignore[arg-type]
 
 
-def test_the_guess_of_wholes_is_linear_but_for_the_least_line() -> None:
-    size = len(SUMMARIES) + len(HABITS) + 2 + 1
-    mean, last = np.zeros(size, np.float32), np.zeros(size, np.float32)
-    mean[-1], last[0] = 2, 1
-    surprise, habits = np.float32([[[1, 3], [2, 4]]]), np.zeros((1, 2, len(HABITS)), np.float32)
-    features = features_of(np.zeros((1, 2, 2), np.float32), surprise, habits, np.float32([[0, 0.5]]))
-    assert features.shape == (1, 2, size)
-    found = Wholes(("五绝",), mean, last, 0.25)(features, np.float32([[-4, 8]]))
-    np.testing.assert_allclose(found, [2 * 0.25 + 3 - 1])
+def test_the_guess_of_wholes_is_linear() -> None:
+    found = Wholes(("五绝",), mean=2, last=0.5, lift=3)(np.float32([[-4, 8], [1, 1]]), np.float32([[0, 0.5], [0, 0]]))
+    np.testing.assert_allclose(found, [2 * 2 + 0.5 * 8 + 3 * 0.25, 2 + 0.5])

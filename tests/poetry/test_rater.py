@@ -25,10 +25,7 @@ def some_points(dim: int, seed: int) -> Points:
 
 
 def some_rater(dim: int) -> Rater:
-    mean, last = (
-        np.random.default_rng(seed).normal(size=len(HABITS) + 5 + dim).astype(np.float32).round(5) for seed in (2, 3)
-    )
-    return Rater(some_points(dim, 0), some_points(dim, 1), Wholes(("五绝",), mean, last, 0.5))
+    return Rater(some_points(dim, 0), some_points(dim, 1), Wholes(("五绝",), 0.75, 0.5, -0.25))
 
 
 def test_points_are_linear_in_outputs_surprise_and_habits() -> None:
@@ -52,11 +49,7 @@ def test_a_rater_is_read_as_written(tmp_path: Path) -> None:
         np.testing.assert_allclose(read.surprise, own.surprise)
         np.testing.assert_allclose(read.habits, own.habits)
         assert read.bias == own.bias
-    assert rater.whole is not None
-    assert again.whole is not None
-    assert (again.whole.forms, again.whole.least) == (("五绝",), 0.5)
-    np.testing.assert_allclose(again.whole.mean, rater.whole.mean, atol=1e-6)
-    np.testing.assert_allclose(again.whole.last, rater.whole.last, atol=1e-6)
+    assert again.whole == rater.whole
     replace(rater, whole=None).save(tmp_path)
     assert Rater.load(tmp_path, 8).whole is None
 
@@ -74,11 +67,11 @@ def test_a_rater_is_read_as_written(tmp_path: Path) -> None:
         {"head": {"bias": 0, "outputs": [1.0] * 8, "surprise": [1.0] * 4, "habits": [1.0]}},
         {"worn": {"春": 1.0}},
         {"whole": {}},
-        {"whole": {"forms": ["五绝"], "mean": [0.0] * 22, "last": [0.0] * 23, "least": 0}},
-        {"whole": {"forms": ["五绝"], "mean": [0.0] * 23, "last": [float("nan")] * 23, "least": 0}},
-        {"whole": {"forms": None, "mean": [0.0] * 23, "last": [0.0] * 23, "least": 0}},
-        {"whole": {"forms": ["五绝"], "mean": [0.0] * 23, "last": [0.0] * 23, "least": "much"}},
-        {"whole": {"forms": ["五绝"], "mean": [0.0] * 23, "last": [0.0] * 23, "least": float("inf")}},
+        {"whole": {"forms": ["五绝"], "mean": 1, "last": 0}},
+        {"whole": {"forms": ["五绝"], "mean": 1, "last": float("nan"), "lift": 0}},
+        {"whole": {"forms": None, "mean": 1, "last": 0, "lift": 0}},
+        {"whole": {"forms": ["五绝"], "mean": 1, "last": 0, "lift": "much"}},
+        {"whole": {"forms": ["五绝"], "mean": [1], "last": 0, "lift": 0}},
         {"head": {"bias": float("nan"), "outputs": [1.0] * 8, "surprise": [1.0] * 4, "habits": [1.0] * 10}},
         {"head": {"bias": 0, "outputs": [1.0] * 8, "surprise": [float("inf")] * 4, "habits": [1.0] * 10}},
     ],
@@ -88,7 +81,7 @@ def test_what_is_no_rater_is_refused(tmp_path: Path, broken: str | dict[str, obj
     path = tmp_path / RATER_FILE
     whole = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(broken if isinstance(broken, str) else json.dumps(whole | broken), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"rater.json is not a rater of version 3"):
+    with pytest.raises(CheckpointError, match=r"rater.json is not a rater of version 4"):
         Rater.load(tmp_path, 8)
 
 

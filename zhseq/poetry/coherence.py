@@ -37,7 +37,7 @@ Bytes = npt.NDArray[np.uint8]
 CRITIC_FILE = "critic.safetensors"
 USAGE_FILE = "usage.safetensors"
 RATER_FILE = "rater.json"
-RATER_KIND, RATER_VERSION = "rater", 3
+RATER_KIND, RATER_VERSION = "rater", 4
 SUMMARIES = ("mean", "max", "min", "std")
 """Statistics of the surprise of a line's characters that are features of the rater."""
 HABITS = (
@@ -394,56 +394,45 @@ class Wholes:
 
     Attributes:
         forms: Forms of the rated poems.
-        mean: Weights of the mean of the features of all lines, see `features_of`, (features,).
-        last: Weights of the features of the last line, (features,).
-        least: Weight of the lowest predicted points of a line.
+        mean: Weight of the mean of the predicted points of all lines.
+        last: Weight of the predicted points of the last line.
+        lift: Weight of the mean coherence of the lines with the previous ones, in nats per character.
     """
 
     forms: tuple[str, ...]
-    mean: Floats
-    last: Floats
-    least: float
+    mean: float
+    last: float
+    lift: float
 
-    def __call__(self, features: Floats, points: Floats) -> Floats:
+    def __call__(self, points: Floats, lift: Floats) -> Floats:
         """Return the predicted ratings of poems, (poems,).
 
         Args:
-            features: Features of the lines, (poems, lines, features).
             points: Predicted points of the lines, (poems, lines).
+            lift: Coherence with the previous lines, see `Critic.lift`; 0 for a first line, (poems, lines).
         """
-        of_lines = features.mean(axis=1) @ self.mean + features[:, -1] @ self.last
-        found: Floats = of_lines + np.float32(self.least) * points.min(axis=1)
+        found: Floats = self.mean * points.mean(axis=1) + self.last * points[:, -1] + self.lift * lift.mean(axis=1)
         return found
 
     @classmethod
-    def of(cls, content: Mapping[str, Any], dim: int) -> Wholes:
+    def of(cls, content: Mapping[str, Any]) -> Wholes:
         """Read the weights from the result of `fields`.
 
         Raises:
             KeyError: A field is missing.
             TypeError: A weight is not a number.
-            ValueError: A weight is not finite, or there are not as many as the model needs.
+            ValueError: A weight is not finite.
         """
-        size = len(SUMMARIES) + len(HABITS) + dim + 1
-        weights = _weights(content, {"mean": size, "last": size})
-        return cls(tuple(map(str, content["forms"])), **weights, least=_number(content["least"]))
+        return cls(tuple(map(str, content["forms"])), *(_number(content[name]) for name in ("mean", "last", "lift")))
 
     def fields(self) -> dict[str, Any]:
         """Return the weights as JSON values, rounded."""
-        mean, last = ([round(float(value), 6) for value in values] for values in (self.mean, self.last))
-        return {"forms": list(self.forms), "mean": mean, "last": last, "least": round(self.least, 6)}
-
-
-def features_of(outputs: Floats, surprise: Floats, habits: Floats, lift: Floats) -> Floats:
-    """Return the features of lines for `Wholes`, (..., features).
-
-    Args:
-        outputs: See `Points`.
-        surprise: See `Points`.
-        habits: See `Points`.
-        lift: Coherence with the previous lines in nats per character, see `Critic.lift`; 0 for a first line, (...).
-    """
-    return np.concatenate([summaries(surprise), habits, outputs, lift[..., None]], axis=-1, dtype=np.float32)
+        return {
+            "forms": list(self.forms),
+            "mean": round(self.mean, 5),
+            "last": round(self.last, 5),
+            "lift": round(self.lift, 5),
+        }
 
 
 @dataclass(frozen=True)
@@ -481,7 +470,7 @@ class Rater:
             worn = {str(pair): float(nats) for pair, nats in content["worn"].items()}
             if any(len(pair) != 2 for pair in worn) or not all(np.isfinite(list(worn.values()))):
                 raise ValueError(worn)
-            whole = None if content["whole"] is None else Wholes.of(content["whole"], dim)
+            whole = None if content["whole"] is None else Wholes.of(content["whole"])
             return cls(Points.of(content["line"], dim), Points.of(content["head"], dim), whole, worn)
         except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise CheckpointError(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zhseq.batching import Ints
-from zhseq.poetry.coherence import TAIL, Critic, Rater, Usage, WornPairs, features_of
+from zhseq.poetry.coherence import TAIL, Critic, Rater, Usage, WornPairs
 from zhseq.poetry.fitting import PatternChoice
 from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.planning import Plan
@@ -292,7 +292,7 @@ class _Search:
         self.sense = task.sense
         if self.sense is not None:
             self.spoken = np.tile(self.sense.times(task.title), (count, 1))
-        self.judged: list[tuple[Floats, Floats]] = []  # features and points of each line, see `Wholes`
+        self.judged: list[tuple[Floats, Floats]] = []  # points and coherence of each line, see `Wholes`
         self.carried = np.zeros(count, dtype=bool)  # whether each poem has a character of its topic
         self.readers = [_Reader(network, task.prefix, count)]
         if task.background is not None:
@@ -498,7 +498,7 @@ class _Search:
         self.groups[poems, index] = np.where((slot != UNASSIGNED) & (old == UNASSIGNED), found, old)
 
     def _remember(self, line: int, drawn: _Drawn, rows: Ints) -> None:
-        """Store the features of the chosen candidates for the rating of whole poems.
+        """Store points and coherence of the chosen candidates for the rating of whole poems.
 
         Args:
             line: Index of the line, which is not yet in `poems`.
@@ -512,14 +512,14 @@ class _Search:
         parts = drawn.outputs[rows] / np.float32(length), drawn.surprise[rows], task.usage.habits(chosen)
         before = self.poems[:, :line].reshape(len(self.poems), -1)
         lift = task.critic.lift(before, chosen) if line else np.zeros(len(chosen), dtype=np.float32)
-        self.judged.append((features_of(*parts, lift / np.float32(length)), task.rater.line(*parts)))
+        self.judged.append((task.rater.line(*parts), lift / np.float32(length)))
 
     def worth(self) -> Floats:
         """Return the predicted ratings of the poems, (poems,); 0 before they are complete."""
         if self.task.rater is None or self.task.rater.whole is None or len(self.judged) < len(self.task.forced):
             return np.zeros(len(self.poems), dtype=np.float32)
-        features, points = (np.stack(part, axis=1) for part in zip(*self.judged, strict=True))
-        return self.task.rater.whole(features, points)
+        points, lift = (np.stack(part, axis=1) for part in zip(*self.judged, strict=True))
+        return self.task.rater.whole(points, lift)
 
     def _repeats(self, line: int, candidates: Ints) -> Floats:
         """Return 1 for candidates that repeat an earlier line of their poem, else 0, (poems, candidates)."""

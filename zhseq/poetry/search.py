@@ -292,7 +292,7 @@ class _Search:
         self.sense = task.sense
         if self.sense is not None:
             self.spoken = np.tile(self.sense.times(task.title), (count, 1))
-        self.judged: list[tuple[Floats, Floats]] = []  # points and coherence of each line, see `Wholes`
+        self.judged: list[tuple[Floats, Floats]] = []  # points, less worn pairs, and coherence of each line
         self.carried = np.zeros(count, dtype=bool)  # whether each poem has a character of its topic
         self.readers = [_Reader(network, task.prefix, count)]
         if task.background is not None:
@@ -512,7 +512,10 @@ class _Search:
         parts = drawn.outputs[rows] / np.float32(length), drawn.surprise[rows], task.usage.habits(chosen)
         before = self.poems[:, :line].reshape(len(self.poems), -1)
         lift = task.critic.lift(before, chosen) if line else np.zeros(len(chosen), dtype=np.float32)
-        self.judged.append((task.rater.line(*parts), lift / np.float32(length)))
+        points = task.rater.line(*parts)
+        if task.worn is not None and self.ranking.rating:  # worth as much as in the choice of lines
+            points -= task.worn(chosen) / np.float32(length * self.ranking.rating)
+        self.judged.append((points, lift / np.float32(length)))
 
     def worth(self) -> Floats:
         """Return the predicted ratings of the poems, (poems,); 0 before they are complete."""

@@ -328,7 +328,9 @@ RECIPES = {
     "ner-msra": Named({"ner": (Source("msra_ner"),)}, _NEW),
     "ner-uner": Named({"ner": (Source("uner_gsdsimp", "uner_gsdsimp:dev"),)}, _GENTLY, transfer=True),
     "ner-weibo": Named({"ner": (Source("weibo_ner", "weibo_ner:dev"),)}, _GENTLY, transfer=True),
-    "ner-resume": Named({"ner": (Source("resume_ner", "resume_ner:dev"),)}, _GENTLY, transfer=True),
+    "ner-resume": Named(
+        {"ner": (Source("resume_ner", "resume_ner:dev"),)}, (*_GENTLY, "training.epochs=20"), transfer=True
+    ),
     "ner-cluener": Named({"ner": (Source("cluener2020", "cluener2020:dev"),)}, _GENTLY, transfer=True),
     "ner-classical": Named({"ner": (Source("cclue_ner", "cclue_ner:dev"),)}, _GENTLY, transfer=True),
 }

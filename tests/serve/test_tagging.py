@@ -44,7 +44,7 @@ def test_a_model_that_only_finds_words_says_so(serve: Serve, tagger: FakeTagger)
     tagger.tasks = ("pos",)  # type: ignore[misc]
     response = serve().post("/v1/tag", json={"text": "北京", "tasks": ["pos", "ner"]})
     assert code_of(response) == (422, "task_not_served")
-    assert "this service does pos only" in response.json()["error"]["message"]
+    assert "this service supports only pos" in response.json()["error"]["message"]
 
 
 def test_words_of_the_request_join_those_of_the_service(client: TestClient, tagger: FakeTagger) -> None:
@@ -142,7 +142,7 @@ def test_what_is_wrong_with_a_body_is_said_in_words_of_the_service(
     client: TestClient, body: object, message: str, codes: list[str]
 ) -> None:
     error = client.post("/v1/tag", json=body).json()["error"]
-    assert error["message"] == f"The request is not as described: {message}."
+    assert error["message"] == f"The request is invalid: {message}."
     found, problem = [], error["values"]["problem"]
     while problem["code"] == "problems":
         found.append(problem["values"]["second"]["code"])

@@ -87,7 +87,7 @@ def _answer(app: Starlette, listener: socket.socket, **fields: int) -> None:
 
     settings = app.state.services.settings
     lines = start_logging()
-    app.state.services.metrics.watch("zhseq_dropped_log_lines", "Log lines never written.", lambda: lines.dropped)
+    app.state.services.metrics.watch("zhseq_dropped_log_lines", "Log lines dropped.", lambda: lines.dropped)
     config = uvicorn.Config(
         app,
         http=limited(settings.max_body, app.state.short_cut),
@@ -135,7 +135,7 @@ def _check_extra() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog=program("serve"), description="HTTP service for tagging and poems, with a web page.")
     default = Settings()
-    where = parser.add_argument_group("where to listen, and for whom")
+    where = parser.add_argument_group("network and access")
     where.add_argument(
         "--host",
         default=default.host,
@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, kind, text in (
         ("processes", int, "processes on the same port"),
         ("threads", int, "tagging threads of each process, each on one core"),
-        ("rate_limit", int, "requests a minute per key, or per address without keys; 0: unlimited"),
+        ("rate_limit", int, "requests per minute for each key, or for each address without keys; 0: unlimited"),
         ("max_body", int, "bytes per request"),
         ("max_characters", int, "characters per request"),
         ("max_texts", int, "texts per request"),

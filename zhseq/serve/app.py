@@ -91,7 +91,7 @@ def _named(tagger: Tagger, task: str, names: dict[str, tuple[str, str]]) -> list
 PAGE = Path(__file__).resolve().parent / "page"
 _FRESH = {"Cache-Control": "no-cache"}
 _DESCRIPTION = (
-    "Find words, parts of speech and names in Chinese text; write, judge and mend classical Chinese poems; "
+    "Tag words, parts of speech and named entities in Chinese text; write, check and correct classical Chinese poems; "
     "look up tones, rhymes, tunes and lines of verse."
 )
 
@@ -113,11 +113,11 @@ def create_app(settings: Settings, *, tagger: Tagger | None = None, poet: Poet |
     prosody = poet.prosody
     handbook = None if prosody is None else zhseq.Handbook.load(settings.poet, prosody=prosody)
     here = Services(settings, tagger, poet, handbook)
-    here.metrics.watch("zhseq_processes", "Processes that answer.", lambda: 1)
-    here.metrics.watch("zhseq_queue_requests", "Requests that wait to be tagged.", lambda: here.tags.depth)
-    here.metrics.watch("zhseq_queue_characters", "Characters that wait to be tagged.", lambda: here.tags.waiting)
-    here.metrics.watch("zhseq_queue_poems", "Requests to write poems under way.", lambda: here.poems.depth)
-    here.metrics.watch("zhseq_queue_lookups", "Requests to judge or look up under way.", lambda: here.lookups.depth)
+    here.metrics.watch("zhseq_processes", "Processes that respond.", lambda: 1)
+    here.metrics.watch("zhseq_queue_requests", "Tagging requests in the queue.", lambda: here.tags.depth)
+    here.metrics.watch("zhseq_queue_characters", "Characters in the tagging queue.", lambda: here.tags.waiting)
+    here.metrics.watch("zhseq_queue_poems", "Requests for poems in progress.", lambda: here.poems.depth)
+    here.metrics.watch("zhseq_queue_lookups", "Review and look-up requests in progress.", lambda: here.lookups.depth)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -196,10 +196,10 @@ async def metrics(request: Request) -> Response:
 
 
 _REPORTS = (
-    Endpoint("GET", "/v1/options", options, "What can be asked for", "service", OptionsResponse),
-    Endpoint("GET", "/health", health, "Whether the service runs", "service", HealthResponse),
-    Endpoint("GET", "/ready", ready, "Whether requests are worked on", "service", HealthResponse),
-    Endpoint("GET", "/metrics", metrics, "Counters for Prometheus", "service"),
+    Endpoint("GET", "/v1/options", options, "List request options", "service", OptionsResponse),
+    Endpoint("GET", "/health", health, "Check that the service runs", "service", HealthResponse),
+    Endpoint("GET", "/ready", ready, "Check that requests are processed", "service", HealthResponse),
+    Endpoint("GET", "/metrics", metrics, "Prometheus metrics", "service"),
 )
 
 
@@ -227,7 +227,7 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     """Return the response for an error of the framework, such as an unknown path or method."""
     assert isinstance(error, HTTPException)
     message = {
-        404: Message("not_found", "There is nothing at this path."),
-        405: Message("wrong_method", "Use another method here."),
+        404: Message("not_found", "This path does not exist."),
+        405: Message("wrong_method", "This path does not support the request method."),
     }.get(error.status_code, Message("http_error", "The request cannot be served."))
     return error_response(ApiError(error.status_code, message, error.headers))

@@ -78,15 +78,13 @@ class Reception:
                 400,
                 Message(
                     "several_hosts",
-                    "Expected one header 'Host', but found {count}; send the one that is meant.",
+                    "Expected one header 'Host', but found {count}; send only one.",
                     {"count": len(hosts)},
                 ),
             )
         if not self._settings.api_keys and _host_name(headers.get("host", "")) not in self._hosts:
             # Otherwise any web page could reach this service, by a host name of its own that points to 127.0.0.1.
-            raise ApiError(
-                421, Message("wrong_host", "The service is not known under this host name; allow it with --allow-host.")
-            )
+            raise ApiError(421, Message("wrong_host", "This host name is not allowed; allow it with --allow-host."))
         if path not in _OPEN_PATHS and not path.startswith(_OPEN_FOLDER) and scope["method"] != "OPTIONS":
             visit.key = self._callers.admit(visit.client, headers)
         length = headers.get("content-length", "")

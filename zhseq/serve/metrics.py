@@ -36,16 +36,14 @@ class Metrics:
         PlatformCollector(registry=registry)
         labels = ("method", "path")
         self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._requests = Counter(
-            "zhseq_requests", "Requests that were answered.", (*labels, "status"), registry=registry
-        )
+        self._requests = Counter("zhseq_requests", "Requests answered.", (*labels, "status"), registry=registry)
         self._seconds = Histogram(
-            "zhseq_request_seconds", "Time from request to answer.", labels, buckets=_SECONDS, registry=registry
+            "zhseq_request_seconds", "Duration of requests in seconds.", labels, buckets=_SECONDS, registry=registry
         )
-        self._characters = Counter("zhseq_characters", "Characters that were tagged.", registry=registry)
-        self._texts = Histogram("zhseq_batch_texts", "Texts tagged together.", buckets=_TEXTS, registry=registry)
+        self._characters = Counter("zhseq_characters", "Characters tagged.", registry=registry)
+        self._texts = Histogram("zhseq_batch_texts", "Texts per batch.", buckets=_TEXTS, registry=registry)
         self._batch = Histogram(
-            "zhseq_batch_characters", "Characters tagged together.", buckets=_CHARACTERS, registry=registry
+            "zhseq_batch_characters", "Characters per batch.", buckets=_CHARACTERS, registry=registry
         )
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:

@@ -23,21 +23,21 @@ Handler = Callable[[Request], Awaitable[Response]]
 _ERRORS = {
     400: "The body is not JSON, or the request is not HTTP.",
     401: "The key is missing or wrong.",
-    404: "There is nothing at this path.",
-    405: "The path does not know this method.",
-    408: "The head or the body came too slowly.",
+    404: "The path does not exist.",
+    405: "The path does not support the request method.",
+    408: "The headers or the body were not received in time.",
     413: "The body, or the texts in it, are too large.",
-    415: "The body is not marked as JSON.",
-    421: "The service is not known under this host name.",
-    422: "The body is not as described, or asks for what cannot be had.",
-    429: "Too many requests came with this key, or from this address; see Retry-After.",
-    431: "The head of the request is too large.",
+    415: "The headers do not declare an uncompressed JSON body.",
+    421: "The host name is not allowed.",
+    422: "The body does not match the schema, or the request cannot be fulfilled.",
+    429: "Too many requests with this key or from this address; see Retry-After.",
+    431: "The request headers are too large.",
     500: "The service failed.",
-    503: "Too much waits already, or the request took too long; see Retry-After.",
+    503: "The service is busy or not ready, or the request took too long; see Retry-After.",
 }
 
 _TO_BE_TRIED_AGAIN = (429, 503)
-_RETRY_AFTER = {"description": "Seconds to wait, where they are known.", "schema": {"type": "integer", "minimum": 1}}
+_RETRY_AFTER = {"description": "Seconds to wait, if known.", "schema": {"type": "integer", "minimum": 1}}
 
 
 class NamedRoute(Route):
@@ -79,7 +79,7 @@ class Endpoint:
     def describe(self) -> dict[str, Any]:
         """Return the operation for the OpenAPI document."""
         content = {"text/plain": {"schema": {"type": "string"}}} if self.answer is None else _content(self.answer)
-        answer = {"description": "Done.", "content": {**content, **self.other_answers}}
+        answer = {"description": "Success.", "content": {**content, **self.other_answers}}
         errors = {str(status): _refusal(status, text) for status, text in _ERRORS.items()}
         operation: dict[str, Any] = {
             "operationId": self.handler.__name__,

@@ -221,7 +221,7 @@ async def _looked_up(request: HttpRequest, found: Callable[[Handbook], dict[str,
 
 def _handbook(here: Services) -> Handbook:
     if here.handbook is None:
-        message = Message("no_handbook", "the model of this service has no tables in which verse could be looked up")
+        message = Message("no_handbook", "the model of this service has no look-up tables of verse")
         raise ApiError(422, message)
     return here.handbook
 
@@ -368,15 +368,15 @@ def _found(finding: Finding) -> dict[str, Any]:
 
 ENDPOINTS = (
     Endpoint("POST", "/v1/poems", write, "Write poems", "poems", PoemsResponse, PoemRequest, _STREAMED, (StreamEvent,)),
-    Endpoint("POST", "/v1/poems/check", check, "Judge a poem", "poems", ReviewResponse, ReviewRequest),
-    Endpoint("POST", "/v1/poems/suggest", suggest, "Propose characters", "poems", SuggestResponse, SuggestRequest),
-    Endpoint("POST", "/v1/poems/rewrite", rewrite, "Write one line anew", "poems", RewriteResponse, RewriteRequest),
-    Endpoint("POST", "/v1/poems/couplet", couplet, "Answer an upper line", "poems", CoupletResponse, CoupletRequest),
+    Endpoint("POST", "/v1/poems/check", check, "Check a poem", "poems", ReviewResponse, ReviewRequest),
+    Endpoint("POST", "/v1/poems/suggest", suggest, "Suggest characters", "poems", SuggestResponse, SuggestRequest),
+    Endpoint("POST", "/v1/poems/rewrite", rewrite, "Rewrite a line", "poems", RewriteResponse, RewriteRequest),
+    Endpoint("POST", "/v1/poems/couplet", couplet, "Write lower lines", "poems", CoupletResponse, CoupletRequest),
     Endpoint(
         "POST", "/v1/verse/character", character, "Look up a character", "verse", CharacterEntry, CharacterRequest
     ),
     Endpoint("POST", "/v1/verse/rhymes", rhymes, "Look up words that rhyme", "verse", GroupEntry, RhymesRequest),
     Endpoint("POST", "/v1/verse/tune", tune, "Look up a tune", "verse", TuneResponse, TuneRequest),
-    Endpoint("POST", "/v1/verse/facing", facing, "Look up what faces a word", "verse", FacingResponse, FacingRequest),
-    Endpoint("POST", "/v1/verse/find", find, "Find a line in poems", "verse", FindResponse, FindRequest),
+    Endpoint("POST", "/v1/verse/facing", facing, "Look up parallel words", "verse", FacingResponse, FacingRequest),
+    Endpoint("POST", "/v1/verse/find", find, "Find poems with a line", "verse", FindResponse, FindRequest),
 )

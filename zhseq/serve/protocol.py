@@ -115,7 +115,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 ApiError(
                     431,
                     Message(
-                        "head_too_large", "The head of a request may have {limit} bytes at most.", {"limit": HEAD_BYTES}
+                        "head_too_large", "The request headers may have {limit} bytes at most.", {"limit": HEAD_BYTES}
                     ),
                 )
             )
@@ -192,7 +192,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse data that is not HTTP."""
-        self._refuse(ApiError(400, Message("invalid_http", "Expected a request of HTTP/1.1.")))
+        self._refuse(ApiError(400, Message("invalid_http", "Expected an HTTP/1.1 request.")))
 
     def _expect_head(self) -> None:
         if self._late is None:
@@ -212,7 +212,9 @@ class LimitedProtocol(HttpToolsProtocol):
                 ApiError(
                     408,
                     Message(
-                        "head_timeout", "No request came within {seconds} seconds.", {"seconds": f"{HEAD_SECONDS:g}"}
+                        "head_timeout",
+                        "No request was received within {seconds} seconds.",
+                        {"seconds": f"{HEAD_SECONDS:g}"},
                     ),
                 )
             )

@@ -40,16 +40,16 @@ async def read(request: Request, model: type[_Body]) -> _Body:
         raise ApiError(
             415,
             Message(
-                "unsupported_media_type", "Expected a body in JSON, with the header 'Content-Type: application/json'."
+                "unsupported_media_type", "Expected a JSON body, with the header 'Content-Type: application/json'."
             ),
         )
     if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise ApiError(415, Message("packed_body", "Expected a body without 'Content-Encoding'; send it as it is."))
+        raise ApiError(415, Message("packed_body", "Expected a body without 'Content-Encoding'; send it uncompressed."))
     try:
         body = await _body(request)
     except TimeoutError as error:
         message = Message(
-            "body_timeout", "The body did not come within {seconds} seconds.", {"seconds": f"{_BODY_SECONDS:g}"}
+            "body_timeout", "The body was not received within {seconds} seconds.", {"seconds": f"{_BODY_SECONDS:g}"}
         )
         raise ApiError(408, message, {"Connection": "close"}) from error
     _hold_to_size(body)
@@ -122,9 +122,7 @@ def _refusal(error: ValidationError, body: bytes) -> ApiError:
 
 
 def _not_as_described(problem: Message) -> ApiError:
-    return ApiError(
-        422, Message("invalid_request", "The request is not as described: {problem}.", {"problem": problem})
-    )
+    return ApiError(422, Message("invalid_request", "The request is invalid: {problem}.", {"problem": problem}))
 
 
 def _why_no_json(body: bytes) -> Message:
@@ -134,24 +132,26 @@ def _why_no_json(body: bytes) -> Message:
     except UnicodeDecodeError as error:
         return Message(
             "invalid_utf8",
-            "Expected a body in JSON, in UTF-8, but byte {position} is none.",
+            "Expected JSON in UTF-8, but byte {position} of the body is not valid UTF-8.",
             {"position": error.start + 1},
         )
     except UnicodeEncodeError:
         return Message(
             "lone_surrogate",
-            "The body holds half of a pair of surrogates, an escape such as \\ud800, which is no character; "
-            "write characters beyond U+FFFF as they are or as both escapes.",
+            "The body contains a lone surrogate, an escape such as \\ud800; write characters beyond "
+            "U+FFFF directly, or as a pair of escapes.",
         )
     except json.JSONDecodeError as error:
         return Message(
             "invalid_json",
-            "Expected a body in JSON, but it breaks off or goes wrong at line {line}, column {column}.",
+            "Expected a JSON body, but it ends early or is invalid at line {line}, column {column}.",
             {"line": error.lineno, "column": error.colno},
         )
     except (ValueError, RecursionError):
         pass
-    return Message("extreme_json", "The body is JSON with a number too large or with too many brackets in each other.")
+    return Message(
+        "extreme_json", "The JSON body contains a number that is too large, or brackets that are nested too deeply."
+    )
 
 
 _Context = Mapping[str, Any]

@@ -101,7 +101,7 @@ class Services:
             if told is None:
                 return Message(
                     "process_silent",
-                    "Process {process} does not answer; if that goes on, restart.",
+                    "Process {process} does not respond; if this persists, restart the service.",
                     {"process": number + 1},
                 )
             if told["stuck"] is not None:
@@ -126,7 +126,7 @@ class Services:
             try:
                 self._corpora = await anyio.to_thread.run_sync(_map_poems, abandon_on_cancel=True)
             except CorpusError:
-                message = Message("no_corpora", "this service has no corpora of verse in which lines could be found")
+                message = Message("no_corpora", "this service has no poetry corpora to search")
                 raise ApiError(422, message) from None
         return self._corpora
 
@@ -145,10 +145,12 @@ def _say(stuck: _Stuck | None) -> Message | None:
         return None
     queue, seconds = stuck
     if seconds is None:
-        return Message("thread_ended", "A thread of the queue {queue} has ended; restart.", {"queue": queue})
+        return Message(
+            "thread_ended", "A thread of the queue {queue} has ended; restart the service.", {"queue": queue}
+        )
     return Message(
         "queue_still",
-        "The queue {queue} has not moved for {seconds} seconds; if that goes on, restart.",
+        "The queue {queue} has made no progress for {seconds} seconds; if this persists, restart the service.",
         {"queue": queue, "seconds": seconds},
     )
 

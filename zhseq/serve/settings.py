@@ -109,7 +109,9 @@ class Settings:
                     value=getattr(self, name),
                 )
         if self.processes > 1 and not (hasattr(os, "fork") and hasattr(socket, "SO_REUSEPORT")):
-            raise ConfigError("one_process", "this system knows no processes that share a port; use <processes=1>")
+            raise ConfigError(
+                "one_process", "this system does not support processes that share a port; use <processes=1>"
+            )
         for name in ("timeout", "grace"):
             if not 0 < getattr(self, name) <= 86_400:
                 raise ConfigError(
@@ -130,7 +132,7 @@ class Settings:
         object.__setattr__(self, "trusted_networks", tuple(map(_network, self.trusted_proxies)))
         if not all(key.isascii() and key.isprintable() and key and " " not in key for key in self.api_keys):
             raise ConfigError(
-                "odd_key", "{variable} must be made of printable ASCII characters without blanks", variable=KEY_VARIABLE
+                "odd_key", "{variable} must consist of printable ASCII characters without blanks", variable=KEY_VARIABLE
             )
         if not self.is_local and not self.api_keys:
             raise ConfigError(
@@ -156,7 +158,10 @@ class Settings:
         found = []
         if "*" in self.allowed_origins:
             found.append(
-                Message("any_origin", "with --allow-origin '*' the scripts of every page that a visitor opens may call")
+                Message(
+                    "any_origin",
+                    "with --allow-origin '*', scripts of any page that a visitor opens can call this service",
+                )
             )
         short = sum(len(key) < SHORT_KEY for key in self.api_keys)
         if short:
@@ -171,7 +176,7 @@ class Settings:
             found.append(
                 Message(
                     "all_trusted",
-                    "with --trusted-proxy {network} any client says itself where it comes from",
+                    "with --trusted-proxy {network}, any client can claim any address",
                     {"network": "/0"},
                 )
             )

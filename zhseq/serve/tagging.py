@@ -97,7 +97,7 @@ def _check(texts: list[str], payload: TagRequest, here: Services) -> None:
             422,
             Message(
                 "task_not_served",
-                "<tasks>: this service does {tasks} only.",
+                "<tasks>: this service supports only {tasks}.",
                 {"tasks": ", ".join(here.tagger.tasks)},
             ),
         )
@@ -105,7 +105,7 @@ def _check(texts: list[str], payload: TagRequest, here: Services) -> None:
 
 ENDPOINTS = (
     Endpoint(
-        "POST", "/v1/tag", tag, "Find words and names", "tagging", TagResponse, TagRequest, parts=(TagText, TagTexts)
+        "POST", "/v1/tag", tag, "Tag words and entities", "tagging", TagResponse, TagRequest, parts=(TagText, TagTexts)
     ),
 )
 

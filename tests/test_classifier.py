@@ -103,7 +103,7 @@ def test_a_table_that_is_no_use_is_refused_by_line(tmp_path: Path, content: str,
 
 def test_a_table_that_cannot_be_read_is_refused_with_a_code(tmp_path: Path) -> None:
     for path in (tmp_path / "missing.csv", tmp_path):
-        with pytest.raises(InputError, match="expected a file that can be read") as caught:
+        with pytest.raises(InputError, match="the file cannot be read") as caught:
             read_labelled(path)
         assert caught.value.code == "unreadable_file"
 

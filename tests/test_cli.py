@@ -42,7 +42,7 @@ def test_a_missing_file_is_a_sentence_with_its_name() -> None:
 
 def test_a_file_to_read_that_is_missing_is_an_error_with_a_code() -> None:
     done = run("from zhseq.cli import open_input\nwith open_input('/no/such/file'): pass")
-    expected = b"zhseq: /no/such/file: expected a file that can be read: No such file or directory.\n"
+    expected = b"zhseq: /no/such/file: the file cannot be read: No such file or directory.\n"
     assert (done.returncode, done.stderr) == (2, expected)
 
 

@@ -79,7 +79,10 @@ def test_labels_that_the_model_does_not_know_are_said(tmp_path: Path, capsys: py
     assert report["unknown_labels"] == {"ner": {"GPE.NAM": 1, "PER.NOM": 1, "ORG.NAM": 1}}
     assert report["entities"]["f1"] == 0
     assert report["untyped"]["f1"] == pytest.approx(2 * 2 / (3 + 2))
-    assert "the model does not know GPE.NAM (1), PER.NOM (1), ORG.NAM (1) of the gold; it gives LOC, ORG" in shown.err
+    assert (
+        "the model does not have the gold labels GPE.NAM (1), PER.NOM (1), ORG.NAM (1); its labels are LOC, ORG"
+        in shown.err
+    )
     assert "--map" in shown.err
     assert main(["--gold", gold]) == 0
     assert "entities, untyped" in capsys.readouterr().out
@@ -149,7 +152,7 @@ def test_what_cannot_be_scored_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(CorpusError, match="line 2: expected a character and its tag"):
         main(["--gold", write(tmp_path, "北 B-LOC\n京\n"), "--format", "columns"])
     monkeypatch.setattr(Tagger, "tasks", ("pos",))
-    with pytest.raises(InputError, match=r"what the model does \(pos\), found gold for ner"):
+    with pytest.raises(InputError, match=r"a task of the model \(pos\), found annotation for ner"):
         main(["--gold", write(tmp_path, "北 B-LOC\n京 I-LOC\n")])
 
 

@@ -106,7 +106,7 @@ def test_notes_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     tagged(str(tmp_path / "in"), "--output", str(tmp_path / "out"))
     errors = capsys.readouterr().err
     assert "read as GB18030" in errors
-    assert "left out, it holds binary data" in errors
+    assert "skipped, it contains binary data" in errors
     file(tmp_path, "喜".encode("gbk"))
     tagged(str(tmp_path / "a.txt"))
     assert "as GB18030 it would be '喜'" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(front_door, tmp_path, monkeyp
 @pytest.mark.parametrize("option", ["--score", "--check", "--suggest", "--continue"])
 def test_a_file_that_cannot_be_read_is_refused_with_a_code(tmp_path, option):
     for path in (tmp_path / "missing.txt", tmp_path):
-        with pytest.raises(InputError, match="expected a file that can be read") as caught:
+        with pytest.raises(InputError, match="the file cannot be read") as caught:
             poem_door.main([option, str(path)])
         assert caught.value.code == "unreadable_file"
 
@@ -166,7 +166,7 @@ def test_a_poem_may_come_from_standard_input(tiny_model_dir):
         ["bash", "-c", '"$@" <&-', "-", *command, "-"], capture_output=True, timeout=120, check=False
     )
     assert closed.returncode == 2
-    assert closed.stderr.decode() == "zhseq: expected something to read on standard input, found it closed.\n"
+    assert closed.stderr.decode() == "zhseq: standard input is closed; expected text to read.\n"
 
 
 @pytest.mark.parametrize("num", [3000, 10**20])

@@ -122,9 +122,9 @@ def test_broken_bytes_are_named_or_replaced(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected a folder with files of text, found 0"):
+    with pytest.raises(InputError, match="expected text files in the folder, found 0 other files"):
         tag(tmp_path)
-    with pytest.raises(InputError, match="expected a file that can be read"):
+    with pytest.raises(InputError, match="the file cannot be read"):
         tag(tmp_path / "no.txt")
     for number in ("0", "1000000", "9" * 30):
         with pytest.raises(InputError, match=f"expected nbest= of at least 1 and at most 100, found {number}"):
@@ -134,7 +134,7 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
             tag(write(tmp_path, "好\n"), "--workers", number)
     with pytest.raises(InputError, match="expected format='jsonl' for 3 readings"):
         tag(write(tmp_path, "好\n"), "--nbest", "3")
-    with pytest.raises(InputError, match="its lines are words"):
+    with pytest.raises(InputError, match="each line of this format is a word"):
         tag(write(tmp_path, "好\n"), "--task", "ner", "--format", "conllu")
 
 
@@ -156,7 +156,7 @@ def test_what_is_read_is_never_overwritten(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt.tagged").hardlink_to(path)
     for name in ("a.txt", "./a.txt", "folder/../a.txt", "link", "hard", "folder/"):
-        with pytest.raises(InputError, match=r"would overwrite what is read \(.*a\.txt\)") as caught:
+        with pytest.raises(InputError, match=r"would overwrite an input file \(.*a\.txt\)") as caught:
             tag(path, "--output", f"{tmp_path}/{name}")
         assert caught.value.code == "output_is_input"
     with pytest.raises(InputError, match=r"\(.*words\)"):
@@ -171,14 +171,14 @@ def test_redirections_do_not_overwrite_what_is_read_either(tmp_path: Path) -> No
         for arguments, options in (([str(path)], {"stdout": stdout}), (["-", "--output", str(path)], {"stdin": stdin})):
             done = subprocess.run([*command, *arguments], stderr=subprocess.PIPE, cwd=ROOT, check=False, **options)  # type: ignore[call-overload]
             assert done.returncode == 2
-            assert b"expected results to go to a file of their own" in done.stderr
+            assert b"the output would overwrite an input file" in done.stderr
             assert done.stderr.count(b"\n") == 1
     assert path.read_text(encoding="utf-8") == "好\n"
 
 
 def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     path = write(tmp_path, "好\n")
-    with pytest.raises(InputError, match="expected a folder that can be written"):
+    with pytest.raises(InputError, match="the folder is not writable"):
         tag(path, "--output", str(tmp_path / "no" / "out.txt"))
     if os.geteuid() != 0:
         path.chmod(0o400)
@@ -218,7 +218,7 @@ def test_as_a_program() -> None:
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0, "[在北/n 京/w]LOC\n\n", b"")
     done = run("missing.txt")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.decode() == "zhseq: missing.txt: expected a file that can be read: No such file or directory.\n"
+    assert done.stderr.decode() == "zhseq: missing.txt: the file cannot be read: No such file or directory.\n"
 
 
 SHELL = """
@@ -250,8 +250,8 @@ RESULT = "[在北/n 京/w]LOC\n"
         ("tag a.txt >&-", 2, "", "zhseq: Bad file descriptor (standard output)\n"),
         ("tag a.txt --output o >&-; cat o", 0, RESULT, ""),
         ("tag a.txt > /dev/full", 2, "", "zhseq: No space left on device\n"),
-        ("tag - <&-", 2, "", "zhseq: expected something to read on standard input, found it closed.\n"),
-        ("tag /dev/stdin <&-", 2, "", "zhseq: expected something to read on standard input, found it closed.\n"),
+        ("tag - <&-", 2, "", "zhseq: standard input is closed; expected text to read.\n"),
+        ("tag /dev/stdin <&-", 2, "", "zhseq: standard input is closed; expected text to read.\n"),
         ("tag a.txt <&-", 0, RESULT, ""),
         ("iconv -f UTF-8 -t GBK a.txt | tag - --encoding auto 2>&-", 0, RESULT, ""),
         ("tag no.txt 2>&-", 2, "", ""),

@@ -190,9 +190,7 @@ def is_standard_output(name: str | Path) -> bool:
 
 def unreadable_file(name: str | Path, error: OSError) -> InputError:
     """Return the error for a file given by the user that cannot be opened."""
-    return InputError(
-        "unreadable_file", "{name}: expected a file that can be read: {reason}.", name=name, reason=error.strerror
-    )
+    return InputError("unreadable_file", "{name}: the file cannot be read: {reason}.", name=name, reason=error.strerror)
 
 
 @contextmanager
@@ -210,7 +208,7 @@ def open_input(name: str | Path) -> Iterator[BinaryIO]:
         with stream:
             yield stream
     elif sys.stdin is None:
-        raise InputError("closed_input", "expected something to read on standard input, found it closed.")
+        raise InputError("closed_input", "standard input is closed; expected text to read.")
     else:
         yield sys.stdin.buffer
 

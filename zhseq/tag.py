@@ -66,11 +66,11 @@ def _run(options: argparse.Namespace, load: Callable[..., Tagger] | None) -> Run
         if options.dict.exists():
             raise InputError(
                 "dictionary_no_file",
-                "{path}: expected a file, for a dictionary is read more than once, found a folder, pipe or device; "
-                "save the words in a file.",
+                "{path}: expected a regular file, found a folder, pipe or device; a dictionary is "
+                "read more than once, so save the words in a file.",
                 path=options.dict,
             )
-        raise InputError("no_dictionary", "{path}: expected a dictionary to read, found no file.", path=options.dict)
+        raise InputError("no_dictionary", "{path}: the dictionary does not exist.", path=options.dict)
     added = {"pos": "words", "ner": "entities"}
     reading = Reading(
         encoding=options.encoding,

@@ -175,7 +175,7 @@ def test_a_full_disk_is_said() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # the operating system refuses larger files
     try:
-        with pytest.raises(InputError, match=r"expected room for what waits .* name another folder in TMPDIR"):
+        with pytest.raises(InputError, match=r"no space for temporary data .* name another folder in TMPDIR"):
             list(write_sections(make_writer("jsonl", TASKS), tag_sections(Tagger(), text, TASKS), text))  # type: ignore[arg-type]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

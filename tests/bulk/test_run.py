@@ -124,7 +124,7 @@ def test_inputs_of_one_name_have_outputs_of_their_own(tmp_path: Path) -> None:
     out = tmp_path / "out"
     echo_run([str(tmp_path / "y" / ".." / "x" / "a.txt"), str(paths[1])], f"{out}/").execute()
     assert contents(out) == {"x/a.txt.tagged": "0:甲\n", "y/a.txt.tagged": "0:乙\n"}
-    with pytest.raises(InputError, match="expected each input once"):
+    with pytest.raises(InputError, match="this input is given twice"):
         echo_run([str(paths[0]), str(tmp_path / "y" / ".." / "x" / "a.txt")], str(out)).execute()
     assert set(ENDINGS) == set(FORMATS)
 
@@ -138,7 +138,9 @@ def test_outputs_that_would_be_inputs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="outside of the input folder"):
         echo_run([str(tmp_path / "in")], str(tmp_path / "link")).execute()
     taken = write(tmp_path / "in" / "a.txt.tagged", "乙")
-    with pytest.raises(InputError, match=r"a\.txt: expected a new file as its output, found that .*tagged is another"):
+    with pytest.raises(
+        InputError, match=r"a\.txt: the result needs a file of its own, but .*tagged is an input or the output of"
+    ):
         echo_run([str(path), str(taken)], str(tmp_path / "in")).execute()
     with pytest.raises(InputError, match="expected a file as output= for standard input"):
         echo_run(["-"], str(tmp_path)).execute()
@@ -229,10 +231,10 @@ def test_a_part_that_is_gone_is_said(tmp_path: Path) -> None:
     part = part_of(output / "b.txt.tagged")
     data = part.read_bytes()
     part.write_bytes(data[:10])
-    with pytest.raises(InputError, match="of the interrupted run, found less; start again"):
+    with pytest.raises(InputError, match="written by the interrupted run, found fewer; start again"):
         echo_run([str(source)], str(output), resume=True).execute()
     part.unlink()
-    with pytest.raises(InputError, match="expected what the interrupted run wrote: No such file"):
+    with pytest.raises(InputError, match="the output of the interrupted run cannot be opened: No such file"):
         echo_run([str(source)], str(output), resume=True).execute()
     part.write_bytes(data)
     (output / "a.txt.tagged").rename(part_of(output / "a.txt.tagged"))  # as if killed between note and name
@@ -253,7 +255,7 @@ def test_two_runs_cannot_share_an_output(tmp_path: Path) -> None:
     source = write(tmp_path / "a.txt", "甲\nhold\n")
     program = process(source, tmp_path / "out.txt", 1, hold=tmp_path / "held")
     wait_for(tmp_path / "held", program)
-    with pytest.raises(InputError, match="expected no other run with this output"):
+    with pytest.raises(InputError, match="another run is writing this output"):
         echo_run([str(source)], str(tmp_path / "out.txt")).execute()
     program.terminate()
     program.communicate(timeout=30)
@@ -296,7 +298,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     )
     error = done.stderr.decode().splitlines()
     assert done.returncode == 2
-    assert error[-1] == f"zhseq: {tmp_path / 'out'}: expected room to write, found the disk full; make some."
+    assert error[-1] == f"zhseq: {tmp_path / 'out'}: the disk is full; free some space."
     assert not (tmp_path / "out").exists()
     echo_run([str(source)], str(tmp_path / "out"), resume=True).execute()
     assert (tmp_path / "out").read_text(encoding="utf-8") == ECHO

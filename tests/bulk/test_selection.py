@@ -81,7 +81,7 @@ def test_chosen_lines_are_read_back_as_training_texts(tmp_path: Path) -> None:
 def test_what_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     raw = tmp_path / "raw.txt"
     raw.write_text("短\n", encoding="utf-8")
-    with pytest.raises(InputError, match="no line of the text is fit"):
+    with pytest.raises(InputError, match="no line is suitable for annotation"):
         main(["select", str(raw)])
     raw.write_text(ODD, encoding="utf-8")
     with pytest.raises(InputError, match="at least 1"):

@@ -91,11 +91,11 @@ def test_what_may_not_be_meant_is_said(tmp_path: Path) -> None:
     assert read_entries(file, said.append).words == ["云计算", "北京 京城"]
     assert [*map(str, said)] == [
         f"{file}: not UTF-8 (line 1), read as GB18030",
-        f"{file}: 2 lines are comments and left out, the first is line 1",
-        f"{file}: 1 of 2 words hold a blank between Chinese characters, the first in line 4 ('北京 京城'); they match "
-        "only with that blank",
+        f"{file}: 2 comment lines are skipped, the first is line 1",
+        f"{file}: 1 of 2 words contain a blank between Chinese characters, the first in line 4 ('北京 京城'); they "
+        "match only with that blank",
     ]
-    with pytest.raises(InputError, match=r"found 6 of 8 lines with a blank .* as in line 3 \('北京 京城'\)"):
+    with pytest.raises(InputError, match=r"found 6 of 8 lines with a blank .* for example line 3 \('北京 京城'\)"):
         read(tmp_path, "好\n坏\n" + "北京 京城\n" * 6)
 
 
@@ -122,12 +122,12 @@ def test_other_encodings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "words.txt: expected words, one a line, found an empty file."),
-        (" \n\u3000\n", "words.txt: expected words, one a line, found an empty file."),
+        ("", "words.txt: expected one word per line, found an empty file."),
+        (" \n\u3000\n", "words.txt: expected one word per line, found an empty file."),
         ("好\n坏 -5 n\n", "words.txt, line 2: expected a frequency of 0 or more, or force, found '-5'."),
         ("坏\tviel\n", "words.txt, line 1: expected a frequency of 0 or more, or force, found 'viel'."),
         ("坏\tnan\n", "words.txt, line 1: expected a frequency of 0 or more, or force, found 'nan'."),
-        ("坏\t1\tn\tLOC\tx\n", "words.txt, line 1: expected at most 4 columns with tabs between"),
+        ("坏\t1\tn\tLOC\tx\n", "words.txt, line 1: expected at most 4 columns separated by tabs"),
         ("\n\t5\tn\n", "words.txt, line 2: expected a word, found nothing but blanks."),
         ("好\n\u3000\tforce\n", "words.txt, line 2: expected a word, found nothing but blanks."),
         ("好\n\n坏\x07 3\n", "words.txt, line 3: expected a word without control characters, found '坏\\x07'."),
@@ -142,7 +142,10 @@ def test_other_encodings(tmp_path: Path) -> None:
         ("[" * 200_000, "words.txt, line 1: expected a word of at most 128 characters, found one of 200000"),
         ("坏\ufeff好\n", "words.txt, line 1: expected a word without control characters"),
         ('好\n{"text": "人"}\n', "words.txt, line 2: expected a word, found JSON"),
-        ("历 B-LOC\n博 I-LOC\n、 O\n" * 2, "expected one word a line, found a tagged text: 6 of 6 lines end in a tag"),
+        (
+            "历 B-LOC\n博 I-LOC\n、 O\n" * 2,
+            "expected one word per line, found a tagged text: 6 of 6 lines end in a tag",
+        ),
         ("坏\x00" * 20, "words.txt: expected text in UTF-8, GB18030 or Big5, found another kind of file"),
         ("坏\t1\ta b\n", "words.txt, line 1: expected as part of speech at most 64 printable characters"),
         ("坏\t1\tn\t" + "L" * 65, "words.txt, line 1: expected as entity label at most 64 printable characters"),
@@ -168,9 +171,9 @@ def test_marks_at_the_beginning_of_lines_belong_to_no_word(tmp_path: Path) -> No
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected a dictionary that can be read"):
+    with pytest.raises(InputError, match="the dictionary cannot be read"):
         read_entries(tmp_path)
-    with pytest.raises(InputError, match="expected a dictionary that can be read"):
+    with pytest.raises(InputError, match="the dictionary cannot be read"):
         read_entries(tmp_path / "none")
 
 
@@ -207,12 +210,15 @@ def test_patterns_and_texts_that_are_kept_apart(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("re:[a-", "expected a regular expression, but '[a-' is invalid"),
-        ("re:", "expected a regular expression that needs a character to match, found ''"),
-        ("re:a*", "expected a regular expression that needs a character to match, found 'a*'"),
-        ("re:a\tn\tX\ty", "expected at most 3 columns with tabs between"),
+        ("re:", "expected a regular expression that matches at least one character, but '' can match"),
+        ("re:a*", "expected a regular expression that matches at least one character, but 'a*' can match"),
+        ("re:a\tn\tX\ty", "expected at most 3 columns separated by tabs"),
         ("re:a\tn n", "expected as part of speech at most 64 printable characters without blanks"),
-        ("和服务 => 和 服", "expected on the right of => the text on its left, '和服务', in two or more parts"),
-        ("和服务 => 和服务", "expected on the right of => the text on its left"),
+        (
+            "和服务 => 和 服",
+            "expected, to the right of =>, the text to its left, '和服务', split by blanks into two or more parts",
+        ),
+        ("和服务 => 和服务", "expected, to the right of =>, the text to its left"),
         ("一" * 129 + " => 一 " + "一" * 128, "expected a word of at most 128 characters"),
     ],
 )

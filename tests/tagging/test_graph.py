@@ -153,18 +153,20 @@ def change(directory: Path, key: str, value: object) -> None:
 def test_a_graph_of_other_weights_is_refused(directory: Path) -> None:
     export(directory, directory)
     checkpoint.write_tensors(directory / "model.safetensors", tiny_model(seed=1).state_dict(), half=True)
-    with pytest.raises(CheckpointError, match=r"was not made of the weights beside it.*zhseq export") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"was not made from the weights in its directory.*zhseq export"
+    ) as caught:
         Tagger.load(directory, backend="onnx")
     assert "\n" not in str(caught.value)
     export(directory, directory)
     graph = (directory / GRAPH_FILE).read_bytes()
     (directory / GRAPH_FILE).write_bytes(graph[:-1] + bytes([graph[-1] ^ 1]))
-    with pytest.raises(CheckpointError, match="was not made of the weights beside it"):
+    with pytest.raises(CheckpointError, match="was not made from the weights in its directory"):
         Tagger.load(directory, backend="onnx")
     export(directory, directory)
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     (directory / "config.json").write_text(json.dumps({**config, "graph": 5}), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="was not made of the weights beside it"):
+    with pytest.raises(CheckpointError, match="was not made from the weights in its directory"):
         Tagger.load(directory, backend="onnx")
 
 

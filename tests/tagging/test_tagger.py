@@ -133,7 +133,7 @@ def test_tasks() -> None:
     ner = Tagger(TorchNetwork(tiny_model({"ner": NER}), tiny_features()))
     assert ner.tasks == ("ner",)
     assert ner("中国人民").words == ()
-    with pytest.raises(InputError, match="this model does ner, but pos was asked for"):
+    with pytest.raises(InputError, match="this model supports ner, but pos was requested"):
         next(ner.stream(["中国"], tasks=("pos",)))
     with pytest.raises(InputError, match="at least 1, but is 0"):
         TAGGER("中国", nbest=0)
@@ -220,7 +220,7 @@ def test_a_checkpoint_of_another_kind(tmp_path: Path, tiny_model_dir: Path) -> N
 def test_files_of_different_models_are_told_apart(tmp_path: Path) -> None:
     save(tmp_path, tiny_model(), tiny_features(), {})
     (tmp_path / "bigrams.txt").write_text("中国\n", encoding="utf-8")
-    with pytest.raises(CheckpointError, match="not of the same model"):
+    with pytest.raises(CheckpointError, match="the files belong to different models"):
         Tagger.load(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     config["model"]["wings"] = 2

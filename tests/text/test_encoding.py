@@ -108,11 +108,11 @@ def test_what_is_utf8_by_accident_is_said(text: str, codec: str, misread: str, n
     data = b"AI 5\n" + text.encode(codec)
     said: list[Message] = []
     assert decode_text(data, "a.txt", said.append).strip().endswith(misread)
-    whole = f"a.txt, line 2: read as UTF-8, '{misread}'; as {name} it would be '{text.strip()}': if that is meant, "
+    whole = f"a.txt, line 2: read as UTF-8, '{misread}'; as {name} it would be '{text.strip()}': if that is right, "
     assert str(said.pop()) == whole + "save the file as UTF-8"
     lines = list(decode_lines(io.BytesIO(data), "a.txt", errors="strict", notify=said.append))
     assert lines[1][0].strip() == misread
-    assert str(said.pop()) == whole + "say so with encoding='gb18030'"
+    assert str(said.pop()) == whole + "use encoding='gb18030'"
     assert list(decode_lines(io.BytesIO(data), "a.txt", encoding="gb18030", notify=said.append))[1][0] == text.strip()
     assert said == []
 

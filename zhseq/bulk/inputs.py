@@ -203,7 +203,7 @@ def discover(names: Sequence[str], *, column: str | None, notify: Notify) -> Inp
     if not sources:
         raise InputError(
             "no_text_found",
-            "{name}: expected files with text, found none; see the notes for what was left out.",
+            "{name}: expected text files, found none; the notes above list what was skipped.",
             name=names[0],
         )
     _check_column(sources, column)
@@ -215,15 +215,15 @@ def _check_column(sources: Sequence[Source], column: str | None) -> None:
         if column is None and source.kind in _WITHOUT_DEFAULT:
             raise InputError(
                 "table_without_column",
-                "{name}: expected <column> with the name of the column that holds the text, as for every CSV, TSV and "
-                "Excel file, found none; name one, or name the files without this one.",
+                "{name}: CSV, TSV and Excel files require <column> with the name of the text column; "
+                "name one, or name the files without this one.",
                 name=source.name,
             )
     if column is not None and all(source.kind == TEXT for source in sources):
         raise InputError(
             "column_without_table",
-            "{name}: expected JSON lines, CSV, TSV, Excel or Parquet with <column>, found lines of text; leave "
-            "<column> out, or give the file the ending of what it is.",
+            "{name}: expected a JSON Lines, CSV, TSV, Excel or Parquet file with <column>, found "
+            "plain text; leave <column> out, or give the file the extension of its format.",
             name=sources[0].name,
         )
 
@@ -261,9 +261,7 @@ def _expand(name: str) -> list[str]:
     # `**` also matches the files in these folders, one by one.
     found = [entry for entry in found if not ("**" in name and Path(entry).is_dir())]
     if not found:
-        raise InputError(
-            "empty_pattern", "{name}: expected a pattern that some files match, found none that do.", name=name
-        )
+        raise InputError("empty_pattern", "{name}: no file matches this pattern.", name=name)
     return found
 
 
@@ -273,7 +271,7 @@ def _folder_sources(folder: str, notify: Notify) -> list[Source]:
     if not found:
         raise InputError(
             "folder_without_text",
-            "{folder}: expected a folder with files of text, found {count} other files in it.",
+            "{folder}: expected text files in the folder, found {count} other files.",
             folder=folder,
             count=len(entries),
         )
@@ -287,7 +285,7 @@ def _walk(folder: str, notify: Notify) -> Iterator[str]:
     def failed(error: OSError) -> None:
         raise InputError(
             "unreadable_folder",
-            "{folder}: expected a folder that can be read: {reason}.",
+            "{folder}: the folder cannot be read: {reason}.",
             folder=error.filename,
             reason=error.strerror,
         ) from error
@@ -301,7 +299,7 @@ def _walk(folder: str, notify: Notify) -> Iterator[str]:
         for name in [*names, *files]:
             if name.startswith("."):
                 notify(
-                    Message("hidden_file", "{name}: left out, its name begins with a dot", {"name": Path(entry, name)})
+                    Message("hidden_file", "{name}: skipped, its name begins with a dot", {"name": Path(entry, name)})
                 )
         names[:] = sorted(name for name in names if not name.startswith("."))
         yield from (str(Path(entry, name)) for name in files if not name.startswith("."))
@@ -319,7 +317,7 @@ def _source(name: str) -> Source:
     if kind in _BINARY and packing:
         raise InputError(
             "packed_table",
-            "{name}: expected {kind} as it is, found a file packed as {packing}; unpack it first.",
+            "{name}: expected an uncompressed {kind} file, found one compressed as {packing}; decompress it first.",
             name=name,
             kind=_BINARY[kind],
             packing=packing,
@@ -340,7 +338,7 @@ def _is_text(name: str, notify: Notify) -> bool:
     except OSError:
         regular = False  # a broken link
     if not regular:
-        notify(Message("no_regular_file", "{name}: left out, it is no file that can be read", {"name": name}))
+        notify(Message("no_regular_file", "{name}: skipped, not a readable file", {"name": name}))
         return False
     source = _source(name)
     if source.kind in _BINARY:
@@ -348,7 +346,7 @@ def _is_text(name: str, notify: Notify) -> bool:
     with open_packed(name, source.packing) as (stream, _):
         head = stream.read(_HEAD)
     if b"\0" in head and not head.startswith(_UNICODE_MARKS):
-        notify(Message("binary_file", "{name}: left out, it holds binary data", {"name": name}))
+        notify(Message("binary_file", "{name}: skipped, it contains binary data", {"name": name}))
         return False
     return True
 
@@ -375,8 +373,7 @@ def check_not_read(outputs: Iterable[Path | int], inputs: Inputs, dictionary: Pa
         if (identity := _identity(output)) in read:
             raise InputError(
                 "output_is_input",
-                "expected results to go to a file of their own, found that they would overwrite what is read ({name}); "
-                "name another file with <output>.",
+                "the output would overwrite an input file ({name}); name another file with <output>.",
                 name=read[identity],
             )
 

@@ -71,7 +71,7 @@ class Journal:
         except OSError as error:
             raise InputError(
                 "unwritable_folder",
-                "{folder}: expected a folder that can be written: {reason}.",
+                "{folder}: the folder is not writable: {reason}.",
                 folder=path.parent,
                 reason=error.strerror,
             ) from error
@@ -90,7 +90,7 @@ class Journal:
         except BlockingIOError as error:
             self._file.close()
             raise InputError(
-                "output_in_use", "{path}: expected no other run with this output, found one that goes on.", path=path
+                "output_in_use", "{path}: another run is writing this output; wait until it has finished.", path=path
             ) from error
         except BaseException:
             self._file.close()
@@ -134,8 +134,8 @@ def _compare(before: dict[str, Any], now: dict[str, Any]) -> None:
         if before.get(name) != now.get(name):
             raise InputError(
                 "other_settings",
-                "expected the settings of the interrupted run, found {name} {now!r} instead of {before!r}; resume with "
-                "what it had, or start again without <resume>.",
+                "expected the settings of the interrupted run, found {name} {now!r} instead of "
+                "{before!r}; resume with the original settings, or start again without <resume>.",
                 name=name,
                 now=now.get(name),
                 before=before.get(name),
@@ -177,7 +177,7 @@ class FileOutput:
         self._numbered = settings.get("format") == "brat"
         self._journal = Journal(journal, settings, resume=resume)
         if resume and not self._journal.begun:
-            notify(Message("nothing_to_resume", "there is nothing to resume; this run begins at the beginning"))
+            notify(Message("nothing_to_resume", "there is nothing to resume; starting from the beginning"))
         self.progress = self._journal.progress
         self._chunks, self._digest = self.progress.chunks, self.progress.digest
         self._annotations = self.progress.annotations
@@ -267,7 +267,7 @@ class FileOutput:
             if size:
                 raise InputError(
                     "part_gone",
-                    "{path}: expected what the interrupted run wrote: {reason}.",
+                    "{path}: the output of the interrupted run cannot be opened: {reason}.",
                     path=part,
                     reason=error.strerror,
                 ) from error
@@ -276,7 +276,7 @@ class FileOutput:
             file.close()
             raise InputError(
                 "part_cut",
-                "{path}: expected {size} bytes of the interrupted run, found less; start again.",
+                "{path}: expected {size} bytes written by the interrupted run, found fewer; start again.",
                 path=part,
                 size=size,
             )
@@ -314,13 +314,13 @@ class FileOutput:
     def _as_input_error(self, error: OSError) -> InputError:
         path = self._paths[min(self._current, len(self._paths) - 1)]
         if error.errno in FULL_DISK:
-            return InputError("disk_full", "{path}: expected room to write, found the disk full; make some.", path=path)
+            return InputError("disk_full", "{path}: the disk is full; free some space.", path=path)
         return _unwritable(path, error)
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
     return InputError(
-        "unwritable_file", "{path}: expected a file that can be written: {reason}.", path=path, reason=error.strerror
+        "unwritable_file", "{path}: the file cannot be written: {reason}.", path=path, reason=error.strerror
     )
 
 
@@ -367,7 +367,7 @@ def mirrored(inputs: Inputs, folder: Path, format: str) -> list[Path]:
         if path in owners:
             raise InputError(
                 "input_twice",
-                "{name}: expected each input once with a folder as <output>, found it twice.",
+                "{name}: this input is given twice; with a folder as <output>, give each input only once.",
                 name=source.name,
             )
         owners[path] = source.name
@@ -378,7 +378,7 @@ def mirrored(inputs: Inputs, folder: Path, format: str) -> list[Path]:
         if wrong is not None:
             raise InputError(
                 "output_taken",
-                "{name}: expected a new file as its output, found that {path} is another's.",
+                "{name}: the result needs a file of its own, but {path} is an input or the output of another input.",
                 name=owners[path],
                 path=wrong,
             )

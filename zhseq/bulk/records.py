@@ -242,7 +242,7 @@ def _csv_rows(lines: Iterable[Unit], name: str, column: str) -> Iterator[tuple[i
     except csv.Error as error:
         raise InputError(
             "broken_csv",
-            "{location}: expected CSV, found a row that breaks its rules ({reason}); save the table again.",
+            "{location}: expected CSV, found an invalid row ({reason}); save the table again.",
             location=_line(name, reader.line_num),
             reason=error,
         ) from error
@@ -277,8 +277,8 @@ def _row_units(rows: Iterator[tuple[int, list[str]]], source: Source, reading: R
 def _other_length(location: Message, expected: int, found: int) -> InputError:
     return InputError(
         "row_of_other_length",
-        "{location}: expected {expected} fields as in the header, found {found}; quote a field that holds what "
-        "separates fields.",
+        "{location}: expected {expected} fields as in the header, found {found}; quote fields that "
+        "contain the separator.",
         location=location,
         expected=expected,
         found=found,
@@ -317,8 +317,8 @@ def _text(record: dict[str, Any], location: Message, reading: Reading) -> str:
     if clash:
         raise InputError(
             "field_taken",
-            "{location}: expected no field {field!r}, which the result needs, found one; rename it, or choose another "
-            "<task>.",
+            "{location}: the input already has the field {field!r}, which the result needs; rename "
+            "it, or choose another <task>.",
             location=location,
             field=clash[0],
         )
@@ -328,7 +328,7 @@ def _text(record: dict[str, Any], location: Message, reading: Reading) -> str:
         if reading.errors == "strict":
             raise InputError(
                 "half_character",
-                "{location}: expected Unicode text in {column!r}, found half a character (a lone surrogate) at "
+                "{location}: expected Unicode text in {column!r}, found a lone surrogate at position "
                 "{position}; repair the file or read it with <errors=replace>.",
                 location=location,
                 column=reading.column,
@@ -341,7 +341,7 @@ def _text(record: dict[str, Any], location: Message, reading: Reading) -> str:
 def _kind(value: object) -> object:
     kinds: dict[type, object] = {
         type(None): "null",
-        bool: Message("a_truth_value", "a truth value"),
+        bool: Message("a_truth_value", "a boolean"),
         list: Message("a_list", "a list"),
         dict: Message("an_object", "an object"),
         str: Message("a_string", "a string"),
@@ -374,7 +374,7 @@ class _Cells:
             notify(
                 Message(
                     "empty_cells",
-                    "{name}: {count} empty cells in the column {column!r}, each taken for an empty text",
+                    "{name}: {count} empty cells in the column {column!r}, each read as an empty text",
                     values,
                 )
             )
@@ -468,8 +468,8 @@ def _check_header(names: Sequence[str], name: str, reading: Reading) -> None:
     if repeated and reading.keep_records:
         raise InputError(
             "repeated_column",
-            "{name}: expected columns with names of their own, found {column!r} several times; rename them, or use "
-            "another <format> than jsonl, which keeps no columns.",
+            "{name}: expected different column names, found {column!r} several times; rename the "
+            "columns, or use another <format>: only jsonl keeps the columns.",
             name=name,
             column=repeated[0],
         )
@@ -494,8 +494,8 @@ def _as_json(record: dict[str, Any], location: Message) -> str:
         if isinstance(value, bytes):
             raise InputError(
                 "column_of_bytes",
-                "{location}: expected columns that JSON can hold, found bytes; leave that column out, or use another "
-                "<format> than jsonl, which keeps no columns.",
+                "{location}: expected columns that JSON can represent, found bytes; leave that "
+                "column out, or use another <format>: only jsonl keeps the columns.",
                 location=location,
             )
         return value.isoformat() if hasattr(value, "isoformat") else str(value)

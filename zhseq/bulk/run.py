@@ -258,7 +258,7 @@ class Run:
             if path.exists() and not os.access(path, os.W_OK):
                 raise InputError(
                     "read_only_file",
-                    "{path}: expected a file that can be written, found one that is read-only.",
+                    "{path}: the file is read-only.",
                     path=path,
                 )
             check_not_read([path], self.inputs, self.job.dictionary)
@@ -295,7 +295,7 @@ class Run:
         except OSError as error:
             raise InputError(
                 "no_place_for_folder",
-                "{folder}: expected a folder, or a place for one: {reason}.",
+                "{folder}: the folder cannot be created: {reason}.",
                 folder=folder,
                 reason=error.strerror,
             ) from error

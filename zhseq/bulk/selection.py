@@ -59,8 +59,8 @@ def select(tagger: Tagger, lines: Iterable[str], number: int, config: SelectionC
     if not candidates:
         raise InputError(
             "nothing_to_select",
-            "no line of the text is fit to be labelled: expected lines of {shortest} to {longest} characters, most of "
-            "them Chinese, and none that was read before",
+            "no line is suitable for annotation: expected lines of {shortest} to {longest} "
+            "characters, most of them Chinese, that were not read before",
             shortest=config.shortest,
             longest=config.longest,
         )

@@ -187,16 +187,16 @@ class _Crew(Generic[Task, Result]):
         if worker.piece:
             raise WorkerError(
                 "deadly_piece",
-                "{piece}: expected a process to do this piece, found that {tries} ended over it (the last: {reason}); "
-                "give the machine more memory, or take the piece out of the input.",
+                "{piece}: {tries} processes ended while processing this piece (the last: {reason}); "
+                "give the machine more memory, or remove the piece from the input.",
                 piece=worker.piece[1],
                 tries=_TRIES,
                 reason=reason,
             )
         raise WorkerError(
             "no_worker_starts",
-            "expected processes that load the model, found that {tries} ended before they had (the last: {reason}); "
-            "give the machine more memory or use fewer <workers>.",
+            "{tries} processes ended before they had loaded the model (the last: {reason}); give the "
+            "machine more memory, or use fewer <workers>.",
             tries=_TRIES,
             reason=reason,
         )

@@ -256,7 +256,7 @@ def _note_header(source: Source, index: int) -> None:
     source.notes.append(
         Message(
             "names_of_columns",
-            "{name}: line {line} holds names of columns ({found}) and is left out",
+            "{name}: line {line} contains column names ({found}) and is skipped",
             {"name": source.name, "line": index + 1, "found": " ".join(source.lines[index].split())},
         )
     )

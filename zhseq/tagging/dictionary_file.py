@@ -120,7 +120,7 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
     except OSError as error:
         raise InputError(
             "unreadable_dictionary",
-            "{path}: expected a dictionary that can be read: {reason}.",
+            "{path}: the dictionary cannot be read: {reason}.",
             path=path,
             reason=error.strerror,
         ) from error
@@ -153,10 +153,10 @@ def read_entries(path: Path, notify: Notify | None = None) -> Columns:
             except InputError as error:
                 raise _in_line(path, number, error.message) from None
     if not numbers and not others:
-        raise InputError("empty_dictionary", "{path}: expected words, one a line, found an empty file.", path=path)
+        raise InputError("empty_dictionary", "{path}: expected one word per line, found an empty file.", path=path)
     if notify and comments:
         values = {"path": path, "count": len(comments), "line": comments[0]}
-        notify(Message("comments", "{path}: {count} lines are comments and left out, the first is line {line}", values))
+        notify(Message("comments", "{path}: {count} comment lines are skipped, the first is line {line}", values))
     _note_two_words(path, columns, numbers, notify)
     _note_more_than_words(path, [(numbers[index], columns.words[index]) for index in plain], notify)
     return checked(columns, lambda index, problem: _in_line(path, numbers[index], problem))
@@ -173,8 +173,8 @@ def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: No
     if len(tagged) >= _MANY and len(tagged) > _MUCH * len(numbers):
         raise InputError(
             "tagged_text_as_dictionary",
-            "{path}: expected one word a line, found a tagged text: {count} of {total} lines end in a tag like B-PER, "
-            "as line {line} ({word!r}).",
+            "{path}: expected one word per line, found a tagged text: {count} of {total} lines end "
+            "in a tag like B-PER, for example line {line} ({word!r}).",
             path=path,
             count=len(tagged),
             total=len(numbers),
@@ -193,16 +193,16 @@ def _note_two_words(path: Path, columns: Columns, numbers: list[int], notify: No
     if len(odd) >= _MANY and len(odd) > _MUCH * len(numbers):
         raise InputError(
             "two_words_a_line",
-            "{path}: expected one word a line, found {count} of {total} lines with a blank between Chinese words, as "
-            "in line {line} ({word!r}); write one a line.",
+            "{path}: expected one word per line, found {count} of {total} lines with a blank between "
+            "Chinese words, for example line {line} ({word!r}); write one word per line.",
             **values,
         )
     if notify:
         notify(
             Message(
                 "word_with_blank",
-                "{path}: {count} of {total} words hold a blank between Chinese characters, the first in line {line} "
-                "({word!r}); they match only with that blank",
+                "{path}: {count} of {total} words contain a blank between Chinese characters, the "
+                "first in line {line} ({word!r}); they match only with that blank",
                 values,
             )
         )
@@ -212,7 +212,7 @@ def _header_note(path: Path, number: int, line: str) -> Message:
     """Return the note that a line is a header and is skipped."""
     return Message(
         "names_of_columns",
-        "{name}: line {line} holds names of columns ({found}) and is left out",
+        "{name}: line {line} contains column names ({found}) and is skipped",
         {"name": path, "line": number, "found": " ".join(line.split())},
     )
 
@@ -230,8 +230,8 @@ def _note_more_than_words(path: Path, entries: list[tuple[int, str]], notify: No
         notify(
             Message(
                 "more_than_a_word",
-                "{path}: {count} of {total} lines hold more than a word and what belongs to it, the first is line "
-                "{line}; all of {word!r} is read as the word",
+                "{path}: {count} of {total} lines contain more than a word, its frequency and its "
+                "part of speech, the first is line {line}; all of {word!r} is read as the word",
                 values,
             )
         )
@@ -243,8 +243,8 @@ def _pattern_columns(line: str) -> tuple[str, str, str]:
         found = len(line.rstrip().split("\t"))
         raise InputError(
             "pattern_columns",
-            "expected at most 3 columns with tabs between (re: and a pattern, part of speech, entity label), found "
-            "{found}; write \\t for a tab in a pattern.",
+            "expected at most 3 columns separated by tabs (re: and a pattern, part of speech, entity "
+            "label), found {found}; write \\t for a tab in a pattern.",
             found=found,
         )
     return expression.strip(), pos.strip(), label.strip()
@@ -268,7 +268,8 @@ def add_pattern(patterns: dict[str, tuple[str, str]], expression: str, pos: str,
     if not expression or compiled.fullmatch(""):
         raise InputError(
             "expression_of_nothing",
-            "expected a regular expression that needs a character to match, found {expression}.",
+            "expected a regular expression that matches at least one character, but {expression} can "
+            "match an empty text.",
             expression=shown(expression),
         )
     for kind, name in (("part of speech", pos), ("entity label", label)):
@@ -296,8 +297,8 @@ def keep_apart(apart: dict[str, tuple[int, ...]], whole: str, parts: list[str]) 
     if "".join(parts) != whole or len(parts) < 2:
         raise InputError(
             "wrong_parts",
-            "expected on the right of => the text on its left, {whole}, in two or more parts with blanks between, "
-            "found {parts}.",
+            "expected, to the right of =>, the text to its left, {whole}, split by blanks into two "
+            "or more parts, found {parts}.",
             whole=shown(whole),
             parts=shown(" ".join(parts)),
         )
@@ -317,15 +318,15 @@ def _append_plain(columns: Columns, line: str) -> None:
     if _COMMAS.fullmatch(line) or _OTHER_SEPARATORS.fullmatch(line):
         raise InputError(
             "dictionary_with_marks",
-            "expected blanks or tabs between word, frequency and part of speech, found commas or other marks ({line}); "
-            "a word that holds them needs a tab behind it.",
+            "expected blanks or tabs between word, frequency and part of speech, found commas or "
+            "other marks ({line}); write a tab after a word that contains such marks.",
             line=shown(line),
         )
     turned = _TAG_BEFORE_FREQUENCY.fullmatch(line)
     if turned and turned[1] in _JIEBA_POS:
         raise InputError(
             "frequency_after_pos",
-            "expected the frequency before the part of speech, found it behind ({line}).",
+            "expected the frequency before the part of speech, found it after ({line}).",
             line=shown(line),
         )
     match = _LINE.fullmatch(line)
@@ -344,8 +345,8 @@ def _append_tabbed(columns: Columns, line: str) -> None:
         found = len(line.rstrip().split("\t"))
         raise InputError(
             "dictionary_columns",
-            "expected at most 4 columns with tabs between (word, frequency, part of speech, entity label), found "
-            "{found}.",
+            "expected at most 4 columns separated by tabs (word, frequency, part of speech, entity "
+            "label), found {found}.",
             found=found,
         )
     columns.append(word, pos, label, *_frequency_and_mode(number))

@@ -242,7 +242,7 @@ def evaluate(
     if not tasks:
         raise InputError(
             "gold_of_another_task",
-            "expected gold for what the model does ({wanted}), found gold for {there}.",
+            "expected gold annotation for a task of the model ({wanted}), found annotation for {there}.",
             wanted=", ".join(tagger.tasks),
             there=", ".join(task for task in marked if marked[task]) or Message("nothing", "nothing"),
         )
@@ -280,8 +280,8 @@ def unknown_labels(report: Report, tagger: Tagger) -> list[Message]:
     return [
         Message(
             "labels_unknown_to_model",
-            "the model does not know {labels} of the gold; it gives {known}. What is labelled so counts as missed: "
-            "rename it by <map={first}=...>, or look at the scores without types",
+            "the model does not have the gold labels {labels}; its labels are {known}. Such labels "
+            "count as missed: rename them with <map={first}=...>, or use the scores without types",
             {
                 "labels": ", ".join(f"{label} ({count:,})" for label, count in labels.items()),
                 "known": ", ".join(tagger.labels[task]),

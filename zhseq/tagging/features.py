@@ -283,7 +283,10 @@ def read_settings(directory: Path) -> SequenceTaggerConfig:
             allowed_transitions(tags)
     except ValueError as error:  # invalid or duplicate tags
         raise CheckpointError(
-            "no_tagger", "{source} describes no tagger: {error}; fetch the checkpoint again", source=source, error=error
+            "no_tagger",
+            "{source} does not describe a tagger: {error}; fetch the checkpoint again",
+            source=source,
+            error=error,
         ) from error
     return settings
 
@@ -300,8 +303,8 @@ def read_features(directory: Path, settings: SequenceTaggerConfig) -> TaggerFeat
     if found != sizes:
         raise CheckpointError(
             "tables_of_another_model",
-            "{directory} holds {found} characters, bigrams and words, but {source} specifies {sizes}; "
-            "the files are not of the same model",
+            "{directory} contains {found} characters, bigrams and words, but {source} specifies "
+            "{sizes}; the files belong to different models",
             directory=directory,
             found=found,
             source=str(directory / checkpoint.CONFIG_FILE),

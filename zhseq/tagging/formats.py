@@ -331,14 +331,15 @@ def make_writer(
     if nbest > 1 and format != "jsonl":
         raise InputError(
             "one_reading",
-            "expected <format=jsonl> for {nbest} readings of each text, found {format}: only it shows several.",
+            "expected <format=jsonl> for {nbest} readings of each text, found {format}: only jsonl supports several.",
             nbest=nbest,
             format=format,
         )
     if format == "conllu" and "pos" not in tasks:
         raise InputError(
             "conllu_without_words",
-            "expected <task=pos> or <task=pos,ner> with <format=conllu>, found ner: its lines are words.",
+            "expected <task=pos> or <task=pos,ner> with <format=conllu>, found ner: each line of "
+            "this format is a word.",
         )
     writers: dict[str, Callable[[], Writer]] = {
         "text": lambda: _TextWriter(tasks),
@@ -496,8 +497,8 @@ def _reporting_disk_errors() -> Iterator[None]:
     except OSError as error:
         raise InputError(
             "no_room_for_waiting",
-            "{folder}: expected room for what waits while a very long text is written: {reason}; make some, or name "
-            "another folder in TMPDIR.",
+            "{folder}: no space for temporary data while a very long text is written: {reason}; free "
+            "some space, or name another folder in TMPDIR.",
             folder=tempfile.gettempdir(),
             reason=error.strerror,
         ) from error

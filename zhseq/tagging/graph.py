@@ -292,7 +292,8 @@ def _stored_graph(directory: Path) -> bytes | None:
     if any(record.get(name) != value for name, value in _checksums(directory, graph).items()):
         raise CheckpointError(
             "graph_of_other_weights",
-            "{path} was not made of the weights beside it, by the checksums in {config}; make it again with: {again}",
+            "{path} was not made from the weights in its directory, according to the checksums in "
+            "{config}; make it again with: {again}",
             path=path,
             config=checkpoint.CONFIG_FILE,
             again=command,

@@ -319,7 +319,7 @@ def _read_text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             "unreadable_words",
-            "{path}: expected words in UTF-8, one a line; it cannot be read: {error}",
+            "{path}: expected words in UTF-8, one per line, but the file cannot be read: {error}",
             path=path,
             error=error,
         ) from error
@@ -378,7 +378,7 @@ def read_word_lists(directory: Path, words: Iterable[str], max_length: int) -> W
     if not lists:
         raise InputError(
             "no_word_lists",
-            "{path}: expected lists of words called NAME.txt, a word a line, found no word",
+            "{path}: expected word lists named NAME.txt, with one word per line, found no word",
             path=directory,
         )
     return lists

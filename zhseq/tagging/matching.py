@@ -440,8 +440,9 @@ class OwnPattern:
         except TimeoutError:
             raise InputError(
                 "slow_pattern",
-                "expected a pattern that is found within {seconds:g} s in a block of text, but this one takes longer: "
-                "{pattern}; write one that cannot match the same text in many ways",
+                "expected a pattern that takes at most {seconds:g} s for a block of text, but this "
+                "one takes longer: {pattern}; rewrite it so that it cannot match the same text in "
+                "many ways",
                 seconds=PATTERN_SECONDS,
                 pattern=self.expression.pattern,
             ) from None

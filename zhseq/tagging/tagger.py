@@ -181,7 +181,7 @@ class Tagger:
         if not wanted or not set(wanted) <= set(self.tasks):
             raise InputError(
                 "task_beyond_model",
-                "this model does {tasks}, but {asked} was asked for; use another model",
+                "this model supports {tasks}, but {asked} was requested; use another model",
                 tasks=", ".join(self.tasks),
                 asked=", ".join(wanted) or Message("nothing", "nothing"),
             )

@@ -234,8 +234,8 @@ class _Decoder:
     def _mixed(self, number: int) -> InputError:
         return InputError(
             "mixed_encodings",
-            "{name}, line {line}: expected {encoding} as in the rest of the file, found UTF-8; cut the file where the "
-            "encoding changes, or save it as UTF-8.",
+            "{name}, line {line}: expected {encoding} as in the rest of the file, found UTF-8; split "
+            "the file where the encoding changes, or save it as UTF-8.",
             name=self._name,
             line=number,
             encoding=_NAMES[self._encoding],
@@ -332,14 +332,14 @@ def _doubt(data: bytes, text: str, name: str, errors: str | None) -> Message | N
     if errors is None:
         return Message(
             "doubtful_encoding",
-            "{name}, line {line}: read as UTF-8, {text!r}; as {encoding} it would be {other!r}: if that is meant, save "
-            "the file as UTF-8",
+            "{name}, line {line}: read as UTF-8, {text!r}; as {encoding} it would be {other!r}: if "
+            "that is right, save the file as UTF-8",
             values,
         )
     return Message(
         "doubtful_input",
-        "{name}, line {line}: read as UTF-8, {text!r}; as {encoding} it would be {other!r}: if that is meant, say so "
-        "with <encoding={value}>",
+        "{name}, line {line}: read as UTF-8, {text!r}; as {encoding} it would be {other!r}: if that "
+        "is right, use <encoding={value}>",
         {**values, "value": encoding},
     )
 

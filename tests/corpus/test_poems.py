@@ -173,7 +173,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(poetry_root: Path) -> None
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))  # the operating system refuses larger files
     try:
-        with pytest.raises(CorpusError, match="found a full disk; make room"):
+        with pytest.raises(CorpusError, match="but the disk is full; free some space"):
             load_poems(poetry_root)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -90,14 +90,14 @@ def test_the_encoding_is_told_too(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("format", "text", "line", "expected"),
     [
-        ("pfr", PFR + "19980101-01-001-002/m  迈向/v  充满  希望/n\n", 2, "words with their tags"),
-        ("text", "江/nr 泽民/nr\n发表/\n", 2, "words with their tags"),
+        ("pfr", PFR + "19980101-01-001-002/m  迈向/v  充满  希望/n\n", 2, "words with tags like 希望/n"),
+        ("text", "江/nr 泽民/nr\n发表/\n", 2, "words with tags like 希望/n"),
         ("columns", "历 B-LOC\n博\n", 2, "a character and its tag"),
         ("columns", "历 B-LOC\n博 I-LOC\n人 PER\n", 3, "a tag like B-PER"),
         ("conllu", "1\t子\t子\tNOUN\n", 1, "a word and eight more columns"),
         ("conllu", "1\t\t子\tN\tn\t_\t2\tn\t_\t_\n\n", 1, "a word and eight more columns"),
-        ("conllu", "1\t子\t子\tN\tn\t_\t2\tn\t_\tEntity=PER:0-2\n\n", 1, "entities inside of the text"),
-        ("conllu", "# text = 子曰\n1\t孟\t子\tN\tn\t_\t2\tn\t_\t_\n\n", 2, "make up its text"),
+        ("conllu", "1\t子\t子\tN\tn\t_\t2\tn\t_\tEntity=PER:0-2\n\n", 1, "entities within the text"),
+        ("conllu", "# text = 子曰\n1\t孟\t子\tN\tn\t_\t2\tn\t_\t_\n\n", 2, "make up the text of the sentence"),
         ("cluener", '{"text": "浙商", "label": {"x": {"浙商": [[0, 2]]}}}\n', 1, "ends inclusive"),
         ("jsonl", '{"text": "人"}\n{"text": \n', 2, "a JSON object"),
         ("jsonl", '{"txt": "人"}\n', 1, 'a JSON object with "text"'),

@@ -299,7 +299,7 @@ def test_entities_as_doccano_writes_them(tmp_path: Path, record: str) -> None:
     first, second = corpus.texts
     assert shown(first, first.entities) == ["江/PER", "北京/LOC"]
     assert second.entities == ()
-    with pytest.raises(CorpusError, match='line 1: expected "entities" to hold objects'):
+    with pytest.raises(CorpusError, match='line 1: expected "entities" to contain objects'):
         read(tmp_path, '{"text": "江", "label": [[0, 9, "PER"]]}\n', "a.jsonl")
 
 
@@ -308,9 +308,9 @@ def test_records_without_labels_are_counted_and_too_many_refused(tmp_path: Path)
     corpus = read(tmp_path, good * 10 + bad + good * 10, "a.jsonl")
     assert len(corpus.texts) == 20
     assert corpus.report().endswith(
-        "a.jsonl: 1 of 21 records have neither words nor entities and are left out, the first in line 11"
+        "a.jsonl: 1 of 21 records have neither words nor entities and are skipped, the first in line 11"
     )
-    with pytest.raises(CorpusError, match=r'line 3: expected "words" or "entities" beside "text"'):
+    with pytest.raises(CorpusError, match=r'line 3: expected "words" or "entities" in addition to "text"'):
         read(tmp_path, good * 2 + bad * 2, "a.jsonl")
 
 

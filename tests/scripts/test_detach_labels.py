@@ -50,7 +50,7 @@ def test_a_text_that_is_not_there_is_said(labelled: Path) -> None:
     apart = labelled.with_name("labels.jsonl")
     detach_labels.main([str(labelled), "--output", str(apart)])
     (labelled.parent / "raw" / "talk.txt").write_text("别的文字\n", encoding="utf-8")
-    with pytest.raises(CorpusError, match=r"labels.jsonl, line 1: expected a line that talk.txt of the corpus raw has"):
+    with pytest.raises(CorpusError, match=r"labels.jsonl, line 1: expected a line of talk.txt in the corpus raw"):
         read_tagged(apart, format="detached")
     (labelled.parent / "raw" / "talk.txt").unlink()
     with pytest.raises(CorpusError, match=r"talk.txt: cannot be read"):
@@ -63,10 +63,10 @@ def test_a_place_beyond_its_line_is_said(labelled: Path, start: int, end: int) -
     detach_labels.main([str(labelled), "--output", str(apart)])
     record = json.loads(apart.read_text(encoding="utf-8").splitlines()[1]) | {"start": start, "end": end}
     apart.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    with pytest.raises(CorpusError, match=r"line 1: expected a part of a line of 10 characters; the line"):
+    with pytest.raises(CorpusError, match=r"line 1: expected a part of a line of 10 characters, found"):
         read_tagged(apart, format="detached")
 
 
 def test_a_record_without_a_place_is_said(labelled: Path) -> None:
-    with pytest.raises(CorpusError, match=r'line 1: expected an object with "file", "line", "start", "end"; the line'):
+    with pytest.raises(CorpusError, match=r'line 1: expected an object with "file", "line", "start", "end", found'):
         read_tagged(labelled, format="detached")

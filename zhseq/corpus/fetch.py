@@ -31,9 +31,9 @@ GITHUB = "https://codeload.github.com"
 _BLOCK = 1 << 20
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
 
-_TRY_AGAIN = Message("try_again", "try again or take the archive from another place")
-_FROM_ELSEWHERE = Message("archive_from_elsewhere", "take the archive from another place")
-_RUN_AGAIN = Message("removed_run_again", "it was removed, run the command again")
+_TRY_AGAIN = Message("try_again", "try again or get the archive from another source")
+_FROM_ELSEWHERE = Message("archive_from_elsewhere", "get the archive from another source")
+_RUN_AGAIN = Message("removed_run_again", "it was removed; run the command again")
 
 
 def get(
@@ -99,8 +99,8 @@ def _room_for(corpus: Corpus, root: Path) -> Iterator[None]:
             raise
         raise CorpusError(
             "no_room_for_corpus",
-            "{root}: expected {size:.0f} MB of free space to unpack {name}, "
-            "found a full disk; make room and run the command again.",
+            "{root}: expected {size:.0f} MB of free space to unpack {name}, found a full disk; free "
+            "some space and run the command again.",
             root=root,
             size=corpus.size / 1e6,
             name=corpus.name,
@@ -214,8 +214,8 @@ def _unpack_upstream(corpus: Corpus, part: Path, cache: Path, github: str) -> No
     if not corpus.upstream:
         raise CorpusError(
             "corpus_without_upstream",
-            "{name}: expected a place to fetch it from, found none, for it was compiled from many; "
-            "give the directory of the packed copy with --from or its address with --url.",
+            "{name}: cannot be downloaded, because it was compiled from several sources; give the "
+            "directory of the packed copy with --from or its address with --url.",
             name=corpus.name,
         )
     for upstream in corpus.upstream:
@@ -266,7 +266,7 @@ def _readable(path: Path) -> Iterator[None]:
     except (*_DAMAGE, EOFError, ValueError) as error:
         raise CorpusError(
             "archive_damaged",
-            "{path}: expected a whole archive, found a damaged one ({reason}); get it again.",
+            "{path}: the archive is damaged ({reason}); get it again.",
             path=path,
             reason=error,
         ) from None
@@ -379,8 +379,8 @@ def download(url: str, target: Path, *, pause: float = _PAUSE) -> None:
             return
     raise CorpusError(
         "download_interrupted",
-        "{url}: expected the whole file, but the connection failed {attempts} times ({problem}); "
-        "run the command again to go on from where it broke, or use --from or --url.",
+        "{url}: the connection failed {attempts} times ({problem}); run the command again to "
+        "continue the download, or use --from or --url.",
         url=url,
         attempts=_ATTEMPTS,
         problem=problem,

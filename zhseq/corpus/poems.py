@@ -166,7 +166,7 @@ def _cache(root: Path | str | None, sources: Sequence[str], *, build: bool = Tru
                 shutil.rmtree(part, ignore_errors=True)
                 raise CorpusError(
                     "no_room_for_poems",
-                    "{folder}: expected room for the merged poems (200 MB), found a full disk; make room.",
+                    "{folder}: the merged poems need 200 MB, but the disk is full; free some space.",
                     folder=target.parent,
                 ) from None
     return target

@@ -129,7 +129,7 @@ def load_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:  # a number with thousands of digits, or nested brackets
         raise CorpusError(
             "corpus_file_not_plain_json",
-            "{path}: expected JSON, found more than can be read ({problem}); get it again.",
+            "{path}: expected JSON, found content that cannot be parsed ({problem}); get it again.",
             path=path,
             problem=str(error),
         ) from None

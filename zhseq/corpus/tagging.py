@@ -354,11 +354,13 @@ def _detect(source: Source, path: Path) -> str:
     if any("\t" in line for line in lines) or _most(are_turned(*row) for row in tokens if len(row) == 2):
         return "columns"
     if _most(_TURNED.match(token) for row in tokens for token in row):
-        raise source.error(0, Message("words_before_tags", "words with their tags behind, as in 北京/ns"))
+        raise source.error(0, Message("words_before_tags", "words followed by their tags, as in 北京/ns"))
     if has_commas(lines) or _most(len(row) >= 2 and is_tag(tag) for row, tag in zip(tokens, last, strict=True)):
         return "columns"
     if _most(len(row) >= 2 and _SMALL_TAG.fullmatch(row[-1]) for row in tokens):
-        raise source.error(0, Message("tags_in_capitals", "tags in capitals, B-PER and O, behind the characters"))
+        raise source.error(
+            0, Message("tags_in_capitals", "characters followed by tags in capitals, such as B-PER and O")
+        )
     pairs = [row for row in tokens if len(row) == 2 and _PART_OF_SPEECH.fullmatch(row[1])]
     if len(pairs) >= _SHARE * len(tokens) and sum(not row[0].isascii() for row in pairs) * 2 > len(pairs):
         return "columns"
@@ -368,7 +370,7 @@ def _detect(source: Source, path: Path) -> str:
                 next(index for index, line in enumerate(source.lines) if line.strip()),
                 Message(
                     "words_apart",
-                    "words with blanks between and nothing beside them, as in 今天 天气 很 好 (name another <format>)",
+                    "only words separated by blanks, as in 今天 天气 很 好 (for another format use <format>)",
                 ),
             )
         return "words"

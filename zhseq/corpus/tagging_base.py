@@ -89,8 +89,8 @@ def note_long_texts(source: Source, texts: Sequence[TaggedText]) -> None:
         source.notes.append(
             Message(
                 "long_texts",
-                "{name}: {count} of {total} texts are longer than {limit} characters, the longest has {longest}; if "
-                "these are several sentences each, put blank lines between them",
+                "{name}: {count} of {total} texts are longer than {limit} characters, the longest "
+                "has {longest}; if each contains several sentences, put blank lines between them",
                 {
                     "name": source.name,
                     "count": len(long),

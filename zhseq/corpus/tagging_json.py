@@ -50,23 +50,17 @@ def read_detached(source: Source) -> Iterator[TaggedText]:
     for index, record in _parsed(source):
         location = [record.get(name) for name in ("file", "line", "start", "end")]
         if [type(value) for value in location] != [str, str, int, int]:
-            raise source.error(
-                index, Message("a_place_of_text", 'an object with "file", "line", "start", "end"; the line')
-            )
+            raise source.error(index, Message("a_place_of_text", 'an object with "file", "line", "start", "end"'))
         wanted[record["file"]].append((index, record))
     found: list[tuple[int, dict[str, Any]]] = []
     for file, records in wanted.items():
         lines = _lines_of(file, {record["line"] for _, record in records})
         for index, record in records:
             if (line := lines.get(record["line"])) is None:
-                expected = Message(
-                    "a_line_of_raw", "a line that {file} of the corpus raw has; the line", {"file": file}
-                )
+                expected = Message("a_line_of_raw", "a line of {file} in the corpus raw", {"file": file})
                 raise source.error(index, expected)
             if not 0 <= record["start"] < record["end"] <= len(line):
-                expected = Message(
-                    "a_part_of_line", "a part of a line of {count} characters; the line", {"count": len(line)}
-                )
+                expected = Message("a_part_of_line", "a part of a line of {count} characters", {"count": len(line)})
                 raise source.error(index, expected)
             record["text"] = line[record["start"] : record["end"]]
             found.append((index, record))
@@ -110,12 +104,12 @@ def _labelled(source: Source, objects: Iterable[tuple[int, dict[str, Any]]]) -> 
         yield TaggedText(text, None if lists[0] is None else tuple(lists[0]), entities, name)
     if left_out:
         if left_out > _MUCH * records:
-            raise source.error(first, Message("labels_beside_text", '"words" or "entities" beside "text"; the line'))
+            raise source.error(first, Message("labels_beside_text", '"words" or "entities" in addition to "text"'))
         source.notes.append(
             Message(
                 "records_without_labels",
-                "{name}: {count} of {total} records have neither words nor entities and are left out, the first in "
-                "line {line}",
+                "{name}: {count} of {total} records have neither words nor entities and are skipped, "
+                "the first in line {line}",
                 {"name": source.name, "count": left_out, "total": records, "line": first + 1},
             )
         )
@@ -142,7 +136,7 @@ def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], it
     if not isinstance(items, list):
         expected = Message(
             "a_list_of_spans",
-            '"{key}" to be a list of objects like {example}; the line',
+            '"{key}" to be a list of objects like {example}',
             {"key": key, "example": example},
         )
         raise source.error(index, expected)
@@ -159,14 +153,14 @@ def _spans(source: Source, index: int, text: str, kind: tuple[str, str, str], it
         if not right:
             expected = Message(
                 "spans_that_fit",
-                '"{key}" to hold objects like {example} that fit the text, not {item}; the line',
+                '"{key}" to contain objects like {example} that fit the text, not {item}',
                 {"key": key, "example": example, "item": item},
             )
             raise source.error(index, expected)
         spans.append(span)
     spans.sort(key=lambda span: span.start)
     if key == "words" and any(a.end > b.start for a, b in pairwise(spans)):
-        raise source.error(index, Message("overlapping_words", "words that do not overlap; the line"))
+        raise source.error(index, Message("overlapping_words", "words that do not overlap"))
     return spans
 
 
@@ -184,7 +178,7 @@ def read_cluener(source: Source) -> Iterator[TaggedText]:
         except (AttributeError, TypeError, ValueError) as error:
             expected = Message(
                 "labels_of_cluener",
-                '"label" like {{"name": {{"叶老桂": [[9, 11]]}}}} with ends inclusive, fitting the text; the line',
+                '"label" like {{"name": {{"叶老桂": [[9, 11]]}}}} with ends inclusive, fitting the text',
             )
             raise source.error(index, expected) from error
         yield TaggedText(text, None, longest_first(found, source.repairs), source.document(index))
@@ -194,9 +188,9 @@ def _objects(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
     """Parse non-blank lines as JSON objects with a valid text; yield line index and object."""
     for index, record in _parsed(source):
         if not isinstance(record.get("text"), str):
-            raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"; the line'))
+            raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"'))
         if _HALF.search(record["text"]):
-            expected = Message("whole_characters", '"text" without halves of characters, such as \\ud83d; the line')
+            expected = Message("whole_characters", '"text" without lone surrogates such as \\ud83d')
             raise source.error(index, expected)
         yield index, record
 
@@ -211,7 +205,7 @@ def _parsed(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
         except json.JSONDecodeError as error:
             expected = Message(
                 "a_json_object",
-                "a JSON object ({reason} at column {column}); the line",
+                "a JSON object ({reason} at column {column})",
                 {"reason": error.msg, "column": error.colno},
             )
             raise source.error(index, expected) from error
@@ -219,10 +213,10 @@ def _parsed(source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
             ValueError,
             RecursionError,
         ) as error:  # a number with thousands of digits, or thousands of nested brackets
-            expected = Message("a_plainer_json_object", "a JSON object ({reason}); the line", {"reason": str(error)})
+            expected = Message("a_plainer_json_object", "a JSON object ({reason})", {"reason": str(error)})
             raise source.error(index, expected) from error
         if not isinstance(record, dict):
-            raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"; the line'))
+            raise source.error(index, Message("an_object_with_text", 'a JSON object with "text"'))
         yield index, record
 
 

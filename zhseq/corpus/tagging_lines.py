@@ -109,7 +109,7 @@ def _read_tokens(source: Source, index: int, tokens: list[str]) -> tuple[str, li
         if not (word and slash and tag and all(closed)):
             expected = Message(
                 "words_with_tags",
-                "words with their tags like 希望/n, but {token} is not; the line",
+                "words with tags like 希望/n instead of {token}",
                 {"token": repr(token)},
             )
             raise source.error(index, expected)
@@ -275,15 +275,15 @@ def _check_columns(source: Source, lines: Sequence[str], filled: Sequence[int], 
         if any("-" in tag and is_tag(tag) and re.search(_HAN, after) for tag, after in pairwise(row[1:])):
             raise source.error(index, Message("one_pair_a_line", "one character and its tag on a line"))
     if all(len(row) > 2 and row[0].isdigit() for row in rows) and any(re.search(_HAN, row[1]) for row in rows):
-        raise source.error(filled[0], Message("no_number_first", "a character and its tag without a number before"))
+        raise source.error(filled[0], Message("no_number_first", "a character and its tag without a number in front"))
     widths = [len(row) for row, index in zip(rows, filled, strict=True)]
     others = [index for index, width in zip(filled, widths, strict=True) if width not in (1, widths[0])]
     if others:
         source.notes.append(
             Message(
                 "other_columns",
-                "{name}: {count} of {total} lines have another number of columns than the first one, as line {line} "
-                "({found}); the first and the last column are read",
+                "{name}: {count} of {total} lines have a different number of columns than the first "
+                "line, for example line {line} ({found}); the first and the last column are read",
                 {
                     "name": source.name,
                     "count": len(others),
@@ -401,7 +401,7 @@ def read_conllu(source: Source, *, column: int = 3) -> Iterator[TaggedText]:
             fields = line.split("\t")
             if len(fields) != _CONLLU_COLUMNS or not fields[1].strip() or not re.match(r"\d+([-.]\d+)?$", fields[0]):
                 raise source.error(
-                    index, Message("ten_columns", "a number, a word and eight more columns parted by tabs (CoNLL-U)")
+                    index, Message("ten_columns", "a number, a word and eight more columns separated by tabs (CoNLL-U)")
                 )
             begin = begin or index + 1
             if "-" in fields[0]:
@@ -425,7 +425,8 @@ def _note_empty_column(source: Source, column: int) -> None:
         source.notes.append(
             Message(
                 "empty_column",
-                "{name}: column {column} holds no parts of speech, but column {other} does; <format={format}> reads it",
+                "{name}: column {column} contains no parts of speech, but column {other} does; use "
+                "<format={format}> to read it",
                 {
                     "name": source.name,
                     "column": column + 1,
@@ -464,7 +465,7 @@ def _conllu_text(
         ]
         found = [Span(int(m[2]), int(m[3]), m[1]) for m in map(_ENTITY.match, marks) if m]
         if any(not span.start < span.end <= len(text) for span in found):
-            expected = Message("entities_inside", "entities inside of the text of this sentence; the end")
+            expected = Message("entities_inside", "entities within the text of the sentence that ends here")
             raise source.error(index - 1, expected)
         entities = longest_first(found, source.repairs)
     return TaggedText(text, tuple(words), entities, document)
@@ -492,7 +493,7 @@ def read_uner(source: Source) -> Iterator[TaggedText]:
         elif line.strip():
             fields = line.split("\t")
             if len(fields) < 3 or not fields[0].isdigit() or not is_tag(fields[2]):
-                expected = Message("three_columns", "a number, a word and a tag like B-PER parted by tabs")
+                expected = Message("three_columns", "a number, a word and a tag like B-PER separated by tabs")
                 raise source.error(index, expected)
             words.append(fields[1])
             tags.append(fields[2])
@@ -525,7 +526,7 @@ def _uner_entities(source: Source, index: int, text: str, words: list[str], tags
 def _words_of_text(word: str) -> Message:
     return Message(
         "words_of_text",
-        "the words of this sentence to make up its text, but {word} does not; the end",
+        "words that make up the text of the sentence that ends here ({word} does not fit)",
         {"word": repr(word)},
     )
 
@@ -563,7 +564,7 @@ def read_parallel(source: Source, tags: Source) -> Iterator[TaggedText]:
     for label in sorted(set(labels)):
         if not is_tag(label):
             expected = Message(
-                "tags_of_a_scheme", "tags like B-PER, I-PER or O, but {label} is not; the line", {"label": repr(label)}
+                "tags_of_a_scheme", "tags like B-PER, I-PER or O instead of {label}", {"label": repr(label)}
             )
             raise tags.error(lines[labels.index(label)], expected)
     if tokens:

@@ -115,10 +115,13 @@ def test_bytes_that_are_no_text_are_refused_too(tiny_model_dir):
     ("content", "reason"),
     [
         ("春风".encode() + b"\xff", "expected UTF-8, found the byte 0xFF"),
-        (b"", "holds no poem"),
+        (b"", "contains no poem"),
         (b"\x00\x01", "no Chinese"),
         ("春\n{".encode(), "line 2"),
-        ("春风花月。\n山行\t杜甫\t春风花月。\n".encode(), "line 2: expected one poem a line and nothing beside it"),
+        (
+            "春风花月。\n山行\t杜甫\t春风花月。\n".encode(),
+            "line 2: expected only one poem per line, found columns of a table",
+        ),
     ],
 )
 def test_files_that_hold_no_poems_are_refused_with_the_place(front_door, tmp_path, content, reason):
@@ -137,7 +140,7 @@ def test_what_is_no_poem_does_not_end_the_check_of_the_others(tmp_path, capsys):
     )
     assert poem_door.main(["--check", str(file)]) == 2
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"{file} 《一》: a poem is made of Chinese characters, but this text holds 'h'")
+    assert first.startswith(f"{file} 《一》: a poem consists of Chinese characters, but this text contains 'h'")
     assert second.startswith(f"{file} 《二》: no fault")
     assert poem_door.main(["--check", str(file), "--json"]) == 2
     refused, judged = map(json.loads, capsys.readouterr().out.splitlines())
@@ -196,4 +199,4 @@ def test_tables_are_no_poems(front_door, tmp_path, name):
     (tmp_path / name).write_text("山行,杜甫,春风花月。\n", encoding="utf-8")
     status, output, message = front_door("--score", tmp_path / name)
     assert (status, output) == (2, "")
-    assert f"{name}: expected one poem a line and nothing beside it" in message
+    assert f"{name}: expected only one poem per line, found columns of a table" in message

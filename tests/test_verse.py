@@ -46,7 +46,7 @@ def test_other_names_of_tunes_and_songs_are_names(verse):
 def test_other_text_is_looked_for_in_the_corpora(verse, monkeypatch):
     place = lookup.Place("甲", "唐", "登楼", 1, "白日依山，黄河入海。")
     monkeypatch.setattr("zhseq.verse.find_verse", lambda text, num: (1, [place][:num]))
-    assert verse("白日依山")[1] == "1 poems hold it\n唐·甲《登楼》白日依山，黄河入海。\n"
+    assert verse("白日依山")[1] == "found in 1 poems\n唐·甲《登楼》白日依山，黄河入海。\n"
     assert verse("--find", "白日", "--json")[1].startswith('{"text": "白日", "poems": 1, "places": [{"author": "甲"')
 
 
@@ -65,7 +65,7 @@ def test_an_example_is_written_to_the_tune(verse):
 def test_rows_are_words_and_numbers(verse):
     assert verse("--facing", "春", "--num", "1")[1] == "秋\t5\n"
     assert verse("--group", "云", "--num", "2")[1] == "春: 平, 6 words\n云\t50\t白云\n秋\t30\t清秋 悲秋\n"
-    assert verse("--facing", "梅")[1] == "nobody sets anything against 梅 often enough to tell\n"
+    assert verse("--facing", "梅")[1] == "verse has too few examples of words parallel to 梅\n"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_rows_are_words_and_numbers(verse):
         ([], "give a character"),
         (["看", "--tune", "小令"], "different tasks"),
         (["--num", "0", "看"], "must be at least 1"),
-        (["A"], "not Chinese|made of Chinese"),
+        (["A"], "not Chinese|consists of Chinese"),
         (["--group", "看"], "no rhyme group '看'"),
         (["--tune", "x"], "no tune 'x'"),
         (["--facing", ""], "one or two characters"),

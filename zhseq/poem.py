@@ -41,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Write classical Chinese poems by form, tones and rhyme; check and correct your own.",
     )
     _add_wishes(parser.add_argument_group("what to write"))
-    _add_sampling(parser.add_argument_group("how to draw"))
-    _add_own_lines(parser.add_argument_group("for one's own lines"))
+    _add_sampling(parser.add_argument_group("sampling"))
+    _add_own_lines(parser.add_argument_group("your own lines"))
     output = parser.add_argument_group("model and output")
     output.add_argument(
         "--model",
@@ -149,7 +149,9 @@ def validate(options: argparse.Namespace) -> None:
         raise InputError("bad_num", "<num> must be at least 1, but is {num}", num=options.num)
     if options.suggest == Path():
         if options.check is None:
-            raise InputError("suggest_what", "<suggest> needs a FILE with a poem, places marked ？ if you like")
+            raise InputError(
+                "suggest_what", "<suggest> needs a FILE with a poem, in which ？ may mark missing characters"
+            )
         options.suggest = options.check
     elif options.suggest is not None and options.check not in (None, options.suggest):
         raise InputError("two_files", "<check> and <suggest> name two files; give one")
@@ -171,7 +173,7 @@ def validate(options: argparse.Namespace) -> None:
         if chosen and chosen != ["--continue"] and getattr(options, name):
             raise InputError(
                 "only_for_writing",
-                "{option} is for writing poems and does not go with {task}; leave one out",
+                "{option} is for writing poems and cannot be combined with {task}; leave one out",
                 option=f"--{name}",
                 task=chosen[0],
             )
@@ -190,7 +192,7 @@ def request_of(options: argparse.Namespace) -> Request:
         options.title = options.title or ("" if options.about else begun.title)
         if not lines:
             raise InputError(
-                "no_line_in_file", "{path} holds no line to go on from; give at least one", path=options.continue_
+                "no_line_in_file", "{path} contains no line to continue; give at least one", path=options.continue_
             )
     names = ["start", "form", "tune", "title", "about", "author", "dynasty", "acrostic", "acrostic_at"]
     names += ["rhyme", "rhyme_group", "rhyme_with", "traditional", "drafts"]
@@ -291,7 +293,7 @@ def _couplet(poet: Poet, options: argparse.Namespace) -> None:
 
 def _list_tunes(poet: Poet, options: argparse.Namespace) -> None:
     if not poet.tunes:
-        raise InputError("no_tunes", "this model comes without tunes; learn them with `zhseq train prosody`")
+        raise InputError("no_tunes", "this model has no tunes; learn them with `zhseq train prosody`")
     prosody = poet.reviewing("classical")
     for name in poet.tunes:
         tune = prosody.tunes[name]
@@ -397,7 +399,7 @@ def _verdict(location: str, found: Review) -> Iterable[str]:
 def _proposal(location: str, mark: Suggestion) -> Message:
     """Return the message of a suggestion."""
     values = {"location": location, "line": mark.line, "position": mark.position, "character": mark.character}
-    characters = " ".join(mark.characters) or Message("nothing_fits", "nothing keeps the rules here")
+    characters = " ".join(mark.characters) or Message("nothing_fits", "no character satisfies the rules here")
     return Message(
         "suggestion",
         "{location}, line {line}, character {position} '{character}': {characters}",
@@ -418,7 +420,7 @@ def _score(poet: Poet, path: Path) -> None:
                 bits, han, poems = bits + score.bits, han + score.han, poems + 1
             bar.update(len(block))
     if poems == 0:
-        raise InputError("no_poem_in_file", "{path} holds no poem; expected one a line", path=path)
+        raise InputError("no_poem_in_file", "{path} contains no poem; expected one per line", path=path)
     _print_json({"total": True, "poems": poems, "bits": bits, "han": han, "bits_per_han": bits / han})
 
 

@@ -138,7 +138,7 @@ def _of_character(entry: CharacterEntry) -> Iterator[str]:
         if reading.words:
             yield "　　" + " ".join(reading.words)
     if not entry.learned:
-        yield _say(Message("tone_of_today", "(too rare in verse: the tone is that of today)"))
+        yield _say(Message("tone_of_today", "(too rare in verse: this is the modern tone)"))
     if entry.endings:
         yield f"韵脚 {entry.rhymes}　" + " ".join(entry.endings)
     if entry.facing:
@@ -157,13 +157,13 @@ def _of_group(group: GroupEntry) -> Iterator[str]:
 
 def _of_facing(word: str, facing: Sequence[tuple[str, int]]) -> Iterator[str]:
     if not facing:
-        yield _say(Message("nothing_faces", "nobody sets anything against {word} often enough to tell", {"word": word}))
+        yield _say(Message("nothing_faces", "verse has too few examples of words parallel to {word}", {"word": word}))
     for other, count in facing:
         yield f"{other}\t{count}"
 
 
 def _of_places(count: int, places: Sequence[Place]) -> Iterator[str]:
-    yield _say(Message("poems_that_hold", "{count} poems hold it", {"count": count}))
+    yield _say(Message("poems_that_hold", "found in {count} poems", {"count": count}))
     for place in places:
         yield f"{place.dynasty}·{place.author}《{place.title}》{place.text}"
 

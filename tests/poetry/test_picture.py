@@ -61,7 +61,7 @@ def test_a_png_has_the_colours_of_the_page(tmp_path):
 
 @pytest.mark.parametrize(("name", "layout"), [("poem.jpg", "down"), ("poem", "down"), ("poem.svg", "up")])
 def test_other_pictures_are_refused(tmp_path, name, layout):
-    with pytest.raises(InputError, match=r"ends in \.png or \.svg|down or across"):
+    with pytest.raises(InputError, match=r"must end in \.png or \.svg|down or across"):
         write_picture(tmp_path / name, TEXT, layout=layout)
     assert not list(tmp_path.iterdir())
 

@@ -79,7 +79,7 @@ def test_verse_in_the_old_style_is_told_before_its_faults(front_door, poem_file)
     status, output, _ = front_door("--check", poem_file, "--form", "五绝")
     assert status == 1
     assert "old-style" not in output
-    assert "line 4, character 5 '雪': the rhyme word stands already in line 1" in output
+    assert "line 4, character 5 '雪': the rhyme word is already used in line 1" in output
     assert front_door("--check", poem_file, "--form", "七言")[0] == 2
 
 
@@ -87,7 +87,9 @@ def test_a_start_that_breaks_the_rules_is_named(front_door):
     status, output, errors = front_door("--start", "春春春春春", "--form", "五绝")
     assert status == 0
     assert output.startswith("春春春春春")
-    assert errors.startswith("note: no pattern of 五绝 allows what is given: '春' in line 1 would have to be oblique; ")
+    assert errors.startswith(
+        "note: no pattern of 五绝 allows the given characters: '春' in line 1 would have to be oblique; "
+    )
     assert errors.count("\n") == 1
     _, output, errors = front_door("--start", "春春春春春", "--form", "五绝", "--json")
     assert json.loads(output)["note"].startswith("no pattern of 五绝")
@@ -216,6 +218,6 @@ def test_lines_without_rhyme_are_told_as_prose(front_door, tmp_path):
     status, output, message = front_door("--check", str(path))
     assert (status, message) == (2, "")
     assert output.startswith(
-        f"{path} taken for prose or free verse: hardly any of its 4 lines, of 4、5、2、6 characters, rhyme"
+        f"{path} read as prose or free verse: hardly any of its 4 lines, of 4、5、2、6 characters, rhyme"
     )
     assert output.count("\n") == 1

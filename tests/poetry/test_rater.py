@@ -87,7 +87,7 @@ def test_what_is_no_rater_is_refused(tmp_path: Path, broken: str | dict[str, obj
 
 def test_a_rater_of_another_model_is_refused(tmp_path: Path) -> None:
     some_rater(8).save(tmp_path)
-    with pytest.raises(CheckpointError, match="outputs of 9 numbers"):
+    with pytest.raises(CheckpointError, match="9-dimensional outputs"):
         Rater.load(tmp_path, 9)
 
 

@@ -59,13 +59,13 @@ def test_each_fault_has_its_place():
         ("tone", 4, 0),
     ]
     assert [str(fault) for fault in found] == [
-        "line 2, character 4 '上': its tone is oblique, but level is due here",
-        "line 3: its tones do not take up those of line 2 (失粘)",
+        "line 2, character 4 '上': its tone is oblique, but level is required here",
+        "line 3: its tones are not linked to those of line 2 (失粘)",
         "line 4: its tones do not oppose those of line 3 (失对)",
     ]
     assert [str(remark) for remark in review(QUIET, prosody(), form="五绝").remarks] == [
-        "line 3, character 4 '明': 拗: 平平仄平仄 stands for 平平平仄仄, as it may",
-        "line 3, character 4 '明': '明月' stands already in line 1, if that is meant",
+        "line 3, character 4 '明': 拗: 平平仄平仄 instead of 平平平仄仄, which is allowed",
+        "line 3, character 4 '明': '明月' already occurs in line 1; this may be intended",
     ]
 
 
@@ -92,7 +92,7 @@ def test_every_fault_can_be_said_in_both_languages():
 
 def test_a_review_prints_its_note_and_its_faults():
     assert str(review(QUIET, prosody(), form="五绝")).splitlines()[1] == (
-        "line 3: its tones do not take up those of line 2 (失粘)"
+        "line 3: its tones are not linked to those of line 2 (失粘)"
     )
     assert str(review(QUIET, prosody())).startswith("reads as old-style verse")
     assert str(review(CRANE, prosody())) == ""
@@ -176,7 +176,7 @@ def test_the_other_reading_of_old_style_verse_can_be_mended():
 
 
 def test_a_form_is_kept_to():
-    with pytest.raises(InputError, match="a 五律 has 8 lines, but here are 4"):
+    with pytest.raises(InputError, match="a 五律 has 8 lines, but this poem has 4"):
         review(CRANE, prosody(), form="五律")
     with pytest.raises(InputError, match="no form '词'"):
         review(CRANE, prosody(), form="词")
@@ -230,7 +230,7 @@ def test_ci_are_told_by_their_lines_and_judged_by_their_tune():
     ("text", "reason"),
     [
         ("今天我们去学校，老师说了很多话。", "found 2 lines of 7、7 characters"),
-        ("春风 spring", "holds 's'"),
+        ("春风 spring", "contains 's'"),
         ("，。！", "no Chinese character"),
         ("？", "found 1 line of 1 characters"),
         ("？" * 40, "found 7 lines of"),
@@ -309,7 +309,7 @@ def test_a_line_too_many_is_said_with_the_tune_that_it_was_taken_for():
     found = review("白日流，欲上一层楼，黄河月，无人，黄河白日秋。", known)
     assert found.tune == "新令"
     assert [fault.code for fault in found.faults] == ["surplus_line"]
-    assert str(found.note) == "taken for 新令, to which it comes nearest; tune= says otherwise"
+    assert str(found.note) == "read as 新令, the closest tune; if that is wrong, name the tune with tune="
 
 
 def test_verse_of_mixed_lengths_and_poems_run_together_are_told():
@@ -326,10 +326,10 @@ FROST = "江山日月一层霜，白日依山入海光。白雪长江千里目�
 def test_quatrains_run_together_are_judged_one_by_one():
     assert review(HILLS, prosody()).faults == review(FROST, prosody()).faults == ()
     both = review(HILLS + FROST, prosody())
-    assert str(both.note) == "reads as 2 七绝 run together; part them by a blank line"
+    assert str(both.note) == "reads as 2 七绝 run together; separate them with a blank line"
     assert (both.form, both.faults, both.rhymes) == ("七绝", (), (-1, 0, -1, 0, 1, 1, -1, 1))
     three = review(HILLS + FROST + HILLS, prosody())
-    assert str(three.note) == "reads as 3 七绝 run together; part them by a blank line"
+    assert str(three.note) == "reads as 3 七绝 run together; separate them with a blank line"
     spoiled = review(HILLS + FROST.replace("低床", "低云"), prosody())
     assert str(spoiled.note).startswith("reads as 2 七绝 run together")
     assert [(fault.code, fault.line, fault.position) for fault in spoiled.faults] == [("no_rhyme", 8, 7)]
@@ -348,10 +348,10 @@ def test_two_poems_of_different_forms_run_together_are_told():
     assert (review(longer, prosody()).form, review(longer, prosody()).faults) == ("七绝", ())
     for text, first, second in ((CRANE + longer, "五绝", "七绝"), (longer + CRANE, "七绝", "五绝")):
         found = review(text, prosody())
-        assert str(found.note) == f"reads as a {first} and a {second} run together; part them by a blank line"
+        assert str(found.note) == f"reads as a {first} and a {second} run together; separate them with a blank line"
         assert (found.form, found.faults) == ("杂言", ())
     found = review(CRANE + "黄河流，欲上一层楼。", prosody())
-    assert str(found.note) == "reads as a 五绝 and a 小令 run together; part them by a blank line"
+    assert str(found.note) == "reads as a 五绝 and a 小令 run together; separate them with a blank line"
 
 
 def test_of_neighbouring_lines_of_one_length_that_one_is_too_many_without_which_the_rest_keeps_the_tune():
@@ -380,7 +380,9 @@ def test_old_style_verse_may_rhyme_on_a_word_twice_and_an_odd_number_of_lines_is
     assert [(remark.code, remark.line, remark.other_line) for remark in found.remarks] == [("rhyme_word_again", 6, 2)]
     odd = review("黄河入海流，白日依山霜。欲穷千里目，更上一层楼。长江秋夜雪。", prosody())
     assert (odd.form, odd.pattern, odd.faults) == ("五古", "古体", ())
-    assert str(odd.note) == "reads as old-style verse (古体): its 5 lines do not pair, and its rhymes are not judged"
+    assert (
+        str(odd.note) == "reads as old-style verse (古体): its 5 lines do not form pairs, so its rhymes are not checked"
+    )
 
 
 def test_old_style_verse_that_would_be_regulated_without_a_fault_is_said_so():
@@ -397,7 +399,7 @@ def test_a_line_too_many_is_told_whatever_tune_comes_nearer_by_its_lengths():
     text = "白日依山尽，黄海江流，长江日，月上山楼，云江雪，白日无秋，"
     assert review(text, sung(tune)).faults == ()
     found = review(text + "白日江山流。", sung(tune))
-    assert str(found.note).startswith("taken for 新令")
+    assert str(found.note).startswith("read as 新令")
     assert [(fault.code, fault.line) for fault in found.faults] == [("surplus_lines", 7)]
 
 
@@ -437,20 +439,20 @@ def test_uneven_lines_that_hardly_rhyme_are_prose():
     found = review("白日依山，黄河入海流。欲穷千里，更上一层楼兮。", prosody())
     assert (found.form, found.faults) == ("散文", ())
     assert str(found.note) == (
-        "taken for prose or free verse: hardly any of its 4 lines, of 4、5、4、6 characters, rhyme, and no tune is "
-        "known that has such lines; tune= says otherwise"
+        "read as prose or free verse: hardly any of its 4 lines, of 4、5、4、6 characters, rhyme, and no known tune "
+        "has such lines; if it is a ci, name the tune with tune="
     )
 
 
 def test_a_song_is_told_and_not_judged():
     found = review("黄河日月江楼，白日无人夜秋，上月依山故流。江秋雪月，低人海地流楼。", prosody())
     assert (found.form, found.pattern, found.faults) == ("曲", "天净沙", ())
-    assert str(found.note).startswith("taken for 天净沙, a tune of songs (曲)")
+    assert str(found.note).startswith("read as 天净沙, a tune of songs (曲)")
 
 
 def test_ci_to_one_tune_run_together_are_told():
     lines = "黄河流，欲上一层楼。"
-    assert str(review(lines * 3, prosody()).note) == "reads as 3 小令 run together; part them by a blank line"
+    assert str(review(lines * 3, prosody()).note) == "reads as 3 小令 run together; separate them with a blank line"
 
 
 def test_rhymes_on_oblique_words_are_called_by_the_book():
@@ -467,13 +469,13 @@ def test_rhymes_on_oblique_words_are_called_by_the_book():
 def test_what_is_no_poem_to_the_tune_that_was_named_has_one_fault():
     tune = Pattern((3,) * 9, ("中中平",) * 9, (1,) * 9)
     found = review("黄河白流，白日尽无秋。", sung(tune), sung(tune).tunes["新令"])
-    assert [str(fault) for fault in found.faults] == ["line 2: this is no 新令, which has 9 lines of other lengths"]
+    assert [str(fault) for fault in found.faults] == ["line 2: this is not 新令, which has 9 lines of other lengths"]
 
 
 def test_characters_of_which_nothing_is_known_are_said():
     found = review(CRANE.replace("河", "龘"), prosody())
     assert found.faults == ()
-    assert str(found.note) == "nothing is known of 龘, which may stand anywhere"
+    assert str(found.note) == "the tones of 龘 are unknown; they are accepted at any position"
 
 
 def test_verse_whose_rhyme_changes_is_verse_in_the_old_style():

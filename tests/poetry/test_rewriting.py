@@ -99,7 +99,12 @@ def test_versions_are_written_in_traditional_characters_if_asked(ruled_poet):
         (["春风花来山"] * 4, 0, {"tune": "小令"}, "expected the lines of a 小令"),
         (["春风花来山"] * 4, 0, {"tune": "大令"}, "there is no tune '大令'"),
         (["春风花来山"] * 4, 0, {"form": "七言"}, "there is no form '七言'"),
-        (["春风花来山", "<b>春风", "春风花来山", "春风花来山"], 0, {}, "line 2 of the poem holds an open place"),
+        (
+            ["春风花来山", "<b>春风", "春风花来山", "春风花来山"],
+            0,
+            {},
+            "line 2 of the poem contains a missing or non-Chinese character",
+        ),
         (["春风花来山", "", "春风花来山", "春风花来山"], 0, {}, "expected a regulated poem"),
         (["春风花来山"] * 4, 0, {"num": 0}, "number of versions must lie in 1 to 64, but is 0"),
         (["春风花来山"] * 4, 0, {"author": "李黑"}, "knows no author '李黑'"),

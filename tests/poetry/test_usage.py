@@ -97,7 +97,7 @@ def test_what_is_no_table_of_this_vocabulary_is_refused(
     own = count(tiny_vocab, POEMS)
     damage(own)
     checkpoint.write_tensors(tmp_path / USAGE_FILE, own)
-    with pytest.raises(CheckpointError, match=r"usage\.safetensors does not hold what verse sets together"):
+    with pytest.raises(CheckpointError, match=r"usage\.safetensors is not a usage table for a vocabulary"):
         Usage.load(tmp_path, len(tiny_vocab))
 
 

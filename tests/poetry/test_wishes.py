@@ -80,7 +80,7 @@ def test_a_subject_is_read_word_by_word(about: str, title: str, characters: str,
     found = read_subject(about, VOCAB, sense)
     assert (found.title, found.characters) == (title, characters)
     assert (found.note is not None) == bool(unknown)
-    assert found.note is None or f"does not know {unknown};" in str(found.note)
+    assert found.note is None or f"not known as a word of verse: {unknown};" in str(found.note)
 
 
 def test_a_subject_of_any_length_is_read(sense: Sense) -> None:
@@ -123,8 +123,8 @@ def test_poems_carry_a_word_of_their_subject(wishful_poet: Poet) -> None:
 def test_the_words_of_an_author_are_favoured(wishful_poet: Poet) -> None:
     assert holding(wishful_poet, "云", author="崔颢") > holding(wishful_poet, "云", author="李白")
     poem = wishful_poet.write(author="崔颢", about="手机", form="五绝")
-    assert str(poem.note).startswith("verse does not know 手机; name it")
-    assert "; the model does not know 崔颢 by name" in str(poem.note)
+    assert str(poem.note).startswith("not known as a word of verse: 手机; choose words")
+    assert "; the model does not know the name 崔颢" in str(poem.note)
     assert wishful_poet.authors == ("李白", "杜甫", "崔颢")
 
 

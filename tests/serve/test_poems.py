@@ -59,7 +59,7 @@ def test_what_gives_way_to_a_start_is_named(client: TestClient) -> None:
     wishes = {"form": "五绝", "best_of": 1}
     (poem,) = client.post("/v1/poems", json={"start": "春春春春春", **wishes}).json()["poems"]
     assert poem["note"]["code"] == "kept_as_given"
-    assert poem["note"]["message"].startswith("no pattern of 五绝 allows what is given: ")
+    assert poem["note"]["message"].startswith("no pattern of 五绝 allows the given characters: ")
     (poem,) = client.post("/v1/poems", json={"start": "春", **wishes}).json()["poems"]
     assert poem["note"] is None
 
@@ -106,7 +106,7 @@ def test_lines_come_one_by_one_and_make_the_same_poems(client: TestClient, wishe
 @pytest.mark.parametrize(
     ("wishes", "code", "words"),
     [
-        ({"tune": "没有这个词牌"}, "unknown_tune", "are known; near are "),
+        ({"tune": "没有这个词牌"}, "unknown_tune", "known ones; similar names: "),
         ({"form": "十四行"}, "unknown_form", "十四行"),
         (
             {"form": "五绝", "tune": "浣溪沙"},
@@ -115,8 +115,8 @@ def test_lines_come_one_by_one_and_make_the_same_poems(client: TestClient, wishe
         ),
         ({"author": "<script>alert(1)</script>"}, "unknown_author", "<script>"),
         ({"dynasty": "美"}, "unknown_dynasty", "it knows"),
-        ({"start": "abc"}, "not_chinese", "holds 'a' (U+0061)"),
-        ({"acrostic": "春b"}, "not_chinese", "holds 'b' (U+0062); leave"),
+        ({"start": "abc"}, "not_chinese", "contains 'a' (U+0061)"),
+        ({"acrostic": "春b"}, "not_chinese", "contains 'b' (U+0062); remove"),
         ({"start": "春，眠", "form": "五绝"}, "misplaced_mark", "after 1 characters"),
         ({"start": "春" * 500}, "start_too_long", "500 characters"),
         ({"start": "春眠不觉晓春眠不觉晓", "form": "五绝"}, "line_twice", "twice"),
@@ -210,9 +210,9 @@ def test_a_poem_can_be_held_to_a_form(client: TestClient, poet: Poet) -> None:
         },
         "reason": {
             "code": "wrong_tone",
-            "message": "its tone is oblique, but level is due here",
+            "message": "its tone is oblique, but level is required here",
             "values": {"tone": said("oblique_tone", "oblique"), "expected": said("level_tone", "level")},
-            "templates": {"en": "its tone is {tone}, but {expected} is due here", "zh": CHINESE["wrong_tone"]},
+            "templates": {"en": "its tone is {tone}, but {expected} is required here", "zh": CHINESE["wrong_tone"]},
         },
     }
     proposed = client.post("/v1/poems/suggest", json={"text": OLD, "form": "五绝"}).json()

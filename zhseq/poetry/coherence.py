@@ -91,8 +91,8 @@ class Critic:
         except (KeyError, ValueError) as error:
             raise CheckpointError(
                 "critic_does_not_fit",
-                "{path} is no critic for a vocabulary of {count} symbols; fetch it or train it again with "
-                "scripts/learn_critic.py",
+                "{path} is not a critic for a vocabulary of {count} symbols; fetch it or train it "
+                "again with scripts/learn_critic.py",
                 path=path,
                 count=vocab_size,
             ) from error
@@ -222,7 +222,7 @@ class Usage:
         except (KeyError, ValueError, TypeError, zlib.error) as error:
             raise CheckpointError(
                 "usage_does_not_fit",
-                "{path} does not hold what verse sets together for a vocabulary of {count} symbols; fetch it or make "
+                "{path} is not a usage table for a vocabulary of {count} symbols; fetch it or make "
                 "it again with scripts/learn_usage.py",
                 path=path,
                 count=vocab_size,
@@ -475,8 +475,8 @@ class Rater:
         except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise CheckpointError(
                 "no_rater_file",
-                "{path} is not a rater of version {version} for a model with outputs of {dim} numbers; fetch it or "
-                "make it again with scripts/learn_rater.py",
+                "{path} is not a rater of version {version} for a model with {dim}-dimensional "
+                "outputs; fetch it or make it again with scripts/learn_rater.py",
                 path=path,
                 version=RATER_VERSION,
                 dim=dim,

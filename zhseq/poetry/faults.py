@@ -28,42 +28,42 @@ REASONS: dict[str, tuple[str, Message]] = {
     ),
     "surplus_lines": (
         "form",
-        Message("surplus_lines", "the poem goes on to here, but {tune} has {expected_count} lines", _LATER),
+        Message("surplus_lines", "the poem continues to here, but {tune} has {expected_count} lines", _LATER),
     ),
     "missing_line": (
         "form",
-        Message("missing_line", "{tune} has a line of {expected_count} characters after it", _LATER),
+        Message("missing_line", "{tune} has another line of {expected_count} characters after this one", _LATER),
     ),
     "surplus_line": ("form", Message("surplus_line", "{tune} has no such line here", _LATER)),
     "other_poem": (
         "form",
-        Message("other_poem", "this is no {tune}, which has {expected_count} lines of other lengths", _LATER),
+        Message("other_poem", "this is not {tune}, which has {expected_count} lines of other lengths", _LATER),
     ),
-    "wrong_tone": ("tone", Message("wrong_tone", "its tone is {tone}, but {expected} is due here", _LATER)),
+    "wrong_tone": ("tone", Message("wrong_tone", "its tone is {tone}, but {expected} is required here", _LATER)),
     "three_level_tones": (
         "tone",
         Message("three_level_tones", "the line ends on three level tones (三平调)", _LATER),
     ),
-    "lonely_level_tone": ("tone", Message("lonely_level_tone", "it leaves a level tone alone (孤平)", _LATER)),
+    "lonely_level_tone": ("tone", Message("lonely_level_tone", "it leaves a level tone isolated (孤平)", _LATER)),
     "not_opposed": (
         "tone",
         Message("not_opposed", "its tones do not oppose those of line {other_line} (失对)", _LATER),
     ),
     "not_linked": (
         "tone",
-        Message("not_linked", "its tones do not take up those of line {other_line} (失粘)", _LATER),
+        Message("not_linked", "its tones are not linked to those of line {other_line} (失粘)", _LATER),
     ),
     "no_rhyme": ("rhyme", Message("no_rhyme", "it does not rhyme with the others (group {group})", _LATER)),
-    "repeated_line": ("repetition", Message("repeated_line", "the line stands already in line {other_line}", _LATER)),
+    "repeated_line": ("repetition", Message("repeated_line", "the line repeats line {other_line}", _LATER)),
     "no_repetition": ("repetition", Message("no_repetition", "'{text}' has to be repeated here (叠句)", _LATER)),
     "repeated_rhyme_word": (
         "repetition",
-        Message("repeated_rhyme_word", "the rhyme word stands already in line {other_line}", _LATER),
+        Message("repeated_rhyme_word", "the rhyme word is already used in line {other_line}", _LATER),
     ),
 }
 """Code of a fault -> its kind and its message."""
 LICENCES: dict[str, tuple[str, Message]] = {
-    "turned_end": ("rescue", Message("turned_end", "拗: 平平仄平仄 stands for 平平平仄仄, as it may", _LATER)),
+    "turned_end": ("rescue", Message("turned_end", "拗: 平平仄平仄 instead of 平平平仄仄, which is allowed", _LATER)),
     "rescued_within": (
         "rescue",
         Message("rescued_within", "拗 (孤平), rescued by '{text}' in the same line (本句自救)", _LATER),
@@ -76,7 +76,7 @@ LICENCES: dict[str, tuple[str, Message]] = {
         "rescue",
         Message(
             "lonely_rescued",
-            "拗, it leaves the next character alone (孤平), rescued by '{text}' in line {other_line} (对句相救)",
+            "拗, it leaves the next character isolated (孤平), rescued by '{text}' in line {other_line} (对句相救)",
             _LATER,
         ),
     ),
@@ -84,31 +84,38 @@ LICENCES: dict[str, tuple[str, Message]] = {
         "rescue",
         Message(
             "lonely_open",
-            "拗, it leaves the next character alone (孤平) and is not rescued, as it may be in a line without rhyme",
+            "拗, it leaves the next character isolated (孤平) and is not rescued, which is allowed in a "
+            "line without rhyme",
             _LATER,
         ),
     ),
     "broken_waist": (
         "licence",
-        Message("broken_waist", "its tones do not take up those of the line before, as they may here (折腰体)", _LATER),
+        Message(
+            "broken_waist",
+            "its tones are not linked to those of the line before, which is allowed here (折腰体)",
+            _LATER,
+        ),
     ),
     "neighbouring_rhyme": (
         "licence",
         Message(
-            "neighbouring_rhyme", "it rhymes on {text}, a neighbour of {group}, as a first line may (首句邻韵)", _LATER
+            "neighbouring_rhyme",
+            "it rhymes on {text}, a neighbour of {group}, which is allowed in a first line (首句邻韵)",
+            _LATER,
         ),
     ),
     "rhyme_word_again": (
         "licence",
         Message(
             "rhyme_word_again",
-            "the rhyme word stands already in line {other_line}, as it may in ci and in old-style verse",
+            "the rhyme word is already used in line {other_line}, which is allowed in ci and in old-style verse",
             _LATER,
         ),
     ),
     "repeated_pair": (
         "licence",
-        Message("repeated_pair", "'{text}' stands already in line {other_line}, if that is meant", _LATER),
+        Message("repeated_pair", "'{text}' already occurs in line {other_line}; this may be intended", _LATER),
     ),
 }
 """Code of a remark -> its kind and its message."""
@@ -284,7 +291,7 @@ def explain(
     """
     rhymes = [found.rhyme_name(number, prosody) for number in range(len(found.lines))]
     mean = sum(map(sum, surprise)) / max(1, sum(map(len, found.lines)))
-    bits = Message("mean_surprise", "{bits} bits a character", {"bits": f"{mean:.1f}"}).render(door)
+    bits = Message("mean_surprise", "{bits} bits per character", {"bits": f"{mean:.1f}"}).render(door)
     named = "、".join(filter(None, dict.fromkeys(rhymes)))
     rows = [f"{found.form} {found.pattern}　韵: {named or '-'} [{BOOK_NAMES[found.book]}]　{bits}"]
     rows += [found.note.render(door)] if found.note else []

@@ -121,13 +121,13 @@ def _choose(
         if not lenient:
             raise InputError(
                 "against_the_pattern",
-                "no pattern of {form} allows what is given: {reason}; change it or use <rhyme=none>",
+                "no pattern of {form} allows the given characters: {reason}; change them or use <rhyme=none>",
                 form=name,
                 reason=nearest.reason,
             )
         note = Message(
             "kept_as_given",
-            "no pattern of {form} allows what is given: {reason}; it stands as it is, and the rest keeps the rules",
+            "no pattern of {form} allows the given characters: {reason}; they are kept, and the rest follows the rules",
             {"form": name, "reason": nearest.reason},
         )
         relaxed = [(*_relax(prosody, pattern, given), weight) for pattern, weight in weighted]
@@ -201,7 +201,7 @@ def _fit_rhyme(prosody: Prosody, words: Sequence[str], count: int, tone: str, wa
         known = [{wanted.id}]
         shared = known[0]
     if len(set(words)) < len(words):
-        raise _Conflict(Message("rhyme_word_twice", "the rhyme word {words} stands twice", listed), _BEYOND_TONES)
+        raise _Conflict(Message("rhyme_word_twice", "the rhyme word {words} occurs twice", listed), _BEYOND_TONES)
     fitting = [i for i in sorted(shared) if _has_words(prosody.rhyme_groups[i], count - len(words), tone)]
     if known and not fitting:
         raise _Conflict(Message("no_common_rhyme", "{words} do not rhyme on one tone", listed), _BEYOND_TONES)

@@ -121,7 +121,9 @@ def place_start(start: str, form: Form) -> str:
         placed[end - length : end] for end, length in zip(marks, form.line_lengths, strict=True) if end <= len(placed)
     ]
     if len(set(whole)) < len(whole):
-        raise InputError("line_twice", "the start holds the same line twice, and a poem may not; change one of the two")
+        raise InputError(
+            "line_twice", "the start contains the same line twice, which a poem must not; change one of the two"
+        )
     return placed
 
 
@@ -157,7 +159,7 @@ def not_chinese(part: Message, character: str) -> InputError:
     """Return the error that a part of a poem (for example `the start`) contains a character that is not Chinese."""
     return InputError(
         "not_chinese",
-        "a poem is made of Chinese characters, but {part} holds {character}; leave it out",
+        "a poem consists of Chinese characters, but {part} contains {character}; remove it",
         part=part,
         character=shown(character),
     )

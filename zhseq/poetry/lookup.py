@@ -252,7 +252,7 @@ class Handbook:
         if known < 0:
             raise InputError(
                 "unknown_character",
-                "nothing is known of '{character}'; it stands in none of the poems that were learned from",
+                "'{character}' is unknown: it does not occur in the training poems",
                 character=character,
             )
         use = self._words.uses.get(folded, CharacterUse(0, ()))
@@ -310,7 +310,7 @@ class Handbook:
         if book not in views:
             raise InputError(
                 "unknown_book",
-                "there are no rhymes '{book}'; choose one of {books}",
+                "there is no rhyme book '{book}'; choose one of {books}",
                 book=book,
                 books=", ".join(BOOK_NAMES),
             )

@@ -95,12 +95,15 @@ def check_picture(path: Path, layout: str) -> None:
     """
     if layout not in LAYOUTS:
         raise InputError(
-            "unknown_layout", "a poem is set {layouts}, not '{layout}'", layouts=" or ".join(LAYOUTS), layout=layout
+            "unknown_layout",
+            "the layout must be {layouts}, but is '{layout}'",
+            layouts=" or ".join(LAYOUTS),
+            layout=layout,
         )
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
             "unknown_picture",
-            "a picture ends in {suffixes}, but {path} does not",
+            "the name of a picture must end in {suffixes}, but {path} does not",
             suffixes=" or ".join(SUFFIXES),
             path=path,
         )

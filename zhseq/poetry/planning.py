@@ -133,8 +133,8 @@ def wanted_prosody(request: Request, load: Callable[[], Prosody | None]) -> Pros
     if prosody is None and (request.rhyme != "auto" or request.tune or request.rhyme_group or request.rhyme_with):
         raise InputError(
             "no_rules",
-            "this model comes without tones, rhymes and tunes; learn them with `zhseq train prosody` "
-            "or use <rhyme=none> without a tune",
+            "this model has no tones, rhymes and tunes; learn them with `zhseq train prosody` or use "
+            "<rhyme=none> without a tune",
         )
     if prosody is None or request.rhyme == "none":
         return prosody
@@ -152,15 +152,17 @@ def _check(request: Request, prosody: Prosody | None) -> None:
     if request.rhyme_group and request.rhyme_with:
         raise InputError("two_rhyme_groups", "<rhyme_group> and <rhyme_with> mean the same; give one of them")
     if (request.rhyme_group or request.rhyme_with) and prosody is None:
-        raise InputError("unused_rhyme_group", "a rhyme group is of no use with <rhyme=none>; leave one of the two out")
+        raise InputError(
+            "unused_rhyme_group", "a rhyme group cannot be used with <rhyme=none>; leave one of the two out"
+        )
     if request.acrostic_at not in ("start", "end"):
         raise InputError(
             "unknown_acrostic_place",
-            "an acrostic stands at the start or at the end of the lines, not at '{place}'",
+            "an acrostic must be at the start or at the end of the lines, not at '{place}'",
             place=request.acrostic_at,
         )
     if request.lines and request.start:
-        raise InputError("lines_and_start", "a poem goes on either from lines or from a start; leave one out")
+        raise InputError("lines_and_start", "a poem continues either lines or a start; leave one out")
     for character in request.acrostic:
         if not bool(is_han(codepoints(character))[0]):
             raise not_chinese(Message("the_acrostic", "the acrostic"), character)
@@ -297,14 +299,12 @@ def find_tune(name: str, prosody: Prosody) -> TunePattern:
         if known_as in prosody.tunes:
             return prosody.tunes[known_as]
     if folded in SONGS:
-        raise InputError(
-            "tune_of_songs", "'{name}' is a tune of songs (曲) and none of ci; choose a tune of ci", name=name
-        )
+        raise InputError("tune_of_songs", "'{name}' is a tune of songs (曲), not of ci; choose a tune of ci", name=name)
     known = list(prosody.tunes)
     near = difflib.get_close_matches(folded, known, n=3, cutoff=0.3) or known[:3]
     raise InputError(
         "unknown_tune",
-        "there is no tune '{name}' among the {count} that are known; near are {near}",
+        "there is no tune '{name}' among the {count} known ones; similar names: {near}",
         name=name,
         count=len(known),
         near="、".join(near),
@@ -335,8 +335,8 @@ def given_characters(request: Request, form: Form) -> Given:
         if grid[number][position] not in ("", character):
             raise InputError(
                 "acrostic_clash",
-                "line {line} cannot have '{given}' of the start and '{character}' of the acrostic in one place; "
-                "change one of the two",
+                "line {line} cannot have both '{given}' of the start and '{character}' of the "
+                "acrostic at the same position; change one of the two",
                 line=number + 1,
                 given=grid[number][position],
                 character=character,
@@ -349,7 +349,7 @@ def _joined(lines: Sequence[str], form: Form) -> str:
     """Return the characters of the lines to continue; raise InputError if the form has other line lengths."""
     lines = split_lines("\n".join(lines))
     if not lines:
-        raise InputError("no_line", "there is no line to go on from; give at least one")
+        raise InputError("no_line", "there is no line to continue; give at least one")
     for number, (line, length) in enumerate(zip(lines, form.line_lengths, strict=False)):
         unfinished = number == len(lines) - 1 and len(line) < length
         if len(line) != length and not unfinished:
@@ -400,7 +400,7 @@ def plan_rewriting(request: Request, lines: Sequence[str], index: int, model: Kn
         if number != index and not is_han(codepoints(line)).all():
             raise InputError(
                 "open_places",
-                "line {line} of the poem holds an open place, or what is no Chinese character; fill it or leave it out",
+                "line {line} of the poem contains a missing or non-Chinese character; fill it in or remove it",
                 line=number + 1,
             )
     tune = find_tune(request.tune, prosody) if request.tune and prosody is not None else None

@@ -507,7 +507,7 @@ class Poet:
         prosody = self._prosody_for(Request(rhyme=rhyme))
         if prosody is None:
             raise InputError(
-                "judged_by_no_rhyme", "a poem is judged by classical or modern rhyme; leave <rhyme=none> out"
+                "judged_by_no_rhyme", "a poem is checked by classical or modern rhymes; leave <rhyme=none> out"
             )
         return prosody
 

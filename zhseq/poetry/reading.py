@@ -192,7 +192,7 @@ def read_poems(text: str, path: str, tunes: Mapping[str, TunePattern] | None = N
     """
     text = _UNSEEN.sub("", text)
     if not text.strip():
-        raise InputError("empty_file", "{path} is empty; expected a poem, one couplet or line a row", path=path)
+        raise InputError("empty_file", "{path} is empty; expected a poem, one couplet or line per row", path=path)
     if _JSON.match(text):
         return [_poem_of(record, location) for record, location in _json_records(text, path)]
     tunes = tunes or {}
@@ -361,7 +361,7 @@ def _json_records(text: str, path: str) -> Iterator[tuple[object, str]]:
     for number, record in enumerate(records, start=1):
         yield record, f"{path}, record {number}"
     if not records:
-        raise InputError("empty_file", "{path} is empty; expected a poem, one couplet or line a row", path=path)
+        raise InputError("empty_file", "{path} is empty; expected a poem, one couplet or line per row", path=path)
 
 
 def _loads(record: str, location: str) -> object:
@@ -437,8 +437,8 @@ def read_record(record: str, location: str) -> tuple[list[str], str]:
 def _no_columns(location: str) -> InputError:
     return InputError(
         "columns_of_poems",
-        "{location}: expected one poem a line and nothing beside it, found columns of a table; title and author have a "
-        'place in records: {{"title": "...", "author": "...", "content": "..."}}',
+        "{location}: expected only one poem per line, found columns of a table; to give title and "
+        'author, write records: {{"title": "...", "author": "...", "content": "..."}}',
         location=location,
     )
 

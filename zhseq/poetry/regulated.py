@@ -69,7 +69,7 @@ def judge_lines(lines: Sequence[str], prosody: Prosody, *, strict: bool) -> Revi
     if len(lines) % 2:
         note = Message(
             "odd_lines",
-            "reads as old-style verse (古体): its {count} lines do not pair, and its rhymes are not judged",
+            "reads as old-style verse (古体): its {count} lines do not form pairs, so its rhymes are not checked",
             {"count": len(lines)},
         )
         form = form_of_lines(len(lines), length, regulated=False)
@@ -360,7 +360,7 @@ def two_poems(lines: Sequence[str], first: str, second: str, prosody: Prosody) -
     """Return a review whose note says that a text is two poems of different forms or tunes."""
     note = Message(
         "forms_run_together",
-        "reads as a {first} and a {second} run together; part them by a blank line",
+        "reads as a {first} and a {second} run together; separate them with a blank line",
         {"first": first, "second": second},
     )
     return unchecked_review(lines, MIXED, MIXED, note, prosody)
@@ -370,7 +370,7 @@ def several_poems(lines: Sequence[str], form: str, name: str, count: int, prosod
     """Return a review whose note says that a text is `count` poems of a form or to a tune."""
     note = Message(
         "poems_run_together",
-        "reads as {count} {form} run together; part them by a blank line",
+        "reads as {count} {form} run together; separate them with a blank line",
         {"count": count, "form": name},
     )
     return unchecked_review(lines, form, name, note, prosody)
@@ -434,7 +434,7 @@ def judge_mixed(lines: Sequence[str], prosody: Prosody) -> Review | None:
     rhymed = sum(any(ends[n] & other for other in ends[max(0, n - 3) : n]) for n in range(1, len(lines)))
     if rhymed < _RHYMED * (len(lines) - 1):
         return None
-    note = Message("mixed_lengths", "taken for verse of mixed lengths (杂言), whose tones and rhymes are free")
+    note = Message("mixed_lengths", "read as verse of mixed lengths (杂言), whose tones and rhymes are free")
     return unchecked_review(lines, MIXED, OLD_STYLE, note, prosody)
 
 
@@ -442,7 +442,7 @@ def judge_song(lines: Sequence[str], song: str, prosody: Prosody) -> Review:
     """Return a review whose note says that a text is a song (曲); its tones and rhymes are not judged."""
     note = Message(
         "song",
-        "taken for {song}, a tune of songs (曲), whose tones and rhymes are not those of ci and are not judged",
+        "read as {song}, a tune of songs (曲), whose tones and rhymes differ from those of ci and are not checked",
         {"song": song},
     )
     return unchecked_review(lines, SONG, song, note, prosody)

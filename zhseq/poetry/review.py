@@ -103,7 +103,7 @@ def review(text: str, prosody: Prosody, tune: TunePattern | None = None, form: s
         return found
     note = Message(
         "unknown_tones",
-        "nothing is known of {characters}, which may stand anywhere",
+        "the tones of {characters} are unknown; they are accepted at any position",
         {"characters": "、".join(unknown)},
     )
     return replace(found, note=note)
@@ -140,8 +140,8 @@ def _review_any(folded: str, lines: Sequence[str], prosody: Prosody) -> Review:
         raise unknown_shape(lines)
     note = Message(
         "uneven_prose",
-        "taken for prose or free verse: hardly any of its {count} lines, of {lengths} characters, rhyme, and no tune "
-        "is known that has such lines; <tune> says otherwise",
+        "read as prose or free verse: hardly any of its {count} lines, of {lengths} characters, "
+        "rhyme, and no known tune has such lines; if it is a ci, name the tune with <tune>",
         {"count": len(lines), "lengths": "、".join(str(len(line)) for line in lines[:_MOST_SHOWN])},
     )
     return unchecked_review(lines, PROSE, PROSE, note, prosody)
@@ -179,7 +179,7 @@ def _review_form(lines: Sequence[str], form: str, prosody: Prosody) -> Review:
     if len(lines) != expected:
         raise InputError(
             "other_form",
-            "a {form} has {expected} lines, but here are {count}; leave <form> out",
+            "a {form} has {expected} lines, but this poem has {count}; leave <form> out",
             form=form,
             expected=expected,
             count=len(lines),
@@ -379,7 +379,9 @@ def find_near_tune(folded: str, prosody: Prosody) -> Review | None:
     if found is None or not _is_likely(found, size, 3, prosody):
         return None
     note = Message(
-        "taken_for_tune", "taken for {tune}, to which it comes nearest; <tune> says otherwise", {"tune": found.tune}
+        "taken_for_tune",
+        "read as {tune}, the closest tune; if that is wrong, name the tune with <tune>",
+        {"tune": found.tune},
     )
     return replace(found, note=note)
 

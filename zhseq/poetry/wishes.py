@@ -137,11 +137,13 @@ def read_author(name: str, vocab: Vocab, sense: Sense | None) -> Named:
         own = manners[folded]
         note = Message(
             "author_by_words",
-            "the model does not know {name} by name; it follows the words of {poems} poems{like}",
+            "the model does not know the name {name}; it follows the vocabulary of {poems} poems by this author{like}",
             {
                 "name": folded,
                 "poems": own.poems,
-                "like": Message("and_nearest_author", ", and {near}, who wrote most like them", {"near": own.near})
+                "like": Message(
+                    "and_nearest_author", ", and the style of {near}, the most similar known author", {"near": own.near}
+                )
                 if own.near
                 else "",
             },
@@ -183,7 +185,7 @@ def read_subject(about: str, vocab: Vocab, sense: Sense | None) -> About:
     if unknown:
         values = {"words": "、".join(unknown[:5])}
         note = Message(
-            "words_unknown_to_verse", "verse does not know {words}; name it by a word that poets use", values
+            "words_unknown_to_verse", "not known as a word of verse: {words}; choose words that poets use", values
         )
     found = [sense.subjects.words[word] for word in known if word in sense.subjects.words]
     telling = [each.characters for each in found if each.share >= _CARRIED]

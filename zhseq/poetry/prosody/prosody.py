@@ -170,7 +170,7 @@ class Prosody:
         if self._modern is None:
             raise InputError(
                 "no_modern_rhymes",
-                "this prosody holds no modern readings; use <rhyme=classical> or the shipped prosody",
+                "this prosody has no modern readings; use <rhyme=classical> or the shipped prosody",
             )
         return self._modern
 

@@ -86,7 +86,7 @@ def test_without_the_sdk_there_is_one_sentence(monkeypatch, capsys):
 def test_closed_and_full_streams_are_one_sentence():
     pytest.importorskip("mcp.server.mcpserver")
     ping = '{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
-    for redirection, words in (("<&-", "found it closed"), ("> /dev/full", "No space left on device")):
+    for redirection, words in (("<&-", "standard input is closed"), ("> /dev/full", "No space left on device")):
         shell = f"echo '{ping}' | {sys.executable} -m zhseq mcp {redirection}"
         done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
         assert done.returncode == 2

@@ -93,7 +93,7 @@ def create_server(models: Models) -> MCPServer:
         from mcp.server.mcpserver import MCPServer
     except ImportError as error:
         raise ConfigError(
-            "no_mcp", "this needs the SDK of MCP, version 2, which is not installed; run `pip install 'zhseq[mcp]'`"
+            "no_mcp", "this needs version 2 of the MCP SDK, which is not installed; run `pip install 'zhseq[mcp]'`"
         ) from error
     server = MCPServer("zhseq", version=zhseq.__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
     _add_poems(server, models)
@@ -102,7 +102,7 @@ def create_server(models: Models) -> MCPServer:
     @server.tool()
     @_spoken
     def tag_text(text: str) -> dict[str, Any]:
-        """Cut Chinese text into words with parts of speech (Peking University tags), and find names (PER, LOC, ORG)."""
+        """Segment Chinese text into words with parts of speech (Peking University tags); find names (PER, LOC, ORG)."""
         found = models.tagger(text)
         words = [{"text": word.text, "start": word.start, "end": word.end, "pos": word.pos} for word in found.words]
         names = [
@@ -131,10 +131,10 @@ def _add_poems(server: MCPServer, models: Models) -> None:
     ) -> dict[str, Any]:
         """Write classical Chinese poems that keep form, tones and rhyme.
 
-        form: auto, 五绝, 七绝, 五律, 七律, 五言排律, 七言排律. tune: a ci to this tune (浣溪沙). about: subject.
-        author: in whose manner (李白). acrostic: one character for the head of each line. rhyme_with: rhyme with this
-        character. num: how many, at most 8; one alone is the best of eight drafts. The same seed and num give the same
-        poems.
+        form: auto, 五绝, 七绝, 五律, 七律, 五言排律, 七言排律. tune: a ci to this tune (浣溪沙). about: topic.
+        author: style of this author (李白). acrostic: first characters of the lines. rhyme_with: rhyme with this
+        character. num: number of poems, at most 8; a single one is the best of eight drafts. The same seed and num give
+        the same poems.
         """
         poems = models.poet.write_many(
             min(num, _MOST_POEMS),
@@ -152,10 +152,10 @@ def _add_poems(server: MCPServer, models: Models) -> None:
     @server.tool()
     @_spoken
     def check_poem(text: str, tune: str = "", form: str = "") -> dict[str, Any]:
-        """Judge a classical Chinese poem: each fault of form, tone, rhyme and repetition with its place and reason.
+        """Check a classical Chinese poem: each fault of form, tone, rhyme and repetition with its position and reason.
 
-        text: the poem, in any script; its title may stand above. tune: the tune of a ci, if the title does not say it.
-        form: 五绝, 七绝, 五律 or 七律 to hold old-style verse to the rules of regulated verse.
+        text: the poem, in any script; a title may precede it. tune: the tune of a ci, if the title does not name it.
+        form: 五绝, 七绝, 五律 or 七律 to check old-style verse by the rules of regulated verse.
         """
         found = models.poet.check(text, tune=tune, form=form)
         prosody = models.poet.reviewing()
@@ -165,14 +165,14 @@ def _add_poems(server: MCPServer, models: Models) -> None:
     @server.tool()
     @_spoken
     def suggest_characters(text: str, tune: str = "", num: int = 8) -> dict[str, Any]:
-        """Propose characters that keep tone and rhyme for the places marked ？ in a poem, or else for its faults."""
+        """Suggest characters that keep tone and rhyme for the places marked ？ in a poem, or else for its faults."""
         marks = models.poet.suggest(text, tune=tune, num=min(num, 64))
         return {"places": [mark.fields() for mark in marks]}
 
     @server.tool()
     @_spoken
     def answer_couplet(upper: str, num: int = 3, seed: int = 0) -> dict[str, Any]:
-        """Answer an upper line of a couplet (上联) with lower lines whose tones are opposed."""
+        """Write lower lines with opposed tones for an upper line of a couplet (上联)."""
         return {"lower": models.poet.couplet(upper, min(num, _MOST_POEMS), seed=seed)}
 
 
@@ -195,20 +195,20 @@ def _add_handbook(server: MCPServer, models: Models) -> None:
     @server.tool()
     @_spoken
     def look_up_tune(name: str) -> dict[str, Any]:
-        """Draw the pattern of a ci tune: ○ level, ● oblique, ◎ either, △ ▲ behind the lines that rhyme."""
+        """Draw the pattern of a ci tune: ○ level, ● oblique, ◎ either, △ ▲ after lines that rhyme."""
         return fields_of(models.handbook.tune(name))
 
     @server.tool()
     @_spoken
     def facing_words(word: str, num: int = 20) -> dict[str, Any]:
-        """List what poets set against a word of one or two characters in parallel couplets (对仗), with counts."""
+        """List words that are parallel to a word of one or two characters in couplets (对仗), with counts."""
         found = models.handbook.facing(word, num)
         return {"word": word, "facing": [{"word": other, "count": count} for other, count in found]}
 
     @server.tool()
     @_spoken
     def find_line(text: str, num: int = 5) -> dict[str, Any]:
-        """Find in which classical poems a line or phrase stands: author, title, context. Needs the corpora."""
+        """Find classical poems that contain a line or phrase: author, title, context. Needs the corpora."""
         count, places = find_verse(text, num)
         return {"poems": count, "places": [fields_of(place) for place in places]}
 

@@ -202,7 +202,7 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, old: bytes, new: bytes) -
 )
 def test_weights_of_another_shape_are_refused(directory: Path, model: nn.Module, detail: str) -> None:
     with pytest.raises(
-        CheckpointError, match=f"model.safetensors does not fit config.json beside it: .*{detail}"
+        CheckpointError, match=f"model.safetensors does not fit config.json in the same directory: .*{detail}"
     ) as caught:
         checkpoint.read_weights(directory, model)
     assert "\n" not in str(caught.value)
@@ -246,8 +246,11 @@ def test_a_table_without_end_is_not_read(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"hidden_sizes": [640] * 3}, "asks for 3 layers, but model.safetensors beside it holds 2 tensors"),
-        ({"part": {"num_layers": 10**12}}, "asks for 1,000,000,000,000 layers, but"),
+        (
+            {"hidden_sizes": [640] * 3},
+            "specifies 3 layers, but model.safetensors in the same directory contains 2 tensors",
+        ),
+        ({"part": {"num_layers": 10**12}}, "specifies 1,000,000,000,000 layers, but"),
         ({"heads": {"pos": ["n"] * 2049}}, "names 2,049 tags, but a model has at most 2,048"),
         ({"heads": {"pos": ["n", "\x1b[31m"]}}, r"holds the name '\x1b[31m', which cannot be printed"),
         ({"heads": {"\x07": ["n"]}}, r"holds the name '\x07', which cannot be printed"),
@@ -272,7 +275,9 @@ def test_a_model_larger_than_its_weights_is_not_built(directory: Path) -> None:
 
     assert bool((checkpoint.build(directory, layer).weight == 1).all())  # type: ignore[operator]
     built.clear()
-    with pytest.raises(CheckpointError, match="asks for a larger model than the 3,060 numbers in it"):
+    with pytest.raises(
+        CheckpointError, match=r"describes a larger model than the 3,060 numbers in .*model\.safetensors"
+    ):
         checkpoint.build(directory, lambda: nn.Sequential(*(layer() for _ in range(1000))))
     assert len(built) == 1  # the second was stopped before its first weights were drawn
     nn.Linear(500, 600)  # afterwards anything can be built again

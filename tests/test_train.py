@@ -119,7 +119,7 @@ def test_a_training_keeps_its_command_lines(tmp_path: Path, begun: list[list[str
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_file_is_no_place_for_a_training(command: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"kept in a directory, but .*file is a file"):
+    with pytest.raises(InputError, match=r"stored in a directory, but .*file is a file"):
         train.main([command, "--output", str(tmp_path / "file" / "run")])
 
 

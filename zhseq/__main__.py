@@ -51,7 +51,7 @@ def _about(option: str) -> int:
         print(f"usage: zhseq [--version] {{{','.join(DOORS)}}} ...\n")
         for name, (_, purpose) in DOORS.items():
             print(f"  {name:10}{purpose}")
-        print("\nzhseq COMMAND --help says more of each.")
+        print("\nRun zhseq COMMAND --help for the options of a command.")
     else:
         near = difflib.get_close_matches(option, DOORS, n=1)
         known = near or list(DOORS)

@@ -213,8 +213,8 @@ def _check_settings(settings: object, path: Path, tensors: int) -> None:
         if isinstance(layers, int) and layers > tensors:
             raise CheckpointError(
                 "more_layers_than_tensors",
-                "{path} asks for {count:,} layers, but {file} beside it holds {tensors:,} tensors; fetch or train the "
-                "model again",
+                "{path} specifies {count:,} layers, but {file} in the same directory contains "
+                "{tensors:,} tensors; fetch or train the model again",
                 path=path,
                 count=layers,
                 file=WEIGHTS_FILE,
@@ -277,8 +277,8 @@ def _size_limit(path: Path) -> Iterator[None]:
         if left < 0:
             raise CheckpointError(
                 "larger_than_weights",
-                "{config} beside {path} asks for a larger model than the {count:,} numbers in it; fetch or train the "
-                "model again",
+                "{config} describes a larger model than the {count:,} numbers in {path}; fetch or "
+                "train the model again",
                 config=CONFIG_FILE,
                 path=path,
                 count=most,
@@ -324,7 +324,7 @@ def read_weights(directory: Path, model: nn.Module) -> None:
     except RuntimeError as error:
         raise CheckpointError(
             "weights_do_not_fit",
-            "{path} does not fit {config} beside it: {detail}",
+            "{path} does not fit {config} in the same directory: {detail}",
             path=path,
             config=CONFIG_FILE,
             detail=" ".join(str(error).split())[:200],
@@ -391,7 +391,7 @@ def read_fitting(directory: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict
     if odd:
         raise CheckpointError(
             "weights_do_not_fit",
-            "{path} does not fit {config} beside it: {detail}",
+            "{path} does not fit {config} in the same directory: {detail}",
             path=path,
             config=CONFIG_FILE,
             detail=", ".join(odd)[:200],

@@ -72,7 +72,7 @@ class ClassifierConfig(ClassifierShape):
         super().__post_init__()
         if len(set(self.labels)) < 2 or len(set(self.labels)) < len(self.labels):
             raise ConfigError(
-                "bad_labels", "a classifier tells two or more different labels apart, not {labels}", labels=self.labels
+                "bad_labels", "a classifier needs two or more different labels, but got {labels}", labels=self.labels
             )
         if min(self.vocab_size, self.max_characters) < 8:
             raise ConfigError("classifier_sizes", "vocab_size and max_characters must be at least 8")
@@ -227,7 +227,7 @@ class Classifier:
         config = self.model.config
         for number, text in enumerate(texts, start=1):
             if not text.strip():
-                raise InputError("no_text_to_classify", "text {number} is empty; give some", number=number)
+                raise InputError("no_text_to_classify", "text {number} is empty; expected some text", number=number)
         encoded = [encode(text, self.vocab, verse=config.verse, limit=config.max_characters) for text in texts]
         result = []
         for row in probabilities(self.model, encoded).tolist() if encoded else []:

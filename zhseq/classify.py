@@ -23,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Classify lines of text, or score a table of texts and labels, and return the exit status."""
     options = _parser().parse_args(arguments)
     if options.gold and options.inputs:
-        raise InputError("gold_and_inputs", "<gold> scores the texts of its own table; give no other input with it")
+        raise InputError("gold_and_inputs", "<gold> evaluates the texts of its own table; give no other input with it")
     if options.picture and not options.gold:
-        raise InputError("picture_of_scores", "<picture> draws the confusions of <gold>; give that, too")
+        raise InputError("picture_of_scores", "<picture> plots the confusions of <gold>; give <gold> as well")
     from zhseq.classifier import Classifier  # a slow import (PyTorch), after the options are checked
 
     classifier = Classifier.load(options.model, device=options.device, threads=options.threads)

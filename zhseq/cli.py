@@ -105,7 +105,7 @@ def add_run_options(parser: SettingsParser, command: str, recipe: object | None,
         parser.recipes = {command: recipe}
         keys = {setting.key for setting in settings_of(recipe)}
         parser.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting; they are listed below"
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting; see the list below"
         )
     again = parser.add_mutually_exclusive_group()
     if "training.epochs" in keys:  # commands that use the training loop can be resumed
@@ -139,7 +139,7 @@ def begin_run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
     if not existing.is_dir():
         raise InputError(
             "output_is_a_file",
-            "a training is kept in a directory, but {path} is a file; give another <output>",
+            "a run is stored in a directory, but {path} is a file; give another <output>",
             path=existing,
         )
     resume = getattr(options, "resume", False)
@@ -149,8 +149,8 @@ def begin_run(options: argparse.Namespace, arguments: Sequence[str]) -> None:
     if there and hasattr(options, "resume"):
         raise InputError(
             "run_exists",
-            "{folder} already contains a training ({name}): resume it with <resume>, start again with <overwrite>, or "
-            "give another <output>",
+            "{folder} already contains a run ({name}): resume it with <resume>, start again with "
+            "<overwrite>, or give another <output>",
             folder=options.output,
             name=there[0],
         )

@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=program("export"),
         description="Write a tagger checkpoint with an ONNX graph, for onnxruntime in any language.",
     )
-    parser.add_argument("model", metavar="PATH_OR_HUB_NAME", help="a tagger; tagger is the shipped one")
+    parser.add_argument("model", metavar="PATH_OR_HUB_NAME", help="a tagger; 'tagger' is the shipped one")
     add_output(
         parser,
         metavar="DIR",

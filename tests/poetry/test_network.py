@@ -255,8 +255,8 @@ def damaged(model: Path, place: Path, name: str, values: torch.Tensor | None) ->
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        (None, "does not fit config.json beside it|asks for a larger model"),
-        (torch.zeros(3), "does not fit config.json beside it|asks for a larger model"),
+        (None, "does not fit config.json in the same directory|describes a larger model"),
+        (torch.zeros(3), "does not fit config.json in the same directory|describes a larger model"),
         (torch.full((12, 16), torch.nan), "contains values that are not weights"),
         (torch.zeros(12, 16, dtype=torch.int32), "contains values that are not weights"),
     ],

@@ -75,7 +75,7 @@ def test_an_encoder_learns_and_a_tagger_starts_from_it(
     monkeypatch.setitem(RECIPES, "default", Named(sources(files[0])))
     changes = [item for setting in (*SETTINGS, "training.epochs=6") for item in ("--set", setting)]
     assert train_main(["encoder", "--text", str(files[1]), "--out", str(tmp_path / "run"), *changes]) == 0
-    assert "hidden characters guessed" in capsys.readouterr().out
+    assert "hidden characters predicted" in capsys.readouterr().out
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert log[-1]["bits_per_character"] < 2.5  # of some 60 characters, log2(60) = 5.9
     assert log[-1]["right"] > 0.4

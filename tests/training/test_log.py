@@ -60,5 +60,7 @@ def test_a_broken_log_names_file_and_line(tmp_path: Path, content: str, message:
 @pytest.mark.parametrize("name", ["empty", "missing"])
 def test_a_directory_without_a_log_is_no_run(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=f"{name} is not a run: it holds no log\\.jsonl; give the output= of a"):
+    with pytest.raises(
+        InputError, match=f"{name} is not a run: it contains no log\\.jsonl; give the output= of a training run"
+    ):
         read_log(tmp_path / name)

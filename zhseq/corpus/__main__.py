@@ -37,7 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list all corpora, and which are present")
     getter = commands.add_parser("get", help="download, verify and unpack corpora")
-    getter.add_argument("names", nargs="+", metavar="NAME", help="corpora, or poetry, tagging, text for all of a kind")
+    getter.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="names of corpora, or a kind for all of its corpora: poetry, tagging, text",
+    )
     source = getter.add_mutually_exclusive_group()
     source.add_argument("--from", dest="from_dir", type=Path, metavar="DIR", help="directory that holds the archives")
     source.add_argument("--url", metavar="URL", help="mirror of the archives (default: $ZHSEQ_CORPORA_MIRROR)")
@@ -45,12 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     stats.add_argument("name", metavar="NAME", help=f"a corpus, or {_MERGED} for the merged poetry")
     stats.add_argument("--plot", type=Path, metavar="FILE.png", help="also plot the counts (poetry only)")
     chooser = commands.add_parser("select", help="select the lines a tagger is least certain of, to annotate")
-    chooser.add_argument("inputs", nargs="+", metavar="INPUT", help="what `zhseq tag` reads")
+    chooser.add_argument("inputs", nargs="+", metavar="INPUT", help="input files, as for `zhseq tag`")
     chooser.add_argument("--model", metavar="PATH_OR_HUB_NAME", help="the tagger (default: the shipped one)")
     chooser.add_argument("--num", type=int, default=300, metavar="N", help="lines to select (default: 300)")
     chooser.add_argument("--candidates", type=int, default=20_000, metavar="N", help="lines to read (default: 20000)")
     chooser.add_argument("--column", metavar="NAME", help="field of JSON Lines or Parquet with the text")
-    chooser.add_argument("--seed", type=int, default=1, metavar="N", help="random seed of the lines that are read")
+    chooser.add_argument("--seed", type=int, default=1, metavar="N", help="random seed for the choice of lines to read")
     add_output(chooser, metavar="FILE", help="output file (default: standard output)")
     return parser
 

@@ -123,7 +123,7 @@ def main(options: argparse.Namespace) -> int:
     best = options.output / "best"
     report = score(Classifier.load(best), dev)
     print(as_text(report))
-    print(f"model in {best}; {program('classify')} --model {best} uses it", file=sys.stderr)
+    print(f"model in {best}; use it with: {program('classify')} --model {best}", file=sys.stderr)
     try:
         plot_confusions(report["confusions"], report["labels"], options.output / "confusions.png")
     except ConfigError as error:
@@ -173,7 +173,7 @@ def read_labelled(path: Path) -> Labelled:
     except csv.Error as error:
         raise InputError(
             "labels_no_csv",
-            "{path}, line {line}: no proper CSV ({reason}); put texts with commas or line breaks into quotation marks",
+            "{path}, line {line}: invalid CSV ({reason}); put texts with commas or line breaks into quotation marks",
             path=path,
             line=line + 1,
             reason=error,
@@ -207,7 +207,7 @@ def _cells(
     if not text or not label:
         raise InputError(
             "empty_cell",
-            "{path}, line {line}: the {name} is empty; fill it in, or take the line out",
+            "{path}, line {line}: the {name} is empty; fill it in, or remove the line",
             **where,
             name="label" if text else "text",
         )
@@ -229,7 +229,7 @@ def _check_labels(path: Path, labels: Sequence[str]) -> None:
     if len(counts) == 1:
         raise InputError(
             "one_label",
-            "{path}: expected two or more labels, found '{label}' alone, in all {count} texts",
+            "{path}: expected two or more labels, but all {count} texts have '{label}'",
             path=path,
             label=labels[0],
             count=len(labels),
@@ -251,7 +251,7 @@ def hold_out(texts: Labelled, share: float, seed: int) -> tuple[Labelled, Labell
         if len(own) < 2:
             raise InputError(
                 "label_once",
-                "the label '{label}' has one text alone, and one would be needed to train on and one to score on; "
+                "the label '{label}' has only one text, but training and evaluation need one each; "
                 "give more, or give <dev>",
                 label=label,
             )
@@ -262,7 +262,7 @@ def hold_out(texts: Labelled, share: float, seed: int) -> tuple[Labelled, Labell
         parts[text in chosen].append((text, label))
     if {label for _, label in parts[0]} != set(by_label):  # duplicate texts with different labels
         raise InputError(
-            "held_out_all", "too few texts of some label are left to train on when some are held out; give <dev>"
+            "held_out_all", "after holding out texts for evaluation, a label has no text left to train on; give <dev>"
         )
     train, dev = (Labelled(*(tuple(column) for column in zip(*part, strict=True))) for part in parts)
     return train, dev

@@ -146,7 +146,7 @@ class Teachers:
             if own.keys() != first.keys() or any(set(own[head]) != set(first[head]) for head in first):
                 raise InputError(
                     "teachers_differ",
-                    "expected teachers with the same heads and tags, but they differ; train them alike",
+                    "expected teachers with the same heads and tags, but they differ; train them on the same corpora",
                 )
         self.tables = {head: TagTable.build(tags) for head, tags in first.items()}
         self.orders = [
@@ -219,11 +219,12 @@ def label_texts(teachers: Teachers, text: str, target: Path, recipe: DistillReci
         partial.unlink()
         raise InputError(
             "no_sure_text",
-            "the teachers are sure of none of {count} texts; lower mean_probability and least_probability by --set",
+            "the teachers are certain about none of {count} texts; lower mean_probability and "
+            "least_probability with --set",
             count=len(texts),
         )
     partial.replace(target)
-    print(f"labelled: {kept:,} of {len(texts):,} texts are sure enough", file=sys.stderr)
+    print(f"labelled: {kept:,} of {len(texts):,} texts are labelled with enough certainty", file=sys.stderr)
 
 
 def sure_texts(teachers: Teachers, texts: EncodedTexts, recipe: DistillRecipe) -> Iterator[dict[str, object]]:

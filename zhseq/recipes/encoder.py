@@ -128,7 +128,7 @@ def main(options: argparse.Namespace) -> int:
     result = train_encoder(recipe, sources, options.text, options.output, start, resume=options.resume)
     right, bits = result.details["right"], result.details["bits_per_character"]
     best = options.output / "best"
-    print(f"best: {right:.1%} of the hidden characters guessed, {bits:.3f} bits each; model in {best}")
+    print(f"best: {right:.1%} of the hidden characters predicted, {bits:.3f} bits each; model in {best}")
     print(f"next: {program('train')} tagger --recipe {options.recipe} --init {best}", file=sys.stderr)
     return 0
 

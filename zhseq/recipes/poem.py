@@ -201,7 +201,7 @@ def train_poem(
     existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise ConfigError(
-            "run_is_a_file", "a run is kept in a directory, but {path} is a file; give another <out>", path=existing
+            "run_is_a_file", "a run is stored in a directory, but {path} is a file; give another <out>", path=existing
         )
     if poems is None:
         from zhseq.corpus import load_poems

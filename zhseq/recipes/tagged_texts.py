@@ -182,7 +182,8 @@ class TaggerDataConfig:
         if min(self.max_bigrams, self.max_words) < 0 or not 0 <= self.drop_mark <= 1 or not 0 < self.dev_share < 1:
             raise ConfigError(
                 "impossible_texts",
-                "the sizes of vocabularies must not be negative, drop_mark must lie in 0 to 1, dev_share between them",
+                "vocabulary sizes must not be negative, drop_mark must lie in 0 to 1, and dev_share must be greater "
+                "than 0 and less than 1",
             )
 
 
@@ -247,7 +248,8 @@ def read_sources(sources: Sources, config: TaggerDataConfig, format: str = "auto
             kept = drop_repeats(train, seen=held_out)
             if len(kept) < len(train):
                 print(
-                    f"{source.train}: {len(train) - len(kept):,} texts left out that are evaluated on", file=sys.stderr
+                    f"{source.train}: {len(train) - len(kept):,} texts left out because they are evaluated on",
+                    file=sys.stderr,
                 )
             encoded, encoded_dev = (encode_head(head, texts, config.max_characters) for texts in (kept, dev))
             if not len(encoded) or (source.dev is not None and not len(encoded_dev)):

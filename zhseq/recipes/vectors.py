@@ -109,7 +109,7 @@ def find_files(text: str) -> list[Path]:
     folder = path if path.is_dir() else corpus_folder(text)
     if not (files := sorted(folder.glob("*.txt"))):
         raise CorpusError(
-            "no_text_files", "{folder}: expected files named *.txt with one text a line, found none", folder=folder
+            "no_text_files", "{folder}: expected files named *.txt with one text per line, found none", folder=folder
         )
     return files
 

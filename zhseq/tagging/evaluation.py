@@ -314,7 +314,7 @@ def as_text(reports: Sequence[Report]) -> str:
                 lines.append(_line(title, report[name]))
                 lines += [_line(f"  {label}", row) for label, row in report[name].get("by_label", {}).items()]
         for title, key in (
-            ("words cut otherwise", "cuts"),
+            ("word segmentation", "cuts"),
             ("parts of speech", "pos_confusions"),
             ("entities", "entity_confusions"),
         ):

@@ -104,7 +104,7 @@ def read_weights(directory: Path, settings: SequenceTaggerConfig) -> dict[str, F
     if odd:
         raise CheckpointError(
             "weights_do_not_fit",
-            "{path} does not fit {config} beside it: {detail}",
+            "{path} does not fit {config} in the same directory: {detail}",
             path=path,
             config=checkpoint.CONFIG_FILE,
             detail=", ".join(odd)[:200],

@@ -192,14 +192,14 @@ def read_log(directory: Path) -> list[dict[str, Any]]:
     except FileNotFoundError as error:
         raise InputError(
             "not_a_run",
-            "{folder} is not a run: it holds no {file}; give the <output> of a training",
+            "{folder} is not a run: it contains no {file}; give the <output> of a training run",
             folder=directory,
             file=LOG_FILE,
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             "log_unreadable",
-            "{path} cannot be read as text ({reason}); give the <output> of a training",
+            "{path} cannot be read as text ({reason}); give the <output> of a training run",
             path=path,
             reason=error,
         ) from error

@@ -112,7 +112,7 @@ def test_an_encoder_is_widened_and_never_narrowed(files: tuple[Path, Path], tmp_
     assert second[name].shape == (4 * (units + 8), units + 8)
     old = second[name].view(4, units + 8, units + 8)[:, :units, :units].reshape(4 * units, units)
     assert torch.allclose(first[name].float(), old.float(), atol=1e-3)
-    with pytest.raises(ConfigError, match=f"has {units} units in a direction of its LSTM"):
+    with pytest.raises(ConfigError, match=f"has {units} units per direction"):
         train_encoder(still, sources(files[0]), str(files[1]), tmp_path / "third", Start(init=init, units=units - 1))
 
 

@@ -329,9 +329,9 @@ def test_settings_fit_the_size_of_own_texts(corpus: Path, tmp_path: Path, monkey
 
 def test_commands_that_cannot_be(corpus: Path, tmp_path: Path) -> None:
     out = ["tagger", "--out", str(tmp_path)]
-    with pytest.raises(ConfigError, match="train= needs task="):
+    with pytest.raises(ConfigError, match="train= requires task="):
         main([*out, "--train", str(corpus)])
-    with pytest.raises(ConfigError, match="task= and dev= go with train="):
+    with pytest.raises(ConfigError, match="task= and dev= require train="):
         main([*out, "--task", "pos"])
     with pytest.raises(ConfigError, match="valid here are"):
         main([*out, "--set", "model.wings=2"])

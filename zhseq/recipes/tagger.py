@@ -186,7 +186,7 @@ def _continue(
         if units < old.config.hidden_size:
             raise ConfigError(
                 "cannot_narrow",
-                "{name} has {has} units in a direction of its LSTM and cannot have {units}: give as many or more",
+                "the LSTM of {name} has {has} units per direction, which cannot become {units}: give as many or more",
                 name=name,
                 has=old.config.hidden_size,
                 units=units,
@@ -375,12 +375,10 @@ def _choose(options: argparse.Namespace) -> Named:
     """Return the recipe given on the command line, or a recipe for the texts given there."""
     if not options.train:
         if options.task or options.dev:
-            raise ConfigError("unused_task", "<task> and <dev> go with <train>; a <recipe> has texts of its own")
+            raise ConfigError("unused_task", "<task> and <dev> require <train>; a <recipe> has its own texts")
         return find_recipe(options.recipe or "default")
     if not options.task:
-        raise ConfigError(
-            "missing_task", "<train> needs <task> pos, ner or both: which labels of the texts are to be learned"
-        )
+        raise ConfigError("missing_task", "<train> requires <task> (pos, ner or both), the labels to learn")
     heads = TASKS if options.task == "both" else (options.task,)
     sources: Sources = dict.fromkeys(heads, (Source(options.train, options.dev),))
     if options.recipe:
@@ -409,7 +407,7 @@ def find_recipe(name: str) -> Named:
     if path.suffix != ".json" or not path.is_file():
         raise ConfigError(
             "unknown_recipe",
-            "there is no recipe '{name}'; choose one of {known}, or give a file of JSON",
+            "there is no recipe '{name}'; choose one of {known}, or give a JSON file",
             name=name,
             known=", ".join(RECIPES),
         )
@@ -432,7 +430,7 @@ def find_recipe(name: str) -> Named:
     if unknown := [head for head in heads if task_of(head) not in TASKS]:
         raise ConfigError(
             "unknown_head",
-            "{path}: expected heads called pos, ner, pos-NAME or ner-NAME, found '{head}'",
+            "{path}: expected heads named pos, ner, pos-NAME or ner-NAME, found '{head}'",
             path=path,
             head=unknown[0],
         )
@@ -460,9 +458,9 @@ def own_tagger() -> str | None:
     try:
         directory = str(shipped("tagger"))
     except CheckpointError:
-        print("this installation has no tagger to start from: starting from nothing", file=sys.stderr)
+        print("this installation has no tagger to start from: starting from random weights", file=sys.stderr)
         return None
-    print(f"starting from {directory} (--scratch: from nothing)", file=sys.stderr)
+    print(f"starting from {directory} (use --scratch to start from random weights)", file=sys.stderr)
     return directory
 
 

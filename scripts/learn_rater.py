@@ -99,11 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the model")
     parser.add_argument("--model", default=None, help="the model whose outputs are used (default: that of zhseq)")
     parser.add_argument("--ratings", type=Path, metavar="FILE", help="(default: those of the corpus verse_ratings)")
+    parser.add_argument("--limit", type=int, metavar="N", help="use the first N poems only (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of writing to find worn pairs (default: 5)")
     options = parser.parse_args(arguments)
     poet = Poet.load(options.model)
     path = options.ratings or corpus_folder("verse_ratings", corpora_root()) / "verse_ratings.tsv"
-    poems = read_ratings(path)
+    poems = read_ratings(path)[: options.limit]
     if poet.usage is None:
         raise InputError("no_usage", "the model comes without usage.safetensors; make it with scripts/learn_usage.py")
     if poet.critic is None:

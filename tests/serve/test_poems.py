@@ -66,14 +66,14 @@ def test_what_gives_way_to_a_start_is_named(client: TestClient) -> None:
 
 def test_one_poem_is_chosen_among_more_drafts_than_several_are(client: TestClient, poet: Poet) -> None:
     def texts(**wishes: object) -> list[str]:
-        poems = client.post("/v1/poems", json={"form": "七绝", "seed": 1, **wishes}).json()["poems"]
+        poems = client.post("/v1/poems", json={"form": "七绝", "seed": 6, **wishes}).json()["poems"]
         return [poem["text"] for poem in poems]
 
-    assert texts() == texts(drafts=DRAFTS) == texts(drafts=None) == [poet.write(form="七绝", seed=1).text]
+    assert texts() == texts(drafts=DRAFTS) == texts(drafts=None) == [poet.write(form="七绝", seed=6).text]
     assert (
         texts(num=2)
         == texts(num=2, drafts=DRAFTS_OF_SEVERAL)
-        == [poem.text for poem in poet.write_many(2, form="七绝", seed=1)]
+        == [poem.text for poem in poet.write_many(2, form="七绝", seed=6)]
     )
     assert texts(num=2, drafts=DRAFTS)[0] == texts()[0] != texts(num=2)[0]
 

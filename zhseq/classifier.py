@@ -197,7 +197,7 @@ class Classifier:
         if len(vocab) != settings.vocab_size or LINE not in vocab:
             raise CheckpointError(
                 "other_vocabulary",
-                "{vocab} has {count} symbols, but {config} speaks of {expected}; they are not of the same model",
+                "{vocab} has {count} symbols, but {config} expects {expected}; the files belong to different models",
                 vocab=directory / VOCAB_FILE,
                 count=len(vocab),
                 config=directory / checkpoint.CONFIG_FILE,

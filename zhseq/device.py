@@ -109,8 +109,7 @@ def pick_backend(backend: str, device: str, *, native: str, carried: bool = Fals
     if device not in ("cpu", "auto"):
         raise ConfigError(
             "backend_on_device",
-            "without PyTorch networks are computed on the processor, but <device={device}> was asked for; that needs "
-            "PyTorch and <backend=torch>",
+            "<device={device}> requires PyTorch and <backend=torch>; other backends run on the CPU only",
             device=device,
         )
     if backend == "auto":
@@ -125,8 +124,8 @@ def pick_backend(backend: str, device: str, *, native: str, carried: bool = Fals
     if backend == "native" and not native:
         raise ConfigError(
             "not_compiled",
-            "<backend=native> needs zhseq's own loops, which were not compiled when it was installed; install a C "
-            "compiler and then zhseq again, or use another backend",
+            "<backend=native> requires compiled code, which was not built during installation; install a C compiler, "
+            "reinstall zhseq, or use another backend",
         )
     if backend == "onnx" and trouble is not None:
         raise ConfigError(

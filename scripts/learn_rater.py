@@ -31,7 +31,7 @@ from zhseq.corpus import load_poems, select_split
 from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.errors import InputError
 from zhseq.poetry.coherence import HABITS, SUMMARIES, TAIL, Critic, Points, Rater, Usage, Wholes, summaries
-from zhseq.poetry.forms import Controls, encode_prefix
+from zhseq.poetry.forms import WRITTEN_DYNASTY, Controls, encode_prefix
 from zhseq.poetry.network import Booleans, Floats, Network, log_total
 from zhseq.poetry.poet import Poet
 from zhseq.poetry.request import Request, Sampling
@@ -237,7 +237,7 @@ def lines_of(poems: Sequence[Rated], network: Network, vocab: Vocab, usage: Usag
         by_shape[poem.form, tuple(map(len, poem.lines))].append(number)
     features, heads, points, follows, numbers, places, lifts = [], [], [], [], [], [], []
     for (form, lengths), members in by_shape.items():
-        prefix = np.array(encode_prefix(vocab, Controls(form)), dtype=np.int64)
+        prefix = np.array(encode_prefix(vocab, Controls(form, WRITTEN_DYNASTY)), dtype=np.int64)
         for begin in range(0, len(members), _ROWS):
             chosen = members[begin : begin + _ROWS]
             texts = [[vocab.encode(normalize(line)) for line in poems[number].lines] for number in chosen]

@@ -163,6 +163,8 @@ _POETRY: dict[str, str] = {
     "no_pypinyin": "学习声律需要 pypinyin，而它没有安装；请运行 `pip install 'zhseq[prosody]'`",
     "bad_share": "data.{name} 须在 0 至 1 之间，而这里是 {value}",
     "bad_size": "data.{name} 须至少为 8，而这里是 {value}",
+    "bad_number_of_poems": "data.{name} 不可为负，而这里是 {value}",
+    "written_verse_broken": "{path} 第 {number} 行：应为体裁、题目与诗句，以制表符和空格相隔；请重新取得语料",
     "bad_max_authors": "data.max_authors 不可为负，而这里是 {value}",
     "run_is_a_file": "训练须存于目录，而 {path} 是文件；请另给 <out>",
     "too_few_poems": "语料中有 {training} 首训练诗、{dev} 首验证诗，二者都不可为 0",

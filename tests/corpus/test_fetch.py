@@ -264,6 +264,6 @@ def test_what_comes_with_the_repository_needs_no_other_place(
     assert (tmp_path / "root" / "sample" / "a.txt").read_bytes() == FILES["a.txt"]
 
 
-@pytest.mark.parametrize("name", ["modern_labels", "modern_written", "verse_ratings"])
+@pytest.mark.parametrize("name", ["modern_labels", "modern_written", "verse_ratings", "verse_written"])
 def test_what_was_made_here_is_in_the_repository(tmp_path: Path, name: str) -> None:
     assert fetch.get(manifest()[name], tmp_path)

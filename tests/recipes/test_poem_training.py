@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from zhseq.cli import run_main
 from zhseq.corpus import load_poems, select_split
 from zhseq.poetry.model import load_model
 from zhseq.poetry.poet import Poet
-from zhseq.recipes.poem import PoemBatches, select_dev
+from zhseq.recipes.poem import PoemBatches, PoemDataConfig, build_vocab, encode, select_dev
+from zhseq.text.vocab import Vocab
 
 Train = Callable[..., tuple[int, str, str]]
 SMALL = (
@@ -110,6 +113,77 @@ def test_a_training_goes_on_from_another_model(front_door: Train, tmp_path: Path
     best = min(entry["bits_per_han"] for entry in first)
     assert log(tmp_path / "on")[0]["bits_per_han"] == pytest.approx(best, abs=2e-3)  # float16 on disk
     assert best < first[0]["bits_per_han"] - 0.3
+
+
+@pytest.fixture
+def own_corpora(front_door: Train, corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the corpora to which a test may add."""
+    root = tmp_path / "corpora"
+    shutil.copytree(corpora, root)
+    monkeypatch.setenv("ZHSEQ_CORPORA", str(root))
+    return root
+
+
+def write_written(corpora: Path, *rows: str) -> Path:
+    """Write a corpus of poems that were written for this project, and return its file."""
+    path = corpora / "verse_written" / "verse_written.tsv"
+    path.parent.mkdir()
+    path.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_written_poems_get_a_dynasty_of_their_own(front_door: Train, own_corpora: Path, tmp_path: Path) -> None:
+    front_door(tmp_path / "first")
+    before = Vocab.load(tmp_path / "first" / "best" / "vocab.txt")
+    write_written(
+        own_corpora, *(f"五绝\t题{number}\t" + "炉火红如豆 窗风冷似刀 老亲犹未睡 灯下补儿袍" for number in range(21))
+    )
+    more = (*SMALL, "data.poems=4", "data.written=3")
+    status, _, messages = front_door(tmp_path / "on", "--init", str(tmp_path / "first" / "best"), settings=more)
+    assert status == 0, messages
+    after = Vocab.load(tmp_path / "on" / "best" / "vocab.txt")
+    assert after.symbols == (*before.symbols[:-1], "<dynasty:今>")
+    bits = [entry["bits_per_symbol_of_written_verse"] for entry in log(tmp_path / "on")]
+    assert bits[-1] < bits[0] - 0.1
+    poet = Poet.load(tmp_path / "on" / "best")
+    assert poet.write(form="五绝", dynasty="今", seed=1).lines
+
+
+def test_an_epoch_draws_poems_and_repeats_written_ones(corpora: Path) -> None:
+    poems = select_split(load_poems(corpora), "train")
+    config = PoemDataConfig(tokens_per_batch=64, poems=4, written=3, drop_dynasty=1.0)
+    vocab, _ = build_vocab(poems, config)
+    encoded = encode(poems, vocab, config.max_symbols)
+    written = len(poems) - 2
+    batches = PoemBatches(encoded, config, vocab.bos_id, seed=1, epoch=0, written=written)
+    rows = [row for bucket in batches.buckets for row in bucket.tolist()]
+    counts = Counter(row for row in rows if row >= written)
+    assert counts == {written: 3, written + 1: 3}
+    others = {row for row in rows if row < written}
+    assert len(rows) == 6 + len(others) == 10
+    dynasties = batches.controls[:, 1]
+    assert not dynasties[:written].any()
+    assert dynasties[written:].tolist() == encoded.controls[written:, 1].tolist() != [0, 0]
+    again = PoemBatches(encoded, config, vocab.bos_id, seed=1, epoch=1, written=written)
+    assert {row for bucket in again.buckets for row in bucket.tolist() if row < written} != others
+
+
+@pytest.mark.parametrize("row", ["", "五绝\t题", "五绝\t题\t炉火红如豆", "五言\t题\t炉火红如豆 窗风冷似刀", "词\t\t"])
+def test_a_broken_written_poem_is_named_by_its_line(
+    front_door: Train, own_corpora: Path, tmp_path: Path, row: str
+) -> None:
+    path = write_written(own_corpora, "五绝\t题\t炉火红如豆 窗风冷似刀 老亲犹未睡 灯下补儿袍", row)
+    status, _, messages = front_door(tmp_path / "run", settings=(*SMALL, "data.written=1"))
+    assert status == 2
+    assert f"{path}, line 2: " in sentence(messages)
+
+
+def test_missing_written_poems_are_named_with_the_command_that_gets_them(
+    front_door: Train, own_corpora: Path, tmp_path: Path
+) -> None:
+    status, _, messages = front_door(tmp_path / "run", settings=(*SMALL, "data.written=1"))
+    assert status == 2
+    assert "zhseq corpus get verse_written" in sentence(messages)
 
 
 def test_a_start_that_is_no_model_is_refused(front_door: Train, tmp_path: Path) -> None:

@@ -217,6 +217,10 @@ class Controls:
         return [control_symbol(kind, value) for kind, value in named if value]
 
 
+WRITTEN_DYNASTY = "今"
+"""Dynasty of the poems of the corpus `verse_written`; poems of the four regular forms are written in their style."""
+
+
 def control_symbol(kind: str, value: str) -> str:
     """Return the vocabulary symbol of a control, for example `<form:七绝>`."""
     return f"<{kind}:{value}>"

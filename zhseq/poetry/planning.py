@@ -11,6 +11,7 @@ from zhseq.poetry.fitting import PatternChoice, choose_for_form, choose_for_tune
 from zhseq.poetry.forms import (
     FORMS,
     LONG_FORMS,
+    WRITTEN_DYNASTY,
     Controls,
     Form,
     form_and_tune,
@@ -254,7 +255,8 @@ def _plan(
     """Build a plan, with topic and author resolved to names that the model knows."""
     about = read_subject(request.about, model.vocab, model.sense)
     named = read_author(request.author, model.vocab, model.sense)
-    dynasty = _known_dynasty(request.dynasty, model.vocab) or named.dynasty
+    style = WRITTEN_DYNASTY if form in FORMS and not (named.author or named.dynasty) else named.dynasty
+    dynasty = _known_dynasty(request.dynasty, model.vocab) or style
     notes = [choice.note if choice is not None else None, about.note, named.note]
     return Plan(
         request,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from torch import Tensor
 from zhseq import checkpoint
 from zhseq.batching import Batch, length_buckets
 from zhseq.config import to_dict
+from zhseq.corpus.registry import corpora_root, corpus_folder
 from zhseq.errors import ConfigError, CorpusError
-from zhseq.poetry.forms import FORMS, LINE_MARK, MAX_TITLE, control_symbol, encode_texts
+from zhseq.poetry.forms import FORMS, LINE_MARK, MAX_TITLE, WRITTEN_DYNASTY, control_symbol, encode_texts, form_of
 from zhseq.poetry.model import LanguageModel, TorchNetwork, load_model
 from zhseq.poetry.network import KIND, VOCAB_FILE, LanguageModelConfig, LanguageModelShape
 from zhseq.poetry.scoring import EncodedPoems, make_batch, score_poems
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 CONTROL_FIELDS = ("form", "dynasty", "author")
+WRITTEN = "verse_written"
+"""Corpus of poems that were written for this project."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class PoemDataConfig:
     """Share of training poems without their author symbol."""
     drop_title: float = 0.6
     """Share of training poems without their title."""
+    poems: int = 0
+    """Poems of an epoch, drawn anew for each; 0 for all."""
+    written: int = 0
+    """Passes over the corpus `verse_written` in each epoch. Its poems keep their dynasty symbol, and the best model is
+    the one that predicts its dev poems best."""
     dev_poems: int = 2000
     """Maximum number of dev poems, all in one of the four regulated forms."""
 
@@ -65,6 +74,14 @@ class PoemDataConfig:
             if getattr(self, name) < 8:
                 raise ConfigError(
                     "bad_size", "data.{name} must be at least 8, but is {value}", name=name, value=getattr(self, name)
+                )
+        for name in ("poems", "written"):
+            if getattr(self, name) < 0:
+                raise ConfigError(
+                    "bad_number_of_poems",
+                    "data.{name} must not be negative, but is {value}",
+                    name=name,
+                    value=getattr(self, name),
                 )
         if self.max_authors < 0:
             raise ConfigError(
@@ -134,19 +151,37 @@ def column(poems: Dataset, name: str, *, joined_by: str | None = None) -> list[s
 
 
 class PoemBatches(Sequence[Batch[Tensor]]):
-    """Batches of an epoch: each poem occurs once, with parts of its control prefix dropped at random."""
+    """Batches of an epoch: each poem occurs once, with parts of its control prefix dropped at random.
 
-    def __init__(self, poems: EncodedPoems, config: PoemDataConfig, bos_id: int, seed: int, epoch: int) -> None:
+    Of the poems before `written`, `config.poems` are drawn; those from there on occur `config.written` times.
+    """
+
+    def __init__(
+        self,
+        poems: EncodedPoems,
+        config: PoemDataConfig,
+        bos_id: int,
+        seed: int,
+        epoch: int,
+        written: int | None = None,
+    ) -> None:
         self.poems = poems
         self.bos_id = bos_id
+        others = len(poems) if written is None else written
         rng = np.random.default_rng([seed, epoch, 1])
         drop = np.array([config.drop_form, config.drop_dynasty, config.drop_author])
         kept = rng.random(poems.controls.shape) >= drop
+        kept[others:, CONTROL_FIELDS.index("dynasty")] = True
         self.controls = np.where(kept, poems.controls, 0)
         keep_title = rng.random(len(poems)) >= config.drop_title
         self.title_lengths = np.diff(poems.title_offsets) * keep_title
+        rows = np.arange(others)
+        if 0 < config.poems < others:
+            rows = rng.choice(others, config.poems, replace=False)
+        rows = np.concatenate([rows, *[np.arange(others, len(poems))] * config.written])
         lengths = (self.controls > 0).sum(axis=1) + self.title_lengths + np.diff(poems.symbol_offsets)
-        self.buckets = length_buckets(lengths, config.tokens_per_batch, seed=(seed, epoch, 2))
+        buckets = length_buckets(lengths[rows], config.tokens_per_batch, seed=(seed, epoch, 2))
+        self.buckets = [rows[bucket] for bucket in buckets]
 
     def __len__(self) -> int:
         return len(self.buckets)
@@ -168,11 +203,74 @@ def evaluator(poems: Dataset, vocab: Vocab, recipe: PoemRecipe) -> Callable[[Lan
     return evaluate
 
 
+def written_evaluator(
+    poems: EncodedPoems, vocab: Vocab, recipe: PoemRecipe, others: Callable[[LanguageModel], Evaluation]
+) -> Callable[[LanguageModel], Evaluation]:
+    """Return a function that evaluates a model on poems of `verse_written`, given form and dynasty, without title.
+
+    Its score is minus their bits per symbol; the details of `others` are added.
+    """
+    no_titles = np.zeros(len(poems), dtype=np.int64)
+    buckets = length_buckets(np.diff(poems.symbol_offsets), recipe.data.tokens_per_batch, seed=(0,))
+
+    def evaluate(model: LanguageModel) -> Evaluation:
+        network = TorchNetwork(model, recipe.training.precision)
+        nats = 0.0
+        for rows in buckets:
+            batch = make_batch(poems, rows, poems.controls[rows], no_titles[rows], vocab.bos_id)
+            nats += float(network.token_losses(batch).sum(dtype=np.float64))
+        bits = nats / math.log(2) / len(poems.symbols)
+        return Evaluation(-bits, {**others(model).details, "bits_per_symbol_of_written_verse": bits})
+
+    return evaluate
+
+
 def select_dev(poems: Dataset, limit: int) -> Dataset:
     """Return the first `limit` poems, ordered by id, that have one of the four regulated forms."""
     forms, ids = poems["form"], poems["id"]
     rows = sorted((row for row in range(len(poems)) if forms[row] in FORMS), key=lambda row: ids[row])
     return poems.select(rows[:limit])
+
+
+def load_written(root: Path | str | None = None) -> Dataset:
+    """Load the corpus `verse_written`, with the columns of `load_poems` except `id` and `marks`.
+
+    The author is empty and the dynasty is `WRITTEN_DYNASTY`; every twentieth poem is in the split dev, the others are
+    in train.
+
+    Args:
+        root: Directory of the corpora; by default `corpora_root()`.
+
+    Raises:
+        CorpusError: The corpus is missing, or a line is not a form, a title and the lines of a poem of that form.
+    """
+    from datasets import Dataset
+
+    path = corpus_folder(WRITTEN, Path(root) if root else corpora_root()) / f"{WRITTEN}.tsv"
+    records = []
+    for number, row in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        form, title, lines = (*row.split("\t"), "", "", "")[:3]
+        if form not in FORMS or form_of(lines.split()) != form:
+            raise CorpusError(
+                "written_verse_broken",
+                "{path}, line {number}: expected a form, a title and the lines of a poem of this form, separated by "
+                "tabs and spaces; get the corpus again or repair the file",
+                path=path,
+                number=number + 1,
+            )
+        records.append(
+            {
+                "form": form,
+                "title": title,
+                "author": "",
+                "dynasty": WRITTEN_DYNASTY,
+                "lines": lines.split(),
+                "tune": "",
+                "source": WRITTEN,
+                "split": "train" if number % 20 else "dev",
+            }
+        )
+    return Dataset.from_list(records)
 
 
 def train_poem(
@@ -203,9 +301,11 @@ def train_poem(
         raise ConfigError(
             "run_is_a_file", "a run is stored in a directory, but {path} is a file; give another <out>", path=existing
         )
-    if poems is None:
-        from zhseq.corpus import load_poems
+    from datasets import concatenate_datasets
 
+    from zhseq.corpus import load_poems, select_split
+
+    if poems is None:
         poems = load_poems()
     splits = np.array(poems["split"])
     training, dev = (poems.select(np.flatnonzero(splits == name)) for name in ("train", "dev"))
@@ -216,6 +316,14 @@ def train_poem(
             training=len(training),
             dev=len(dev),
         )
+    others, written = len(training), None
+    if recipe.data.written:
+        written = load_written()
+        fields = [*CONTROL_FIELDS, "title", "lines", "tune"]
+        more = select_split(written, "train")
+        if "source" in training.column_names:
+            fields.append("source")
+        training = concatenate_datasets([training.select_columns(fields), more.select_columns(fields)])
     torch.manual_seed(recipe.training.seed)
     if init is None:
         vocab, output_size = build_vocab(training, recipe.data)
@@ -223,11 +331,11 @@ def train_poem(
             LanguageModelConfig(**to_dict(recipe.model), vocab_size=len(vocab), output_size=output_size)
         )
     else:
-        model, vocab = continue_from(init, recipe.model)
+        model, vocab = continue_from(init, recipe.model, control_symbol("dynasty", WRITTEN_DYNASTY) if written else "")
     encoded = encode(training, vocab, recipe.data.max_symbols)
 
     def batches(epoch: int) -> PoemBatches:
-        return PoemBatches(encoded, recipe.data, vocab.bos_id, recipe.training.seed, epoch)
+        return PoemBatches(encoded, recipe.data, vocab.bos_id, recipe.training.seed, epoch, others)
 
     sources = sorted(set(training["source"])) if "source" in training.column_names else ["your own"]
 
@@ -236,13 +344,18 @@ def train_poem(
         write_card(directory / "best", recipe, [f"poems of {source}" for source in sources])
 
     evaluate = evaluator(select_dev(dev, recipe.data.dev_poems), vocab, recipe)
+    if written is not None:
+        unseen = encode(select_split(written, "dev"), vocab, recipe.data.max_symbols)
+        evaluate = written_evaluator(unseen, vocab, recipe, evaluate)
     return train(model, batches, evaluate, save_best, recipe.training, directory=directory, resume=resume)
 
 
-def continue_from(name: str, config: LanguageModelShape) -> tuple[LanguageModel, Vocab]:
+def continue_from(name: str, config: LanguageModelShape, symbol: str = "") -> tuple[LanguageModel, Vocab]:
     """Load a poem model for further training; its sizes are kept, the dropout rates are those of `config`.
 
-    If `config` has attention heads and the model has none, attention is added to the model.
+    If `config` has attention heads and the model has none, attention is added to the model. If the vocabulary lacks
+    the control symbol `symbol`, it takes the place of the last control symbol, that of the author with the fewest
+    poems, so that sizes, and tables for this vocabulary, stay valid.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged, or not a poem model.
@@ -253,6 +366,8 @@ def continue_from(name: str, config: LanguageModelShape) -> tuple[LanguageModel,
     heads = had.attention_heads or config.attention_heads
     model = LanguageModel(dataclasses.replace(had, attention_heads=heads, **wanted))
     model.load_state_dict(trained.state_dict(), strict=heads == had.attention_heads)
+    if symbol and symbol not in vocab:
+        vocab = Vocab([*vocab.symbols[:-1], symbol])
     return model, vocab
 
 

@@ -234,5 +234,5 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, run: Path) ->
     save(tmp_path / "one", TextClassifier(CONFIG), VOCAB, {})
     other = (run / "best" / "vocab.txt").read_bytes()
     (tmp_path / "one" / "vocab.txt").write_bytes(other)
-    with pytest.raises(CheckpointError, match="not of the same model"):
+    with pytest.raises(CheckpointError, match="belong to different models"):
         Classifier.load(tmp_path / "one")

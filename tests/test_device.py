@@ -297,3 +297,14 @@ def test_all_does_without_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shapes_of_texts_do_not_fill_the_memory() -> None:
     done = subprocess.run([sys.executable, "-c", _TAG_IN_MANY_SHAPES], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 10  # megabytes, and without a limit 90
+
+
+def test_bfloat16_needs_a_cpu_that_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    with pytest.raises(ConfigError, match="requires AVX-512 or a GPU"):
+        autocast(torch.device("cpu"), "bfloat16")
+    with autocast(torch.device("cpu"), "float32"):
+        assert not torch.is_autocast_enabled("cpu")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    with autocast(torch.device("cpu"), "bfloat16"):
+        assert torch.is_autocast_enabled("cpu")

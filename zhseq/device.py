@@ -290,8 +290,18 @@ def cpu_has_bfloat16() -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Return the autocast context of the forward pass for `float32`, `bfloat16` or `auto`."""
+    """Return the autocast context of the forward pass for `float32`, `bfloat16` or `auto`.
+
+    Raises:
+        ConfigError: `bfloat16` is requested on a CPU without AVX-512, on which PyTorch cannot compute LSTMs in it.
+    """
     import torch
+
+    if precision == "bfloat16" and device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        raise ConfigError(
+            "no_bfloat16",
+            "<training.precision=bfloat16> requires AVX-512 or a GPU; use <training.precision=auto>",
+        )
 
     if precision == "auto":
         pays = device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())

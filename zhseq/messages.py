@@ -440,6 +440,7 @@ _CORPORA_AND_TRAINING: dict[str, str] = {
     "seed_too_large": "training.seed 须小于 2 ** 63，现为 {value}",
     "rate_not_positive": "training.learning_rate 与 training.clip_norm 须大于 0",
     "decay_out_of_range": "training.ema_decay、beta2 与 final_rate 须在 [0, 1) 之内",
+    "no_bfloat16": "<training.precision=bfloat16> 须有 AVX-512 或 GPU；请用 <training.precision=auto>",
     "unknown_precision": "training.precision 须为 auto、float32 或 bfloat16，现为“{value}”",
     "nothing_to_train_on": "没有可供训练的内容：第一轮没有批次；请提供更多训练文本",
     "score_not_finite": "第 {step} 步之后的开发集得分为 {score}，不是有限数；{remedy}",

@@ -232,7 +232,7 @@ def test_the_processor_is_left_to_numpy(model: Path) -> None:
     ("wishes", "expected"),
     [
         ({"backend": "jax"}, "backend= must be one of auto, native, onnx, torch, but is 'jax'"),
-        ({"backend": "onnx", "device": "cuda"}, "device='cuda' was asked for"),
+        ({"backend": "onnx", "device": "cuda"}, "device='cuda' requires PyTorch"),
         ({"threads": 0}, "must lie in 1 to 1024"),
         ({"threads": 0, "backend": "torch"}, "must lie in 1 to 1024"),
     ],

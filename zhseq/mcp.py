@@ -133,7 +133,7 @@ def _add_poems(server: MCPServer, models: Models) -> None:
 
         form: auto, 五绝, 七绝, 五律, 七律, 五言排律, 七言排律. tune: a ci to this tune (浣溪沙). about: topic.
         author: style of this author (李白). acrostic: first characters of the lines. rhyme_with: rhyme with this
-        character. num: number of poems, at most 8; a single one is the best of eight drafts. The same seed and num give
+        character. num: number of poems, at most 8; a single one is the best of four drafts. The same seed and num give
         the same poems.
         """
         poems = models.poet.write_many(

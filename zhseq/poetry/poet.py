@@ -183,7 +183,7 @@ class Poet:
             top_p: Sample from the smallest set of characters with this probability mass, above 0 up to 1.
             top_k: Sample from this many characters; 0: no limit.
             best_of: Candidates per line, 1 to 256, of which the best is kept.
-            drafts: Drafts, 1 to 16, of which the one is kept that readers may like best; by default 8. Ci, 排律 and
+            drafts: Drafts, 1 to 16, of which the one is kept that readers may like best; by default 4. Ci, 排律 and
                 verse without tones have one. Draft 0 is the poem of `drafts=1`.
 
         Raises:
@@ -287,7 +287,7 @@ class Poet:
         """Yield a poem after each of its lines, as far as it is written; the last one is complete.
 
         Finished lines do not change. The complete poem is number `number` of `stream` with as many drafts, by default
-        8; where it has several, all its lines come once the best draft is known.
+        4; where it has several, all its lines come once the best draft is known.
 
         Raises:
             InputError: As for `write_many`, when the first line is asked for.

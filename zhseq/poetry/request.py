@@ -20,7 +20,7 @@ RHYMES: tuple[str, ...] = get_args(Rhyme)
 """Values of `Request.rhyme`."""
 MOST_CANDIDATES = 256
 MOST_DRAFTS = 16
-DRAFTS, DRAFTS_OF_SEVERAL = 8, 2
+DRAFTS, DRAFTS_OF_SEVERAL = 4, 2
 """Default number of drafts of a single poem, and of each of several."""
 
 _KINDS: dict[str, type] = {"str": str, "int": Integral, "float": Real, "bool": bool}

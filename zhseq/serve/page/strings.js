@@ -43,7 +43,7 @@ export const STRINGS = {
   num: ["首数", "Number of poems"],
   bestOf: ["每句候选", "Candidates per line"],
   drafts: ["每首草稿", "Drafts per poem"],
-  draftsHint: ["一首时为 8", "8 for a single poem"],
+  draftsHint: ["一首时为 4", "4 for a single poem"],
   temperature: ["放胆（温度）", "Temperature"],
   topP: ["取舍（top-p）", "Nucleus sampling (top-p)"],
   topK: ["候选字数（top-k）", "Character limit (top-k)"],

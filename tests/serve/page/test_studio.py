@@ -308,8 +308,8 @@ def test_scripts_in_a_poem_are_text(visit):
 @pytest.mark.parametrize(
     ("fields", "chinese", "english"),
     [
-        ({"start": "abc"}, "诗由汉字写成，而起句中有", "leave it out"),
-        ({"acrostic": "春b"}, "而所藏的字中有", "leave it out"),
+        ({"start": "abc"}, "诗由汉字写成，而起句中有", "remove it"),
+        ({"acrostic": "春b"}, "而所藏的字中有", "remove it"),
         ({"acrostic": "春夏秋冬" * 10 + "春"}, "请少写几字", "41 characters"),
         ({"start": "春", "acrostic": "夏"}, "请改其一", "line 1"),
         ({"author": "李无名"}, "相近的有：李", "李"),

@@ -232,21 +232,18 @@ def select_dev(poems: Dataset, limit: int) -> Dataset:
     return poems.select(rows[:limit])
 
 
-def load_written(root: Path | str | None = None) -> Dataset:
+def load_written() -> Dataset:
     """Load the corpus `verse_written`, with the columns of `load_poems` except `id` and `marks`.
 
     The author is empty and the dynasty is `WRITTEN_DYNASTY`; every twentieth poem is in the split dev, the others are
     in train.
-
-    Args:
-        root: Directory of the corpora; by default `corpora_root()`.
 
     Raises:
         CorpusError: The corpus is missing, or a line is not a form, a title and the lines of a poem of that form.
     """
     from datasets import Dataset
 
-    path = corpus_folder(WRITTEN, Path(root) if root else corpora_root()) / f"{WRITTEN}.tsv"
+    path = corpus_folder(WRITTEN, corpora_root()) / f"{WRITTEN}.tsv"
     records = []
     for number, row in enumerate(path.read_text(encoding="utf-8").splitlines()):
         form, title, lines = (*row.split("\t"), "", "", "")[:3]
